@@ -1,0 +1,4 @@
+//! hubcast
+
+pub mod ids;
+pub mod store;
