@@ -1,0 +1,278 @@
+//! The bounded queue between whoever has something to say to a client and the transport that says it.
+//!
+//! Role: at once the bound that keeps a slow client from hurting others, the window from which a client
+//! that returns is replayed, and the place where «how far behind is it» is read.
+//! Life: one per connection, as long as the connection; transports come and go ([`Outbox::attach`]).
+//! Neighbours: groups and hubs push, from any thread; a [`Feed`] drains all that waits into one write; the
+//! owner hears of what concerns it through [`Notices`].
+//! Never: it knows no transport and no dialect (a [`Framer`] does), and pushing never waits.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use futures_util::Stream;
+
+use crate::{
+    ids::GroupKey,
+    message::{Message, WireForm},
+};
+
+mod feed;
+mod queue;
+mod wave;
+
+use feed::Line;
+pub use feed::{Control, Feed, Sink, Step};
+pub use queue::{Backlog, End, Framer, Limits, Overflow, Push, Resume, View, Window};
+use queue::{Item, Queue};
+pub use wave::{Pace, Wave};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Outbox {
+    shared: Mutex<Shared>,
+}
+
+struct Shared {
+    queue: Queue,
+    line: Line,
+    owner: Option<Waker>,
+    notices: VecDeque<Notice>,
+    told_congested: bool,
+    told_overflowed: bool,
+    /// A [`Wave`] will see to what waits.
+    is_in_wave: bool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
+
+/// What the owner of an outbox has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The client has hung up on this channel: nothing that is sent on it will be read.
+    HungUp(u32),
+    /// The transport of this channel has gone.
+    Detached(u32),
+    /// The client is too slow; the outbox takes nothing any more.
+    Overflowed,
+    /// Much waits; somebody should look whether it moves.
+    Congested,
+    /// This group has died with its members in it.
+    Lost(Arc<GroupKey>),
+}
+
+impl Outbox {
+    /// An empty outbox whose calls are encoded in `form`.
+    #[must_use]
+    pub fn new(form: &'static WireForm, limits: Limits, window: Window) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Mutex::new(Shared {
+                queue: Queue::new(form, limits, window),
+                line: Line::default(),
+                owner: None,
+                notices: VecDeque::new(),
+                told_congested: false,
+                told_overflowed: false,
+                is_in_wave: false,
+            }),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // A panic under the lock leaves a queue that is at worst short of an item.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a call that others receive too.
+    pub fn push(&self, message: &Arc<Message>) -> Push {
+        self.put(Item::Shared(Arc::clone(message)))
+    }
+
+    /// Queues a call that many others receive, and leaves it to `wave` to have it written.
+    pub fn push_in(self: &Arc<Self>, message: &Arc<Message>, wave: &mut Wave) -> Push {
+        let mut shared = self.lock();
+        let push = shared.queue.push(Item::Shared(Arc::clone(message)));
+        let owner = shared.after_push(push);
+        if !std::mem::replace(&mut shared.is_in_wave, true) {
+            wave.add(Arc::clone(self));
+        }
+        drop(shared);
+        owner.into_iter().for_each(Waker::wake);
+        push
+    }
+
+    /// Queues bytes for this client alone; they keep their place among the calls and are replayed like them.
+    pub fn push_own(&self, bytes: impl Into<Box<[u8]>>) -> Push {
+        self.put(Item::Own(bytes.into()))
+    }
+
+    /// Queues a whole frame for the transport attached now; it dies with that transport.
+    pub fn push_frame(&self, frame: impl Into<Box<[u8]>>) -> Push {
+        self.put(Item::Frame(frame.into()))
+    }
+
+    /// Takes note that a call was not for this client, so that its cursor moves all the same. Without a
+    /// window there is no cursor, and this does nothing.
+    pub fn pass_over(&self) -> Push {
+        if self.lock().queue.keeps() { self.put(Item::Nothing) } else { Push::Queued }
+    }
+
+    fn put(&self, item: Item) -> Push {
+        let mut shared = self.lock();
+        let push = shared.queue.push(item);
+        let owner = shared.after_push(push);
+        let transport = shared.line.transport.take();
+        drop(shared);
+        transport.into_iter().chain(owner).for_each(Waker::wake);
+        push
+    }
+
+    /// Sets what the next frame says besides its elements; replaces what has not been said yet.
+    pub fn set_lead(&self, lead: Option<Box<[u8]>>) {
+        let mut shared = self.lock();
+        shared.queue.set_lead(lead);
+        shared.wake_transport_if_due();
+    }
+
+    /// Changes what the channel may hear.
+    pub fn change_view(&self, change: impl FnOnce(&mut View)) {
+        change(self.lock().queue.view_mut());
+    }
+
+    /// Encodes what comes, and what waits, in another form.
+    pub fn set_form(&self, form: &'static WireForm) {
+        self.lock().queue.set_form(form);
+    }
+
+    /// Connects a transport; the one before it ends. Answers its feed, and whether its client has missed
+    /// something that is no longer here.
+    pub fn attach(self: &Arc<Self>, resume: Resume, view: View, framer: Arc<dyn Framer>) -> (Feed, bool) {
+        let mut shared = self.lock();
+        let gap = shared.queue.attach(resume, view);
+        let channel = shared.line.channel + 1;
+        let line = Line::new(channel);
+        let replaced = std::mem::replace(&mut shared.line, line);
+        drop(shared);
+        replaced.transport.into_iter().for_each(Waker::wake);
+        (Feed { outbox: Arc::clone(self), channel, framer, ended: false }, gap)
+    }
+
+    /// Ends the stream once everything that waits is written.
+    pub fn finish(&self, end: End) {
+        let mut shared = self.lock();
+        shared.queue.finish(end);
+        shared.wake_transport_if_due();
+    }
+
+    /// Ends the stream at once; what waits is lost.
+    pub fn abandon(&self, end: End) {
+        let mut shared = self.lock();
+        shared.queue.abandon(end);
+        shared.wake_transport_if_due();
+    }
+
+    /// Tells the owner that a group has died.
+    pub fn tell_lost(&self, group: Arc<GroupKey>) {
+        self.tell(Notice::Lost(group));
+    }
+
+    fn tell(&self, notice: Notice) {
+        let mut shared = self.lock();
+        shared.notices.push_back(notice);
+        if let Some(owner) = shared.owner.take() {
+            owner.wake();
+        }
+    }
+
+    /// What the owner has to know, as it happens. One reader at a time.
+    #[must_use]
+    pub fn notices(self: &Arc<Self>) -> Notices {
+        Notices(Arc::clone(self))
+    }
+
+    /// False once the connection has ended.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.lock().queue.is_open()
+    }
+
+    /// The channel that is served, or was last, counted from 1.
+    #[must_use]
+    pub fn channel(&self) -> u32 {
+        self.lock().line.channel
+    }
+
+    /// Where a client continues that has seen everything handed to its transport.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.lock().queue.cursor()
+    }
+
+    /// How far behind the client is.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        self.lock().queue.backlog()
+    }
+}
+
+impl Shared {
+    /// Queues what the owner must hear of a push, and answers whom to wake for it.
+    fn after_push(&mut self, push: Push) -> Option<Waker> {
+        let notice = match push {
+            Push::Overflowed if !self.told_overflowed => {
+                self.told_overflowed = true;
+                self.queue.abandon(End { code: SLOW_CLIENT });
+                Notice::Overflowed
+            }
+            Push::Queued if !self.told_congested && self.queue.is_congested() => {
+                self.told_congested = true;
+                Notice::Congested
+            }
+            Push::Queued | Push::Overflowed | Push::Closed => return None,
+        };
+        self.notices.push_back(notice);
+        self.owner.take()
+    }
+
+    fn wake_transport_if_due(&mut self) {
+        if self.queue.is_due()
+            && let Some(transport) = self.line.transport.take()
+        {
+            transport.wake();
+        }
+    }
+}
+
+/// Wire: 1008, policy violation (RFC 6455 section 7.4.1), is what a client evicted for its slowness may
+/// still get to read.
+const SLOW_CLIENT: u16 = 1008;
+
+/// The stream of [`Outbox::notices`]; it never ends.
+#[derive(Debug)]
+pub struct Notices(Arc<Outbox>);
+
+impl Stream for Notices {
+    type Item = Notice;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+        let mut shared = self.0.lock();
+        match shared.notices.pop_front() {
+            Some(notice) => Poll::Ready(Some(notice)),
+            None => {
+                shared.owner = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,480 @@
+//! The pure half of an outbox: what waits, what is kept for a client that returns, and what happens at
+//! the limits. It knows neither threads nor wakers nor time.
+//!
+//! ```text
+//!   first                sent                        tail
+//!     | kept for replay  | waits for the transport    |
+//!     +------------------+----------------------------+
+//! ```
+//!
+//! Every item has a sequence number, `first + index`; a client's cursor is the number of the next item it
+//! has not seen. Without a window nothing is kept and `first == sent`.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::BytesMut;
+
+use crate::{
+    ids::{GroupKey, HubName},
+    message::{Message, Source, WireForm},
+};
+
+/// A queue that grew beyond this gives its memory back once it is empty: a burst is not kept for ever.
+const KEPT_CAPACITY: usize = 64;
+
+/// What may wait for a slow transport, and what happens beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// So many items. Default 10,000: a burst that a healthy client takes in well under a second.
+    pub items: usize,
+    /// So many bytes. Default 1 MiB, what the best-run services in the field allow a client to lag.
+    pub bytes: usize,
+    /// What happens to whoever exceeds them.
+    pub overflow: Overflow,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { items: 10_000, bytes: 1 << 20, overflow: Overflow::Close }
+    }
+}
+
+/// What happens when more waits than may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The client is disconnected and may come back: it never misses a message unnoticed.
+    #[default]
+    Close,
+    /// The oldest waiting broadcast is left out, and counted. A reply is never left out: where one is
+    /// the oldest, the client is disconnected.
+    DropOldest,
+}
+
+/// What is kept for a client that returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// So many items; 0 keeps nothing.
+    pub items: usize,
+    /// So many bytes, whichever is reached first.
+    pub bytes: usize,
+}
+
+/// One thing for the client.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A call that others receive too.
+    Shared(Arc<Message>),
+    /// Bytes for this client alone, in the sequence and replayed like a call.
+    Own(Box<[u8]>),
+    /// A whole frame for the transport attached now; worthless to a later one.
+    Frame(Box<[u8]>),
+    /// A place in the sequence without content: somebody excluded this client.
+    Nothing,
+}
+
+impl Item {
+    fn len(&self, form: &WireForm) -> usize {
+        match self {
+            Self::Shared(message) => message.encoded(form).len(),
+            Self::Own(bytes) | Self::Frame(bytes) => bytes.len(),
+            Self::Nothing => 0,
+        }
+    }
+
+    fn is_droppable(&self) -> bool {
+        matches!(self, Self::Shared(_) | Self::Nothing)
+    }
+}
+
+/// Which of the waiting items this channel may hear.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Only what these hubs say; everything when absent. Groups are not asked: a group may be joined on
+    /// any hub.
+    pub hubs: Option<Vec<HubName>>,
+    /// Not what is said to these groups, although the connection is a member.
+    pub muted: HashSet<Arc<GroupKey>>,
+}
+
+impl View {
+    fn shows(&self, message: &Message) -> bool {
+        match &message.source {
+            Source::Group(key) => self.muted.is_empty() || !self.muted.contains(key),
+            Source::Connection | Source::User | Source::Hub => {
+                self.hubs.as_ref().is_none_or(|hubs| hubs.contains(&message.call().hub))
+            }
+        }
+    }
+}
+
+/// Where a transport that attaches begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// With whatever waits.
+    Waiting,
+    /// After what its client has seen; the number is a cursor of this outbox.
+    From(u64),
+    /// With what comes next.
+    Tail,
+}
+
+/// What a push came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// It waits for the transport.
+    Queued,
+    /// It was one too many, and the connection is ending for it.
+    Overflowed,
+    /// The connection has ended; nothing was kept.
+    Closed,
+}
+
+/// How an outbox stands, for operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Items that wait.
+    pub items: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// The most that ever waited, in bytes.
+    pub peak_bytes: usize,
+    /// Items that a transport has taken so far.
+    pub taken: u64,
+    /// Items left out by [`Overflow::DropOldest`].
+    pub dropped: u64,
+    /// Items kept for a client that returns.
+    pub kept: usize,
+}
+
+/// How the stream of an outbox ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The WebSocket close code; other transports just end.
+    pub code: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Finishing(End),
+}
+
+/// Turns items into what the transport writes: the dialect's and the transport's shape of a frame.
+pub trait Framer: Send + Sync {
+    /// Writes `elements` as one or more frames. `lead` is what [`super::Outbox::set_lead`] was given last
+    /// and has not been said yet; `cursor` is where a client continues that has seen this frame.
+    fn frame<'a>(
+        &self,
+        lead: Option<&[u8]>,
+        elements: &mut dyn Iterator<Item = &'a [u8]>,
+        cursor: u64,
+        out: &mut BytesMut,
+    );
+
+    /// Writes something that is a frame as it is.
+    fn whole(&self, frame: &[u8], out: &mut BytesMut);
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    form: &'static WireForm,
+    limits: Limits,
+    window: Window,
+    items: VecDeque<Item>,
+    first: u64,
+    sent: u64,
+    waiting_bytes: usize,
+    kept_bytes: usize,
+    peak_bytes: usize,
+    taken: u64,
+    dropped: u64,
+    lead: Option<Box<[u8]>>,
+    view: View,
+    state: State,
+    attached: bool,
+}
+
+impl Queue {
+    pub(super) fn new(form: &'static WireForm, limits: Limits, window: Window) -> Self {
+        Self {
+            form,
+            limits,
+            window,
+            items: VecDeque::new(),
+            first: 0,
+            sent: 0,
+            waiting_bytes: 0,
+            kept_bytes: 0,
+            peak_bytes: 0,
+            taken: 0,
+            dropped: 0,
+            lead: None,
+            view: View::default(),
+            state: State::Open,
+            attached: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, item: Item) -> Push {
+        if self.state != State::Open {
+            return Push::Closed;
+        }
+        self.waiting_bytes += item.len(self.form);
+        self.items.push_back(item);
+        self.peak_bytes = self.peak_bytes.max(self.waiting_bytes);
+        if self.attached || self.window.items == 0 { self.hold_to_limits() } else { self.slide() }
+    }
+
+    /// A client that is away loses the oldest of what it was not sent; it will be told of the gap.
+    fn slide(&mut self) -> Push {
+        while self.items.len() > self.window.items || self.waiting_bytes + self.kept_bytes > self.window.bytes {
+            if self.sent == self.first && !self.pass_over_front() {
+                break;
+            }
+            self.forget_front();
+        }
+        Push::Queued
+    }
+
+    fn hold_to_limits(&mut self) -> Push {
+        while self.is_over_limits() {
+            let droppable =
+                self.limits.overflow == Overflow::DropOldest && self.front().is_some_and(Item::is_droppable);
+            if !droppable {
+                return Push::Overflowed;
+            }
+            self.pass_over_front();
+            self.dropped += 1;
+            self.trim();
+        }
+        Push::Queued
+    }
+
+    /// A single item larger than the limit may wait: it could never be sent otherwise.
+    fn is_over_limits(&self) -> bool {
+        self.waiting() > 1 && (self.waiting() > self.limits.items || self.waiting_bytes > self.limits.bytes)
+    }
+
+    fn waiting(&self) -> usize {
+        self.items.len() - self.offset()
+    }
+
+    fn offset(&self) -> usize {
+        usize::try_from(self.sent - self.first).expect("what is kept is counted in memory")
+    }
+
+    fn tail(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
+    fn front(&self) -> Option<&Item> {
+        self.items.get(self.offset())
+    }
+
+    /// Moves the oldest waiting item to what is kept. False when nothing waits.
+    fn pass_over_front(&mut self) -> bool {
+        let Some(length) = self.front().map(|item| item.len(self.form)) else { return false };
+        self.waiting_bytes -= length;
+        self.kept_bytes += length;
+        self.sent += 1;
+        true
+    }
+
+    /// Removes the oldest of what is kept.
+    fn forget_front(&mut self) {
+        if let Some(item) = self.items.pop_front() {
+            self.kept_bytes -= item.len(self.form);
+            self.first += 1;
+        }
+    }
+
+    fn trim(&mut self) {
+        while self.first < self.sent && (self.offset() > self.window.items || self.kept_bytes > self.window.bytes) {
+            self.forget_front();
+        }
+        if self.items.is_empty() && self.items.capacity() > KEPT_CAPACITY {
+            self.items = VecDeque::new();
+        }
+    }
+
+    /// True when the transport has something to write, or has to end.
+    pub(super) fn is_due(&self) -> bool {
+        self.lead.is_some() || self.waiting() > 0 || self.state != State::Open
+    }
+
+    /// True when nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting() == 0
+    }
+
+    /// True when items are kept for a client that returns.
+    pub(super) fn keeps(&self) -> bool {
+        self.window.items > 0
+    }
+
+    /// True when so much waits that somebody should look whether it moves at all.
+    pub(super) fn is_congested(&self) -> bool {
+        self.waiting() > self.limits.items / 8 || self.waiting_bytes > self.limits.bytes / 8
+    }
+
+    /// Writes the next frames, about `budget` bytes of them, and answers whether there was anything.
+    pub(super) fn take(&mut self, framer: &dyn Framer, budget: usize, out: &mut BytesMut) -> bool {
+        match self.front() {
+            Some(Item::Frame(frame)) => {
+                framer.whole(frame, out);
+                self.give_away(1);
+                true
+            }
+            None if self.lead.is_none() => false,
+            _ => {
+                let count = self.run(budget);
+                self.write_run(framer, count, out);
+                self.give_away(count);
+                true
+            }
+        }
+    }
+
+    /// How many items from the front fit one frame of about `budget` bytes: at least one, if one waits.
+    fn run(&self, budget: usize) -> usize {
+        let mut room = budget;
+        self.items
+            .iter()
+            .skip(self.offset())
+            .take_while(|item| {
+                let fits = room > 0 && !matches!(item, Item::Frame(_));
+                room = room.saturating_sub(item.len(self.form));
+                fits
+            })
+            .count()
+    }
+
+    fn write_run(&mut self, framer: &dyn Framer, count: usize, out: &mut BytesMut) {
+        let lead = self.lead.take();
+        let from = self.offset();
+        let (view, form) = (&self.view, self.form);
+        let mut elements = self.items.range(from..from + count).filter_map(|item| match item {
+            Item::Shared(message) => view.shows(message).then(|| &message.encoded(form)[..]),
+            Item::Own(bytes) => Some(&bytes[..]),
+            Item::Frame(_) | Item::Nothing => None,
+        });
+        framer.frame(lead.as_deref(), &mut elements, self.sent + count as u64, out);
+    }
+
+    fn give_away(&mut self, count: usize) {
+        for _ in 0..count {
+            self.forget_frame_at_front();
+            self.pass_over_front();
+        }
+        self.taken += count as u64;
+        self.trim();
+    }
+
+    /// A frame belongs to the channel it was made for and is not kept for another.
+    fn forget_frame_at_front(&mut self) {
+        let at = self.offset();
+        if let Some(item @ Item::Frame(_)) = self.items.get_mut(at) {
+            self.waiting_bytes -= item.len(self.form);
+            *item = Item::Nothing;
+        }
+    }
+
+    /// Begins a channel. Answers whether its client has missed something that is no longer here.
+    pub(super) fn attach(&mut self, resume: Resume, view: View) -> bool {
+        self.attached = true;
+        self.view = view;
+        self.lead = None;
+        let wanted = match resume {
+            Resume::Waiting => self.sent,
+            Resume::From(cursor) => cursor,
+            Resume::Tail => self.tail(),
+        };
+        self.sent = wanted.clamp(self.first, self.tail());
+        self.forget_frames();
+        self.recount();
+        wanted != self.sent
+    }
+
+    fn forget_frames(&mut self) {
+        for item in &mut self.items {
+            if matches!(item, Item::Frame(_)) {
+                *item = Item::Nothing;
+            }
+        }
+    }
+
+    fn recount(&mut self) {
+        let at = self.offset();
+        let sum = |items: &mut dyn Iterator<Item = &Item>| items.map(|item| item.len(self.form)).sum();
+        let (kept, waiting) = (sum(&mut self.items.range(..at)), sum(&mut self.items.range(at..)));
+        (self.kept_bytes, self.waiting_bytes) = (kept, waiting);
+    }
+
+    pub(super) fn detach(&mut self) {
+        self.attached = false;
+        if self.window.items > 0 {
+            self.slide();
+        }
+    }
+
+    /// Nothing more is taken in; what waits is still delivered, then the stream ends.
+    pub(super) fn finish(&mut self, end: End) {
+        if self.state == State::Open {
+            self.state = State::Finishing(end);
+        }
+    }
+
+    /// Everything that waits is forgotten and the stream ends.
+    pub(super) fn abandon(&mut self, end: End) {
+        self.finish(end);
+        (self.first, self.sent) = (self.tail(), self.tail());
+        self.items = VecDeque::new();
+        (self.waiting_bytes, self.kept_bytes, self.lead) = (0, 0, None);
+    }
+
+    /// How the stream ends, once everything is written.
+    pub(super) fn end(&self) -> Option<End> {
+        match self.state {
+            State::Finishing(end) if self.waiting() == 0 => Some(end),
+            State::Open | State::Finishing(_) => None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(super) fn set_lead(&mut self, lead: Option<Box<[u8]>>) {
+        self.lead = lead;
+    }
+
+    pub(super) fn view_mut(&mut self) -> &mut View {
+        &mut self.view
+    }
+
+    pub(super) fn set_form(&mut self, form: &'static WireForm) {
+        self.form = form;
+        self.recount();
+    }
+
+    pub(super) fn cursor(&self) -> u64 {
+        self.sent
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog {
+            items: self.waiting(),
+            bytes: self.waiting_bytes,
+            peak_bytes: self.peak_bytes,
+            taken: self.taken,
+            dropped: self.dropped,
+            kept: self.offset(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
