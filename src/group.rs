@@ -1,0 +1,313 @@
+//! One group: its members, their common order, and the fan-out.
+//!
+//! Role: takes publishes one after the other and pushes each into the outbox of every member.
+//! Life: spawned by `groups` for the first join, retires when its last member has left; if it panics, its
+//! members are told and join afresh.
+//! Neighbours: outboxes and member actors below it, its shard of `groups` above.
+//! Never: it does not know what a connection or a transport is, and waits for nobody.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use log::error;
+
+use crate::{
+    ids::{ConnectionId, GroupKey},
+    message::Message,
+    outbox::{Outbox, Pace, Push, Wave},
+};
+
+mod roster;
+
+use roster::Roster;
+pub use roster::{Joined, Left};
+
+/// How many messages may wait for a group. Beyond it, whoever publishes waits.
+const MAILBOX: usize = 256;
+
+/// Who can be reached through a group.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Whose membership this is; an actor has an id of its own, in the manner of a connection.
+    pub id: ConnectionId,
+    /// Where its messages go.
+    pub reach: Reach,
+}
+
+/// How a member is reached.
+#[derive(Clone, Debug)]
+pub enum Reach {
+    /// A client, through its outbox.
+    Outbox(Arc<Outbox>),
+    /// An actor of the application. A message that finds its mailbox full is not delivered to it.
+    Actor(Recipient<Delivery>),
+}
+
+/// What a member actor is told: somebody called the group.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Delivery {
+    /// The group.
+    pub group: Arc<GroupKey>,
+    /// The call; its arguments are JSON.
+    pub message: Arc<Message>,
+}
+
+/// A command: makes `member` a member. Sent by `groups` alone.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Admission")]
+pub(crate) struct Join {
+    pub(crate) member: Member,
+    /// The incarnation of the shard that passes it on.
+    pub(crate) epoch: u64,
+}
+
+/// What became of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
+pub(crate) enum Admission {
+    /// The member is in, since now or already.
+    Member(Joined, Stamp),
+    /// The connection has ended meanwhile and was not let in.
+    Ended,
+}
+
+/// A command: ends a membership.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Departure")]
+pub(crate) struct Leave {
+    pub(crate) id: ConnectionId,
+}
+
+/// What became of a leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
+pub(crate) struct Departure {
+    pub(crate) left: Left,
+    pub(crate) stamp: Stamp,
+}
+
+/// When a group decided something: the later of two answers is the one that holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Stamp {
+    generation: u64,
+    step: u64,
+}
+
+/// A command: sends a call to the members.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Reached")]
+pub(crate) struct Publish {
+    pub(crate) message: Arc<Message>,
+    /// Who is left out.
+    pub(crate) except: Arc<[ConnectionId]>,
+}
+
+/// How many members a publish was handed to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, MessageResponse)]
+pub struct Reached(pub usize);
+
+/// A command: another incarnation of the shard has taken the group over.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Adopt {
+    /// Whom to tell from now on when the group is empty.
+    pub(crate) shard: Recipient<Emptied>,
+    pub(crate) epoch: u64,
+}
+
+/// The query of operators and tests.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Snapshot")]
+pub(crate) struct Inspect;
+
+/// What a group looks like from outside.
+#[derive(Clone, Debug, MessageResponse)]
+pub struct Snapshot {
+    /// Its members, in no order.
+    pub members: Vec<ConnectionId>,
+    /// How many calls it has passed on.
+    pub published: u64,
+}
+
+/// What an empty group tells its shard.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Fate")]
+pub(crate) struct Emptied {
+    pub(crate) key: Arc<GroupKey>,
+    pub(crate) generation: u64,
+    /// The incarnation of the shard that was counted for, and how many of its joins had arrived.
+    pub(crate) joins: (u64, u64),
+}
+
+/// What the shard answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
+pub(crate) enum Fate {
+    /// No join is on its way, and none will be: the group is to end.
+    Retire,
+    /// A join is on its way.
+    Stay,
+}
+
+/// See the module's documentation.
+pub(crate) struct Group {
+    key: Arc<GroupKey>,
+    generation: u64,
+    shard: Recipient<Emptied>,
+    pace: Pace,
+    roster: Roster<Reach>,
+    steps: u64,
+    published: u64,
+    /// Joins seen at the report of emptiness that is under way.
+    reported: Option<(u64, u64)>,
+}
+
+impl Group {
+    /// A group without members, of which its first is on the way. `generation` differs from that of any
+    /// earlier group of the name.
+    pub(crate) fn new(key: Arc<GroupKey>, generation: u64, shard: Recipient<Emptied>, pace: Pace) -> Self {
+        Self { key, generation, shard, pace, roster: Roster::default(), steps: 0, published: 0, reported: None }
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        self.steps += 1;
+        Stamp { generation: self.generation, step: self.steps }
+    }
+
+    /// Tells the shard once that nobody is left, and ends if no join is on its way.
+    fn report_if_empty(&mut self, ctx: &mut Context<Self>) {
+        let joins = self.roster.joins();
+        if !self.roster.is_empty() || self.reported == Some(joins) {
+            return;
+        }
+        self.reported = Some(joins);
+        let report = Emptied { key: Arc::clone(&self.key), generation: self.generation, joins };
+        let answer = self.shard.send(report).into_actor(self).map(Self::meet_fate);
+        ctx.spawn(answer);
+    }
+
+    fn meet_fate(fate: Result<Fate, MailboxError>, group: &mut Self, ctx: &mut Context<Self>) {
+        match fate {
+            Ok(Fate::Retire) => ctx.stop(),
+            Ok(Fate::Stay) => group.report_if_empty(ctx),
+            // The shard has died; its successor will make itself known.
+            Err(_) => group.reported = None,
+        }
+    }
+
+    fn deliver(&self, reach: &Reach, message: &Arc<Message>, wave: &mut Wave) -> bool {
+        match reach {
+            Reach::Outbox(outbox) => outbox.push_in(message, wave) == Push::Queued,
+            Reach::Actor(actor) => {
+                let delivery = Delivery { group: Arc::clone(&self.key), message: Arc::clone(message) };
+                actor.try_send(delivery).is_ok()
+            }
+        }
+    }
+
+    fn prune_actors(&mut self, ctx: &mut Context<Self>) {
+        let gone = |(id, reach): &(ConnectionId, Reach)| match reach {
+            Reach::Actor(actor) if !actor.connected() => Some(id.clone()),
+            Reach::Actor(_) | Reach::Outbox(_) => None,
+        };
+        let gone: Vec<_> = self.roster.iter().filter_map(gone).collect();
+        for id in gone {
+            self.roster.leave(&id);
+        }
+        self.report_if_empty(ctx);
+    }
+}
+
+impl Actor for Group {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+/// A group that goes with members in it has panicked, and they must know.
+impl Drop for Group {
+    fn drop(&mut self) {
+        if self.roster.is_empty() {
+            return;
+        }
+        error!(group:% = self.key, members = self.roster.len(); "group died, its members join afresh");
+        for (_, reach) in self.roster.iter() {
+            if let Reach::Outbox(outbox) = reach {
+                outbox.tell_lost(Arc::clone(&self.key));
+            }
+        }
+    }
+}
+
+impl Handler<Join> for Group {
+    type Result = Admission;
+
+    fn handle(&mut self, Join { member, epoch }: Join, ctx: &mut Self::Context) -> Admission {
+        self.roster.count_join(epoch);
+        // A connection that has ended meanwhile has sent its leave already; it must not come in after it.
+        let ended = matches!(&member.reach, Reach::Outbox(outbox) if !outbox.is_open());
+        let admission = if ended {
+            Admission::Ended
+        } else {
+            Admission::Member(self.roster.join(&member.id, member.reach), self.stamp())
+        };
+        self.report_if_empty(ctx);
+        admission
+    }
+}
+
+impl Handler<Leave> for Group {
+    type Result = Departure;
+
+    fn handle(&mut self, Leave { id }: Leave, ctx: &mut Self::Context) -> Departure {
+        let departure = Departure { left: self.roster.leave(&id), stamp: self.stamp() };
+        self.report_if_empty(ctx);
+        departure
+    }
+}
+
+impl Handler<Publish> for Group {
+    type Result = Reached;
+
+    fn handle(&mut self, Publish { message, except }: Publish, ctx: &mut Self::Context) -> Reached {
+        self.published += 1;
+        let (mut reached, mut closed, mut wave) = (0, false, self.pace.wave());
+        for (id, reach) in self.roster.iter() {
+            if except.contains(id) {
+                if let Reach::Outbox(outbox) = reach {
+                    outbox.pass_over();
+                }
+            } else if self.deliver(reach, &message, &mut wave) {
+                reached += 1;
+            } else {
+                closed |= matches!(reach, Reach::Actor(_));
+            }
+        }
+        if closed {
+            self.prune_actors(ctx);
+        }
+        Reached(reached)
+    }
+}
+
+impl Handler<Adopt> for Group {
+    type Result = ();
+
+    fn handle(&mut self, Adopt { shard, epoch }: Adopt, ctx: &mut Self::Context) {
+        self.shard = shard;
+        self.roster.count_for(epoch);
+        self.reported = None;
+        self.report_if_empty(ctx);
+    }
+}
+
+impl Handler<Inspect> for Group {
+    type Result = Snapshot;
+
+    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Snapshot {
+        Snapshot { members: self.roster.iter().map(|(id, _)| id.clone()).collect(), published: self.published }
+    }
+}
+
+#[cfg(any(test, feature = "testkit"))]
+crate::supervised::may_crash!(Group);

@@ -1,0 +1,351 @@
+//! All groups: finds them, spawns them for their first member, retires them after their last.
+//!
+//! Role: the only place that starts a [`Group`](crate::group) and hands out its address.
+//! Life: one shard for each worker thread, each supervised; a group's home is a hash of its name. A shard
+//! that was restarted takes over the groups that its predecessor left.
+//! Neighbours: connections and hubs above come in through [`AllGroups`]; groups below.
+//! Never: a shard owns a map and awaits nothing. It counts the joins that it passes on, and retires a group
+//! only if the group has seen them all: no join is lost to a dying group, no group outlives its members.
+
+use std::{
+    collections::HashMap,
+    hash::BuildHasher,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use actix::prelude::*;
+use foldhash::fast::FixedState;
+use papaya::HashMap as SharedMap;
+
+use crate::{
+    group::{
+        Admission, Adopt, Delivery, Departure, Emptied, Fate, Group, Inspect, Join, Leave, Member, Publish, Reach,
+        Reached, Snapshot,
+    },
+    ids::{ConnectionId, GroupKey, HubName},
+    message::Message,
+    outbox::Pace,
+    supervised::{Died, Supervised},
+};
+
+/// How many messages may wait for a shard. Beyond it, whoever joins waits.
+const MAILBOX: usize = 1024;
+
+/// How often a join is tried again when its group dies before it answers.
+const ATTEMPTS: usize = 3;
+
+/// Why a group could not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The group died meanwhile. Its members are joining afresh; the same call may succeed in a moment.
+    #[error("the group was interrupted, try again")]
+    Interrupted,
+}
+
+impl From<Died> for Error {
+    fn from(_: Died) -> Self {
+        Self::Interrupted
+    }
+}
+
+#[derive(Clone)]
+struct Living {
+    address: Addr<Group>,
+    generation: u64,
+}
+
+type Directory = SharedMap<Arc<GroupKey>, Living, foldhash::fast::RandomState>;
+
+struct Commons {
+    directory: Directory,
+    numbers: AtomicU64,
+    shards: Box<[OnceLock<Supervised<Groups>>]>,
+}
+
+/// The way to every group of the process, from any thread.
+#[derive(Clone)]
+pub struct AllGroups(Arc<Commons>);
+
+impl std::fmt::Debug for AllGroups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AllGroups").field("groups", &self.count()).finish_non_exhaustive()
+    }
+}
+
+impl AllGroups {
+    /// No groups yet; `shards` threads will share them.
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        Self(Arc::new(Commons {
+            directory: Directory::default(),
+            numbers: AtomicU64::new(1),
+            shards: (0..shards.max(1)).map(|_| OnceLock::new()).collect(),
+        }))
+    }
+
+    /// Gives the calling worker thread a shard, if there is one without a home. A shard that nobody
+    /// adopts finds a home on the thread that first needs it.
+    pub fn adopt_shard(&self) {
+        if let Some(index) = self.0.shards.iter().position(|shard| shard.get().is_none()) {
+            self.shard(index);
+        }
+    }
+
+    fn shard(&self, index: usize) -> &Supervised<Groups> {
+        self.0.shards[index].get_or_init(|| {
+            let all = self.clone();
+            let arbiter = Arbiter::try_current().unwrap_or_else(|| System::current().arbiter().clone());
+            Supervised::start("groups", &arbiter, move || Groups::new(index, all.clone()))
+        })
+    }
+
+    /// A number that no group and no shard had before.
+    fn next_number(&self) -> u64 {
+        self.0.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn spawn(&self, key: &Arc<GroupKey>, shard: Recipient<Emptied>, pace: &Pace) -> Living {
+        let generation = self.next_number();
+        let address = Group::new(Arc::clone(key), generation, shard, pace.clone()).start();
+        let living = Living { address, generation };
+        self.0.directory.pin().insert(Arc::clone(key), living.clone());
+        living
+    }
+
+    fn home_of(&self, key: &GroupKey) -> usize {
+        let hash = FixedState::default().hash_one(key);
+        usize::try_from(hash % self.0.shards.len() as u64).expect("less than a length")
+    }
+
+    fn living(&self, key: &GroupKey) -> Option<Living> {
+        self.0.directory.pin().get(key).cloned()
+    }
+
+    /// Makes `member` a member; the group comes into being if it has to.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies again and again meanwhile.
+    pub(crate) async fn join(&self, key: &Arc<GroupKey>, member: Member) -> Result<Admission, Error> {
+        let shard = self.shard(self.home_of(key));
+        for _ in 0..ATTEMPTS {
+            let enter = Enter { key: Arc::clone(key), member: member.clone() };
+            if let Ok(admission) = shard.send(enter).await? {
+                return Ok(admission);
+            }
+        }
+        Err(Error::Interrupted)
+    }
+
+    /// Ends a membership and answers what it was.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies meanwhile.
+    pub(crate) async fn leave(&self, key: &Arc<GroupKey>, id: &ConnectionId) -> Result<Option<Departure>, Error> {
+        self.ask(key, || Leave { id: id.clone() }).await
+    }
+
+    /// Ends a membership of a connection that ends, without waiting.
+    #[expect(clippy::disallowed_methods, reason = "at most one for each join, so as bounded as the joins are")]
+    pub(crate) fn abandon(&self, key: &GroupKey, id: &ConnectionId) {
+        if let Some(group) = self.living(key) {
+            group.address.do_send(Leave { id: id.clone() });
+        }
+    }
+
+    /// Sends a call to the members, except some.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies meanwhile; some members may have got it.
+    pub async fn publish(
+        &self,
+        key: &Arc<GroupKey>,
+        message: &Arc<Message>,
+        except: &Arc<[ConnectionId]>,
+    ) -> Result<Reached, Error> {
+        let publish = || Publish { message: Arc::clone(message), except: Arc::clone(except) };
+        Ok(self.ask(key, publish).await?.unwrap_or_default())
+    }
+
+    /// Who is in a group; nothing if there is no such group.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies meanwhile.
+    pub async fn inspect(&self, key: &Arc<GroupKey>) -> Result<Option<Snapshot>, Error> {
+        self.ask(key, || Inspect).await
+    }
+
+    /// Asks a group that exists. One that retires meanwhile had no members, and is as good as absent.
+    async fn ask<M>(&self, key: &GroupKey, message: impl Fn() -> M) -> Result<Option<M::Result>, Error>
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        Group: Handler<M>,
+    {
+        while let Some(group) = self.living(key) {
+            match group.address.send(message()).await {
+                Ok(result) => return Ok(Some(result)),
+                Err(_) if self.living(key).is_some_and(|now| now.generation == group.generation) => {
+                    return Err(Error::Interrupted);
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many groups there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.directory.pin().values().filter(|group| group.address.connected()).count()
+    }
+
+    /// The groups of a hub, or all of them, in no order.
+    #[must_use]
+    pub fn keys(&self, hub: Option<&HubName>) -> Vec<Arc<GroupKey>> {
+        let directory = self.0.directory.pin();
+        let wanted =
+            directory.iter().filter(|(key, group)| group.address.connected() && hub.is_none_or(|hub| key.hub == *hub));
+        wanted.map(|(key, _)| Arc::clone(key)).collect()
+    }
+
+    /// How often a shard had to be started again.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.0.shards.iter().filter_map(OnceLock::get).map(Supervised::restarts).sum()
+    }
+
+    /// Makes an actor of the application a member, until the answer is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies again and again meanwhile.
+    pub async fn enrol(&self, key: Arc<GroupKey>, actor: Recipient<Delivery>) -> Result<ActorMembership, Error> {
+        let membership = ActorMembership { groups: self.clone(), key, id: ConnectionId::random() };
+        self.join(&membership.key, Member { id: membership.id.clone(), reach: Reach::Actor(actor) }).await?;
+        Ok(membership)
+    }
+}
+
+/// The membership of an actor; it ends when this is dropped.
+#[derive(Debug)]
+pub struct ActorMembership {
+    groups: AllGroups,
+    key: Arc<GroupKey>,
+    id: ConnectionId,
+}
+
+impl ActorMembership {
+    /// The id under which the actor is a member; a send can except it.
+    #[must_use]
+    pub fn id(&self) -> &ConnectionId {
+        &self.id
+    }
+}
+
+impl Drop for ActorMembership {
+    fn drop(&mut self) {
+        self.groups.abandon(&self.key, &self.id);
+    }
+}
+
+/// A command: lets a member into a group, which is spawned if it has to be.
+#[derive(Clone, Message)]
+#[rtype(result = "Result<Admission, MailboxError>")]
+struct Enter {
+    key: Arc<GroupKey>,
+    member: Member,
+}
+
+struct Home {
+    living: Living,
+    /// How many joins this incarnation of the shard has passed on to it.
+    joins: u64,
+}
+
+/// One shard; see the module's documentation.
+struct Groups {
+    index: usize,
+    epoch: u64,
+    all: AllGroups,
+    pace: Pace,
+    homes: HashMap<Arc<GroupKey>, Home, foldhash::fast::RandomState>,
+}
+
+impl Groups {
+    fn new(index: usize, all: AllGroups) -> Self {
+        Self { index, epoch: all.next_number(), all, pace: Pace::default(), homes: HashMap::default() }
+    }
+
+    /// The group of that name, alive: a dead one counts as absent.
+    fn home(&mut self, key: &Arc<GroupKey>, ctx: &Context<Self>) -> &mut Home {
+        if self.homes.get(key).is_some_and(|home| !home.living.address.connected()) {
+            self.homes.remove(key);
+        }
+        let (all, pace) = (&self.all, &self.pace);
+        self.homes
+            .entry(Arc::clone(key))
+            .or_insert_with(|| Home { living: all.spawn(key, ctx.address().recipient(), pace), joins: 0 })
+    }
+
+    /// Takes over the groups that a predecessor left.
+    fn take_over(&mut self, ctx: &Context<Self>) {
+        let directory = self.all.0.directory.pin();
+        let mine =
+            directory.iter().filter(|(key, living)| self.all.home_of(key) == self.index && living.address.connected());
+        self.homes = mine.map(|(key, living)| (Arc::clone(key), Home { living: living.clone(), joins: 0 })).collect();
+        let addresses: Vec<_> = self.homes.values().map(|home| home.living.address.clone()).collect();
+        actix::spawn(adopt(addresses, Adopt { shard: ctx.address().recipient(), epoch: self.epoch }));
+    }
+}
+
+async fn adopt(groups: Vec<Addr<Group>>, adopt: Adopt) {
+    for group in groups {
+        // A group that has died meanwhile needs no shard.
+        let _ = group.send(adopt.clone()).await;
+    }
+}
+
+impl Actor for Groups {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.take_over(ctx);
+    }
+}
+
+impl Handler<Enter> for Groups {
+    type Result = ResponseFuture<Result<Admission, MailboxError>>;
+
+    fn handle(&mut self, Enter { key, member }: Enter, ctx: &mut Self::Context) -> Self::Result {
+        let epoch = self.epoch;
+        let home = self.home(&key, ctx);
+        home.joins += 1;
+        Box::pin(home.living.address.send(Join { member, epoch }))
+    }
+}
+
+impl Handler<Emptied> for Groups {
+    type Result = Fate;
+
+    fn handle(&mut self, emptied: Emptied, _: &mut Self::Context) -> Fate {
+        let Some(home) = self.homes.get(&emptied.key).filter(|home| home.living.generation == emptied.generation)
+        else {
+            return Fate::Retire;
+        };
+        if emptied.joins != (self.epoch, home.joins) {
+            return Fate::Stay;
+        }
+        self.homes.remove(&emptied.key);
+        self.all.0.directory.pin().remove(&emptied.key);
+        Fate::Retire
+    }
+}
+
+#[cfg(any(test, feature = "testkit"))]
+crate::supervised::may_crash!(Groups);
+
+#[cfg(test)]
+mod tests;
