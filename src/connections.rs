@@ -1,0 +1,205 @@
+//! All living connections of the process: found by id, by user, by hub.
+//!
+//! Role: a directory; reading it takes no lock, and pushing to whoever is found does not wait.
+//! Life: as long as the engine. A connection is in it from before its OnConnected until it ends.
+//! Neighbours: connections enter and leave; hubs, membership and admin look up.
+//! Never: it does not make or end a connection.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use actix::prelude::*;
+use papaya::{HashMap as SharedMap, Operation};
+use tokio::sync::oneshot;
+
+use crate::{
+    group::{Joined, Left},
+    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+    outbox::Outbox,
+};
+
+/// What others may ask of a connection. The answer to a command that it cannot give any more is that the
+/// sender of the answer is dropped.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum Command {
+    /// Join a group.
+    Join {
+        /// The group.
+        group: Arc<GroupKey>,
+        /// Who wants it.
+        on_behalf_of: OnBehalfOf,
+        /// What became of it.
+        answer: oneshot::Sender<Result<Joined, crate::groups::Error>>,
+    },
+    /// Leave a group.
+    Leave {
+        /// The group.
+        group: Arc<GroupKey>,
+        /// What became of it.
+        answer: oneshot::Sender<Result<Left, crate::groups::Error>>,
+    },
+    /// End, as a hub ends the connection of its caller.
+    Abort,
+    /// End, since the process does; the client is to come back.
+    Drain,
+    /// Tell how it stands.
+    Inspect(oneshot::Sender<Detail>),
+}
+
+/// Why a connection joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnBehalfOf {
+    /// Somebody asked for it now.
+    Caller,
+    /// It is restored from the store or from a token; if somebody has asked to leave since, that holds.
+    Restoration,
+}
+
+/// A connection as an operator sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Detail {
+    /// Its groups, sorted.
+    pub groups: Vec<GroupName>,
+    /// Calls of hub methods that run or wait.
+    pub calls: usize,
+    /// Where it stands in its life.
+    pub phase: &'static str,
+}
+
+/// A living connection.
+#[derive(Debug)]
+pub struct Seat {
+    /// Its public identity.
+    pub id: ConnectionId,
+    /// Its user, if it has one.
+    pub user: Option<UserId>,
+    /// Its hub; absent if it has several, and decides for each channel what it hears.
+    pub hub: Option<HubName>,
+    /// Where its messages go.
+    pub outbox: Arc<Outbox>,
+    /// What there is to know about its client.
+    pub about: About,
+    pub(crate) port: Recipient<Command>,
+}
+
+/// What there is to know about a client.
+#[derive(Debug)]
+pub struct About {
+    /// The dialect by its name.
+    pub dialect: &'static str,
+    /// The hubs that it named.
+    pub hubs: Vec<HubName>,
+    /// The transport of its newest channel, by its name on the wire.
+    pub(crate) transport: RwLock<&'static str>,
+    /// Where it connects from.
+    pub remote: Option<std::net::SocketAddr>,
+    /// What it calls itself.
+    pub user_agent: String,
+    /// When it came.
+    pub since: std::time::SystemTime,
+}
+
+impl About {
+    /// The transport of the newest channel, by its name on the wire.
+    #[must_use]
+    pub fn transport(&self) -> &'static str {
+        *self.transport.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a new channel's transport.
+    pub(crate) fn set_transport(&self, transport: &'static str) {
+        *self.transport.write().unwrap_or_else(PoisonError::into_inner) = transport;
+    }
+}
+
+impl Seat {
+    /// True if what `hub` says to users or to everybody may concern this connection.
+    #[must_use]
+    pub fn listens_to(&self, hub: &HubName) -> bool {
+        self.hub.as_ref().is_none_or(|own| own == hub)
+    }
+}
+
+type ById = SharedMap<ConnectionId, Arc<Seat>, foldhash::fast::RandomState>;
+type ByUser = SharedMap<UserId, Arc<[Arc<Seat>]>, foldhash::fast::RandomState>;
+
+/// The directory; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(Arc<Directory>);
+
+#[derive(Debug, Default)]
+struct Directory {
+    by_id: ById,
+    by_user: ByUser,
+}
+
+impl Connections {
+    /// Enters a connection. False if there is one of that id, which stays.
+    pub(crate) fn enter(&self, seat: &Arc<Seat>) -> bool {
+        let by_id = self.0.by_id.pin();
+        if by_id.try_insert(seat.id.clone(), Arc::clone(seat)).is_err() {
+            return false;
+        }
+        if let Some(user) = &seat.user {
+            self.change_user(user, |seats| seats.iter().cloned().chain([Arc::clone(seat)]).collect());
+        }
+        true
+    }
+
+    /// Removes exactly this connection, not a later one of the same id.
+    pub(crate) fn leave(&self, seat: &Arc<Seat>) {
+        let by_id = self.0.by_id.pin();
+        let removed = by_id.remove_if(&seat.id, |_, found| Arc::ptr_eq(found, seat));
+        if let (Ok(Some(_)), Some(user)) = (removed, &seat.user) {
+            self.change_user(user, |seats| seats.iter().filter(|other| !Arc::ptr_eq(other, seat)).cloned().collect());
+        }
+    }
+
+    fn change_user(&self, user: &UserId, change: impl Fn(&[Arc<Seat>]) -> Arc<[Arc<Seat>]>) {
+        self.0.by_user.pin().compute(user.clone(), |entry| {
+            let seats = change(entry.map_or(&[], |(_, seats)| &seats[..]));
+            match (seats.is_empty(), entry) {
+                (false, _) => Operation::Insert(seats),
+                (true, Some(_)) => Operation::Remove,
+                (true, None) => Operation::Abort(()),
+            }
+        });
+    }
+
+    /// The connection of that id.
+    #[must_use]
+    pub fn find(&self, id: &ConnectionId) -> Option<Arc<Seat>> {
+        self.0.by_id.pin().get(id).cloned()
+    }
+
+    /// The connections of a user that listen to a hub.
+    #[must_use]
+    pub fn of_user(&self, hub: &HubName, user: &UserId) -> Vec<Arc<Seat>> {
+        let by_user = self.0.by_user.pin();
+        let seats = by_user.get(user).map_or(&[][..], |seats| seats);
+        seats.iter().filter(|seat| seat.listens_to(hub)).cloned().collect()
+    }
+
+    /// Calls `visit` with each connection that listens to a hub.
+    pub fn for_each_on(&self, hub: &HubName, mut visit: impl FnMut(&Arc<Seat>)) {
+        self.0.by_id.pin().values().filter(|seat| seat.listens_to(hub)).for_each(&mut visit);
+    }
+
+    /// Every connection, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Seat>> {
+        self.0.by_id.pin().values().cloned().collect()
+    }
+
+    /// Every user with a connection, in no order.
+    #[must_use]
+    pub fn users(&self) -> Vec<UserId> {
+        self.0.by_user.pin().keys().cloned().collect()
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.by_id.len()
+    }
+}

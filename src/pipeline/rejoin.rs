@@ -1,0 +1,318 @@
+//! The pure half of rejoining: what a token says, whom it is for, and what follows from it.
+//!
+//! It knows neither keys nor clocks nor stores; what is compared is passed in.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{GroupKey, GroupName, HubName, UserId},
+    metrics::{Counter, Metrics},
+    tokens::Unsealed,
+};
+
+/// A token whose list would make it longer than this carries none: it has to fit the query of a URL
+/// beside everything else. The server then remembers the list for the family.
+pub const LONGEST_LIST: usize = 3 * 1024;
+
+/// What a rejoin token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The connection (classic), or the chain of connections (ASP.NET Core) that it was made for.
+    #[serde(rename = "f")]
+    pub family: String,
+    /// The link of the chain; 0 for tokens that may be used more than once.
+    #[serde(rename = "n", default)]
+    pub epoch: u64,
+    /// The hub, unless the connection has several.
+    #[serde(rename = "h", default)]
+    pub hub: Option<HubName>,
+    /// The user.
+    #[serde(rename = "u", default)]
+    pub user: Option<UserId>,
+    /// The groups, each as `hub.group`; absent if the list was too long.
+    #[serde(rename = "g", default)]
+    groups: Option<Vec<String>>,
+    /// When it was issued, in milliseconds since 1970.
+    #[serde(rename = "i")]
+    issued: u64,
+    /// From when on it is refused, likewise.
+    #[serde(rename = "e")]
+    expires: u64,
+}
+
+/// Whom and what a token is made for.
+#[derive(Clone, Debug)]
+pub struct Bearer {
+    /// See [`Claims::family`].
+    pub family: String,
+    /// See [`Claims::epoch`].
+    pub epoch: u64,
+    /// See [`Claims::hub`].
+    pub hub: Option<HubName>,
+    /// See [`Claims::user`].
+    pub user: Option<UserId>,
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Claims {
+    /// The claims of `bearer` to these groups, from `now` on for `lifetime`.
+    #[must_use]
+    pub fn new(bearer: &Bearer, groups: &[Arc<GroupKey>], now: SystemTime, lifetime: Duration) -> Self {
+        let list: Vec<_> = groups.iter().map(ToString::to_string).collect();
+        let length: usize = list.iter().map(|name| name.len() + 3).sum();
+        Self {
+            family: bearer.family.clone(),
+            epoch: bearer.epoch,
+            hub: bearer.hub.clone(),
+            user: bearer.user.clone(),
+            groups: (length <= LONGEST_LIST).then_some(list),
+            issued: millis(now),
+            expires: millis(now + lifetime),
+        }
+    }
+
+    /// The bytes to be signed.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and numbers are always JSON")
+    }
+
+    /// What was signed.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`], if it is no such thing.
+    pub fn decode(payload: &[u8]) -> Result<Self, Refusal> {
+        serde_json::from_slice(payload).map_err(|_| Refusal::Malformed)
+    }
+
+    /// The groups; `None` if the list was too long for the token.
+    #[must_use]
+    pub fn groups(&self) -> Option<Vec<Arc<GroupKey>>> {
+        let key = |text: &String| text.split_once('.').map(|(hub, name)| GroupKey::new(&hub.into(), &name.into()));
+        self.groups.as_ref().map(|list| list.iter().filter_map(key).collect())
+    }
+
+    /// When it was issued.
+    #[must_use]
+    pub fn issued(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.issued)
+    }
+
+    /// From when on it is refused.
+    #[must_use]
+    pub fn expires(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.expires)
+    }
+
+    /// Compares the claims with whoever presents them.
+    ///
+    /// # Errors
+    /// The first [`Refusal`] that applies.
+    pub fn check(&self, presenter: &Presenter, now: SystemTime) -> Result<(), Refusal> {
+        let refusals = [
+            (millis(now) >= self.expires, Refusal::Expired),
+            (presenter.connection.as_ref().is_some_and(|id| *id != self.family), Refusal::WrongConnection),
+            (presenter.user != self.user, Refusal::WrongUser),
+            (presenter.hub != self.hub, Refusal::WrongHub),
+        ];
+        refusals.into_iter().find_map(|(applies, refusal)| applies.then_some(Err(refusal))).unwrap_or(Ok(()))
+    }
+}
+
+/// Who presents a token.
+#[derive(Clone, Debug, Default)]
+pub struct Presenter {
+    /// The connection that it must be made for, where a token is bound to one.
+    pub connection: Option<String>,
+    /// The user, as authenticated now.
+    pub user: Option<UserId>,
+    /// The hub, unless the connection has several.
+    pub hub: Option<HubName>,
+}
+
+/// Why a rejoin token is not accepted. The client starts without its groups; each reason is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is no token.
+    #[error("malformed")]
+    Malformed,
+    /// It is signed under a key that is not in the ring.
+    #[error("signed under an unknown key")]
+    UnknownKey,
+    /// Its signature is wrong.
+    #[error("forged")]
+    Forged,
+    /// It is too old.
+    #[error("expired")]
+    Expired,
+    /// It was made for another user.
+    #[error("made for another user")]
+    WrongUser,
+    /// It was made for another hub.
+    #[error("made for another hub")]
+    WrongHub,
+    /// It was made for another connection.
+    #[error("made for another connection")]
+    WrongConnection,
+    /// It was used before.
+    #[error("used before")]
+    Replayed,
+    /// It was revoked.
+    #[error("revoked")]
+    Revoked,
+    /// The store could not say whether it was used or revoked.
+    #[error("the store could not be asked about it")]
+    Unchecked,
+}
+
+impl Refusal {
+    /// The counter of this reason.
+    #[must_use]
+    pub fn counter(self, metrics: &Metrics) -> &Counter {
+        match self {
+            Self::Malformed => &metrics.rejoins_malformed,
+            Self::UnknownKey => &metrics.rejoins_unknown_key,
+            Self::Forged => &metrics.rejoins_forged,
+            Self::Expired => &metrics.rejoins_expired,
+            Self::WrongUser => &metrics.rejoins_wrong_user,
+            Self::WrongHub => &metrics.rejoins_wrong_hub,
+            Self::WrongConnection => &metrics.rejoins_wrong_connection,
+            Self::Replayed => &metrics.rejoins_replayed,
+            Self::Revoked => &metrics.rejoins_revoked,
+            Self::Unchecked => &metrics.rejoins_unchecked,
+        }
+    }
+}
+
+impl From<Unsealed> for Refusal {
+    fn from(unsealed: Unsealed) -> Self {
+        match unsealed {
+            Unsealed::Malformed => Self::Malformed,
+            Unsealed::UnknownKey => Self::UnknownKey,
+            Unsealed::Forged => Self::Forged,
+        }
+    }
+}
+
+/// Who decides which groups a returning client is put back into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// The token, as in SignalR 2.x.
+    #[default]
+    Token,
+    /// The store: what is not stored is lost, what is stored comes back without a token.
+    Store,
+    /// Both must agree.
+    Intersection,
+    /// Either is enough.
+    Union,
+}
+
+impl Policy {
+    /// True if the stored groups matter.
+    #[must_use]
+    pub fn asks_store(self) -> bool {
+        self != Self::Token
+    }
+
+    /// The groups to rejoin, in the order of the token, then of the store.
+    #[must_use]
+    pub fn decide(self, token: &[GroupName], stored: &[GroupName]) -> Vec<GroupName> {
+        let added = || stored.iter().filter(|group| !token.contains(group));
+        match self {
+            Self::Token => token.to_vec(),
+            Self::Store => stored.to_vec(),
+            Self::Intersection => token.iter().filter(|group| stored.contains(group)).cloned().collect(),
+            Self::Union => token.iter().chain(added()).cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn bearer() -> Bearer {
+        Bearer { family: "family".into(), epoch: 3, hub: Some("chat".into()), user: Some("ann".into()) }
+    }
+
+    fn presenter() -> Presenter {
+        Presenter { connection: None, user: Some("ann".into()), hub: Some("chat".into()) }
+    }
+
+    fn keys(names: &[&str]) -> Vec<Arc<GroupKey>> {
+        names.iter().map(|name| GroupKey::new(&"chat".into(), &(*name).into())).collect()
+    }
+
+    fn claims() -> Claims {
+        Claims::new(&bearer(), &keys(&["a", "b.c", ""]), UNIX_EPOCH + HOUR, HOUR)
+    }
+
+    #[test]
+    fn claims_survive_being_encoded() {
+        let read = Claims::decode(&claims().encode()).unwrap();
+        assert_eq!(read, claims());
+        assert_eq!(read.groups().unwrap(), keys(&["a", "b.c", ""]), "a group's name may hold dots, a hub's may not");
+        assert_eq!(read.issued() + HOUR, read.expires());
+    }
+
+    #[test]
+    fn claims_are_accepted_from_their_bearer_until_they_expire() {
+        assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR), Ok(()));
+        assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR * 2 - Duration::from_millis(1)), Ok(()));
+        assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR * 2), Err(Refusal::Expired));
+    }
+
+    #[test]
+    fn claims_of_another_are_refused_by_what_differs() {
+        let now = UNIX_EPOCH + HOUR;
+        let with = |change: fn(&mut Presenter)| {
+            let mut presenter = presenter();
+            change(&mut presenter);
+            claims().check(&presenter, now)
+        };
+        assert_eq!(with(|p| p.user = Some("bob".into())), Err(Refusal::WrongUser));
+        assert_eq!(with(|p| p.user = None), Err(Refusal::WrongUser));
+        assert_eq!(with(|p| p.hub = Some("other".into())), Err(Refusal::WrongHub));
+        assert_eq!(with(|p| p.connection = Some("another".into())), Err(Refusal::WrongConnection));
+        assert_eq!(with(|p| p.connection = Some("family".into())), Ok(()));
+    }
+
+    #[test]
+    fn a_list_too_long_for_a_url_is_left_out() {
+        let many: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
+        let names: Vec<_> = many.iter().map(String::as_str).collect();
+        let claims = Claims::new(&bearer(), &keys(&names), UNIX_EPOCH, HOUR);
+        assert_eq!(claims.groups(), None);
+        assert!(claims.encode().len() < 200);
+    }
+
+    #[test]
+    fn what_is_no_claim_is_malformed() {
+        for payload in [&b""[..], b"{}", b"[1]", b"\xff"] {
+            assert_eq!(Claims::decode(payload), Err(Refusal::Malformed));
+        }
+    }
+
+    #[test]
+    fn each_policy_decides_as_its_name_says() {
+        let names = |list: &[&str]| list.iter().map(|name| GroupName::from(*name)).collect::<Vec<_>>();
+        let (token, stored) = (names(&["a", "b"]), names(&["b", "c"]));
+        assert_eq!(Policy::Token.decide(&token, &stored), names(&["a", "b"]));
+        assert_eq!(Policy::Store.decide(&token, &stored), names(&["b", "c"]));
+        assert_eq!(Policy::Intersection.decide(&token, &stored), names(&["b"]));
+        assert_eq!(Policy::Union.decide(&token, &stored), names(&["a", "b", "c"]));
+    }
+}
