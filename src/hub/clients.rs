@@ -1,0 +1,228 @@
+//! Whom a hub can talk to.
+
+use std::{collections::HashSet, sync::Arc};
+
+use serde::Serialize;
+
+use super::{Caller, HubError, Manners, world::World};
+use crate::{
+    connections::Seat,
+    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+    message::{Invocation, Message, Source},
+    outbox::Push,
+};
+
+/// Everybody on a hub, to choose from. Take it as an argument of a hub method, or from
+/// [`HubHandle::clients`](crate::HubHandle::clients) outside of one.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    world: Arc<World>,
+    hub: HubName,
+    caller: Option<ConnectionId>,
+    manners: Manners,
+}
+
+impl Clients {
+    pub(crate) fn of_caller(world: &Arc<World>, caller: &Caller, manners: Manners) -> Self {
+        Self { world: Arc::clone(world), hub: caller.hub().clone(), caller: Some(caller.id().clone()), manners }
+    }
+
+    pub(crate) fn of_hub(world: &Arc<World>, hub: &HubName) -> Self {
+        Self { world: Arc::clone(world), hub: hub.clone(), caller: None, manners: Manners::default() }
+    }
+
+    fn target(&self, whom: Whom) -> Target {
+        Target { clients: self.clone(), whom }
+    }
+
+    fn caller_list(&self) -> Vec<ConnectionId> {
+        self.caller.iter().cloned().collect()
+    }
+
+    /// Everybody on the hub.
+    #[must_use]
+    pub fn all(&self) -> Target {
+        self.all_except::<ConnectionId>([])
+    }
+
+    /// Everybody on the hub, except these connections.
+    #[must_use]
+    pub fn all_except<I: Into<ConnectionId>>(&self, except: impl IntoIterator<Item = I>) -> Target {
+        self.target(Whom::All { except: collect(except) })
+    }
+
+    /// The client that called; outside of a hub method, nobody.
+    #[must_use]
+    pub fn caller(&self) -> Target {
+        self.clients(self.caller_list())
+    }
+
+    /// Everybody on the hub except the client that called.
+    #[must_use]
+    pub fn others(&self) -> Target {
+        self.all_except(self.caller_list())
+    }
+
+    /// One connection.
+    #[must_use]
+    pub fn client(&self, id: impl Into<ConnectionId>) -> Target {
+        self.clients([id])
+    }
+
+    /// These connections, each once.
+    #[must_use]
+    pub fn clients<I: Into<ConnectionId>>(&self, ids: impl IntoIterator<Item = I>) -> Target {
+        self.target(Whom::Connections(collect(ids)))
+    }
+
+    /// The members of a group.
+    #[must_use]
+    pub fn group(&self, name: impl Into<GroupName>) -> Target {
+        self.group_except::<ConnectionId>(name, [])
+    }
+
+    /// The members of a group, except these connections.
+    #[must_use]
+    pub fn group_except<I: Into<ConnectionId>>(
+        &self,
+        name: impl Into<GroupName>,
+        except: impl IntoIterator<Item = I>,
+    ) -> Target {
+        self.target(Whom::Group { name: name.into(), except: collect(except) })
+    }
+
+    /// The members of a group, except the client that called. That client need not be a member.
+    #[must_use]
+    pub fn others_in_group(&self, name: impl Into<GroupName>) -> Target {
+        self.group_except(name, self.caller_list())
+    }
+
+    /// The members of these groups, one group after the other: whoever is in two of them is called twice.
+    #[must_use]
+    pub fn groups<I: Into<GroupName>>(&self, names: impl IntoIterator<Item = I>) -> Target {
+        self.target(Whom::Groups(names.into_iter().map(Into::into).collect()))
+    }
+
+    /// Every connection of a user.
+    #[must_use]
+    pub fn user(&self, user: impl Into<UserId>) -> Target {
+        self.users([user])
+    }
+
+    /// Every connection of these users, each once.
+    #[must_use]
+    pub fn users<I: Into<UserId>>(&self, users: impl IntoIterator<Item = I>) -> Target {
+        self.target(Whom::Users(users.into_iter().map(Into::into).collect()))
+    }
+}
+
+fn collect<I: Into<ConnectionId>>(ids: impl IntoIterator<Item = I>) -> Vec<ConnectionId> {
+    ids.into_iter().map(Into::into).collect()
+}
+
+/// Whom a call goes to; [`Target::send`] makes it.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent until `send` is awaited"]
+pub struct Target {
+    clients: Clients,
+    whom: Whom,
+}
+
+#[derive(Clone, Debug)]
+enum Whom {
+    All { except: Vec<ConnectionId> },
+    Connections(Vec<ConnectionId>),
+    Group { name: GroupName, except: Vec<ConnectionId> },
+    Groups(Vec<GroupName>),
+    Users(Vec<UserId>),
+}
+
+impl Target {
+    /// Calls `method` on the clients. A tuple or list passes one argument for each element, `()` none, and
+    /// any other value is a single argument.
+    ///
+    /// Answers how many connections the call was handed to: each has it in its queue then, in the order in
+    /// which it was sent. That nobody is there is no error.
+    ///
+    /// # Errors
+    /// If the arguments cannot be JSON, or the group was interrupted.
+    pub async fn send(self, method: &str, arguments: impl Serialize) -> Result<usize, HubError> {
+        let call = Invocation::new(&self.clients.hub, method, &arguments)?;
+        let world = Arc::clone(&self.clients.world);
+        let reached = self.deliver(call).await?;
+        world.metrics.sends.count();
+        world.metrics.deliveries.add(reached as u64);
+        Ok(reached)
+    }
+
+    async fn deliver(self, call: Invocation) -> Result<usize, HubError> {
+        let Self { clients, whom } = self;
+        match whom {
+            Whom::All { except } => Ok(clients.send_to_all(call, &except)),
+            Whom::Connections(ids) => Ok(clients.send_to_connections(call, &ids)),
+            Whom::Users(users) => Ok(clients.send_to_users(call, &users)),
+            Whom::Group { name, except } => {
+                if clients.manners.refuses_empty_group && name.is_empty() {
+                    return Err(empty_group());
+                }
+                clients.send_to_groups(call, &[name], &except.into()).await
+            }
+            Whom::Groups(names) if names.iter().any(|name| name.is_empty()) => Err(empty_group()),
+            Whom::Groups(names) => clients.send_to_groups(call, &names, &Arc::default()).await,
+        }
+    }
+}
+
+/// Wire: an empty name in a list of groups is an error of this kind and text to both generations.
+fn empty_group() -> HubError {
+    HubError::hidden("InvalidOperationException", "Cannot send to an empty group name.")
+}
+
+impl Clients {
+    fn send_to_all(&self, call: Invocation, except: &[ConnectionId]) -> usize {
+        let message = Arc::new(Message::new(call, Source::Hub));
+        let mut reached = 0;
+        self.world.connections.for_each_on(&self.hub, |seat| {
+            if except.contains(&seat.id) {
+                seat.outbox.pass_over();
+            } else {
+                reached += push(seat, &message);
+            }
+        });
+        reached
+    }
+
+    fn send_to_connections(&self, call: Invocation, ids: &[ConnectionId]) -> usize {
+        let message = Arc::new(Message::new(call, Source::Connection));
+        let unique: HashSet<_> = ids.iter().collect();
+        let seats = unique.into_iter().filter_map(|id| self.world.connections.find(id));
+        seats.filter(|seat| seat.listens_to(&self.hub)).map(|seat| push(&seat, &message)).sum()
+    }
+
+    fn send_to_users(&self, call: Invocation, users: &[UserId]) -> usize {
+        let message = Arc::new(Message::new(call, Source::User));
+        let unique: HashSet<_> = users.iter().collect();
+        let seats = unique.into_iter().flat_map(|user| self.world.connections.of_user(&self.hub, user));
+        seats.map(|seat| push(&seat, &message)).sum()
+    }
+
+    async fn send_to_groups(
+        &self,
+        call: Invocation,
+        names: &[GroupName],
+        except: &Arc<[ConnectionId]>,
+    ) -> Result<usize, HubError> {
+        let content = Message::new(call, Source::Hub);
+        let mut reached = 0;
+        for name in names {
+            let key = GroupKey::new(&self.hub, name);
+            let message = Arc::new(content.with_source(Source::Group(Arc::clone(&key))));
+            reached += self.world.groups.publish(&key, &message, except).await?.0;
+        }
+        Ok(reached)
+    }
+}
+
+fn push(seat: &Seat, message: &Arc<Message>) -> usize {
+    usize::from(seat.outbox.push(message) == Push::Queued)
+}

@@ -1,0 +1,223 @@
+//! Putting connections and users into groups, and taking them out.
+
+use std::sync::Arc;
+
+use actix::Recipient;
+use futures_util::future::join_all;
+
+use super::{HubError, world::World};
+use crate::{
+    connections::OnBehalfOf,
+    group::{self, Delivery, Joined, Left},
+    groups::{ActorMembership, Error},
+    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+    membership::{Verb, Write},
+    store::{Change, Owner},
+};
+
+/// The groups of a hub. Take it as an argument of a hub method, or from
+/// [`HubHandle::groups`](crate::HubHandle::groups) outside of one.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    world: Arc<World>,
+    hub: HubName,
+    caller: Option<ConnectionId>,
+}
+
+/// What became of adding a connection to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is a member now; whatever is sent to the group from here on reaches it.
+    Joined,
+    /// It was a member already.
+    AlreadyMember,
+    /// There is no such connection, or it ended meanwhile.
+    NoSuchConnection,
+}
+
+/// What became of removing a connection from a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// It was a member, and no longer is.
+    Left,
+    /// It was no member.
+    NoMember,
+    /// There is no such connection, or it ended meanwhile and left everything.
+    NoSuchConnection,
+}
+
+impl Groups {
+    pub(crate) fn new(world: &Arc<World>, hub: &HubName, caller: Option<&ConnectionId>) -> Self {
+        Self { world: Arc::clone(world), hub: hub.clone(), caller: caller.cloned() }
+    }
+
+    fn key(&self, group: impl Into<GroupName>) -> Arc<GroupKey> {
+        GroupKey::new(&self.hub, &group.into())
+    }
+
+    /// Makes a connection a member; the group comes into being if it has to. Adding twice is harmless.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies again and again meanwhile.
+    pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
+        let joined = self.world.join(&id.into(), &self.key(group), OnBehalfOf::Caller).await?;
+        Ok(match joined {
+            Some(Joined::Now) => Added::Joined,
+            Some(Joined::Already) => Added::AlreadyMember,
+            None => Added::NoSuchConnection,
+        })
+    }
+
+    /// Ends a connection's membership, and answers at once what it was.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies meanwhile.
+    pub async fn remove(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Removed, Error> {
+        let left = self.world.leave(&id.into(), &self.key(group)).await?;
+        Ok(match left {
+            Some(Left::Now) => Removed::Left,
+            Some(Left::NoMember) => Removed::NoMember,
+            None => Removed::NoSuchConnection,
+        })
+    }
+
+    /// Makes the client that called a member.
+    ///
+    /// # Errors
+    /// As [`Groups::add`].
+    pub async fn join(&self, group: impl Into<GroupName>) -> Result<Added, Error> {
+        match &self.caller {
+            Some(caller) => self.add(caller.clone(), group).await,
+            None => Ok(Added::NoSuchConnection),
+        }
+    }
+
+    /// Ends the membership of the client that called.
+    ///
+    /// # Errors
+    /// As [`Groups::remove`].
+    pub async fn leave(&self, group: impl Into<GroupName>) -> Result<Removed, Error> {
+        match &self.caller {
+            Some(caller) => self.remove(caller.clone(), group).await,
+            None => Ok(Removed::NoSuchConnection),
+        }
+    }
+
+    /// Makes an actor a member until the answer is dropped. A message that finds the actor's mailbox full
+    /// is not delivered to it.
+    ///
+    /// # Errors
+    /// As [`Groups::add`].
+    pub async fn add_actor(
+        &self,
+        group: impl Into<GroupName>,
+        actor: Recipient<Delivery>,
+    ) -> Result<ActorMembership, Error> {
+        self.world.groups.enrol(self.key(group), actor).await
+    }
+
+    /// Who is in a group now; `None` if there is no such group.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies meanwhile.
+    pub async fn members(&self, group: impl Into<GroupName>) -> Result<Option<group::Snapshot>, Error> {
+        self.world.groups.inspect(&self.key(group)).await
+    }
+
+    /// The groups that exist now, in no order.
+    #[must_use]
+    pub fn list(&self) -> Vec<GroupName> {
+        self.world.groups.keys(Some(&self.hub)).iter().map(|key| key.name.clone()).collect()
+    }
+}
+
+/// The users of a hub and their durable groups. Take it as an argument of a hub method, or from
+/// [`HubHandle::users`](crate::HubHandle::users) outside of one.
+#[derive(Clone, Debug)]
+pub struct Users {
+    world: Arc<World>,
+    hub: HubName,
+}
+
+/// What became of a durable change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Durable {
+    /// What the store did.
+    pub stored: Change,
+    /// How many living connections of the user changed with it.
+    pub connections: usize,
+}
+
+impl Users {
+    pub(crate) fn new(world: &Arc<World>, hub: &HubName) -> Self {
+        Self { world: Arc::clone(world), hub: hub.clone() }
+    }
+
+    fn owner(&self, user: &UserId) -> Owner {
+        Owner { hub: self.hub.clone(), user: user.clone() }
+    }
+
+    /// Makes a user a member for good: the row is written first, then every living connection of the user
+    /// joins, and every later one will.
+    ///
+    /// # Errors
+    /// If the store does not take it, nothing has changed. If a group was interrupted, the row is written,
+    /// and the same call mends the rest.
+    pub async fn add_to_group(
+        &self,
+        user: impl Into<UserId>,
+        group: impl Into<GroupName>,
+    ) -> Result<Durable, HubError> {
+        let (user, group) = (user.into(), group.into());
+        let stored = self.write(&user, &group, Verb::Add).await?;
+        let key = GroupKey::new(&self.hub, &group);
+        let ids = self.connections_of(&user);
+        let joins = ids.iter().map(|id| self.world.join(id, &key, OnBehalfOf::Caller));
+        let joined = join_all(joins).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(Durable { stored, connections: joined.iter().filter(|joined| **joined == Some(Joined::Now)).count() })
+    }
+
+    /// Ends a user's membership for good: the row first, then every living connection leaves.
+    ///
+    /// # Errors
+    /// As [`Users::add_to_group`].
+    pub async fn remove_from_group(
+        &self,
+        user: impl Into<UserId>,
+        group: impl Into<GroupName>,
+    ) -> Result<Durable, HubError> {
+        let (user, group) = (user.into(), group.into());
+        let stored = self.write(&user, &group, Verb::Remove).await?;
+        let key = GroupKey::new(&self.hub, &group);
+        let ids = self.connections_of(&user);
+        let leaves = ids.iter().map(|id| self.world.leave(id, &key));
+        let left = join_all(leaves).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(Durable { stored, connections: left.iter().filter(|left| **left == Some(Left::Now)).count() })
+    }
+
+    async fn write(&self, user: &UserId, group: &GroupName, verb: Verb) -> Result<Change, HubError> {
+        let (owner, group) = (self.owner(user), group.clone());
+        let write = |answer| Write { owner: owner.clone(), group: group.clone(), verb, answer };
+        Ok(self.world.membership.ask(write).await??)
+    }
+
+    fn connections_of(&self, user: &UserId) -> Vec<ConnectionId> {
+        self.world.connections.of_user(&self.hub, user).iter().map(|seat| seat.id.clone()).collect()
+    }
+
+    /// A user's durable groups.
+    ///
+    /// # Errors
+    /// If the store does not answer in time.
+    pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, HubError> {
+        Ok(self.world.durable_groups(&self.owner(&user.into())).await?)
+    }
+
+    /// Makes every rejoin token of a user worthless that was issued until now.
+    ///
+    /// # Errors
+    /// If the store does not take it.
+    pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), HubError> {
+        Ok(self.world.store.0.revoke(&user.into(), std::time::SystemTime::now()).await?)
+    }
+}

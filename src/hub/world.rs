@@ -1,0 +1,77 @@
+//! What every hub of a process shares: the living, their groups, and what is stored about their users.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Hub;
+use crate::{
+    connections::{Command, Connections, OnBehalfOf, Seat},
+    group::{Joined, Left},
+    groups::{self, AllGroups},
+    ids::{ConnectionId, GroupKey, GroupName},
+    membership::{Load, Membership},
+    metrics::Metrics,
+    store::{DynStore, Error, Owner},
+    supervised::Supervised,
+};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) hubs: Vec<Arc<Hub>>,
+    pub(crate) connections: Connections,
+    pub(crate) groups: AllGroups,
+    pub(crate) membership: Supervised<Membership>,
+    pub(crate) store: StoreHandle,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The store, for what needs no supervisor.
+#[derive(Clone)]
+pub(crate) struct StoreHandle(pub(crate) Arc<dyn DynStore>);
+
+impl std::fmt::Debug for StoreHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreHandle")
+    }
+}
+
+impl World {
+    /// The durable groups of a user.
+    pub(crate) async fn durable_groups(&self, owner: &Owner) -> Result<Vec<GroupName>, Error> {
+        let load = |answer| Load { owner: owner.clone(), answer };
+        self.membership.ask(load).await.unwrap_or_else(|died| Err(Error::Unavailable(died.to_string())))
+    }
+
+    /// Joins a connection to a group. `None`: there is no such connection.
+    pub(crate) async fn join(
+        &self,
+        id: &ConnectionId,
+        group: &Arc<GroupKey>,
+        on_behalf_of: OnBehalfOf,
+    ) -> Result<Option<Joined>, groups::Error> {
+        let command = |answer| Command::Join { group: Arc::clone(group), on_behalf_of, answer };
+        match self.connections.find(id) {
+            Some(seat) => command_seat(&seat, command).await.transpose(),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes a connection out of a group. `None`: there is no such connection.
+    pub(crate) async fn leave(&self, id: &ConnectionId, group: &Arc<GroupKey>) -> Result<Option<Left>, groups::Error> {
+        match self.connections.find(id) {
+            Some(seat) => {
+                command_seat(&seat, |answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose()
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// Gives a connection a command and waits for its answer; `None` if it ends meanwhile.
+pub(crate) async fn command_seat<T>(seat: &Seat, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    seat.port.send(command(answer)).await.ok()?;
+    answered.await.ok()
+}
