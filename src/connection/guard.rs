@@ -1,0 +1,305 @@
+//! What a connection owes others, and pays exactly once however it ends: to leave its groups and the
+//! directory, and to have its hubs told.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::SystemTime,
+};
+
+use actix::prelude::*;
+use futures_util::future::join_all;
+
+use super::{Ending, Reason, Refused, Regrouped, memberships::Memberships, work::Scene};
+use crate::{
+    connections::{About, Command, Seat},
+    hub::{Caller, Disconnected, Hub, Identity, Manners, Moment, Request, world::World},
+    ids::{ConnectionId, HubName},
+    membership::Note,
+    outbox::{End, Outbox},
+    pipeline::{Bearer, Claims, Pipeline, Policy, Remember},
+    supervised::Supervised,
+    tokens::{KeyRing, Purpose},
+};
+
+/// Wire: 1011, internal error (RFC 6455 section 7.4.1).
+const INTERNAL_ERROR: End = End { code: 1011 };
+
+/// Everything that makes a connection what it is.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) id: ConnectionId,
+    pub(crate) dialect: &'static str,
+    pub(crate) transport: &'static str,
+    pub(crate) hubs: Vec<Arc<Hub>>,
+    /// True if it has one hub for good, and false if each channel says which it listens to.
+    pub(crate) has_one_hub: bool,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) request: Arc<Request>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) world: Arc<World>,
+    pub(crate) desk: Arc<Desk>,
+    /// The rejoin token that the client has brought, if this is how its dialect rejoins.
+    pub(crate) claim: Option<String>,
+    /// Whose tokens it gets.
+    pub(crate) bearer: Bearer,
+}
+
+/// Where tokens are made and judged.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) ring: Arc<KeyRing>,
+    pub(crate) pipeline: Supervised<Pipeline>,
+    pub(crate) settings: RejoinSettings,
+}
+
+/// How clients are put back into their groups, and what happens when nobody knows which those are.
+#[derive(Clone, Debug)]
+pub struct RejoinSettings {
+    /// Who decides. Default: the token.
+    pub policy: Policy,
+    /// Policies of hubs that differ.
+    pub policies: Vec<(HubName, Policy)>,
+    /// For how long a token is accepted. Default one day; a client that stays is given a new one in time.
+    pub lifetime: std::time::Duration,
+    /// What happens to a client that comes while the store does not answer. Default: it is refused.
+    pub on_store_failure: OnStoreFailure,
+}
+
+impl Default for RejoinSettings {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            policies: Vec::new(),
+            lifetime: std::time::Duration::from_secs(24 * 60 * 60),
+            on_store_failure: OnStoreFailure::default(),
+        }
+    }
+}
+
+/// What happens to a client that comes while the store does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreFailure {
+    /// It is refused, and may try again: it never is in fewer groups than it should be.
+    #[default]
+    Refuse,
+    /// It is let in without its durable groups.
+    Continue,
+}
+
+impl RejoinSettings {
+    pub(crate) fn policy_of(&self, hub: &HubName) -> Policy {
+        self.policies.iter().find(|(name, _)| name == hub).map_or(self.policy, |(_, policy)| *policy)
+    }
+}
+
+/// See the module's documentation.
+pub(crate) struct Guard {
+    seat: Arc<Seat>,
+    hubs: Vec<Arc<Hub>>,
+    identity: Arc<Identity>,
+    request: Arc<Request>,
+    world: Arc<World>,
+    desk: Arc<Desk>,
+    manners: Manners,
+    claim: Option<String>,
+    bearer: Bearer,
+    pub(super) memberships: Memberships,
+    is_connected: bool,
+    has_ended: bool,
+}
+
+impl Guard {
+    pub(super) fn new(opening: Opening, manners: Manners, port: Recipient<Command>) -> Self {
+        let Opening { id, hubs, identity, request, outbox, world, desk, claim, bearer, .. } = opening;
+        let names: Vec<_> = hubs.iter().map(|hub| hub.name().clone()).collect();
+        let about = About {
+            dialect: opening.dialect,
+            transport: RwLock::new(opening.transport),
+            remote: request.remote,
+            user_agent: user_agent(&request),
+            since: SystemTime::now(),
+            hubs: names.clone(),
+        };
+        let hub = if opening.has_one_hub { names.into_iter().next() } else { None };
+        let seat = Arc::new(Seat { id, user: identity.user.clone(), hub, outbox, about, port });
+        let memberships = Memberships::default();
+        Self {
+            seat,
+            hubs,
+            identity,
+            request,
+            world,
+            desk,
+            manners,
+            claim,
+            bearer,
+            memberships,
+            is_connected: false,
+            has_ended: false,
+        }
+    }
+
+    pub(crate) fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+
+    pub(crate) fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    pub(super) fn claim(&self) -> Option<String> {
+        self.claim.clone()
+    }
+
+    /// Lets the connection be found by others.
+    pub(crate) fn enter(&self) {
+        if self.world.connections.enter(&self.seat) {
+            self.note(Note::opened(&self.seat));
+        }
+    }
+
+    /// What hub methods and hooks of this connection work with.
+    pub(super) fn scene(&self) -> Scene {
+        Scene {
+            hubs: self.hubs.clone(),
+            moments: self.moments(),
+            world: Arc::clone(&self.world),
+            desk: Arc::clone(&self.desk),
+            seat: Arc::clone(&self.seat),
+        }
+    }
+
+    /// A hub of the process, which the client need not have named, and the moment for a call of it.
+    pub(super) fn hub(&self, name: &HubName) -> Option<(Arc<Hub>, Moment)> {
+        let hub = self.world.hubs.iter().find(|hub| hub.name() == name)?;
+        Some((Arc::clone(hub), self.moment(hub)))
+    }
+
+    fn moments(&self) -> Vec<Moment> {
+        self.hubs.iter().map(|hub| self.moment(hub)).collect()
+    }
+
+    fn moment(&self, hub: &Hub) -> Moment {
+        let caller = Caller {
+            seat: Arc::clone(&self.seat),
+            hub: hub.name().clone(),
+            identity: Arc::clone(&self.identity),
+            request: Arc::clone(&self.request),
+        };
+        Moment { caller, manners: self.manners, world: Arc::clone(&self.world) }
+    }
+
+    /// Takes note of how OnConnected went.
+    pub(super) fn let_in(&mut self, connected: Result<Option<Claims>, Refused>) -> Result<(), Refused> {
+        self.memberships.end_restoration();
+        let claims = connected?;
+        self.is_connected = true;
+        self.world.metrics.connections_opened.count();
+        if let Some(claims) = claims {
+            self.bearer.family = claims.family;
+            self.bearer.epoch = claims.epoch + 1;
+        }
+        Ok(())
+    }
+
+    /// The groups that the client hears, and a token for them.
+    pub(super) fn regrouped(&self) -> Regrouped {
+        let groups = self.memberships.heard();
+        let claims = Claims::new(&self.bearer, &groups, SystemTime::now(), self.desk.settings.lifetime);
+        if claims.groups().is_none() {
+            self.remember(&groups);
+        }
+        Regrouped { groups, token: self.desk.ring.seal(Purpose::Rejoin, &claims.encode()) }
+    }
+
+    fn remember(&self, groups: &[Arc<crate::ids::GroupKey>]) {
+        let (pipeline, remember) =
+            (self.desk.pipeline.clone(), Remember { family: self.bearer.family.clone(), groups: groups.to_vec() });
+        in_background(async move {
+            // What a dead pipeline does not remember is restored from the store.
+            let _ = pipeline.send(remember).await;
+        });
+    }
+
+    fn note(&self, note: Note) {
+        let membership = self.world.membership.clone();
+        in_background(async move {
+            // A supervisor that was restarted asks who is connected.
+            let _ = membership.send(note).await;
+        });
+    }
+
+    /// Ends the connection. Only the first ending counts.
+    pub(super) fn depart(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        match ending.reason {
+            Reason::TooSlow | Reason::Crashed => self.seat.outbox.abandon(ending.end),
+            _ => self.seat.outbox.finish(ending.end),
+        }
+        for key in self.memberships.all() {
+            self.world.groups.abandon(key, &self.seat.id);
+        }
+        self.world.connections.leave(&self.seat);
+        self.note(Note::closed(&self.seat));
+        self.count(ending.reason);
+        if self.is_connected {
+            self.tell_hubs(&ending);
+        }
+    }
+
+    fn count(&self, reason: Reason) {
+        let metrics = &self.world.metrics;
+        if self.is_connected {
+            metrics.connections_closed.count();
+        }
+        match reason {
+            Reason::TooSlow => metrics.connections_evicted.count(),
+            Reason::TimedOut => metrics.connections_timed_out.count(),
+            Reason::Faulted => metrics.connections_faulted.count(),
+            _ => {}
+        }
+    }
+
+    fn tell_hubs(&self, ending: &Ending) {
+        let error = ending.error.as_ref().map(|error| (error.kind().to_owned(), error.message().to_owned()));
+        let is_stop = ending.reason == Reason::Stopped;
+        let disconnected = |moment| Disconnected { moment, error: error.clone(), is_stop };
+        let told: Vec<_> = self.hubs.iter().cloned().zip(self.moments().into_iter().map(disconnected)).collect();
+        let metrics = Arc::clone(&self.world.metrics);
+        if let Some(arbiter) = Arbiter::try_current() {
+            arbiter.spawn_fn(move || {
+                actix::spawn(async move {
+                    let hooks =
+                        told.into_iter().map(|(hub, told)| super::work::caught(hub.disconnected(told), &metrics));
+                    join_all(hooks).await;
+                });
+            });
+        }
+    }
+}
+
+/// Runs something that nobody waits for, if the thread still runs anything.
+fn in_background(task: impl Future<Output = ()> + Send + 'static) {
+    if let Some(arbiter) = Arbiter::try_current() {
+        arbiter.spawn(task);
+    }
+}
+
+/// Wire: browsers cannot set the usual header, so the official client sends one of its own beside it.
+fn user_agent(request: &Request) -> String {
+    let named = request.header("x-signalr-user-agent").or_else(|| request.header("user-agent"));
+    named.unwrap_or_default().to_owned()
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.depart(Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR });
+    }
+}

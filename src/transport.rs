@@ -1,0 +1,90 @@
+//! What carries bytes between a client and its connection.
+//!
+//! Role: opens a channel over HTTP, pumps what its outbox feeds it into the socket, and hands what comes in
+//! to the connection, which decides.
+//! Life: a channel lives as long as its request; a connection may have several, one after the other.
+//! Neighbours: outboxes feed it; endpoints of both dialects open it; [`Received`] goes to the connection.
+//! Never: no judgement and no timers in here: a pump sleeps with its socket, and a peer that stops reading
+//! would stop them. Whoever gives up on a client cuts its socket from outside ([`SocketHandle`]).
+
+use std::{
+    any::Any,
+    io::{self, Write},
+    net::Shutdown,
+    os::fd::AsFd,
+    sync::Arc,
+};
+
+use actix::Message;
+use actix_web::{dev::Extensions, rt::net::TcpStream};
+use bytes::Bytes;
+use log::warn;
+
+use crate::outbox::Sink;
+
+pub mod framing;
+pub mod websocket;
+
+pub use framing::Wrap;
+
+/// Something has come in over a channel. The answer says that the connection is ready for more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Received {
+    /// The channel, counted from 1 for each connection.
+    pub channel: u32,
+    /// What has come in.
+    pub data: Inbound,
+}
+
+/// What can come in over a WebSocket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inbound {
+    /// A whole text message; it is valid UTF-8.
+    Text(Bytes),
+    /// A whole binary message.
+    Binary(Bytes),
+    /// A message longer than the transport was told to take; nothing after it can be read.
+    TooLarge,
+}
+
+/// A second handle to the TCP socket of a request, to cut it when its client does not read.
+#[derive(Clone, Debug)]
+pub struct SocketHandle(Arc<std::net::TcpStream>);
+
+impl Sink for SocketHandle {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+}
+
+impl SocketHandle {
+    /// Waits until the socket takes more. It is watched for only so long: most sockets are never full.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        TcpStream::from_std(self.0.try_clone()?)?.writable().await
+    }
+
+    /// Shuts the socket down in both directions; whoever waits for it is woken.
+    pub fn cut(&self) {
+        // A socket that has gone already is as good as cut.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// Prepares an accepted socket: pass this to `HttpServer::on_connect`, before `bind`.
+///
+/// It sets `TCP_NODELAY`, since Nagle's algorithm against delayed acknowledgements costs 40 ms whenever
+/// two small messages follow each other, and keeps a second handle to the socket, without which a client
+/// that stops reading can be forgotten but not disconnected.
+pub fn on_connect(socket: &dyn Any, data: &mut Extensions) {
+    let Some(stream) = socket.downcast_ref::<TcpStream>() else { return };
+    if let Err(error) = stream.set_nodelay(true) {
+        warn!(error:% = error; "TCP_NODELAY is not set");
+    }
+    match stream.as_fd().try_clone_to_owned() {
+        Ok(descriptor) => {
+            data.insert(SocketHandle(Arc::new(descriptor.into())));
+        }
+        Err(error) => warn!(error:% = error; "a socket has no second handle"),
+    }
+}

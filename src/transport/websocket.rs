@@ -1,0 +1,261 @@
+//! A WebSocket: an actor that hands over what comes in, and a writer that the outbox feeds.
+//!
+//! Role: moves whole messages; puts fragments together, answers pings and closes.
+//! Life: as long as the socket. Neighbours: its feed, and the connection that it sends [`Received`] to.
+//! Never: this is the only file that may name `actix_web_actors`, which upstream has deprecated: the day
+//! it must go, nothing else changes. What a client is sent does not pass through the actor at all.
+//!
+//! A write through the HTTP layer costs several times what the socket itself does. Where the server keeps
+//! a second handle to the socket ([`super::on_connect`]), a task of its own writes there; elsewhere the
+//! bytes take the long way, as the body of the response.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix::prelude::*;
+use actix_http::ws::{CloseCode, Codec, Item, Message, ProtocolError};
+use actix_web::{Error, HttpRequest, HttpResponse, body::BodyStream, web::Payload};
+use actix_web_actors::ws::{WebsocketContext, handshake};
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, Stream, StreamExt, future};
+use tokio::task::JoinHandle;
+
+use super::{
+    Inbound, Received, SocketHandle,
+    framing::{close_frame, pong_frame},
+};
+use crate::outbox::{Control, End, Feed, Sink, Step};
+
+/// A buffer that a large message has grown beyond this is given back.
+const KEPT_BUFFER: usize = 4 * 1024;
+
+/// Accepts an upgrade: `feed` is written to the socket, and messages of at most `limit` bytes, fragments
+/// put together, go to `port`.
+///
+/// # Errors
+/// If the request is no proper upgrade; the error is the answer that RFC 6455 prescribes.
+pub fn accept(
+    request: &HttpRequest,
+    payload: Payload,
+    feed: Feed,
+    port: Recipient<Received>,
+    limit: usize,
+) -> Result<HttpResponse, Error> {
+    actix_http::ws::verify_handshake(request.head())?;
+    let mut response = handshake(request)?;
+    let socket = Socket { port, channel: feed.channel(), control: feed.control(), limit, fragments: None };
+    // A broken socket is the end of the stream, so that any error left is the client's doing.
+    let bytes = payload.take_while(|chunk| future::ready(chunk.is_ok()));
+    let frames = WebsocketContext::with_codec(socket, bytes, Codec::new().max_size(limit));
+    let socket = request.conn_data::<SocketHandle>().cloned();
+    let pump = Pump::new(Box::pin(frames), feed, socket);
+    // Wire: an upgraded response has no content, and so no content type.
+    Ok(response.message_body(BodyStream::new(pump))?.map_into_boxed_body())
+}
+
+/// The actor of one live WebSocket.
+struct Socket {
+    port: Recipient<Received>,
+    channel: u32,
+    control: Control,
+    limit: usize,
+    /// A message of which not all fragments have come, and whether it is text.
+    fragments: Option<(BytesMut, bool)>,
+}
+
+impl Actor for Socket {
+    type Context = WebsocketContext<Self>;
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.control.hang_up(End { code: CloseCode::Normal.into() });
+    }
+}
+
+impl Socket {
+    /// Hands a message over and reads nothing more until the connection is ready for it.
+    fn forward(&self, data: Inbound, ctx: &mut WebsocketContext<Self>) {
+        let received = self.port.send(Received { channel: self.channel, data });
+        ctx.wait(received.into_actor(self).map(|taken, _, ctx| {
+            if taken.is_err() {
+                ctx.stop();
+            }
+        }));
+    }
+
+    fn add_fragment(&mut self, item: Item, ctx: &mut WebsocketContext<Self>) {
+        let (bytes, is_last) = match item {
+            Item::FirstText(bytes) => return self.fragments = Some((bytes.into(), true)),
+            Item::FirstBinary(bytes) => return self.fragments = Some((bytes.into(), false)),
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+        };
+        let Some((mut whole, is_text)) = self.fragments.take() else { return };
+        if whole.len() + bytes.len() > self.limit {
+            return self.forward(Inbound::TooLarge, ctx);
+        }
+        whole.extend_from_slice(&bytes);
+        if is_last { self.finish(whole.freeze(), is_text, ctx) } else { self.fragments = Some((whole, is_text)) }
+    }
+
+    fn finish(&self, whole: Bytes, is_text: bool, ctx: &mut WebsocketContext<Self>) {
+        match is_text {
+            true if std::str::from_utf8(&whole).is_err() => self.end(CloseCode::Invalid, ctx),
+            true => self.forward(Inbound::Text(whole), ctx),
+            false => self.forward(Inbound::Binary(whole), ctx),
+        }
+    }
+
+    /// Says why, and stops reading.
+    fn end(&self, code: CloseCode, ctx: &mut WebsocketContext<Self>) {
+        self.control.hang_up(End { code: code.into() });
+        ctx.stop();
+    }
+}
+
+/// Wire: the codec reports a text that is no UTF-8 as this kind of an I/O error; that is 1007. Everything
+/// else is a breach of the framing, 1002 (RFC 6455 section 7.4.1).
+fn code_of(error: &ProtocolError) -> CloseCode {
+    match error {
+        ProtocolError::Io(error) if error.kind() == io::ErrorKind::Other => CloseCode::Invalid,
+        _ => CloseCode::Protocol,
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for Socket {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
+        match message {
+            Ok(Message::Text(text)) => self.forward(Inbound::Text(text.into_bytes()), ctx),
+            Ok(Message::Binary(bytes)) => self.forward(Inbound::Binary(bytes), ctx),
+            Ok(Message::Continuation(item)) => self.add_fragment(item, ctx),
+            Ok(Message::Ping(payload)) => self.control.say(pong_frame(&payload)),
+            Ok(Message::Pong(_) | Message::Nop) => {}
+            Ok(Message::Close(_)) => self.end(CloseCode::Normal, ctx),
+            Err(ProtocolError::Overflow) => self.forward(Inbound::TooLarge, ctx),
+            Err(error) => self.end(code_of(&error), ctx),
+        }
+    }
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
+
+/// The body of the response: it keeps both halves going until both have ended.
+struct Pump {
+    /// The half that reads, until it has ended.
+    frames: Option<Frames>,
+    /// What to write, unless the task has it. It is held to the end, since dropping it says that the
+    /// transport has gone.
+    feed: Option<Feed>,
+    /// Where to write, until the task begins.
+    socket: Option<SocketHandle>,
+    /// The half that writes to the socket.
+    task: Option<JoinHandle<Feed>>,
+    has_written: bool,
+}
+
+impl Pump {
+    fn new(frames: Frames, feed: Feed, socket: Option<SocketHandle>) -> Self {
+        Self { frames: Some(frames), feed: Some(feed), socket, task: None, has_written: false }
+    }
+
+    /// Begins to write to the socket. The HTTP layer asks for a body when it has put the head into its
+    /// buffer, and writes that out before another task can run.
+    fn begin(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            self.task = self.feed.take().map(|feed| actix::spawn(write(feed, socket)));
+        }
+    }
+
+    /// Polls the half that reads, and answers whether it has ended.
+    fn has_read(&mut self, cx: &mut Context<'_>) -> bool {
+        while let Some(frames) = &mut self.frames {
+            match frames.as_mut().poll_next(cx) {
+                // The actor writes nothing.
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_)) | None) => self.frames = None,
+                Poll::Pending => return false,
+            }
+        }
+        true
+    }
+
+    /// Polls the half that writes, and answers what it wants to take the long way.
+    fn poll_writer(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
+        if let Some(task) = &mut self.task {
+            if let Poll::Ready(feed) = task.poll_unpin(cx) {
+                (self.feed, self.task, self.has_written) = (feed.ok(), None, true);
+            }
+            return None;
+        }
+        let mut out = BytesMut::new();
+        match self.feed.as_mut()?.poll(cx, &mut out) {
+            Poll::Ready(Step::Write) => {}
+            Poll::Ready(Step::End(End { code })) => {
+                self.has_written = true;
+                close_frame(code, &mut out);
+            }
+            Poll::Pending => return None,
+        }
+        Some(out.freeze())
+    }
+}
+
+impl Stream for Pump {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.begin();
+        let has_read = self.has_read(cx);
+        if let Some(bytes) = self.poll_writer(cx) {
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        if has_read && self.has_written { Poll::Ready(None) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// Writes what comes until the stream ends or the socket breaks, and gives the feed back.
+async fn write(mut feed: Feed, socket: SocketHandle) -> Feed {
+    feed.lend(Arc::new(socket.clone()));
+    let mut out = BytesMut::new();
+    loop {
+        let step = poll_fn(|cx| feed.poll(cx, &mut out)).await;
+        if let Step::End(End { code }) = step {
+            close_frame(code, &mut out);
+        }
+        if write_all(&feed, &socket, &out).await.is_err() || step != Step::Write {
+            return feed;
+        }
+        out.clear();
+        if out.capacity() > KEPT_BUFFER {
+            out = BytesMut::new();
+        }
+    }
+}
+
+async fn write_all(feed: &Feed, socket: &SocketHandle, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match socket.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                feed.set_blocked(true);
+                socket.writable().await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    feed.set_blocked(false);
+    Ok(())
+}

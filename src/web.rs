@@ -1,0 +1,74 @@
+//! What both dialects and the service need of HTTP.
+//!
+//! Role: who is asking, and what the request says. Neighbours: endpoints above it, actix-web below.
+//! Never: nothing in here answers a request.
+
+use std::borrow::Cow;
+
+use actix_web::{HttpRequest, http::header};
+
+use crate::hub::{Identity, Request};
+
+mod cors;
+
+pub use cors::{Cors, CorsService};
+
+/// Finds out who is asking.
+pub trait Authenticate: Send + Sync + 'static {
+    /// Answers who it is; somebody without a name is an identity too.
+    ///
+    /// # Errors
+    /// [`Unproven`], if it claims to be somebody and cannot prove it: the request is answered with 401.
+    fn identify(&self, request: &HttpRequest) -> Result<Identity, Unproven>;
+}
+
+/// What somebody brought as proof is none. Why is for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unproven(pub String);
+
+/// Everybody is nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Anonymous;
+
+impl Authenticate for Anonymous {
+    fn identify(&self, _: &HttpRequest) -> Result<Identity, Unproven> {
+        Ok(Identity::default())
+    }
+}
+
+impl<F> Authenticate for F
+where
+    F: Fn(&HttpRequest) -> Result<Identity, Unproven> + Send + Sync + 'static,
+{
+    fn identify(&self, request: &HttpRequest) -> Result<Identity, Unproven> {
+        self(request)
+    }
+}
+
+/// The bearer token of a request: that of the header, or else the query's `access_token`, since browsers
+/// cannot set a header for a WebSocket or an event stream.
+#[must_use]
+pub fn bearer(request: &HttpRequest) -> Option<Cow<'_, str>> {
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) {
+        return Some(token.into());
+    }
+    let mut query = form_urlencoded::parse(request.query_string().as_bytes());
+    query.find(|(name, _)| name.eq_ignore_ascii_case("access_token")).map(|(_, token)| token)
+}
+
+/// What hubs may know of a request.
+pub(crate) fn request_of(request: &HttpRequest) -> Request {
+    let text = |value: &actix_web::http::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Request {
+        query: query_of(request.query_string()),
+        headers: request.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+        remote: request.peer_addr(),
+    }
+}
+
+/// The members of a query or a form, decoded, in their order.
+pub(crate) fn query_of(text: &str) -> Vec<(String, String)> {
+    form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+}
