@@ -1,0 +1,81 @@
+//! The server that foreign test suites, wire probes and load are run against.
+//!
+//! Learn: nothing for an application; look at the other examples. Run: `cargo run --release --example
+//! conformance -- PORT`. See: hub `Rooms` at `/chat`, `/wsonly`, `/nows` and `/guarded`, and the hubs `chat`
+//! and `other` for classic clients at `/signalr`, all on 127.0.0.1, with nothing stored beyond its life.
+//!
+//! Identity is `?user=NAME`. A bearer token, in the header or as `access_token`, is `NAME`, `NAME.member`
+//! (the right to `/guarded`) or `NAME.member.SECONDS` (the same, for so long).
+//!
+//! Environment, each with the original's default: `DETAILED=1`, `KEEPALIVE_MS`, `CLIENT_TIMEOUT_MS`,
+//! `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`, `MAX_PARALLEL`,
+//! `SIGNING_KEY`.
+
+mod identity;
+mod rooms;
+mod values;
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use actix_web::{App, HttpServer};
+use hubcast::{
+    Engine, KeyRing,
+    aspnetcore::{Endpoint, Settings},
+    web::Cors,
+};
+
+#[expect(clippy::disallowed_methods, reason = "an example has no configuration file")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn millis(name: &str, default: Duration) -> Duration {
+    number(name).map_or(default, Duration::from_millis)
+}
+
+fn settings() -> Settings {
+    let usual = Settings::default();
+    Settings {
+        keep_alive: millis("KEEPALIVE_MS", usual.keep_alive),
+        client_timeout: millis("CLIENT_TIMEOUT_MS", usual.client_timeout),
+        handshake_timeout: millis("HANDSHAKE_TIMEOUT_MS", usual.handshake_timeout),
+        disconnect_timeout: millis("DISCONNECT_TIMEOUT_MS", usual.disconnect_timeout),
+        send_timeout: millis("SEND_TIMEOUT_MS", usual.send_timeout),
+        max_message: number("MAX_RECEIVE").and_then(|bytes| bytes.try_into().ok()).or(usual.max_message),
+        parallel_calls: number("MAX_PARALLEL")
+            .and_then(|calls| NonZeroUsize::new(calls.try_into().ok()?))
+            .unwrap_or(usual.parallel_calls),
+        detailed_errors: number("DETAILED") == Some(1),
+        ..usual
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an example has no configuration file")]
+fn keys() -> anyhow::Result<KeyRing> {
+    match std::env::var("SIGNING_KEY") {
+        Ok(secret) => Ok(KeyRing::new([secret])?),
+        Err(_) => Ok(KeyRing::ephemeral()),
+    }
+}
+
+#[actix_web::main]
+async fn main() -> anyhow::Result<()> {
+    env_logger::init();
+    let port: u16 = std::env::args().nth(1).unwrap_or_else(|| "5000".into()).parse()?;
+    let rooms = rooms::hub();
+    let name = rooms.name().clone();
+    let engine = Engine::builder()
+        .hub("/chat", rooms)
+        .endpoint(Endpoint::new("/wsonly", &name).minimum_version(1))
+        .endpoint(Endpoint::new("/nows", &name).without_websockets().minimum_version(-1))
+        .endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
+        .authenticate(identity::identify)
+        .aspnetcore(settings())
+        .keys(keys()?)
+        .build()?;
+    let server = HttpServer::new(move || App::new().wrap(Cors::any_origin()).configure(engine.routes()))
+        .on_connect(hubcast::on_connect)
+        .bind(("127.0.0.1", port))?
+        .shutdown_timeout(1);
+    Ok(server.run().await?)
+}

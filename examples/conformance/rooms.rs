@@ -1,0 +1,189 @@
+//! The hub of the original reference application, method for method.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use hubcast::{
+    Args, Caller, Clients, Groups, Hub, HubError, State,
+    hub::{Connected, Disconnected},
+    message::Json,
+};
+use tokio::sync::watch;
+
+use crate::values::{Bytes, Double, Shape, Time};
+
+type Done = Result<(), HubError>;
+type Text = Option<String>;
+
+/// What calls share: gates that hold until they are opened, and counters.
+#[derive(Default)]
+struct Shared {
+    gates: Mutex<HashMap<String, watch::Sender<bool>>>,
+    counts: Mutex<HashMap<String, i32>>,
+}
+
+impl Shared {
+    fn gate(&self, name: &str) -> watch::Sender<bool> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.entry(name.into()).or_insert_with(|| watch::Sender::new(false)).clone()
+    }
+}
+
+pub fn hub() -> Hub {
+    let hub = Hub::new("Rooms").state(Shared::default()).on_connected(connected).on_disconnected(disconnected);
+    let hub = hub
+        .method("JoinRoom", join_room)
+        .method("LeaveRoom", leave_room)
+        .method("Send", send)
+        .method("SendToOthers", send_to_others)
+        .method("SendExcept", send_except)
+        .method("SendToUser", send_to_user)
+        .method("SendTo", send_to)
+        .method("Burst", burst)
+        .method("Flood", flood);
+    let hub = hub.method("Hold", hold).method("Open", open).method("Bump", bump).method("Drop", abort);
+    let hub = hub
+        .method("Echo", async |Args((text,)): Args<(Text,)>| Ok(text))
+        .method("Add", async |Args((a, b)): Args<(i32, i32)>| Ok(a.wrapping_add(b)))
+        .method("WhoAmI", async |caller: Caller| Ok(caller.id().to_string()))
+        .method("Nothing", async || Ok(None::<String>))
+        .method("Any", async |Args((value,)): Args<(Json,)>| Ok(value))
+        .method("Shape", async |Args((value,)): Args<(Option<Shape>,)>| Ok(value))
+        .method("Double", async |Args((value,)): Args<(Double,)>| Ok(value))
+        .method("Long", async |Args((value,)): Args<(i64,)>| Ok(value))
+        .method("Bool", async |Args((value,)): Args<(bool,)>| Ok(value))
+        .method("Bytes", async |Args((value,)): Args<(Option<Bytes>,)>| Ok(value))
+        .method("Time", async |Args((value,)): Args<(Time,)>| Ok(value))
+        .method("other-name", async || Ok("renamed"));
+    hub.method("Fail", async |Args((why,)): Args<(String,)>| Err::<(), _>(HubError::new(why)))
+        .method("Crash", async || Err::<(), _>(error("crash")))
+        .method("Header", async |caller: Caller, Args((name,)): Args<(String,)>| {
+            Ok(owned(caller.request().header(&name)))
+        })
+        .method("Query", async |caller: Caller, Args((name,)): Args<(String,)>| {
+            Ok(owned(caller.request().query(&name)))
+        })
+        .method("Transport", async |caller: Caller| Ok(caller.transport()))
+        .guarded_method("Secret", |identity| identity.is_authenticated, async || Ok("for members"))
+}
+
+fn owned(text: Option<&str>) -> Text {
+    text.map(str::to_owned)
+}
+
+fn error(kind: &str) -> HubError {
+    if kind == "hub" { HubError::new("told so") } else { HubError::hidden("InvalidOperationException", "secret") }
+}
+
+/// Wire: .NET's word on a name that is null.
+fn given(name: Text, parameter: &str) -> Result<String, HubError> {
+    let null = || HubError::hidden("ArgumentNullException", format!("Value cannot be null. (Parameter '{parameter}')"));
+    name.ok_or_else(null)
+}
+
+async fn connected(Connected(moment): Connected) -> Done {
+    let request = moment.caller().request();
+    if request.query("greet").is_some() {
+        moment.clients().caller().send("greeting", moment.caller().name()).await?;
+    }
+    request.query("fail").map_or(Ok(()), |kind| Err(error(kind)))
+}
+
+async fn disconnected(Disconnected { moment, error, .. }: Disconnected) {
+    if let Some(room) = moment.caller().request().query("bye") {
+        let error = error.map(|(kind, text)| format!("{kind}: {text}"));
+        // The room may be empty, and then nobody hears it.
+        let _ = moment.clients().group(room).send("gone", (moment.caller().name(), error)).await;
+    }
+}
+
+async fn join_room(groups: Groups, Args((room,)): Args<(Text,)>) -> Done {
+    groups.join(given(room, "groupName")?).await?;
+    Ok(())
+}
+
+async fn leave_room(groups: Groups, Args((room,)): Args<(Text,)>) -> Done {
+    groups.leave(given(room, "groupName")?).await?;
+    Ok(())
+}
+
+async fn send(caller: Caller, clients: Clients, Args((room, message)): Args<(Text, Text)>) -> Done {
+    clients.group(given(room, "groupName")?).send("addChatMessage", (caller.name(), message)).await?;
+    Ok(())
+}
+
+async fn send_to_others(caller: Caller, clients: Clients, Args((room, message)): Args<(Text, Text)>) -> Done {
+    clients.others_in_group(given(room, "groupName")?).send("addChatMessage", (caller.name(), message)).await?;
+    Ok(())
+}
+
+async fn send_except(
+    caller: Caller,
+    clients: Clients,
+    Args((room, message, except)): Args<(Text, Text, Vec<String>)>,
+) -> Done {
+    let members = clients.group_except(given(room, "groupName")?, except);
+    members.send("addChatMessage", (caller.name(), message)).await?;
+    Ok(())
+}
+
+async fn send_to_user(caller: Caller, clients: Clients, Args((user, message)): Args<(Text, Text)>) -> Done {
+    clients.user(given(user, "userId")?).send("addChatMessage", (caller.name(), message)).await?;
+    Ok(())
+}
+
+async fn send_to(caller: Caller, clients: Clients, Args((how, to, message)): Args<(String, Vec<Text>, Text)>) -> Done {
+    let names = || to.iter().flatten().cloned();
+    let target = match &*how {
+        "all" => clients.all(),
+        "others" => clients.others(),
+        "caller" => clients.caller(),
+        "allExcept" => clients.all_except(names()),
+        "client" => clients.client(given(to.first().cloned().flatten(), "connectionId")?),
+        "clients" => clients.clients(names()),
+        "groups" => clients.groups(names()),
+        "users" => clients.users(names()),
+        _ => return Err(HubError::new("no such way")),
+    };
+    target.send("addChatMessage", (caller.name(), message)).await?;
+    Ok(())
+}
+
+async fn burst(clients: Clients, Args((count,)): Args<(i32,)>) -> Done {
+    for tick in 0..count {
+        clients.caller().send("tick", tick).await?;
+    }
+    Ok(())
+}
+
+async fn flood(clients: Clients, Args((room, count, size)): Args<(String, i32, usize)>) -> Done {
+    for number in 0..count {
+        clients.group(room.as_str()).send("flood", (number, "x".repeat(size))).await?;
+    }
+    Ok(())
+}
+
+async fn hold(shared: State<Shared>, Args((gate,)): Args<(String,)>) -> Done {
+    // The gate stays, so that waiting for it cannot fail.
+    let _ = shared.gate(&gate).subscribe().wait_for(|is_open| *is_open).await;
+    Ok(())
+}
+
+async fn open(shared: State<Shared>, Args((gate,)): Args<(String,)>) -> Done {
+    shared.gate(&gate).send_replace(true);
+    Ok(())
+}
+
+async fn bump(shared: State<Shared>, Args((key,)): Args<(String,)>) -> Result<i32, HubError> {
+    let mut counts = shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = counts.entry(key).or_default();
+    *count += 1;
+    Ok(*count)
+}
+
+async fn abort(caller: Caller) -> Done {
+    caller.abort().await;
+    Ok(())
+}

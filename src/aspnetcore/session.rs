@@ -1,0 +1,489 @@
+//! The pure half of an ASP.NET Core connection: what its client may do when, and what it is told.
+//!
+//! ```text
+//! handshake → connecting (OnConnected runs) → open → ended
+//!                                               ├→ leaving (the client has gone, what it called still runs)
+//!                                               └→ faulted (what it called before its fault is still answered)
+//! ```
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Buf, BytesMut};
+use memchr::memchr;
+use tokio::time::Instant;
+
+use super::{
+    Settings, handshake,
+    json::{self, ClientMessage, SEPARATOR},
+};
+use crate::{
+    connection::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped},
+    hub::{Arguments, CallError, CallerState, HubError, Manners, Streams},
+    ids::HubName,
+    message::Json,
+    outbox::End,
+    transport::Inbound,
+};
+
+/// How much may wait to be read while the client's calls keep the line busy. Wire: what the original
+/// buffers before it stops reading.
+const BACKLOG: usize = 64 * 1024;
+
+/// How long calls that came before a fault may take to be answered before the client is told of it.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Wire: 1000 whatever happened; the reason was said in the Close message before.
+const NORMAL: End = End { code: 1000 };
+
+/// Wire: 1008, policy violation, to a client that does not read.
+const TOO_SLOW: End = End { code: 1008 };
+
+/// Wire: the client method that takes a rejoin token. It carries a colon, which no method of a hub written
+/// in a common language can.
+const REJOIN_TOKEN: &str = "hubcast:rejoinToken";
+
+/// Wire: what every client is told of a fault; more only where detailed errors are on.
+const CLOSED_WITH_ERROR: &str = "Connection closed with an error.";
+
+/// What names a call: the id that the client gave, if it wants an answer, and the method as it spelt it.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    id: Option<String>,
+    target: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Handshake,
+    Connecting { has_client: bool },
+    Open,
+    Leaving,
+    Faulted,
+    Ended,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Session {
+    settings: Arc<Settings>,
+    hub: HubName,
+    wants_tokens: bool,
+    state: State,
+    inbound: BytesMut,
+    running: usize,
+    /// A call that waits for its turn; nothing behind it is read.
+    next: Option<(Ticket, Invoke)>,
+    handshake_due: Instant,
+    ping_due: Instant,
+    /// When the client was last heard of, once it has pinged: one that never does is never timed out.
+    heard: Option<Instant>,
+    expires: Option<Instant>,
+    token_due: Option<Instant>,
+    /// What the client did wrong, and until when calls from before are waited for.
+    fault: Option<(HubError, Instant)>,
+}
+
+type Out = Effects<Session>;
+
+impl Session {
+    /// A connection whose transport has just come up.
+    pub(crate) fn new(opened: Opened, now: Instant) -> Self {
+        let Opened { settings, hub, wants_tokens, expires } = opened;
+        Self {
+            hub,
+            wants_tokens,
+            state: State::Handshake,
+            inbound: BytesMut::new(),
+            running: 0,
+            next: None,
+            handshake_due: now + settings.handshake_timeout,
+            ping_due: now + settings.keep_alive,
+            heard: None,
+            expires,
+            token_due: None,
+            fault: None,
+            settings,
+        }
+    }
+
+    fn receive(&mut self, data: &Inbound, now: Instant) -> Out {
+        match data {
+            Inbound::Text(bytes) | Inbound::Binary(bytes) => self.inbound.extend_from_slice(bytes),
+            Inbound::TooLarge => return self.too_large(now),
+        }
+        match self.state {
+            State::Handshake => self.shake_hands(now),
+            State::Open => self.read_on(now),
+            State::Connecting { .. } | State::Leaving | State::Faulted | State::Ended => Vec::new(),
+        }
+    }
+
+    /// Cuts the next message off what has come in, without its separator.
+    fn next_record(&mut self) -> Result<Option<BytesMut>, TooLarge> {
+        let limit = self.settings.max_message.unwrap_or(usize::MAX);
+        match memchr(SEPARATOR, &self.inbound) {
+            Some(end) if end < limit => {
+                let record = self.inbound.split_to(end);
+                self.inbound.advance(1);
+                Ok(Some(record))
+            }
+            None if self.inbound.len() < limit => Ok(None),
+            Some(_) | None => Err(TooLarge),
+        }
+    }
+
+    fn too_large(&mut self, now: Instant) -> Out {
+        match self.state {
+            State::Handshake => self.refuse_handshake(handshake::CANCELLED),
+            _ => self.misbehaved(size_error(&self.settings), now),
+        }
+    }
+
+    /// The client did something wrong. It is told so when the calls that came before are answered.
+    fn misbehaved(&mut self, error: HubError, now: Instant) -> Out {
+        if self.running == 0 {
+            return self.fault(error, Reason::Faulted);
+        }
+        self.state = State::Faulted;
+        self.inbound.clear();
+        self.fault = Some((error, now + LAST_ANSWERS));
+        Vec::new()
+    }
+
+    fn tell_fault(&mut self) -> Out {
+        let fault = self.fault.take();
+        fault.map_or_else(Vec::new, |(error, _)| self.fault(error, Reason::Faulted))
+    }
+
+    fn shake_hands(&mut self, now: Instant) -> Out {
+        let record = match self.next_record() {
+            Ok(None) => return Vec::new(),
+            Ok(Some(record)) => record,
+            Err(TooLarge) => return self.refuse_handshake(handshake::CANCELLED),
+        };
+        match handshake::check(&record) {
+            Ok(()) => {
+                self.state = State::Connecting { has_client: true };
+                self.ping_due = now + self.settings.keep_alive;
+                vec![Effect::Send(handshake::ACCEPTED.into()), Effect::Connect]
+            }
+            Err(handshake::Refusal::NotOffered(text)) => self.refuse_handshake(&text),
+            Err(handshake::Refusal::Unreadable(error)) => {
+                let text = self.told("An unexpected error occurred during connection handshake.", &error);
+                self.refuse_handshake(&text)
+            }
+        }
+    }
+
+    fn refuse_handshake(&mut self, text: &str) -> Out {
+        self.state = State::Ended;
+        let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL };
+        vec![Effect::Send(handshake::refused(text)), Effect::End(ending)]
+    }
+
+    /// A text for the client, with what went wrong if it may know.
+    fn told(&self, text: &str, error: &HubError) -> String {
+        if error.is_shown() || self.settings.detailed_errors { format!("{text} {error}") } else { text.to_owned() }
+    }
+
+    /// Acts on all messages that have come in whole, up to a call that has to wait for its turn.
+    fn read_on(&mut self, now: Instant) -> Out {
+        let mut out = Vec::new();
+        while self.state == State::Open && self.next.is_none() {
+            match self.next_record() {
+                Ok(Some(record)) => out.append(&mut self.act(&record, now)),
+                Ok(None) => break,
+                Err(TooLarge) => out.append(&mut self.too_large(now)),
+            }
+        }
+        out
+    }
+
+    fn act(&mut self, record: &[u8], now: Instant) -> Out {
+        self.heard = self.heard.map(|_| now);
+        match json::decode(record) {
+            Ok(ClientMessage::Invocation { id, target, arguments, streams, wants_stream }) => {
+                let streams = Streams { sent: streams, wants_answer: wants_stream };
+                let invoke = self.invoke(target.clone(), arguments, streams);
+                self.call(Ticket { id, target }, invoke)
+            }
+            Ok(ClientMessage::Ping) => {
+                self.heard = Some(now);
+                Vec::new()
+            }
+            Ok(ClientMessage::Close { error }) => self.close(Reason::Stopped, error.map(HubError::new), false),
+            Ok(ClientMessage::Ignored) => Vec::new(),
+            Err(error) => self.misbehaved(error, now),
+        }
+    }
+
+    fn invoke(&self, method: String, arguments: Vec<Json>, streams: Streams) -> Invoke {
+        Invoke {
+            hub: self.hub.clone(),
+            method,
+            arguments: Arguments::new(arguments, Self::MANNERS.binding),
+            state: CallerState::default(),
+            reporter: None,
+            streams,
+            request: None,
+        }
+    }
+
+    fn call(&mut self, ticket: Ticket, invoke: Invoke) -> Out {
+        if self.running < self.settings.parallel_calls.get() {
+            self.running += 1;
+            return vec![Effect::Invoke(ticket, invoke)];
+        }
+        self.next = Some((ticket, invoke));
+        Vec::new()
+    }
+
+    fn returned(&mut self, ticket: &Ticket, result: Result<Json, CallError>, now: Instant) -> Out {
+        self.running -= 1;
+        let mut out: Out = match self.answer(ticket, result) {
+            Ok(answer) => answer.into_iter().map(Effect::Send).collect(),
+            Err(error) => return self.fault(error, Reason::Faulted),
+        };
+        if let Some((ticket, invoke)) = self.next.take() {
+            // Time that the client had to wait for its turn does not count against it.
+            self.heard = self.heard.map(|_| now);
+            out.append(&mut self.call(ticket, invoke));
+        }
+        match self.state {
+            State::Open => out.append(&mut self.read_on(now)),
+            State::Leaving if self.running == 0 => out.append(&mut self.leave(now)),
+            State::Faulted if self.running == 0 => out.append(&mut self.tell_fault()),
+            _ => {}
+        }
+        out
+    }
+
+    /// The client has gone: what it called before still runs, then the connection ends.
+    fn leave(&mut self, now: Instant) -> Out {
+        self.state = State::Open;
+        let mut out = self.read_on(now);
+        if self.state == State::Open {
+            self.state = State::Leaving;
+            if self.next.is_none() {
+                out.append(&mut self.lost());
+            }
+        }
+        out
+    }
+
+    fn answer(&self, ticket: &Ticket, result: Result<Json, CallError>) -> Result<Option<Box<[u8]>>, HubError> {
+        let error = match result {
+            Ok(result) => return Ok(ticket.id.as_deref().map(|id| json::completion(id, &result))),
+            Err(CallError::Unwritable(text)) => return Err(HubError::hidden("JsonException", text)),
+            Err(error) => self.text_of(&error, &ticket.target),
+        };
+        Ok(ticket.id.as_deref().map(|id| json::failure(id, &error)))
+    }
+
+    /// Wire: the texts are compared literally by clients' own tests.
+    fn text_of(&self, error: &CallError, target: &str) -> String {
+        let failed = format!("Failed to invoke '{target}' due to an error on the server.");
+        let invalid = |text: String| self.told(&failed, &HubError::hidden("InvalidDataException", text));
+        match error {
+            CallError::NoSuchMethod => format!("{failed} HubException: Method does not exist."),
+            CallError::Count { given, expected } => {
+                invalid(format!("Invocation provides {given} argument(s) but target expects {expected}."))
+            }
+            CallError::Binding(_) => invalid(BINDING.to_owned()),
+            CallError::Unauthorized => format!("Failed to invoke '{target}' because user is unauthorized"),
+            CallError::NoStream => format!(
+                "The client attempted to invoke the non-streaming '{target}' method with a streaming invocation."
+            ),
+            CallError::Failed(error) => {
+                self.told(&format!("An unexpected error occurred invoking '{target}' on the server."), error)
+            }
+            CallError::Unwritable(text) => invalid(text.clone()),
+        }
+    }
+
+    fn connected(&mut self, outcome: Result<(), Refused>, now: Instant) -> Out {
+        let has_client = self.state == State::Connecting { has_client: true };
+        match outcome {
+            Ok(()) if has_client => {
+                self.state = State::Open;
+                self.read_on(now)
+            }
+            Ok(()) => self.leave(now),
+            Err(Refused { error, is_retryable }) => {
+                let text = self.told(CLOSED_WITH_ERROR, &error);
+                self.end(Reason::Refused, None, Some(json::close(Some(&text), is_retryable)))
+            }
+        }
+    }
+
+    fn detached(&mut self, now: Instant) -> Out {
+        match self.state {
+            State::Handshake => self.lost(),
+            State::Connecting { .. } => {
+                self.state = State::Connecting { has_client: false };
+                Vec::new()
+            }
+            State::Open if self.next.is_some() => {
+                self.state = State::Leaving;
+                Vec::new()
+            }
+            State::Open => self.leave(now),
+            State::Faulted => self.tell_fault(),
+            State::Leaving | State::Ended => Vec::new(),
+        }
+    }
+
+    fn lost(&mut self) -> Out {
+        let is_cut_short = self.state != State::Handshake && !self.inbound.is_empty();
+        let error = is_cut_short
+            .then(|| HubError::hidden("InvalidDataException", "Connection terminated while reading a message."));
+        self.end(Reason::Lost, error, None)
+    }
+
+    fn fault(&mut self, error: HubError, reason: Reason) -> Out {
+        let text = self.told(CLOSED_WITH_ERROR, &error);
+        self.end(reason, Some(error), Some(json::close(Some(&text), true)))
+    }
+
+    fn close(&mut self, reason: Reason, error: Option<HubError>, allows_reconnect: bool) -> Out {
+        self.end(reason, error, Some(json::close(None, allows_reconnect)))
+    }
+
+    fn end(&mut self, reason: Reason, error: Option<HubError>, last_word: Option<Box<[u8]>>) -> Out {
+        self.state = State::Ended;
+        self.inbound.clear();
+        let end = if reason == Reason::TooSlow { TOO_SLOW } else { NORMAL };
+        last_word.map(Effect::Send).into_iter().chain([Effect::End(Ending { reason, error, end })]).collect()
+    }
+
+    fn tick(&mut self, now: Instant) -> Out {
+        if self.state == State::Handshake && now >= self.handshake_due {
+            return self.refuse_handshake(handshake::CANCELLED);
+        }
+        if self.fault.as_ref().is_some_and(|(_, due)| now >= *due) {
+            return self.tell_fault();
+        }
+        if self.expires.is_some_and(|expires| now >= expires) {
+            return self.close(Reason::Expired, None, true);
+        }
+        if self.silence_ends().is_some_and(|end| now >= end) {
+            let text = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval.";
+            return self.fault(HubError::hidden("OperationCanceledException", text), Reason::TimedOut);
+        }
+        let mut out = Vec::new();
+        if self.state != State::Handshake && now >= self.ping_due {
+            self.ping_due = now + self.settings.keep_alive;
+            out.push(Effect::Send(json::ping()));
+        }
+        if self.token_due.is_some_and(|due| now >= due) {
+            self.token_due = None;
+            out.push(Effect::Retoken);
+        }
+        out
+    }
+
+    /// When the client will have been silent for too long. While a call blocks the line nothing of it can
+    /// be heard, and the clock stands.
+    fn silence_ends(&self) -> Option<Instant> {
+        let heard = self.heard.filter(|_| self.state == State::Open && self.next.is_none())?;
+        Some(heard + self.settings.client_timeout)
+    }
+
+    fn regrouped(&mut self, Regrouped { token, .. }: &Regrouped, now: Instant) -> Out {
+        // The client is given a new token while the old one still has half of its life.
+        self.token_due = Some(now + self.settings.token_lifetime / 2);
+        vec![Effect::Send(json::call(REJOIN_TOKEN, token))]
+    }
+}
+
+/// A message is longer than this connection takes.
+#[derive(Clone, Copy, Debug)]
+struct TooLarge;
+
+/// Wire: the text of the original, which counts the separator.
+fn size_error(settings: &Settings) -> HubError {
+    let limit = settings.max_message.unwrap_or(usize::MAX);
+    let text = format!(
+        "The maximum message size of {limit}B was exceeded. The message size can be configured in AddHubOptions."
+    );
+    HubError::hidden("InvalidDataException", text)
+}
+
+/// Wire: the text of the original.
+const BINDING: &str = "Error binding arguments. Make sure that the types of the provided values match the types of \
+                       the hub method being invoked.";
+
+impl Dialect for Session {
+    type Ticket = Ticket;
+
+    const MANNERS: Manners = Manners { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
+
+    fn on(&mut self, event: Event<Ticket>, now: Instant) -> Out {
+        if self.state == State::Ended {
+            return Vec::new();
+        }
+        match event {
+            Event::Received(received) => self.receive(&received.data, now),
+            Event::Tick => self.tick(now),
+            Event::Connected(outcome) => self.connected(outcome, now),
+            Event::Returned(ticket, result) => self.returned(&ticket, result, now),
+            Event::Detached => self.detached(now),
+            Event::Overflowed => self.end(Reason::TooSlow, None, None),
+            Event::Regrouped(regrouped) => self.regrouped(&regrouped, now),
+            Event::Aborted => self.close(Reason::Aborted, None, false),
+            Event::Draining => self.close(Reason::Drained, None, true),
+            Event::Reconnected(_) => Vec::new(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let first = match self.state {
+            State::Handshake => self.handshake_due,
+            State::Connecting { .. } | State::Open => self.ping_due,
+            State::Faulted => self.fault.as_ref().map(|(_, due)| *due)?,
+            State::Leaving | State::Ended => return None,
+        };
+        [self.silence_ends(), self.expires, self.token_due].into_iter().flatten().chain([first]).min()
+    }
+
+    fn is_saturated(&self) -> bool {
+        self.inbound.len() > BACKLOG
+    }
+
+    fn wants_tokens(&self) -> bool {
+        self.wants_tokens
+    }
+
+    fn send_timeout(&self) -> Duration {
+        self.settings.send_timeout
+    }
+
+    fn calls(&self) -> usize {
+        self.running + usize::from(self.next.is_some())
+    }
+
+    fn phase(&self) -> &'static str {
+        match self.state {
+            State::Handshake => "handshake",
+            State::Connecting { .. } => "connecting",
+            State::Open => "open",
+            State::Leaving => "leaving",
+            State::Faulted => "faulted",
+            State::Ended => "ended",
+        }
+    }
+}
+
+/// What a session begins with.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) hub: HubName,
+    /// The client has asked for rejoin tokens.
+    pub(crate) wants_tokens: bool,
+    /// When the connection ends with the client's proof of identity, if it does.
+    pub(crate) expires: Option<Instant>,
+}
+
+#[cfg(test)]
+mod tests;

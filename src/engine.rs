@@ -1,0 +1,369 @@
+//! Builds the actors from the bottom up, and is the handle to all of them.
+//!
+//! Role: what an application holds: routes to mount, and hubs to publish through from anywhere.
+//! Life: built once, inside a running actix system; clones are the same engine.
+//! Neighbours: everything below is started here; the service and applications are above.
+//! Never: it decides nothing while clients are served.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use actix_web::web::ServiceConfig;
+use futures_util::future::join_all;
+
+use crate::{
+    aspnetcore::{self, Endpoint},
+    connection::{Desk, RejoinSettings},
+    connections::{Command, Connections},
+    groups::AllGroups,
+    hub::{
+        Clients, Groups, Hub, Users,
+        world::{StoreHandle, World},
+    },
+    ids::HubName,
+    membership::{Housekeeping, Membership},
+    metrics::Metrics,
+    outbox::Limits,
+    pipeline::{Judge, Module, Pipeline},
+    store::{DynStore, Node, Store, memory::MemoryStore},
+    supervised::Supervised,
+    tokens::KeyRing,
+    web::{Anonymous, Authenticate},
+};
+
+/// How long the store may take for an answer. A client waits that long for its connection.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// For how long a dead process's rows are believed.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// An engine under construction. Everything has a working default but the hubs.
+///
+/// ```no_run
+/// use hubcast::{Engine, Hub};
+///
+/// # #[actix_web::main] async fn main() -> Result<(), hubcast::BuildError> {
+/// let engine = Engine::builder().hub("/chat", Hub::new("chat")).build()?;
+/// # Ok(()) }
+/// ```
+pub struct EngineBuilder {
+    hubs: Vec<Hub>,
+    endpoints: Vec<Endpoint>,
+    store: Arc<dyn DynStore>,
+    modules: Vec<Box<dyn Module>>,
+    ring: Option<KeyRing>,
+    authenticate: Arc<dyn Authenticate>,
+    aspnetcore: aspnetcore::Settings,
+    rejoin: RejoinSettings,
+    limits: Limits,
+    node: String,
+    shards: usize,
+    store_deadline: Duration,
+}
+
+impl std::fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineBuilder")
+            .field("hubs", &self.hubs)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an engine cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// There are two hubs of a name that clients cannot tell apart.
+    #[error("there are two hubs named `{0}`")]
+    DuplicateHub(String),
+    /// Classic groups are named `hub.group`, which a dot in a hub's name would make ambiguous.
+    #[error("the hub name `{0}` contains a dot")]
+    DottedHub(String),
+    /// An endpoint serves a hub that was not given.
+    #[error("the endpoint `{path}` serves the hub `{hub}`, which there is not")]
+    UnknownHub {
+        /// Where the endpoint is.
+        path: String,
+        /// What it serves.
+        hub: String,
+    },
+    /// Nothing runs actors here.
+    #[error("an engine is built inside a running actix system, such as `#[actix_web::main]` makes")]
+    NoSystem,
+}
+
+impl EngineBuilder {
+    fn new() -> Self {
+        Self {
+            hubs: Vec::new(),
+            endpoints: Vec::new(),
+            store: Arc::new(MemoryStore::default()),
+            modules: Vec::new(),
+            ring: None,
+            authenticate: Arc::new(Anonymous),
+            aspnetcore: aspnetcore::Settings::default(),
+            rejoin: RejoinSettings::default(),
+            limits: Limits::default(),
+            node: "hubcast".into(),
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            store_deadline: STORE_DEADLINE,
+        }
+    }
+
+    /// Serves a hub to clients of ASP.NET Core SignalR at `path`.
+    #[must_use]
+    pub fn hub(self, path: &str, hub: Hub) -> Self {
+        let endpoint = Endpoint::new(path, hub.name());
+        self.hub_only(hub).endpoint(endpoint)
+    }
+
+    /// Adds a hub that is served by no endpoint of its own.
+    #[must_use]
+    pub fn hub_only(mut self, hub: Hub) -> Self {
+        self.hubs.push(hub);
+        self
+    }
+
+    /// Serves a hub, which is given besides, in a way of its own.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Remembers durable memberships in `store`. Default: in memory, until the process ends.
+    #[must_use]
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Arc::new(store);
+        self
+    }
+
+    /// Adds a module that has a say in which groups a returning client rejoins.
+    #[must_use]
+    pub fn module(mut self, module: impl Module) -> Self {
+        self.modules.push(Box::new(module));
+        self
+    }
+
+    /// Signs tokens with these keys. Default: a random key, so that no token survives a restart.
+    #[must_use]
+    pub fn keys(mut self, ring: KeyRing) -> Self {
+        self.ring = Some(ring);
+        self
+    }
+
+    /// Finds out who clients are. Default: everybody is nobody.
+    #[must_use]
+    pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
+        self.authenticate = Arc::new(authenticate);
+        self
+    }
+
+    /// How clients of ASP.NET Core SignalR are served.
+    #[must_use]
+    pub fn aspnetcore(mut self, settings: aspnetcore::Settings) -> Self {
+        self.aspnetcore = settings;
+        self
+    }
+
+    /// How clients are put back into their groups.
+    #[must_use]
+    pub fn rejoin(mut self, settings: RejoinSettings) -> Self {
+        self.rejoin = settings;
+        self
+    }
+
+    /// How much may wait for a slow client, and what happens beyond.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The name of this process among those that share a store. One that starts under a name takes over
+    /// from whoever had it. Default `hubcast`.
+    #[must_use]
+    pub fn node(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.node);
+        self
+    }
+
+    /// How many threads share the groups. Default: as many as there are processors.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// How long the store may take for an answer. Default 5 s.
+    #[must_use]
+    pub fn store_deadline(mut self, deadline: Duration) -> Self {
+        self.store_deadline = deadline;
+        self
+    }
+
+    /// Starts the engine on the calling thread.
+    ///
+    /// # Errors
+    /// [`BuildError`] says what does not fit.
+    pub fn build(self) -> Result<Engine, BuildError> {
+        check_hubs(&self.hubs)?;
+        check_endpoints(&self.endpoints, &self.hubs)?;
+        let arbiter = Arbiter::try_current().ok_or(BuildError::NoSystem)?;
+        let metrics = Arc::new(Metrics::default());
+        let connections = Connections::default();
+        let ring = Arc::new(self.ring.unwrap_or_else(KeyRing::ephemeral));
+        let membership =
+            start_membership(&arbiter, &self.store, self.node, self.store_deadline, &connections, &metrics);
+        let judge = Judge {
+            ring: Arc::clone(&ring),
+            store: Arc::clone(&self.store),
+            modules: self.modules.into(),
+            metrics: Arc::clone(&metrics),
+            deadline: self.store_deadline,
+        };
+        let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(judge.clone()));
+        let settings = aspnetcore::Settings { token_lifetime: self.rejoin.lifetime, ..self.aspnetcore };
+        let desk = Arc::new(Desk { ring, pipeline, settings: self.rejoin });
+        let world = Arc::new(World {
+            hubs: self.hubs.into_iter().map(Arc::new).collect(),
+            connections,
+            groups: AllGroups::new(self.shards),
+            membership,
+            store: StoreHandle(self.store),
+            metrics,
+        });
+        let core = aspnetcore::Core::new(settings, self.limits, self.authenticate, Arc::clone(&world), desk);
+        Ok(Engine { world, endpoints: self.endpoints.into(), core: Arc::new(core) })
+    }
+}
+
+fn start_membership(
+    arbiter: &ArbiterHandle,
+    store: &Arc<dyn DynStore>,
+    node: String,
+    deadline: Duration,
+    connections: &Connections,
+    metrics: &Arc<Metrics>,
+) -> Supervised<Membership> {
+    let housekeeping =
+        Housekeeping { node: Node { id: node.into(), incarnation: crate::ids::secret() }, deadline, lease: LEASE };
+    let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
+    Supervised::start("membership", arbiter, move || {
+        Membership::new(Arc::clone(&store), housekeeping.clone(), connections.clone(), Arc::clone(&metrics))
+    })
+}
+
+fn check_hubs(hubs: &[Hub]) -> Result<(), BuildError> {
+    for (place, hub) in hubs.iter().enumerate() {
+        if hub.name().contains('.') {
+            return Err(BuildError::DottedHub(hub.name().to_string()));
+        }
+        if hubs[..place].iter().any(|earlier| earlier.name().eq_ignore_ascii_case(hub.name())) {
+            return Err(BuildError::DuplicateHub(hub.name().to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn check_endpoints(endpoints: &[Endpoint], hubs: &[Hub]) -> Result<(), BuildError> {
+    match endpoints.iter().find(|endpoint| !hubs.iter().any(|hub| hub.name() == endpoint.hub())) {
+        Some(endpoint) => {
+            Err(BuildError::UnknownHub { path: endpoint.path().to_owned(), hub: endpoint.hub().to_string() })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The running engine; clones are the same one.
+#[derive(Clone)]
+pub struct Engine {
+    world: Arc<World>,
+    endpoints: Arc<[Endpoint]>,
+    core: Arc<aspnetcore::Core>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("world", &self.world).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Begins an engine.
+    #[must_use]
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::new()
+    }
+
+    /// The routes of all endpoints, to be mounted with `App::configure`. The thread that mounts them also
+    /// becomes the home of a share of the groups.
+    pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let engine = self.clone();
+        move |config| {
+            engine.world.groups.adopt_shard();
+            for endpoint in engine.endpoints.iter() {
+                aspnetcore::mount(config, endpoint, &engine.core);
+            }
+        }
+    }
+
+    /// A hub to publish through, from anywhere; `None` if there is no hub of that name.
+    #[must_use]
+    pub fn hub(&self, name: &str) -> Option<HubHandle> {
+        let hub = self.world.hubs.iter().find(|hub| &**hub.name() == name)?;
+        Some(HubHandle { world: Arc::clone(&self.world), name: hub.name().clone() })
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.world.metrics
+    }
+
+    /// Every living connection.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.world.connections
+    }
+
+    /// Every group.
+    #[must_use]
+    pub fn groups(&self) -> &AllGroups {
+        &self.world.groups
+    }
+
+    /// Tells every client to come back later or elsewhere, and ends its connection.
+    pub async fn drain(&self) {
+        let seats = self.world.connections.all();
+        // A connection that has ended meanwhile is drained.
+        join_all(seats.iter().map(|seat| seat.port.send(Command::Drain))).await;
+    }
+}
+
+/// A hub as seen from outside of its methods.
+#[derive(Clone, Debug)]
+pub struct HubHandle {
+    world: Arc<World>,
+    name: HubName,
+}
+
+impl HubHandle {
+    /// Everybody on the hub, to choose from.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        Clients::of_hub(&self.world, &self.name)
+    }
+
+    /// The groups of the hub.
+    #[must_use]
+    pub fn groups(&self) -> Groups {
+        Groups::new(&self.world, &self.name, None)
+    }
+
+    /// The users of the hub and their durable groups.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        Users::new(&self.world, &self.name)
+    }
+}
