@@ -383,7 +383,7 @@ impl<D: Dialect> Connection<D> {
 
     fn detail(&self) -> Detail {
         Detail {
-            groups: self.guard.memberships.members().map(|key| key.name.clone()).collect(),
+            groups: self.guard.memberships.members().cloned().collect(),
             calls: self.session.calls(),
             phase: if self.guard.has_ended() { "ended" } else { self.session.phase() },
         }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     group::{Joined, Left},
-    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+    ids::{ConnectionId, GroupKey, HubName, UserId},
     outbox::Outbox,
 };
 
@@ -59,7 +59,7 @@ pub(crate) enum OnBehalfOf {
 #[derive(Clone, Debug, Default)]
 pub struct Detail {
     /// Its groups, sorted.
-    pub groups: Vec<GroupName>,
+    pub groups: Vec<Arc<GroupKey>>,
     /// Calls of hub methods that run or wait.
     pub calls: usize,
     /// Where it stands in its life.
@@ -117,6 +117,13 @@ impl Seat {
     #[must_use]
     pub fn listens_to(&self, hub: &HubName) -> bool {
         self.hub.as_ref().is_none_or(|own| own == hub)
+    }
+
+    /// Asks the connection how it stands; `None` if it ends meanwhile.
+    pub async fn inspect(&self) -> Option<Detail> {
+        let (answer, answered) = oneshot::channel();
+        self.port.send(Command::Inspect(answer)).await.ok()?;
+        answered.await.ok()
     }
 }
 
@@ -178,6 +185,12 @@ impl Connections {
         let by_user = self.0.by_user.pin();
         let seats = by_user.get(user).map_or(&[][..], |seats| seats);
         seats.iter().filter(|seat| seat.listens_to(hub)).cloned().collect()
+    }
+
+    /// The connections of a user, whatever they listen to.
+    #[must_use]
+    pub fn of_user_anywhere(&self, user: &UserId) -> Vec<Arc<Seat>> {
+        self.0.by_user.pin().get(user).map_or_else(Vec::new, |seats| seats.to_vec())
     }
 
     /// Calls `visit` with each connection that listens to a hub.

@@ -31,6 +31,10 @@ use crate::{
     web::{Anonymous, Authenticate},
 };
 
+mod run;
+
+use run::Run;
+
 /// How long the store may take for an answer. A client waits that long for its connection.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -213,6 +217,7 @@ impl EngineBuilder {
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
         let ring = Arc::new(self.ring.unwrap_or_else(KeyRing::ephemeral));
+        let run = Run::new(&self.node);
         let membership =
             start_membership(&arbiter, &self.store, self.node, self.store_deadline, &connections, &metrics);
         let judge = Judge {
@@ -234,7 +239,7 @@ impl EngineBuilder {
             metrics,
         });
         let core = aspnetcore::Core::new(settings, self.limits, self.authenticate, Arc::clone(&world), desk);
-        Ok(Engine { world, endpoints: self.endpoints.into(), core: Arc::new(core) })
+        Ok(Engine { world, endpoints: self.endpoints.into(), core: Arc::new(core), run: Arc::new(run) })
     }
 }
 
@@ -281,6 +286,7 @@ pub struct Engine {
     world: Arc<World>,
     endpoints: Arc<[Endpoint]>,
     core: Arc<aspnetcore::Core>,
+    run: Arc<Run>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -335,6 +341,7 @@ impl Engine {
 
     /// Tells every client to come back later or elsewhere, and ends its connection.
     pub async fn drain(&self) {
+        self.run.begin_to_drain();
         let seats = self.world.connections.all();
         // A connection that has ended meanwhile is drained.
         join_all(seats.iter().map(|seat| seat.port.send(Command::Drain))).await;
@@ -349,6 +356,12 @@ pub struct HubHandle {
 }
 
 impl HubHandle {
+    /// The hub's name.
+    #[must_use]
+    pub fn name(&self) -> &HubName {
+        &self.name
+    }
+
     /// Everybody on the hub, to choose from.
     #[must_use]
     pub fn clients(&self) -> Clients {

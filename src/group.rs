@@ -115,15 +115,35 @@ pub(crate) struct Adopt {
 }
 
 /// The query of operators and tests.
-#[derive(Clone, Copy, Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "Snapshot")]
-pub(crate) struct Inspect;
+pub(crate) struct Inspect(pub(crate) Span);
+
+/// Which members of a group a [`Snapshot`] lists, in the order of their ids.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Only those after this one; from the first when absent.
+    pub after: Option<ConnectionId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Span {
+    /// Every member.
+    pub const ALL: Self = Self { after: None, limit: usize::MAX };
+    /// None of them: only how many there are.
+    pub const NONE: Self = Self { after: None, limit: 0 };
+}
 
 /// What a group looks like from outside.
-#[derive(Clone, Debug, MessageResponse)]
+#[derive(Clone, Debug, Default, MessageResponse)]
 pub struct Snapshot {
-    /// Its members, in no order.
+    /// Its members, those that were asked for, in the order of their ids.
     pub members: Vec<ConnectionId>,
+    /// Which of these are actors of the application.
+    pub actors: Vec<ConnectionId>,
+    /// How many members it has in all.
+    pub total: usize,
     /// How many calls it has passed on.
     pub published: u64,
 }
@@ -304,8 +324,15 @@ impl Handler<Adopt> for Group {
 impl Handler<Inspect> for Group {
     type Result = Snapshot;
 
-    fn handle(&mut self, _: Inspect, _: &mut Self::Context) -> Snapshot {
-        Snapshot { members: self.roster.iter().map(|(id, _)| id.clone()).collect(), published: self.published }
+    fn handle(&mut self, Inspect(span): Inspect, _: &mut Self::Context) -> Snapshot {
+        let listed = self.roster.span(span.after.as_ref(), span.limit);
+        let actors = listed.iter().filter(|(_, reach)| matches!(reach, Reach::Actor(_)));
+        Snapshot {
+            actors: actors.map(|(id, _)| id.clone()).collect(),
+            members: listed.iter().map(|(id, _)| id.clone()).collect(),
+            total: self.roster.len(),
+            published: self.published,
+        }
     }
 }
 

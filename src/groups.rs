@@ -23,7 +23,7 @@ use papaya::HashMap as SharedMap;
 use crate::{
     group::{
         Admission, Adopt, Delivery, Departure, Emptied, Fate, Group, Inspect, Join, Leave, Member, Publish, Reach,
-        Reached, Snapshot,
+        Reached, Snapshot, Span,
     },
     ids::{ConnectionId, GroupKey, HubName},
     message::Message,
@@ -174,7 +174,15 @@ impl AllGroups {
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile.
     pub async fn inspect(&self, key: &Arc<GroupKey>) -> Result<Option<Snapshot>, Error> {
-        self.ask(key, || Inspect).await
+        self.survey(key, Span::ALL).await
+    }
+
+    /// Some of who is in a group; nothing if there is no such group.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the group dies meanwhile.
+    pub async fn survey(&self, key: &Arc<GroupKey>, span: Span) -> Result<Option<Snapshot>, Error> {
+        self.ask(key, || Inspect(span.clone())).await
     }
 
     /// Asks a group that exists. One that retires meanwhile had no members, and is as good as absent.

@@ -1,5 +1,6 @@
 //! hubcast
 
+pub mod admin;
 pub mod aspnetcore;
 mod connection;
 pub mod connections;

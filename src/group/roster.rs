@@ -88,6 +88,18 @@ impl<M> Roster<M> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(ConnectionId, M)> {
         self.members.iter()
     }
+
+    /// The first `limit` members after one, in the order of their ids.
+    pub(crate) fn span(&self, after: Option<&ConnectionId>, limit: usize) -> Vec<&(ConnectionId, M)> {
+        let is_later = |(id, _): &&(ConnectionId, M)| after.is_none_or(|after| id > after);
+        let mut span: Vec<_> = if limit == 0 { Vec::new() } else { self.iter().filter(is_later).collect() };
+        if limit < span.len() {
+            span.select_nth_unstable_by(limit, |(one, _), (other, _)| one.cmp(other));
+            span.truncate(limit);
+        }
+        span.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        span
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +120,22 @@ mod tests {
         roster.count_for(3);
         roster.count_for(2);
         assert_eq!(roster.joins(), (3, 0));
+    }
+
+    #[test]
+    fn members_are_listed_in_the_order_of_their_ids_a_part_at_a_time() {
+        let mut roster = Roster::default();
+        for id in ["c", "e", "a", "d", "b"] {
+            roster.join(&ConnectionId::from(id), ());
+        }
+        let ids = |after: Option<&str>, limit| -> Vec<String> {
+            roster.span(after.map(ConnectionId::from).as_ref(), limit).iter().map(|(id, ())| id.to_string()).collect()
+        };
+        assert_eq!(ids(None, 2), ["a", "b"]);
+        assert_eq!(ids(Some("b"), 2), ["c", "d"]);
+        assert_eq!(ids(Some("bb"), usize::MAX), ["c", "d", "e"], "where one has gone, the next follows");
+        assert_eq!(ids(Some("e"), 2), [""; 0]);
+        assert_eq!(ids(None, 0), [""; 0]);
     }
 
     proptest! {

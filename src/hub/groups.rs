@@ -12,7 +12,7 @@ use crate::{
     groups::{ActorMembership, Error},
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
     membership::{Verb, Write},
-    store::{Change, Owner},
+    store::{Change, Members, Owner, Page},
 };
 
 /// The groups of a hub. Take it as an argument of a hub method, or from
@@ -211,6 +211,14 @@ impl Users {
     /// If the store does not answer in time.
     pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, HubError> {
         Ok(self.world.durable_groups(&self.owner(&user.into())).await?)
+    }
+
+    /// The durable members of a group, in the order of their names.
+    ///
+    /// # Errors
+    /// If the store does not answer; it is asked without a deadline.
+    pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, HubError> {
+        Ok(self.world.store.0.members(&self.hub, &group.into(), page).await?)
     }
 
     /// Makes every rejoin token of a user worthless that was issued until now.

@@ -1,0 +1,81 @@
+//! The process on one page.
+
+use actix_web::{
+    HttpResponse,
+    web::{Data, Json},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::connections::Queue;
+use crate::{
+    Engine,
+    ids::{ConnectionId, HubName, UserId},
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Overview {
+    version: &'static str,
+    node: String,
+    since: Option<jiff::Timestamp>,
+    uptime_seconds: u64,
+    is_draining: bool,
+    hubs: Vec<HubName>,
+    live: Live,
+    longest_queue: Option<LongestQueue>,
+    restarts: Map<String, Value>,
+    counters: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Live {
+    connections: usize,
+    groups: usize,
+    users: usize,
+}
+
+/// The connection for which most bytes wait.
+#[derive(Serialize)]
+struct LongestQueue {
+    connection: ConnectionId,
+    user: Option<UserId>,
+    queue: Queue,
+}
+
+pub(super) async fn overview(engine: Data<Engine>) -> HttpResponse {
+    HttpResponse::Ok().json(Json(Overview::of(&engine)))
+}
+
+impl Overview {
+    fn of(engine: &Engine) -> Self {
+        let (connections, since) = (engine.connections(), engine.since());
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            node: engine.node().to_owned(),
+            since: since.try_into().ok(),
+            uptime_seconds: since.elapsed().unwrap_or_default().as_secs(),
+            is_draining: engine.is_draining(),
+            hubs: engine.hubs(),
+            live: Live {
+                connections: connections.count(),
+                groups: engine.groups().count(),
+                users: connections.users().len(),
+            },
+            longest_queue: longest_queue(engine),
+            restarts: named(engine.restarts()),
+            counters: named(engine.metrics().list()),
+        }
+    }
+}
+
+/// Nothing, if nothing waits for anybody.
+fn longest_queue(engine: &Engine) -> Option<LongestQueue> {
+    let queues = engine.connections().all().into_iter().map(|seat| (seat.outbox.backlog(), seat));
+    let (backlog, seat) = queues.filter(|(backlog, _)| backlog.items > 0).max_by_key(|(backlog, _)| backlog.bytes)?;
+    Some(LongestQueue { connection: seat.id.clone(), user: seat.user.clone(), queue: backlog.into() })
+}
+
+fn named(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Map<String, Value> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+}

@@ -1,0 +1,57 @@
+//! Why a question of an operator is not answered.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+
+/// By what the operator can do about it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Show the token.
+    #[error("this needs the admin token: `Authorization: Bearer …`")]
+    Unauthorised,
+    /// Mend a parameter of the query.
+    #[error("`{name}` {fault}")]
+    Parameter { name: String, fault: String },
+    /// Look elsewhere.
+    #[error("{0}")]
+    Unknown(String),
+    /// Ask again later.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Refusal {
+    pub(super) fn parameter(name: &str, fault: impl Into<String>) -> Self {
+        Self::Parameter { name: name.to_owned(), fault: fault.into() }
+    }
+
+    /// Nothing is said of why: that is in the log, and may name hosts.
+    pub(super) fn store() -> Self {
+        Self::Unavailable("the store does not answer now, try again in a moment".into())
+    }
+
+    pub(super) fn answer(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if matches!(self, Self::Unauthorised) {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"hubcast admin\""));
+        }
+        response.json(serde_json::json!({ "error": self.to_string() }))
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::Parameter { .. } => StatusCode::BAD_REQUEST,
+            Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.answer()
+    }
+}

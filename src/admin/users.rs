@@ -1,0 +1,119 @@
+//! Users: those who are here now, and one by one with what is stored about them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path},
+};
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use super::{
+    Refusal,
+    connections::Row as Connection,
+    listing::{Listing, Mark, Page, Value},
+    query::Query,
+};
+use crate::{
+    Engine,
+    connections::Seat,
+    ids::{GroupKey, GroupName, HubName, UserId},
+};
+
+const PARAMETERS: &[&str] = &["prefix", "sort", "limit", "cursor"];
+const COLUMNS: &[&str] = &["user", "connections"];
+const DETAIL_PARAMETERS: &[&str] = &["limit", "cursor"];
+
+#[derive(Serialize)]
+struct Row {
+    user: UserId,
+    connections: usize,
+}
+
+#[derive(Serialize)]
+struct Detail {
+    user: UserId,
+    connections: Page<Connection>,
+    groups: Vec<Membership>,
+}
+
+/// A group of a user.
+#[derive(Serialize)]
+struct Membership {
+    hub: HubName,
+    name: GroupName,
+    /// How many of the user's connections are in it.
+    connections: usize,
+    durable: bool,
+}
+
+pub(super) async fn list(engine: Data<Engine>, request: HttpRequest) -> Result<HttpResponse, Refusal> {
+    let query = Query::read(&request, PARAMETERS)?;
+    let listing = Listing::read(&query, COLUMNS)?;
+    let mut users = engine.connections().users();
+    if let Some(prefix) = query.text("prefix") {
+        users.retain(|user| user.starts_with(prefix));
+    }
+    let row = |user: UserId| Row { connections: engine.connections().of_user_anywhere(&user).len(), user };
+    Ok(HttpResponse::Ok().json(listing.page(users.into_iter().map(row).collect(), Row::mark)))
+}
+
+impl Row {
+    fn mark(&self, column: &str) -> Mark {
+        let name = self.user.to_string();
+        let value =
+            if column == "connections" { Value::Number(self.connections as u64) } else { Value::Text(name.clone()) };
+        Mark { value, name }
+    }
+}
+
+pub(super) async fn detail(
+    engine: Data<Engine>,
+    user: Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let user = UserId::from(user.into_inner());
+    let query = Query::read(&request, DETAIL_PARAMETERS)?;
+    let listing = Listing::read(&query, &["id"])?;
+    let seats = engine.connections().of_user_anywhere(&user);
+    let groups = groups_of(&engine, &user, &seats).await?;
+    if seats.is_empty() && groups.is_empty() {
+        return Err(Refusal::Unknown("the user has neither a connection nor a durable group".into()));
+    }
+    let mark = |seat: &Arc<Seat>, _: &str| Mark { value: Value::Text(seat.id.to_string()), name: seat.id.to_string() };
+    let connections = listing.page(seats, mark).map(|seat| Connection::from(&*seat));
+    Ok(HttpResponse::Ok().json(Detail { user, connections, groups }))
+}
+
+/// Live and durable groups together, sorted.
+async fn groups_of(engine: &Engine, user: &UserId, seats: &[Arc<Seat>]) -> Result<Vec<Membership>, Refusal> {
+    let mut groups = BTreeMap::<Arc<GroupKey>, (usize, bool)>::new();
+    // A connection that has ended meanwhile is in no group.
+    for detail in join_all(seats.iter().map(|seat| seat.inspect())).await.into_iter().flatten() {
+        for key in detail.groups {
+            groups.entry(key).or_default().0 += 1;
+        }
+    }
+    for key in durable(engine, user).await? {
+        groups.entry(key).or_default().1 = true;
+    }
+    let membership = |(key, (connections, durable)): (Arc<GroupKey>, _)| Membership {
+        hub: key.hub.clone(),
+        name: key.name.clone(),
+        connections,
+        durable,
+    };
+    Ok(groups.into_iter().map(membership).collect())
+}
+
+async fn durable(engine: &Engine, user: &UserId) -> Result<Vec<Arc<GroupKey>>, Refusal> {
+    let hubs = engine.hubs();
+    let handles = hubs.iter().filter_map(|hub| engine.hub(hub));
+    let asked = handles.map(|hub| async move {
+        let groups = hub.users().groups_of(user.clone()).await.map_err(|_| Refusal::store())?;
+        Ok(groups.iter().map(|name| GroupKey::new(hub.name(), name)).collect::<Vec<_>>())
+    });
+    let groups: Result<Vec<_>, _> = join_all(asked).await.into_iter().collect();
+    Ok(groups?.concat())
+}
