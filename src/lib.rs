@@ -13,6 +13,7 @@ pub mod membership;
 pub mod message;
 pub mod metrics;
 pub mod outbox;
+pub mod page;
 pub mod pipeline;
 pub mod store;
 pub mod supervised;
