@@ -55,19 +55,18 @@ class Calls {
   abandon() { for (const id of [...this.#waiting.keys()]) this.settle(id, "the connection was lost"); }
 }
 
-// Both wires: open(isReturn) connects, and answers true if the server has put the client back into its room.
+// Both wires: open(isReturn) connects; a client that returns is put back into its room by what it kept.
 
 class AspNetCore {
   calls = new Calls();
   token = "";
   constructor(identity, tell) { Object.assign(this, { identity, tell }); }
 
-  async open(isReturn) {
+  async open() {
     const { connectionToken, error } = await ask("POST", address("chat/negotiate", { negotiateVersion: "1", ...this.identity }));
     if (error) throw new Error(error);
     // `rejoin` asks for tokens that bring a new connection back into the groups of an old one.
     const url = address("chat", { id: connectionToken, rejoin: this.token || "1", ...this.identity });
-    const hadToken = isReturn && this.token !== "";
     const greeting = later();
     this.socket = await open(url, (data) => {
       for (const text of data.split("\u001e").slice(0, -1)) {
@@ -79,7 +78,6 @@ class AspNetCore {
     this.#say({ protocol: "json", version: 1 });
     await greeting.promise;
     this.pings = setInterval(() => this.#say({ type: 6 }), 15_000);
-    return hadToken;
   }
 
   #take({ type, target, arguments: args, invocationId, error }) {
@@ -111,13 +109,12 @@ class Classic {
     if (isReturn) {
       // The groups token is the way back into the room, and the cursor names the last message that was seen.
       this.socket = await open(this.#address("reconnect", { groupsToken: this.groups, messageId: this.cursor }), hear, lose);
-      return true;
+      return;
     }
     this.token = (await ask("GET", this.#address("negotiate"))).ConnectionToken;
     this.socket = await open(this.#address("connect"), hear, lose);
     await beginning.promise;
     await ask("GET", this.#address("start"));
-    return false;
   }
 
   #take({ C, G, M, I, E }) {
@@ -162,8 +159,8 @@ const fail = (error) => { const failed = visit; visit = null; failed?.wire.socke
 
 const enter = async (mine, isReturn) => {
   const { wire, room, name, join } = mine;
-  const isBack = await wire.open(isReturn);
-  if (!isBack) await wire.invoke(join, room);
+  await wire.open(isReturn);
+  await wire.invoke(join, room); // changes nothing for a client that was put back
   if (visit === mine) { mine.attempt = 0; show("joined", `in ${room} as ${name}`); at("message").focus(); }
 };
 
