@@ -121,8 +121,13 @@ impl Seat {
 
     /// Asks the connection how it stands; `None` if it ends meanwhile.
     pub async fn inspect(&self) -> Option<Detail> {
+        self.ask(Command::Inspect).await
+    }
+
+    /// Gives the connection a command and waits for its answer; `None` if it ends meanwhile.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (answer, answered) = oneshot::channel();
-        self.port.send(Command::Inspect(answer)).await.ok()?;
+        self.port.send(command(answer)).await.ok()?;
         answered.await.ok()
     }
 }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::Hub;
 use crate::{
-    connections::{Command, Connections, OnBehalfOf, Seat},
+    connections::{Command, Connections, OnBehalfOf},
     group::{Joined, Left},
     groups::{self, AllGroups},
     ids::{ConnectionId, GroupKey, GroupName},
@@ -53,7 +51,7 @@ impl World {
     ) -> Result<Option<Joined>, groups::Error> {
         let command = |answer| Command::Join { group: Arc::clone(group), on_behalf_of, answer };
         match self.connections.find(id) {
-            Some(seat) => command_seat(&seat, command).await.transpose(),
+            Some(seat) => seat.ask(command).await.transpose(),
             None => Ok(None),
         }
     }
@@ -61,17 +59,8 @@ impl World {
     /// Takes a connection out of a group. `None`: there is no such connection.
     pub(crate) async fn leave(&self, id: &ConnectionId, group: &Arc<GroupKey>) -> Result<Option<Left>, groups::Error> {
         match self.connections.find(id) {
-            Some(seat) => {
-                command_seat(&seat, |answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose()
-            }
+            Some(seat) => seat.ask(|answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose(),
             None => Ok(None),
         }
     }
-}
-
-/// Gives a connection a command and waits for its answer; `None` if it ends meanwhile.
-pub(crate) async fn command_seat<T>(seat: &Seat, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
-    let (answer, answered) = oneshot::channel();
-    seat.port.send(command(answer)).await.ok()?;
-    answered.await.ok()
 }
