@@ -19,8 +19,10 @@
 //! Every answer is JSON with names in camelCase (counters keep the names of [`Metrics`](crate::metrics::Metrics)).
 //! A page is `{"items": […], "total": n, "next": cursor or null}`: 100 rows unless `limit` says otherwise, at most
 //! 1000. `sort` names a column, with `-` before it for the largest first. A page begins after the row that its
-//! cursor names, even if that row has gone since. What is asked wrongly is answered 400, who has not the token 401, what is not there 404, and
-//! what the store cannot tell now 503, each as `{"error": text}`.
+//! cursor names, even if that row has gone since.
+//!
+//! What is asked wrongly is answered 400, who has not the token 401, what is not there 404, and what the store
+//! cannot tell now 503, each as `{"error": text}`.
 
 use std::time::Duration;
 
@@ -82,10 +84,11 @@ where
 {
     let refuse = || async {
         HttpResponse::MethodNotAllowed()
-            .insert_header((header::ALLOW, "GET"))
+            .insert_header((header::ALLOW, "GET, HEAD"))
             .json(serde_json::json!({ "error": "this can only be read, with GET" }))
     };
-    web::resource(path).route(web::get().to(handler)).default_service(web::to(refuse))
+    let (body, head) = (web::get().to(handler.clone()), web::head().to(handler));
+    web::resource(path).route(body).route(head).default_service(web::to(refuse))
 }
 
 /// Lets through who shows the token.

@@ -140,7 +140,7 @@ impl Span {
 pub struct Snapshot {
     /// Its members, those that were asked for, in the order of their ids.
     pub members: Vec<ConnectionId>,
-    /// Which of these are actors of the application.
+    /// Which of these are actors of the application, in the same order.
     pub actors: Vec<ConnectionId>,
     /// How many members it has in all.
     pub total: usize,

@@ -123,9 +123,8 @@ async fn live(engine: &Engine, key: &Arc<GroupKey>, query: &Query) -> Result<(u6
     let asked = engine.groups().survey(key, Span { after, limit: limit + 1 }).await;
     let snapshot = asked.map_err(|error| Refusal::Unavailable(error.to_string()))?.unwrap_or_default();
     let (items, next) = cut(snapshot.members, limit);
-    let is_actor = |id: &ConnectionId| snapshot.actors.contains(id);
     let member = |id: ConnectionId| Member {
-        is_actor: is_actor(&id),
+        is_actor: snapshot.actors.binary_search(&id).is_ok(),
         user: engine.connections().find(&id).and_then(|seat| seat.user.clone()),
         id,
     };

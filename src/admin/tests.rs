@@ -192,6 +192,8 @@ async fn health_needs_no_token_and_a_draining_process_is_not_ready() {
     let process = process();
     assert_eq!(process.ask_with("/healthz/live", None).await, (StatusCode::OK, json!({ "status": "live" })));
     assert_eq!(process.ask_with("/healthz/ready", None).await, (StatusCode::OK, json!({ "status": "ready" })));
+    let head = process.server.head("/healthz/live").send().await.expect("an answer");
+    assert_eq!(head.status(), StatusCode::OK);
     process.engine.drain().await;
     let (status, body) = process.ask_with("/healthz/ready", None).await;
     assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" })));
@@ -211,7 +213,7 @@ async fn the_overview_counts_who_is_here() {
     assert_eq!((&overview["hubs"], &overview["isDraining"]), (&json!(["chat", "news"]), &json!(false)));
     assert_eq!(overview["counters"]["connections_opened"], json!(3));
     assert_eq!(overview["longestQueue"], Value::Null, "nobody is behind");
-    assert_eq!(overview["restarts"], json!({ "groups": 0, "membership": 0 }));
+    assert_eq!(overview["restarts"], json!({ "groups": 0, "membership": 0, "pipeline": 0 }));
 }
 
 #[actix::test]
@@ -303,7 +305,7 @@ async fn what_is_not_there_is_not_found_and_nothing_is_written() {
     let post = process.server.post("/admin/overview").insert_header(("Authorization", format!("Bearer {TOKEN}")));
     let refused = post.send().await.expect("an answer");
     assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(refused.headers().get("allow").expect("what is allowed"), "GET");
+    assert_eq!(refused.headers().get("allow").expect("what is allowed"), "GET, HEAD");
 }
 
 #[actix::test]

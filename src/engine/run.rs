@@ -56,8 +56,12 @@ impl Engine {
 
     /// How often each kind of actor that lives as long as the process had to be started again.
     #[must_use]
-    pub fn restarts(&self) -> [(&'static str, u64); 2] {
-        [("groups", self.world.groups.restarts()), ("membership", self.world.membership.restarts())]
+    pub fn restarts(&self) -> [(&'static str, u64); 3] {
+        [
+            ("groups", self.world.groups.restarts()),
+            ("membership", self.world.membership.restarts()),
+            ("pipeline", self.core.desk.pipeline.restarts()),
+        ]
     }
 
     /// Asks the store a small question, through the same supervisor as everybody.
