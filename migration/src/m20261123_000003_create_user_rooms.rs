@@ -1,0 +1,56 @@
+//! The table of durable memberships, which go with their user and with their group.
+
+use sea_orm_migration::{
+    prelude::*,
+    schema::{big_integer, string_len},
+};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let table = Table::create()
+            .table("user_rooms")
+            .col(string_len("hub", 128))
+            .col(string_len("user_name", 320))
+            .col(string_len("room_name", 320))
+            .col(big_integer("joined_at"))
+            .primary_key(Index::create().col("hub").col("user_name").col("room_name"))
+            .foreign_key(&mut user())
+            .foreign_key(&mut room())
+            .take();
+        manager.create_table(table).await?;
+        manager.create_index(by_room()).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.drop_table(Table::drop().table("user_rooms").take()).await
+    }
+}
+
+fn user() -> ForeignKeyCreateStatement {
+    ForeignKey::create()
+        .name("fk_user_rooms_user")
+        .from("user_rooms", "user_name")
+        .to("users", "user_name")
+        .on_update(ForeignKeyAction::Cascade)
+        .on_delete(ForeignKeyAction::Cascade)
+        .take()
+}
+
+fn room() -> ForeignKeyCreateStatement {
+    ForeignKey::create()
+        .name("fk_user_rooms_room")
+        .from("user_rooms", ("hub", "room_name"))
+        .to("conversation_rooms", ("hub", "room_name"))
+        .on_update(ForeignKeyAction::Cascade)
+        .on_delete(ForeignKeyAction::Cascade)
+        .take()
+}
+
+/// The way from a group to its members, in the order of their pages; the primary key is the way from a user to its groups.
+fn by_room() -> IndexCreateStatement {
+    Index::create().name("user_rooms_by_room").table("user_rooms").col("hub").col("room_name").col("user_name").take()
+}

@@ -1,0 +1,36 @@
+//! The table of open connections. Its user is no foreign key: nothing durable may be known of it.
+
+use sea_orm_migration::{
+    prelude::*,
+    schema::{big_integer, string_len, string_len_null, text},
+};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let table = Table::create()
+            .table("connections")
+            .col(string_len("connection_id", 128).primary_key())
+            .col(string_len_null("user_name", 320))
+            .col(text("user_agent"))
+            .col(string_len("transport", 64))
+            .col(string_len("node_id", 255))
+            .col(string_len("incarnation", 64))
+            .col(big_integer("connected_at"))
+            .take();
+        manager.create_table(table).await?;
+        manager.create_index(by_node()).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.drop_table(Table::drop().table("connections").take()).await
+    }
+}
+
+/// The way from a node to its connections, so that removing a dead one costs what it left.
+fn by_node() -> IndexCreateStatement {
+    Index::create().name("connections_by_node").table("connections").col("node_id").col("incarnation").take()
+}
