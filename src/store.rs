@@ -19,6 +19,8 @@ use crate::ids::{ConnectionId, GroupName, HubName, NodeId, UserId};
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
+#[cfg(any(test, feature = "testkit"))]
+pub mod faulty;
 pub mod memory;
 pub mod sea;
 
@@ -38,6 +40,10 @@ pub enum Change {
     Made,
     /// It was so already; nothing was written.
     Already,
+}
+
+fn made(changed: bool) -> Change {
+    if changed { Change::Made } else { Change::Already }
 }
 
 /// A part of a sorted list.
@@ -133,6 +139,9 @@ pub enum Error {
     /// What is stored makes no sense; trying again will not help.
     #[error("the store holds data that cannot be read: {0}")]
     Corrupt(String),
+    /// There is no such store: its address is wrong. Only connecting answers this, no verb does.
+    #[error("the store's address is wrong: {0}")]
+    Address(String),
 }
 
 /// What the engine needs remembered.
@@ -160,18 +169,25 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Members, Error>> + Send;
 
     /// Writes the leases of connections on `node`, in order.
+    ///
+    /// Whoever opened a connection last holds its lease, and only the holder's word closes it: what a node
+    /// has to say too late changes nothing. A node renews before it opens its first lease; until then it
+    /// counts as one whose lease has run out.
     fn lease(&self, node: &Node, changes: &[LeaseChange]) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Renews the lease of `node` for `term` from `now` and removes what dead processes left: the rows of
     /// earlier incarnations of this node, of nodes whose lease has run out, and spent tokens that have
     /// expired. Answers how many connections' rows were removed.
+    ///
+    /// A node that comes later than `term` may find its own rows removed, and opens its leases again.
     fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Judges a token and, if it may be used once, spends it: of two callers with the same epoch one
-    /// is told [`Verdict::Accepted`].
+    /// is told [`Verdict::Accepted`]. A token that is revoked is not spent.
     fn redeem(&self, redemption: &Redemption) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
-    /// Revokes every rejoin token of `user` issued before `before`; never moves an earlier revocation back.
+    /// Revokes every rejoin token of `user` issued before `before`, to the millisecond; never moves an
+    /// earlier revocation back. The user need not be known.
     fn revoke(&self, user: &UserId, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
