@@ -2,7 +2,7 @@
 //!
 //! Learn: nothing for an application; look at the other examples. Run: `cargo run --release --example
 //! conformance -- PORT`. See: hub `Rooms` at `/chat`, `/wsonly`, `/nows` and `/guarded`, and the hubs `chat`
-//! and `other` for classic clients at `/signalr`, all on 127.0.0.1, with nothing stored beyond its life.
+//! and `other` for classic clients at `/signalr`, all on 127.0.0.1, over an SQLite database in memory.
 //!
 //! Identity is `?user=NAME`. A bearer token, in the header or as `access_token`, is `NAME`, `NAME.member`
 //! (the right to `/guarded`) or `NAME.member.SECONDS` (the same, for so long).
@@ -21,6 +21,7 @@ use actix_web::{App, HttpServer};
 use hubcast::{
     Engine, KeyRing,
     aspnetcore::{Endpoint, Settings},
+    store::sea::SeaStore,
     web::Cors,
 };
 
@@ -72,6 +73,7 @@ async fn main() -> anyhow::Result<()> {
         .authenticate(identity::identify)
         .aspnetcore(settings())
         .keys(keys()?)
+        .store(SeaStore::connect("sqlite::memory:").await?)
         .build()?;
     let server = HttpServer::new(move || App::new().wrap(Cors::any_origin()).configure(engine.routes()))
         .on_connect(hubcast::on_connect)
