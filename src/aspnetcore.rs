@@ -12,7 +12,10 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use bytes::{BufMut, BytesMut};
 
-use crate::{outbox::Framer, transport::Wrap};
+use crate::{
+    outbox::{Asides, Framer},
+    transport::Wrap,
+};
 
 mod endpoint;
 mod handshake;
@@ -70,7 +73,7 @@ impl Default for Settings {
 struct OneByOne(Wrap);
 
 impl Framer for OneByOne {
-    fn frame<'a>(&self, _: Option<&[u8]>, elements: &mut dyn Iterator<Item = &'a [u8]>, _: u64, out: &mut BytesMut) {
+    fn frame<'a>(&self, _: &Asides, elements: &mut dyn Iterator<Item = &'a [u8]>, _: u64, out: &mut BytesMut) {
         for element in elements {
             self.0.frame(out, |out| out.put_slice(element));
         }

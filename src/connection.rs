@@ -10,25 +10,25 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use log::{debug, info};
+use log::debug;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    connections::{Command, Detail, OnBehalfOf},
-    group::{Admission, Joined, Left, Member, Reach},
-    hub::{Arguments, CallError, CallerState, HubError, Manners, Reporter, Request, Streams},
-    ids::{GroupKey, HubName},
-    message::Json,
-    outbox::{End, Notice},
+    connections::{Command, Detail},
+    outbox::Notice,
     transport::{Received, SocketHandle},
 };
 
+mod dialect;
 mod guard;
+mod joining;
 mod memberships;
 mod work;
 
+pub(crate) use dialect::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped};
 pub(crate) use guard::{Desk, Guard, Opening};
 pub use guard::{OnStoreFailure, RejoinSettings};
+pub(crate) use work::{Return, Returned};
 
 /// How many messages may wait for a connection. Beyond it, whoever asks waits.
 const MAILBOX: usize = 64;
@@ -37,182 +37,35 @@ const MAILBOX: usize = 64;
 /// servers grant.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What a client's dialect demands of its connection: a pure state machine.
-pub(crate) trait Dialect: Sized + Unpin + 'static {
-    /// What names a call of the client whose answer is awaited.
-    type Ticket: 'static;
-
-    /// How its clients expect hubs to behave.
-    const MANNERS: Manners;
-
-    /// Something has happened.
-    fn on(&mut self, event: Event<Self::Ticket>, now: Instant) -> Effects<Self>;
-
-    /// When [`Event::Tick`] is due.
-    fn deadline(&self) -> Option<Instant>;
-
-    /// True while nothing more should be read from the client.
-    fn is_saturated(&self) -> bool;
-
-    /// True if the client wants to know its groups as a token.
-    fn wants_tokens(&self) -> bool;
-
-    /// How long a client may take nothing of what waits for it.
-    fn send_timeout(&self) -> Duration;
-
-    /// Calls that run or wait.
-    fn calls(&self) -> usize;
-
-    /// Where the connection stands in its life, for operators.
-    fn phase(&self) -> &'static str;
-}
-
-/// What a session wants done, in order.
-pub(crate) type Effects<D> = Vec<Effect<<D as Dialect>::Ticket>>;
-
-/// What can happen to a connection of any dialect.
-#[derive(Debug)]
-pub(crate) enum Event<T> {
-    /// Something has come in.
-    Received(Received),
-    /// The deadline has come, or may have.
-    Tick,
-    /// The hubs' OnConnected is done, or has failed.
-    Connected(Result<(), Refused>),
-    /// A call has come to its end.
-    Returned(T, Result<Json, CallError>),
-    /// The hubs' OnReconnected is done, or has failed.
-    Reconnected(Result<(), HubError>),
-    /// The channel has gone, or its client has hung up.
-    Detached,
-    /// The client is too slow; its outbox is closed.
-    Overflowed,
-    /// The groups that the client hears have changed.
-    Regrouped(Regrouped),
-    /// A hub ends the connection.
-    Aborted,
-    /// The process ends.
-    Draining,
-}
-
-/// The groups that a client hears, and a token that says so.
-#[derive(Debug)]
-pub(crate) struct Regrouped {
-    pub(crate) groups: Vec<Arc<GroupKey>>,
-    pub(crate) token: String,
-}
-
-/// Why a connection was not let in.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) error: HubError,
-    /// The same client may be let in when it tries again.
-    pub(crate) is_retryable: bool,
-}
-
-/// What a session can want.
-#[derive(Debug)]
-pub(crate) enum Effect<T> {
-    /// Send these bytes, in their place among what others send.
-    Send(Box<[u8]>),
-    /// Send this frame over the present channel.
-    Frame(Box<[u8]>),
-    /// Be found, join the durable and the claimed groups, then run OnConnected; [`Event::Connected`]
-    /// follows.
-    Connect,
-    /// Run OnReconnected; [`Event::Reconnected`] follows.
-    Reconnect {
-        /// The client has missed something.
-        has_gap: bool,
-    },
-    /// Run a hub method; [`Event::Returned`] follows.
-    Invoke(T, Invoke),
-    /// Make a new token; [`Event::Regrouped`] follows.
-    Retoken,
-    /// End the connection for good.
-    End(Ending),
-    /// The last channel has had its time.
-    Cut,
-}
-
-/// A call for a hub.
-pub(crate) struct Invoke {
-    pub(crate) hub: HubName,
-    pub(crate) method: String,
-    pub(crate) arguments: Arguments,
-    pub(crate) state: CallerState,
-    pub(crate) reporter: Option<Reporter>,
-    pub(crate) streams: Streams,
-    /// The request that brought the call, if it was not the channel's.
-    pub(crate) request: Option<Arc<Request>>,
-}
-
-impl std::fmt::Debug for Invoke {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { hub, method, arguments, .. } = self;
-        f.debug_struct("Invoke")
-            .field("hub", hub)
-            .field("method", method)
-            .field("arguments", arguments)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How a connection ends.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) reason: Reason,
-    /// What the hubs are told went wrong, if anything did.
-    pub(crate) error: Option<HubError>,
-    /// How its last channel ends, once all that waits is written. A client that does not read has
-    /// nothing waiting any more.
-    pub(crate) end: End,
-}
-
-/// Why a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// The client said good-bye.
-    Stopped,
-    /// The channel has gone, and the client did not come back.
-    Lost,
-    /// A hub wanted it.
-    Aborted,
-    /// The process ends.
-    Drained,
-    /// The client sent what it must not.
-    Faulted,
-    /// The client fell silent.
-    TimedOut,
-    /// The client does not read.
-    TooSlow,
-    /// Its proof of identity ran out.
-    Expired,
-    /// A hub or the store did not let it in.
-    Refused,
-    /// The connection's actor died.
-    Crashed,
-}
-
 /// See the module's documentation.
 pub(crate) struct Connection<D: Dialect> {
-    session: D,
-    guard: Guard,
+    pub(crate) session: D,
+    pub(crate) guard: Guard,
     /// The timer that is set, and for when.
     timer: Option<(Instant, SpawnHandle)>,
     /// To cut the present channel with.
-    socket: Option<SocketHandle>,
+    pub(crate) socket: Option<SocketHandle>,
     /// Whoever has sent something, and is answered when the session can take more.
     held: Vec<oneshot::Sender<()>>,
-    is_restoring: bool,
+    /// How many attempts to put the client back into its groups are under way.
+    restorations: u32,
 }
 
 impl<D: Dialect> Connection<D> {
     /// Starts the actor of a connection. `begin` makes its session.
     pub(crate) fn open(opening: Opening, socket: Option<SocketHandle>, session: D) -> Addr<Self> {
         Self::create(move |ctx| {
-            let guard = Guard::new(opening, D::MANNERS, ctx.address().recipient());
-            Self { session, guard, timer: None, socket, held: Vec::new(), is_restoring: false }
+            let guard = Guard::new(opening, ctx.address());
+            Self { session, guard, timer: None, socket, held: Vec::new(), restorations: 0 }
+        })
+    }
+
+    /// As [`Connection::open`], but it can be found as soon as this returns.
+    pub(crate) fn open_at_once(opening: Opening, session: D) -> Addr<Self> {
+        Self::create(move |ctx| {
+            let guard = Guard::new(opening, ctx.address());
+            guard.enter();
+            Self { session, guard, timer: None, socket: None, held: Vec::new(), restorations: 0 }
         })
     }
 
@@ -231,7 +84,9 @@ impl<D: Dialect> Connection<D> {
         }
         if !self.session.is_saturated() {
             // Whoever waited may have gone with its socket.
-            self.held.drain(..).for_each(|held| drop(held.send(())));
+            for held in self.held.drain(..) {
+                let _ = held.send(());
+            }
         }
         self.set_timer(ctx);
     }
@@ -241,6 +96,12 @@ impl<D: Dialect> Connection<D> {
         match effect {
             Effect::Send(bytes) => drop(outbox.push_own(bytes)),
             Effect::Frame(bytes) => drop(outbox.push_frame(bytes)),
+            Effect::Answer(waiting, bytes) => drop(waiting.send(bytes)),
+            Effect::Open(bytes) => outbox.change_asides(|asides| asides.opening = Some(bytes)),
+            Effect::Tell(news) => outbox.tell_client(news),
+            Effect::HangUp(end) => outbox.hang_up(end),
+            Effect::Restore => self.restore(ctx),
+            Effect::Welcome => self.welcome(ctx),
             Effect::Connect => self.connect(ctx),
             Effect::Reconnect { has_gap } => self.reconnect(has_gap, ctx),
             Effect::Invoke(ticket, invoke) => self.invoke(ticket, invoke, ctx),
@@ -251,17 +112,59 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn connect(&mut self, ctx: &mut Context<Self>) {
-        self.is_restoring = true;
         self.guard.enter();
+        self.restorations += 1;
         let connected = work::connect(self.guard.scene(), self.guard.claim());
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
-            this.is_restoring = false;
+            this.end_restoration();
             let outcome = this.guard.let_in(connected);
             let is_in = outcome.is_ok();
             this.drive(Event::Connected(outcome), ctx);
             if is_in {
                 this.tell_groups(ctx);
             }
+        }));
+    }
+
+    /// Puts a client back into its groups that returns on a new channel. The groups that its present hubs do
+    /// not have it hear are still its groups, but it is deaf to them.
+    pub(crate) fn rejoin(
+        &mut self,
+        comes: Return,
+    ) -> impl ActorFuture<Self, Output = Result<Returned, Refused>> + use<D> {
+        self.restorations += 1;
+        let begun = self.guard.seat().outbox.tail();
+        work::rejoin(self.guard.scene(), comes).into_actor(self).map(move |returned, this, _| {
+            this.end_restoration();
+            if let Ok(returned) = &returned {
+                this.guard.memberships.mute_all_but(&returned.groups, begun);
+            }
+            returned
+        })
+    }
+
+    fn end_restoration(&mut self) {
+        self.restorations -= 1;
+        if self.restorations == 0 {
+            self.guard.memberships.end_restoration();
+        }
+    }
+
+    fn restore(&mut self, ctx: &mut Context<Self>) {
+        self.restorations += 1;
+        let restored = work::restore(self.guard.scene(), None);
+        ctx.spawn(restored.into_actor(self).map(|restored, this, ctx| {
+            this.end_restoration();
+            this.drive(Event::Restored(restored.map(drop)), ctx);
+            this.tell_groups(ctx);
+        }));
+    }
+
+    fn welcome(&mut self, ctx: &mut Context<Self>) {
+        let welcomed = work::welcome(self.guard.scene());
+        ctx.spawn(welcomed.into_actor(self).map(|welcomed, this, ctx| {
+            let outcome = this.guard.let_in(welcomed.map(|()| None));
+            this.drive(Event::Connected(outcome), ctx);
         }));
     }
 
@@ -312,90 +215,12 @@ impl<D: Dialect> Connection<D> {
         self.timer = Some((deadline, handle));
     }
 
-    /// Tells the session which groups its client hears.
-    fn tell_groups(&mut self, ctx: &mut Context<Self>) {
-        if !self.is_restoring && self.session.wants_tokens() {
-            let regrouped = self.guard.regrouped();
-            self.drive(Event::Regrouped(regrouped), ctx);
-        }
-    }
-
-    fn join(
-        &mut self,
-        group: Arc<GroupKey>,
-        on_behalf_of: OnBehalfOf,
-        answer: Option<Answer<Joined>>,
-        ctx: &mut Context<Self>,
-    ) {
-        if !self.guard.memberships.begin_join(&group, on_behalf_of == OnBehalfOf::Restoration) {
-            return reply(answer, Ok(Joined::Already));
-        }
-        let member =
-            Member { id: self.guard.seat().id.clone(), reach: Reach::Outbox(Arc::clone(&self.guard.seat().outbox)) };
-        let (groups, key) = (self.guard.world().groups.clone(), Arc::clone(&group));
-        let joined = async move { groups.join(&key, member).await };
-        ctx.spawn(joined.into_actor(self).map(move |joined, this, ctx| {
-            this.guard.memberships.end_join(&group, joined.ok());
-            match joined {
-                Ok(Admission::Member(joined, _)) => {
-                    let joined = this.hear(&group, joined);
-                    reply(answer, Ok(joined));
-                    if joined == Joined::Now {
-                        this.tell_groups(ctx);
-                    }
-                }
-                // The sender of the answer is dropped: there is no such connection any more.
-                Ok(Admission::Ended) => {}
-                Err(error) => reply(answer, Err(error)),
-            }
-        }));
-    }
-
-    /// Makes the channel hear a group that it may have been deaf to; to its client that is a join.
-    fn hear(&mut self, group: &Arc<GroupKey>, joined: Joined) -> Joined {
-        if !self.guard.memberships.is_muted(group) {
-            return joined;
-        }
-        self.guard.memberships.mute(group, false);
-        self.guard.seat().outbox.change_view(|view| drop(view.muted.remove(group)));
-        Joined::Now
-    }
-
-    fn leave(&mut self, group: Arc<GroupKey>, answer: Answer<Left>, ctx: &mut Context<Self>) {
-        let was_heard = !self.guard.memberships.is_muted(&group);
-        self.guard.memberships.begin_leave(&group);
-        let (groups, key, id) = (self.guard.world().groups.clone(), Arc::clone(&group), self.guard.seat().id.clone());
-        let left = async move { groups.leave(&key, &id).await };
-        ctx.spawn(left.into_actor(self).map(move |departure, this, ctx| {
-            let result = departure.map(|departure| {
-                this.guard.memberships.end_leave(&group, departure);
-                departure.map_or(Left::NoMember, |departure| departure.left)
-            });
-            if !this.is_restoring {
-                this.guard.memberships.end_restoration();
-            }
-            reply(Some(answer), result);
-            if result == Ok(Left::Now) && was_heard {
-                this.tell_groups(ctx);
-            }
-        }));
-    }
-
     fn detail(&self) -> Detail {
         Detail {
             groups: self.guard.memberships.members().cloned().collect(),
             calls: self.session.calls(),
             phase: if self.guard.has_ended() { "ended" } else { self.session.phase() },
         }
-    }
-}
-
-type Answer<T> = oneshot::Sender<Result<T, crate::groups::Error>>;
-
-fn reply<T>(answer: Option<Answer<T>>, result: Result<T, crate::groups::Error>) {
-    if let Some(answer) = answer {
-        // Whoever asked may have gone.
-        let _ = answer.send(result);
     }
 }
 
@@ -496,14 +321,6 @@ impl<D: Dialect> Connection<D> {
                 _ => this.watch_progress(ctx),
             }
         });
-    }
-
-    /// Joins afresh a group that has died; whoever it has under way will notice by itself.
-    fn lost(&mut self, group: Arc<GroupKey>, ctx: &mut Context<Self>) {
-        if !self.guard.has_ended() && self.guard.memberships.concerns(&group) {
-            info!(conn:% = self.guard.seat().id, group:% = group; "joins a group afresh that died");
-            self.join(group, OnBehalfOf::Restoration, None, ctx);
-        }
     }
 }
 

@@ -5,7 +5,10 @@
 //! Neighbours: connections enter and leave; hubs, membership and admin look up.
 //! Never: it does not make or end a connection.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    any::Any,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use actix::prelude::*;
 use papaya::{HashMap as SharedMap, Operation};
@@ -80,6 +83,27 @@ pub struct Seat {
     /// What there is to know about its client.
     pub about: About,
     pub(crate) port: Recipient<Command>,
+    /// The actor's own address, for the dialect that it belongs to.
+    pub(crate) address: Address,
+}
+
+/// The address of an actor that only its dialect can name.
+pub(crate) struct Address(Box<dyn Any + Send + Sync>);
+
+impl Address {
+    pub(crate) fn new<A: Actor>(address: Addr<A>) -> Self {
+        Self(Box::new(address))
+    }
+
+    pub(crate) fn of<A: Actor>(&self) -> Option<&Addr<A>> {
+        self.0.downcast_ref()
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Address")
+    }
 }
 
 /// What there is to know about a client.

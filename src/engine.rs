@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 
 use crate::{
     aspnetcore::{self, Endpoint},
+    classic,
     connection::{Desk, RejoinSettings},
     connections::{Command, Connections},
     groups::AllGroups,
@@ -53,11 +54,13 @@ const LEASE: Duration = Duration::from_secs(30);
 pub struct EngineBuilder {
     hubs: Vec<Hub>,
     endpoints: Vec<Endpoint>,
+    mounts: Vec<classic::Endpoint>,
     store: Arc<dyn DynStore>,
     modules: Vec<Box<dyn Module>>,
     ring: Option<KeyRing>,
     authenticate: Arc<dyn Authenticate>,
     aspnetcore: aspnetcore::Settings,
+    classic: classic::Settings,
     rejoin: RejoinSettings,
     limits: Limits,
     node: String,
@@ -91,6 +94,9 @@ pub enum BuildError {
         /// What it serves.
         hub: String,
     },
+    /// Settings for clients of SignalR 2.x that they cannot live with.
+    #[error("the settings for classic clients do not fit: {0}")]
+    ClassicSettings(&'static str),
     /// Nothing runs actors here.
     #[error("an engine is built inside a running actix system, such as `#[actix_web::main]` makes")]
     NoSystem,
@@ -101,11 +107,13 @@ impl EngineBuilder {
         Self {
             hubs: Vec::new(),
             endpoints: Vec::new(),
+            mounts: Vec::new(),
             store: Arc::new(MemoryStore::default()),
             modules: Vec::new(),
             ring: None,
             authenticate: Arc::new(Anonymous),
             aspnetcore: aspnetcore::Settings::default(),
+            classic: classic::Settings::default(),
             rejoin: RejoinSettings::default(),
             limits: Limits::default(),
             node: "hubcast".into(),
@@ -132,6 +140,26 @@ impl EngineBuilder {
     #[must_use]
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Serves all hubs to clients of SignalR 2.x below `path`; they expect `/signalr`.
+    #[must_use]
+    pub fn classic(self, path: &str) -> Self {
+        self.classic_endpoint(classic::Endpoint::new(path))
+    }
+
+    /// Serves hubs to clients of SignalR 2.x in a way of its own.
+    #[must_use]
+    pub fn classic_endpoint(mut self, endpoint: classic::Endpoint) -> Self {
+        self.mounts.push(endpoint);
+        self
+    }
+
+    /// How clients of SignalR 2.x are served.
+    #[must_use]
+    pub fn classic_settings(mut self, settings: classic::Settings) -> Self {
+        self.classic = settings;
         self
     }
 
@@ -212,7 +240,8 @@ impl EngineBuilder {
     /// [`BuildError`] says what does not fit.
     pub fn build(self) -> Result<Engine, BuildError> {
         check_hubs(&self.hubs)?;
-        check_endpoints(&self.endpoints, &self.hubs)?;
+        check_endpoints(&self.endpoints, &self.mounts, &self.hubs)?;
+        self.classic.fault().map_or(Ok(()), |fault| Err(BuildError::ClassicSettings(fault)))?;
         let arbiter = Arbiter::try_current().ok_or(BuildError::NoSystem)?;
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
@@ -228,7 +257,9 @@ impl EngineBuilder {
             deadline: self.store_deadline,
         };
         let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(judge.clone()));
-        let settings = aspnetcore::Settings { token_lifetime: self.rejoin.lifetime, ..self.aspnetcore };
+        let lifetime = self.rejoin.lifetime;
+        let settings = aspnetcore::Settings { token_lifetime: lifetime, ..self.aspnetcore };
+        let classic_settings = classic::Settings { token_lifetime: lifetime, ..self.classic };
         let desk = Arc::new(Desk { ring, pipeline, settings: self.rejoin });
         let world = Arc::new(World {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
@@ -238,8 +269,16 @@ impl EngineBuilder {
             store: StoreHandle(self.store),
             metrics,
         });
+        let classic = classic::Core::new(
+            classic_settings,
+            self.limits,
+            Arc::clone(&self.authenticate),
+            Arc::clone(&world),
+            Arc::clone(&desk),
+        );
         let core = aspnetcore::Core::new(settings, self.limits, self.authenticate, Arc::clone(&world), desk);
-        Ok(Engine { world, endpoints: self.endpoints.into(), core: Arc::new(core), run: Arc::new(run) })
+        let (endpoints, mounts) = (self.endpoints.into(), self.mounts.into());
+        Ok(Engine { world, endpoints, core: Arc::new(core), mounts, classic: Arc::new(classic), run: Arc::new(run) })
     }
 }
 
@@ -271,11 +310,13 @@ fn check_hubs(hubs: &[Hub]) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn check_endpoints(endpoints: &[Endpoint], hubs: &[Hub]) -> Result<(), BuildError> {
-    match endpoints.iter().find(|endpoint| !hubs.iter().any(|hub| hub.name() == endpoint.hub())) {
-        Some(endpoint) => {
-            Err(BuildError::UnknownHub { path: endpoint.path().to_owned(), hub: endpoint.hub().to_string() })
-        }
+fn check_endpoints(endpoints: &[Endpoint], mounts: &[classic::Endpoint], hubs: &[Hub]) -> Result<(), BuildError> {
+    let own = endpoints.iter().map(|endpoint| (endpoint.path(), endpoint.hub()));
+    let named = |mount: &'_ classic::Endpoint| mount.hubs().unwrap_or_default().to_vec();
+    let several = mounts.iter().flat_map(|mount| named(mount).into_iter().map(|hub| (mount.path(), hub)));
+    let all = own.map(|(path, hub)| (path, hub.clone())).chain(several);
+    match all.into_iter().find(|(_, name)| !hubs.iter().any(|hub| hub.name() == name)) {
+        Some((path, hub)) => Err(BuildError::UnknownHub { path: path.to_owned(), hub: hub.to_string() }),
         None => Ok(()),
     }
 }
@@ -287,6 +328,8 @@ pub struct Engine {
     endpoints: Arc<[Endpoint]>,
     core: Arc<aspnetcore::Core>,
     run: Arc<Run>,
+    mounts: Arc<[classic::Endpoint]>,
+    classic: Arc<classic::Core>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -305,11 +348,31 @@ impl Engine {
     /// The routes of all endpoints, to be mounted with `App::configure`. The thread that mounts them also
     /// becomes the home of a share of the groups.
     pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let (older, newer) = (self.classic_routes(), self.aspnetcore_routes());
+        move |config| {
+            older(config);
+            newer(config);
+        }
+    }
+
+    /// As [`Engine::routes`], but only those for clients of ASP.NET Core SignalR: for applications that wrap
+    /// the two generations differently.
+    pub fn aspnetcore_routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let engine = self.clone();
         move |config| {
             engine.world.groups.adopt_shard();
             for endpoint in engine.endpoints.iter() {
                 aspnetcore::mount(config, endpoint, &engine.core);
+            }
+        }
+    }
+
+    /// Only the routes for clients of SignalR 2.x. Mounting these makes no thread the home of groups.
+    pub fn classic_routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
+        let engine = self.clone();
+        move |config| {
+            for mount in engine.mounts.iter() {
+                classic::mount(config, mount, &engine.classic);
             }
         }
     }

@@ -49,6 +49,7 @@ struct Entry {
     run: MethodFn,
     count: Option<usize>,
     guard: Option<Guard>,
+    is_listed: bool,
 }
 
 /// Methods that clients call, under one name.
@@ -141,8 +142,20 @@ impl Hub {
 
     fn insert<M: Method<E>, E: 'static>(mut self, name: &str, method: M, guard: Option<Guard>) -> Self {
         let run: MethodFn = Arc::new(move |call, states| method.call(call, states));
-        let entry = Entry { run, count: Some(M::COUNT), guard };
+        let entry = Entry { run, count: Some(M::COUNT), guard, is_listed: true };
         self.methods.insert(name.to_lowercase(), (name.to_owned(), entry));
+        self
+    }
+
+    /// Leaves methods out of the proxies that are generated for classic clients; they can be called all
+    /// the same. A name that there is not is none to leave out.
+    #[must_use]
+    pub fn unlisted(mut self, names: &[&str]) -> Self {
+        for name in names {
+            if let Some((_, entry)) = self.methods.get_mut(&name.to_lowercase()) {
+                entry.is_listed = false;
+            }
+        }
         self
     }
 
@@ -199,6 +212,11 @@ impl Hub {
         self.methods.values().map(|(name, _)| &**name).collect()
     }
 
+    /// The names that generated proxies show, as they were registered, sorted without regard to case.
+    pub(crate) fn listed_methods(&self) -> impl Iterator<Item = &str> {
+        self.methods.values().filter(|(_, entry)| entry.is_listed).map(|(name, _)| &**name)
+    }
+
     /// Runs the method that a client calls.
     pub(crate) fn invoke(&self, call: Call) -> Answer<Result<Json, CallError>> {
         match self.admit(&call) {
@@ -209,12 +227,12 @@ impl Hub {
 
     /// Finds the method, and refuses a call that has the wrong number of arguments or no right to it.
     fn admit(&self, call: &Call) -> Result<&MethodFn, CallError> {
-        let Some((_, entry)) = self.methods.get(&call.method.to_lowercase()) else {
+        let Some((name, entry)) = self.methods.get(&call.method.to_lowercase()) else {
             return self.otherwise.as_ref().ok_or(CallError::NoSuchMethod);
         };
         let given = call.arguments.len();
         if let Some(expected) = entry.count.filter(|expected| *expected != given) {
-            return Err(CallError::Count { given, expected });
+            return Err(CallError::Count { method: name.as_str().into(), given, expected });
         }
         if entry.guard.as_ref().is_some_and(|guard| !guard(call.moment.caller().identity())) {
             return Err(CallError::Unauthorized);

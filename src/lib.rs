@@ -68,6 +68,7 @@ struct Readme;
 
 pub mod admin;
 pub mod aspnetcore;
+pub mod classic;
 mod connection;
 pub mod connections;
 mod engine;

@@ -50,6 +50,25 @@ fn array_of(arguments: &impl Serialize) -> Result<Json, serde_json::Error> {
     })
 }
 
+/// How deep a piece of JSON nests; a plain value does not.
+pub(crate) fn depth_of(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// One way to put a call on the wire. Each is a constant of the dialect that speaks it.
 #[derive(Debug)]
 pub struct WireForm {

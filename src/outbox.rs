@@ -26,8 +26,8 @@ mod queue;
 mod wave;
 
 use feed::Line;
-pub use feed::{Control, Feed, Sink, Step};
-pub use queue::{Backlog, End, Framer, Limits, Overflow, Push, Resume, View, Window};
+pub use feed::{Control, Feed, Rest, Sink, Step};
+pub use queue::{Asides, Backlog, End, Framer, Limits, Overflow, Push, Resume, View, Window};
 use queue::{Item, Queue};
 pub use wave::{Pace, Wave};
 
@@ -40,6 +40,8 @@ pub struct Outbox {
 struct Shared {
     queue: Queue,
     line: Line,
+    /// What is left of the channel that the present one has replaced.
+    replaced: Option<(u32, Rest)>,
     owner: Option<Waker>,
     notices: VecDeque<Notice>,
     told_congested: bool,
@@ -77,6 +79,7 @@ impl Outbox {
             shared: Mutex::new(Shared {
                 queue: Queue::new(form, limits, window),
                 line: Line::default(),
+                replaced: None,
                 owner: None,
                 notices: VecDeque::new(),
                 told_congested: false,
@@ -135,11 +138,39 @@ impl Outbox {
         push
     }
 
-    /// Sets what the next frame says besides its elements; replaces what has not been said yet.
-    pub fn set_lead(&self, lead: Option<Box<[u8]>>) {
+    /// Changes what the next frame says besides its elements. A channel begins without any.
+    pub fn change_asides<T>(&self, change: impl FnOnce(&mut Asides) -> T) -> T {
         let mut shared = self.lock();
-        shared.queue.set_lead(lead);
+        let result = change(shared.queue.asides_mut());
         shared.wake_transport_if_due();
+        result
+    }
+
+    /// The place of what is pushed next in the sequence.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.lock().queue.tail()
+    }
+
+    /// Tells the client something of itself with the next frame, in place of what it was not told yet. With a
+    /// window it takes a place in the sequence: whose cursor is beyond that place was told.
+    pub fn tell_client(&self, news: Option<Box<[u8]>>) {
+        let mut shared = self.lock();
+        if news.is_some() && shared.queue.keeps() {
+            // A full window forgets its oldest; a place takes no room.
+            shared.queue.push(Item::Nothing);
+        }
+        shared.queue.asides_mut().news = news;
+        shared.wake_transport_if_due();
+    }
+
+    /// Ends the present channel at once, whatever waits; the outbox goes on.
+    pub fn hang_up(&self, end: End) {
+        let mut shared = self.lock();
+        shared.line.hang_up(end);
+        let transport = shared.line.transport.take();
+        drop(shared);
+        transport.into_iter().for_each(Waker::wake);
     }
 
     /// Changes what the channel may hear.
@@ -156,6 +187,8 @@ impl Outbox {
     /// something that is no longer here.
     pub fn attach(self: &Arc<Self>, resume: Resume, view: View, framer: Arc<dyn Framer>) -> (Feed, bool) {
         let mut shared = self.lock();
+        let rest = Rest { cursor: shared.queue.cursor(), asides: shared.queue.asides_mut().clone() };
+        shared.replaced = Some((shared.line.channel, rest));
         let gap = shared.queue.attach(resume, view);
         let channel = shared.line.channel + 1;
         let line = Line::new(channel);

@@ -96,6 +96,8 @@ pub(crate) struct Rejoined {
     pub(crate) groups: Vec<Arc<GroupKey>>,
     /// The claims of a token that was accepted.
     pub(crate) claims: Option<Claims>,
+    /// The store could not say whether the token is good.
+    pub(crate) is_unchecked: bool,
 }
 
 impl<A: Actor> actix::dev::MessageResponse<A, Rejoin> for Rejoined {
@@ -214,20 +216,19 @@ impl Handler<Rejoin> for Pipeline {
         let judge = self.judge.clone();
         let remembered = self.remembered(rejoin.token.as_deref());
         Box::pin(async move {
-            let claims = match &rejoin.token {
-                Some(token) => {
-                    let verdict = judge.claims(token, &rejoin.presenter).await;
-                    judge.count(&verdict, &rejoin.connection);
-                    verdict.ok()
-                }
-                None => None,
-            };
+            let (mut claims, mut is_unchecked) = (None, false);
+            if let Some(token) = &rejoin.token {
+                let verdict = judge.claims(token, &rejoin.presenter).await;
+                judge.count(&verdict, &rejoin.connection);
+                is_unchecked = verdict == Err(Refusal::Unchecked);
+                claims = verdict.ok();
+            }
             let claimed = claims.as_ref().map(|claims| claims.groups().unwrap_or(remembered)).unwrap_or_default();
             let mut groups = Vec::new();
             for hub in &rejoin.hubs {
                 groups.extend(judge.decide(hub, &claimed, &rejoin).await);
             }
-            Rejoined { groups, claims }
+            Rejoined { groups, claims, is_unchecked }
         })
     }
 }

@@ -23,6 +23,7 @@ use log::warn;
 use crate::outbox::Sink;
 
 pub mod framing;
+pub(crate) mod streaming;
 pub mod websocket;
 
 pub use framing::Wrap;

@@ -72,3 +72,8 @@ pub(crate) fn request_of(request: &HttpRequest) -> Request {
 pub(crate) fn query_of(text: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(text.as_bytes()).into_owned().collect()
 }
+
+/// A pattern that matches this path letter by letter; wrapped in `(?i:…)` it does so in any case.
+pub(crate) fn without_case(path: &str) -> String {
+    path.chars().flat_map(|c| [(!c.is_alphanumeric() && c != '/').then_some('\\'), Some(c)]).flatten().collect()
+}

@@ -1,15 +1,15 @@
 //! The server that foreign test suites, wire probes and load are run against.
 //!
 //! Learn: nothing for an application; look at the other examples. Run: `cargo run --release --example
-//! conformance -- PORT`. See: hub `Rooms` at `/chat`, `/wsonly`, `/nows` and `/guarded`, and the hubs `chat`
-//! and `other` for classic clients at `/signalr`, all on 127.0.0.1, over an SQLite database in memory.
+//! conformance -- PORT`. See: hub `chat` at `/chat`, `/wsonly`, `/nows` and `/guarded`, and together with hub
+//! `other` for classic clients at `/signalr`, all on 127.0.0.1, over an SQLite database in memory.
 //!
 //! Identity is `?user=NAME`. A bearer token, in the header or as `access_token`, is `NAME`, `NAME.member`
 //! (the right to `/guarded`) or `NAME.member.SECONDS` (the same, for so long).
 //!
 //! Environment, each with the original's default: `DETAILED=1`, `KEEPALIVE_MS`, `CLIENT_TIMEOUT_MS`,
 //! `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`, `MAX_PARALLEL`,
-//! `SIGNING_KEY`.
+//! `CLASSIC_DISCONNECT_TIMEOUT_S`, and `SIGNING_KEY`, with which two of these accept each other's tokens.
 
 mod identity;
 mod rooms;
@@ -17,10 +17,11 @@ mod values;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpServer, web::scope};
 use hubcast::{
     Engine, KeyRing,
     aspnetcore::{Endpoint, Settings},
+    classic,
     store::sea::SeaStore,
     web::Cors,
 };
@@ -51,6 +52,14 @@ fn settings() -> Settings {
     }
 }
 
+fn classic_settings() -> classic::Settings {
+    let usual = classic::Settings { jsonp: true, detailed_errors: number("DETAILED") == Some(1), ..Default::default() };
+    match number("CLASSIC_DISCONNECT_TIMEOUT_S") {
+        Some(seconds) => usual.with_disconnect_timeout(Duration::from_secs(seconds)),
+        None => usual,
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "an example has no configuration file")]
 fn keys() -> anyhow::Result<KeyRing> {
     match std::env::var("SIGNING_KEY") {
@@ -70,14 +79,18 @@ async fn main() -> anyhow::Result<()> {
         .endpoint(Endpoint::new("/wsonly", &name).minimum_version(1))
         .endpoint(Endpoint::new("/nows", &name).without_websockets().minimum_version(-1))
         .endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
+        .hub_only(rooms::other())
+        .classic("/signalr")
+        .classic_settings(classic_settings())
         .authenticate(identity::identify)
         .aspnetcore(settings())
         .keys(keys()?)
         .store(SeaStore::connect("sqlite::memory:").await?)
         .build()?;
-    let server = HttpServer::new(move || App::new().wrap(Cors::any_origin()).configure(engine.routes()))
-        .on_connect(hubcast::on_connect)
-        .bind(("127.0.0.1", port))?
-        .shutdown_timeout(1);
+    let app = move || {
+        let newer = scope("").wrap(Cors::any_origin()).configure(engine.aspnetcore_routes());
+        App::new().configure(engine.classic_routes()).service(newer)
+    };
+    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(("127.0.0.1", port))?.shutdown_timeout(1);
     Ok(server.run().await?)
 }

@@ -1,16 +1,17 @@
-//! The hub of the original reference application, method for method.
+//! The hubs of the original reference applications, method for method.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use hubcast::{
-    Args, Caller, Clients, Groups, Hub, HubError, State,
+    Args, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State,
     hub::{Connected, Disconnected},
     message::Json,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use crate::values::{Bytes, Double, Shape, Time};
 
@@ -32,7 +33,7 @@ impl Shared {
 }
 
 pub fn hub() -> Hub {
-    let hub = Hub::new("Rooms").state(Shared::default()).on_connected(connected).on_disconnected(disconnected);
+    let hub = Hub::new("chat").state(Shared::default()).on_connected(connected).on_disconnected(disconnected);
     let hub = hub
         .method("JoinRoom", join_room)
         .method("LeaveRoom", leave_room)
@@ -57,7 +58,8 @@ pub fn hub() -> Hub {
         .method("Bytes", async |Args((value,)): Args<(Option<Bytes>,)>| Ok(value))
         .method("Time", async |Args((value,)): Args<(Time,)>| Ok(value))
         .method("other-name", async || Ok("renamed"));
-    hub.method("Fail", async |Args((why,)): Args<(String,)>| Err::<(), _>(HubError::new(why)))
+    let hub = hub
+        .method("Fail", async |Args((why,)): Args<(String,)>| Err::<(), _>(HubError::new(why)))
         .method("Crash", async || Err::<(), _>(error("crash")))
         .method("Header", async |caller: Caller, Args((name,)): Args<(String,)>| {
             Ok(owned(caller.request().header(&name)))
@@ -66,7 +68,58 @@ pub fn hub() -> Hub {
             Ok(owned(caller.request().query(&name)))
         })
         .method("Transport", async |caller: Caller| Ok(caller.transport()))
-        .guarded_method("Secret", |identity| identity.is_authenticated, async || Ok("for members"))
+        .guarded_method("Secret", |identity| identity.is_authenticated, async || Ok("for members"));
+    hub.method("FailData", fail_data)
+        .method("Work", work)
+        .method("ReadState", async |state: CallerState| Ok(state.get("color")))
+        .method("WriteState", write_state)
+        .unlisted(NEWER)
+}
+
+/// What only the newer of the two applications has, and the older one's proxies thus do not show.
+const NEWER: &[&str] = &[
+    "SendTo",
+    "Burst",
+    "Flood",
+    "Hold",
+    "Open",
+    "Bump",
+    "Drop",
+    "Nothing",
+    "Any",
+    "Shape",
+    "Double",
+    "Long",
+    "Bool",
+    "Bytes",
+    "Time",
+    "other-name",
+    "Header",
+    "Query",
+    "Transport",
+    "Secret",
+];
+
+/// The older application's second hub.
+pub fn other() -> Hub {
+    Hub::new("other").method("Hi", async || Ok("other"))
+}
+
+async fn fail_data(Args((why,)): Args<(String,)>) -> Done {
+    Err(HubError::new(why.clone()).with_data(&serde_json::json!({ "code": 7, "why": why })))
+}
+
+async fn work(progress: Progress, Args((steps,)): Args<(i32,)>) -> Result<&'static str, HubError> {
+    for step in 1..=steps {
+        progress.report(step);
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok("done")
+}
+
+async fn write_state(state: CallerState, Args((color,)): Args<(Text,)>) -> Done {
+    state.set("color", color);
+    Ok(())
 }
 
 fn owned(text: Option<&str>) -> Text {

@@ -33,7 +33,7 @@ use crate::{
     outbox::{Limits, Outbox, Resume, View, Window},
     pipeline::Bearer,
     transport::{Inbound, Received, SocketHandle, Wrap, websocket},
-    web::{Authenticate, request_of},
+    web::{Authenticate, request_of, without_case},
 };
 
 /// Wire: the transport's name, in negotiations and in hubs.
@@ -156,10 +156,6 @@ pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: 
 /// Wire: the original finds its endpoints in any case, and with a slash behind them.
 fn resource(pattern: &str) -> Resource {
     web::resource(format!("/{{path:(?i:{})/?}}", pattern.trim_start_matches('/')))
-}
-
-fn without_case(path: &str) -> String {
-    path.chars().flat_map(|c| [(!c.is_alphanumeric() && c != '/').then_some('\\'), Some(c)]).flatten().collect()
 }
 
 struct Served {

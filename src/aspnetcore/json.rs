@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     hub::HubError,
-    message::{Invocation, Json, WireForm},
+    message::{Invocation, Json, WireForm, depth_of},
 };
 
 /// Wire: ends every message.
@@ -99,7 +99,7 @@ struct Members<'a> {
 
 impl<'a> Members<'a> {
     fn read(text: &'a str) -> Result<Self, HubError> {
-        if is_too_deep(text) {
+        if depth_of(text) > DEPTH {
             return Err(unreadable());
         }
         // What follows the object is not looked at.
@@ -238,24 +238,6 @@ fn not_an_object(text: &str) -> HubError {
     } else {
         unreadable()
     }
-}
-
-fn is_too_deep(text: &str) -> bool {
-    let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if in_text => is_escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest > DEPTH
 }
 
 fn string(name: &str, value: &RawValue) -> Result<String, HubError> {

@@ -286,7 +286,7 @@ impl Session {
         let invalid = |text: String| self.told(&failed, &HubError::hidden("InvalidDataException", text));
         match error {
             CallError::NoSuchMethod => format!("{failed} HubException: Method does not exist."),
-            CallError::Count { given, expected } => {
+            CallError::Count { given, expected, .. } => {
                 invalid(format!("Invocation provides {given} argument(s) but target expects {expected}."))
             }
             CallError::Binding(_) => invalid(BINDING.to_owned()),
@@ -432,7 +432,7 @@ impl Dialect for Session {
             Event::Regrouped(regrouped) => self.regrouped(&regrouped, now),
             Event::Aborted => self.close(Reason::Aborted, None, false),
             Event::Draining => self.close(Reason::Drained, None, true),
-            Event::Reconnected(_) => Vec::new(),
+            Event::Restored(_) | Event::Reconnected(_) => Vec::new(),
         }
     }
 

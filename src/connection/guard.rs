@@ -9,9 +9,9 @@ use std::{
 use actix::prelude::*;
 use futures_util::future::join_all;
 
-use super::{Ending, Reason, Refused, Regrouped, memberships::Memberships, work::Scene};
+use super::{Connection, Dialect, Ending, Reason, Refused, Regrouped, memberships::Memberships, work::Scene};
 use crate::{
-    connections::{About, Command, Seat},
+    connections::{About, Address, Seat},
     hub::{Caller, Disconnected, Hub, Identity, Manners, Moment, Request, world::World},
     ids::{ConnectionId, HubName},
     membership::Note,
@@ -104,13 +104,13 @@ pub(crate) struct Guard {
     manners: Manners,
     claim: Option<String>,
     bearer: Bearer,
-    pub(super) memberships: Memberships,
+    pub(crate) memberships: Memberships,
     is_connected: bool,
     has_ended: bool,
 }
 
 impl Guard {
-    pub(super) fn new(opening: Opening, manners: Manners, port: Recipient<Command>) -> Self {
+    pub(super) fn new<D: Dialect>(opening: Opening, address: Addr<Connection<D>>) -> Self {
         let Opening { id, hubs, identity, request, outbox, world, desk, claim, bearer, .. } = opening;
         let names: Vec<_> = hubs.iter().map(|hub| hub.name().clone()).collect();
         let about = About {
@@ -122,7 +122,8 @@ impl Guard {
             hubs: names.clone(),
         };
         let hub = if opening.has_one_hub { names.into_iter().next() } else { None };
-        let seat = Arc::new(Seat { id, user: identity.user.clone(), hub, outbox, about, port });
+        let (port, address) = (address.clone().recipient(), Address::new(address));
+        let seat = Arc::new(Seat { id, user: identity.user.clone(), hub, outbox, about, port, address });
         let memberships = Memberships::default();
         Self {
             seat,
@@ -131,7 +132,7 @@ impl Guard {
             request,
             world,
             desk,
-            manners,
+            manners: D::MANNERS,
             claim,
             bearer,
             memberships,
@@ -148,7 +149,7 @@ impl Guard {
         &self.world
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
@@ -196,10 +197,10 @@ impl Guard {
 
     /// Takes note of how OnConnected went.
     pub(super) fn let_in(&mut self, connected: Result<Option<Claims>, Refused>) -> Result<(), Refused> {
-        self.memberships.end_restoration();
         let claims = connected?;
-        self.is_connected = true;
-        self.world.metrics.connections_opened.count();
+        if !std::mem::replace(&mut self.is_connected, true) {
+            self.world.metrics.connections_opened.count();
+        }
         if let Some(claims) = claims {
             self.bearer.family = claims.family;
             self.bearer.epoch = claims.epoch + 1;
@@ -214,7 +215,27 @@ impl Guard {
         if claims.groups().is_none() {
             self.remember(&groups);
         }
-        Regrouped { groups, token: self.desk.ring.seal(Purpose::Rejoin, &claims.encode()) }
+        let has_unsaid = self.seat.outbox.change_asides(|asides| asides.news.is_some());
+        Regrouped { groups, token: self.desk.ring.seal(Purpose::Rejoin, &claims.encode()), has_unsaid }
+    }
+
+    /// Takes note that the client is not to hear this group any more.
+    pub(super) fn forget(&mut self, group: &Arc<crate::ids::GroupKey>) {
+        let at = self.seat.outbox.tail();
+        self.memberships.forget(group, at);
+    }
+
+    /// Turns to a new channel: what it listens to, and the request that it began with.
+    pub(crate) fn turn_to(&mut self, hubs: &[Arc<Hub>], request: &Arc<Request>) {
+        (self.hubs, self.request) = (hubs.to_vec(), Arc::clone(request));
+    }
+
+    /// Takes note that the client is back. A connection that this process has not seen begin is let in.
+    pub(crate) fn resume(&mut self, is_fresh: bool) {
+        self.world.metrics.connections_resumed.count();
+        if is_fresh && !std::mem::replace(&mut self.is_connected, true) {
+            self.world.metrics.connections_opened.count();
+        }
     }
 
     fn remember(&self, groups: &[Arc<crate::ids::GroupKey>]) {

@@ -4,26 +4,37 @@
 //! Answers of groups may arrive out of order; the later stamp holds. A group is listed here from the
 //! moment a join is sent, so that whoever cleans up misses none.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     group::{Admission, Departure, Stamp},
     ids::GroupKey,
 };
 
+/// How many departures are remembered for a client that may not have heard of them; the oldest is forgotten
+/// first. More than a client that is away for half a minute can miss.
+const DEPARTURES: usize = 1_000;
+
 /// The memberships of one connection.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Memberships {
     entries: BTreeMap<Arc<GroupKey>, Entry>,
+    /// Groups that were left, and where in the sequence of what its client hears.
+    departures: VecDeque<(u64, Arc<GroupKey>)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Entry {
     joins_under_way: u32,
     last: Stamp,
     is_member: bool,
     is_muted: bool,
     was_left: bool,
+    /// Where in the sequence of what its client hears somebody had it join.
+    heard_from: Option<u64>,
 }
 
 impl Entry {
@@ -93,11 +104,46 @@ impl Memberships {
         self.entries.get(key).is_some_and(|entry| entry.is_member)
     }
 
-    /// Makes the channel deaf or attentive to a group.
-    pub(crate) fn mute(&mut self, key: &Arc<GroupKey>, is_muted: bool) {
+    /// Takes note that the channel hears a group from `at` on, since somebody had it join.
+    pub(crate) fn hear(&mut self, key: &Arc<GroupKey>, at: u64) {
         if let Some(entry) = self.entries.get_mut(key) {
-            entry.is_muted = is_muted;
+            (entry.is_muted, entry.heard_from) = (false, Some(at));
         }
+    }
+
+    /// Takes note that the channel stopped hearing a group at `at`.
+    pub(crate) fn forget(&mut self, key: &Arc<GroupKey>, at: u64) {
+        self.departures.push_back((at, Arc::clone(key)));
+        if self.departures.len() > DEPARTURES {
+            self.departures.pop_front();
+        }
+    }
+
+    /// Corrects what a client claims by what it cannot have heard of yet: groups that it joined or left at
+    /// or after its `cursor`.
+    pub(crate) fn correct(&self, claimed: Vec<Arc<GroupKey>>, cursor: u64) -> Vec<Arc<GroupKey>> {
+        let has_left = |key: &Arc<GroupKey>| self.departures.iter().any(|(at, left)| *at >= cursor && left == key);
+        let mut groups: Vec<_> = claimed.into_iter().filter(|key| !has_left(key)).collect();
+        groups.extend(self.heard_since(cursor).filter(|key| !groups.contains(key)).collect::<Vec<_>>());
+        groups
+    }
+
+    fn heard_since(&self, at: u64) -> impl Iterator<Item = Arc<GroupKey>> {
+        let is_since = move |entry: &Entry| entry.is_member && entry.heard_from.is_some_and(|from| from >= at);
+        self.entries.iter().filter(move |(_, entry)| is_since(entry)).map(|(key, _)| Arc::clone(key))
+    }
+
+    /// Makes the channel deaf to all groups but `wanted`, and those that were joined since `at`.
+    pub(crate) fn mute_all_but(&mut self, wanted: &[Arc<GroupKey>], at: u64) {
+        for (key, entry) in &mut self.entries {
+            entry.is_muted = !wanted.contains(key) && entry.heard_from.is_none_or(|from| from < at);
+        }
+    }
+
+    /// The groups that the connection is in and its channel is deaf to.
+    pub(crate) fn muted(&self) -> HashSet<Arc<GroupKey>> {
+        let muted = self.entries.iter().filter(|(_, entry)| entry.is_member && entry.is_muted);
+        muted.map(|(key, _)| Arc::clone(key)).collect()
     }
 
     /// True if the channel is deaf to a group that the connection is in.

@@ -1,6 +1,6 @@
 //! What a connection has hubs do for it: futures that run beside its mailbox.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Borrow, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{
     future::{FutureExt, join_all},
@@ -15,7 +15,7 @@ use crate::{
     ids::{GroupKey, GroupName, HubName},
     message::Json,
     metrics::Metrics,
-    pipeline::{Claims, Presenter, Rejoin, RejoinHub},
+    pipeline::{Claims, Presenter, Rejoin, RejoinHub, Rejoined},
     store::Owner,
 };
 
@@ -45,21 +45,84 @@ pub(super) async fn caught<T>(work: impl Future<Output = T>, metrics: &Metrics) 
 
 /// Restores the groups of a connection, then runs OnConnected. Answers the claims that were accepted.
 pub(super) async fn connect(scene: Scene, claim: Option<String>) -> Result<Option<Claims>, Refused> {
-    let mut durable = Vec::new();
-    for hub in &scene.hubs {
-        durable.push((hub.name().clone(), scene.durable_groups(hub.name()).await?));
-    }
-    let (mut groups, claims) = match claim {
-        Some(token) => scene.claimed(token, &durable).await,
-        None => (Vec::new(), None),
-    };
-    groups.extend(durable.iter().flat_map(|(hub, names)| names.iter().map(|name| GroupKey::new(hub, name))));
-    scene.restore(groups).await;
+    let claims = restore(&scene, claim).await?;
     scene.run_connected().await?;
     Ok(claims)
 }
 
+/// Joins the durable groups, and those that a token brings back. Answers the claims that were accepted.
+pub(super) async fn restore(scene: impl Borrow<Scene>, claim: Option<String>) -> Result<Option<Claims>, Refused> {
+    let scene = scene.borrow();
+    let durable = scene.all_durable_groups().await?;
+    let (mut groups, claims) = match claim {
+        Some(token) => {
+            let rejoined = scene.rejoin(Some(token), None, &durable).await?;
+            (rejoined.groups, rejoined.claims)
+        }
+        None => (Vec::new(), None),
+    };
+    groups.extend(keys_of(&durable));
+    scene.join_all(groups).await;
+    Ok(claims)
+}
+
+/// Runs OnConnected.
+pub(super) async fn welcome(scene: Scene) -> Result<(), Refused> {
+    scene.run_connected().await
+}
+
+/// What a client that returns on a new channel is put back into.
+pub(crate) struct Return {
+    /// The token that it presents.
+    pub(crate) token: Option<String>,
+    /// It joins its durable groups too, since this process has not seen it begin, or it begins anew.
+    pub(crate) joins_durable: bool,
+    /// What it cannot have heard of yet: how memberships have changed since.
+    pub(crate) correct: Box<dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>>>,
+}
+
+/// What became of it.
+pub(crate) struct Returned {
+    /// The groups that it is to hear.
+    pub(crate) groups: Vec<Arc<GroupKey>>,
+    /// The claims that were accepted.
+    pub(crate) claims: Option<Claims>,
+}
+
+/// Asks the pipeline which groups a client rejoins on its present hubs, and joins them.
+pub(super) async fn rejoin(scene: Scene, comes: Return) -> Result<Returned, Refused> {
+    let settings = &scene.desk.settings;
+    let asks_store = comes.joins_durable || scene.hubs.iter().any(|hub| settings.policy_of(hub.name()).asks_store());
+    let durable = if asks_store { scene.all_durable_groups().await? } else { scene.no_durable_groups() };
+    let connection = Some(scene.seat.id.to_string());
+    let Rejoined { mut groups, claims, .. } = scene.rejoin(comes.token, connection, &durable).await?;
+    if comes.joins_durable {
+        groups.extend(keys_of(&durable));
+    }
+    let groups = (comes.correct)(groups);
+    scene.join_all(groups.clone()).await;
+    Ok(Returned { groups, claims })
+}
+
+type Durable = Vec<(HubName, Vec<GroupName>)>;
+
+fn keys_of(durable: &Durable) -> impl Iterator<Item = Arc<GroupKey>> {
+    durable.iter().flat_map(|(hub, names)| names.iter().map(|name| GroupKey::new(hub, name)))
+}
+
 impl Scene {
+    async fn all_durable_groups(&self) -> Result<Durable, Refused> {
+        let mut durable = self.no_durable_groups();
+        for (hub, groups) in &mut durable {
+            *groups = self.durable_groups(hub).await?;
+        }
+        Ok(durable)
+    }
+
+    fn no_durable_groups(&self) -> Durable {
+        self.hubs.iter().map(|hub| (hub.name().clone(), Vec::new())).collect()
+    }
+
     async fn durable_groups(&self, hub: &HubName) -> Result<Vec<GroupName>, Refused> {
         let Some(user) = self.seat.user.clone() else { return Ok(Vec::new()) };
         let owner = Owner { hub: hub.clone(), user };
@@ -69,35 +132,40 @@ impl Scene {
                 warn!(conn:% = self.seat.id, error:% = error; "durable groups are not known");
                 match self.desk.settings.on_store_failure {
                     OnStoreFailure::Continue => Ok(Vec::new()),
-                    OnStoreFailure::Refuse => Err(Refused { error: HubError::new(STORE_FAILURE), is_retryable: true }),
+                    OnStoreFailure::Refuse => Err(self.refused()),
                 }
             }
         }
     }
 
-    /// The groups that a rejoin token brings back.
-    async fn claimed(
+    /// The groups that the pipeline puts the client back into.
+    async fn rejoin(
         &self,
-        token: String,
-        durable: &[(HubName, Vec<GroupName>)],
-    ) -> (Vec<Arc<GroupKey>>, Option<Claims>) {
+        token: Option<String>,
+        connection: Option<String>,
+        durable: &Durable,
+    ) -> Result<Rejoined, Refused> {
         let hub = |(name, stored): &(HubName, Vec<GroupName>)| RejoinHub {
             name: name.clone(),
             policy: self.desk.settings.policy_of(name),
             stored: stored.clone(),
         };
-        let rejoin = Rejoin {
-            token: Some(token),
-            presenter: Presenter { connection: None, user: self.seat.user.clone(), hub: self.seat.hub.clone() },
-            connection: self.seat.id.clone(),
-            hubs: durable.iter().map(hub).collect(),
-        };
+        let presenter = Presenter { connection, user: self.seat.user.clone(), hub: self.seat.hub.clone() };
+        let hubs = durable.iter().map(hub).collect();
+        let rejoin = Rejoin { token, presenter, connection: self.seat.id.clone(), hubs };
         // The token may be spent when the pipeline dies over it: it must not be presented twice.
         let rejoined = self.desk.pipeline.send_once(rejoin).await.unwrap_or_default();
-        (rejoined.groups, rejoined.claims)
+        match self.desk.settings.on_store_failure {
+            OnStoreFailure::Refuse if rejoined.is_unchecked => Err(self.refused()),
+            OnStoreFailure::Refuse | OnStoreFailure::Continue => Ok(rejoined),
+        }
     }
 
-    async fn restore(&self, groups: Vec<Arc<GroupKey>>) {
+    fn refused(&self) -> Refused {
+        Refused { error: HubError::new(STORE_FAILURE), is_retryable: true }
+    }
+
+    async fn join_all(&self, groups: Vec<Arc<GroupKey>>) {
         let join = |group: Arc<GroupKey>| async move {
             let joined = self.world.join(&self.seat.id, &group, OnBehalfOf::Restoration).await;
             if let Err(error) = joined {

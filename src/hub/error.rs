@@ -85,6 +85,8 @@ pub enum CallError {
     NoSuchMethod,
     /// The method takes another number of arguments.
     Count {
+        /// The method as it was registered.
+        method: Box<str>,
         /// How many the client gave.
         given: usize,
         /// How many the method takes.

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{End, Framer, Notice, Outbox, Shared};
+use super::{Asides, End, Framer, Notice, Outbox, Shared};
 
 /// About what one write takes out at most: enough to make system calls cheap, and little enough that
 /// what a stalled client has not read is still counted here rather than in the server's own buffers.
@@ -36,6 +36,10 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn new(channel: u32) -> Self {
         Self { channel, ..Self::default() }
+    }
+
+    pub(super) fn hang_up(&mut self, end: End) {
+        self.hung_up = self.hung_up.or(Some(end));
     }
 }
 
@@ -66,6 +70,15 @@ pub struct Feed {
     pub(super) ended: bool,
 }
 
+/// What is left of a channel that ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// Where a client continues that has seen everything handed to the channel's transport.
+    pub cursor: u64,
+    /// What was to be said besides, and was not.
+    pub asides: Asides,
+}
+
 /// What a transport has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -80,6 +93,19 @@ impl Feed {
     #[must_use]
     pub fn channel(&self) -> u32 {
         self.channel
+    }
+
+    /// What is left of a channel that has ended.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        let mut shared = self.outbox.lock();
+        match shared.replaced.take() {
+            Some((channel, rest)) if channel == self.channel => rest,
+            other => {
+                shared.replaced = other;
+                Rest { cursor: shared.queue.cursor(), asides: Asides::default() }
+            }
+        }
     }
 
     /// What the transport's other half can do to this one.
@@ -237,7 +263,7 @@ impl Control {
 
     /// The client has gone, or is about to: the stream ends with `end`, whatever waits.
     pub fn hang_up(&self, end: End) {
-        self.change(|line| line.hung_up = line.hung_up.or(Some(end)));
+        self.change(|line| line.hang_up(end));
         self.outbox.tell(Notice::HungUp(self.channel));
     }
 

@@ -162,17 +162,27 @@ enum State {
     Finishing(End),
 }
 
+/// What the next frame of a channel says besides its elements. Something that is set again before it was
+/// said replaces what was set before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asides {
+    /// How a channel begins, or that a frame is due although there is nothing to say.
+    pub opening: Option<Box<[u8]>>,
+    /// What the client should know of itself.
+    pub news: Option<Box<[u8]>>,
+}
+
+impl Asides {
+    fn is_empty(&self) -> bool {
+        self.opening.is_none() && self.news.is_none()
+    }
+}
+
 /// Turns items into what the transport writes: the dialect's and the transport's shape of a frame.
 pub trait Framer: Send + Sync {
-    /// Writes `elements` as one or more frames. `lead` is what [`super::Outbox::set_lead`] was given last
-    /// and has not been said yet; `cursor` is where a client continues that has seen this frame.
-    fn frame<'a>(
-        &self,
-        lead: Option<&[u8]>,
-        elements: &mut dyn Iterator<Item = &'a [u8]>,
-        cursor: u64,
-        out: &mut BytesMut,
-    );
+    /// Writes `elements` as one or more frames. `asides` is what is to be said besides; `cursor` is where a
+    /// client continues that has seen this frame.
+    fn frame<'a>(&self, asides: &Asides, elements: &mut dyn Iterator<Item = &'a [u8]>, cursor: u64, out: &mut BytesMut);
 
     /// Writes something that is a frame as it is.
     fn whole(&self, frame: &[u8], out: &mut BytesMut);
@@ -191,7 +201,7 @@ pub(super) struct Queue {
     peak_bytes: usize,
     taken: u64,
     dropped: u64,
-    lead: Option<Box<[u8]>>,
+    asides: Asides,
     view: View,
     state: State,
     attached: bool,
@@ -211,7 +221,7 @@ impl Queue {
             peak_bytes: 0,
             taken: 0,
             dropped: 0,
-            lead: None,
+            asides: Asides::default(),
             view: View::default(),
             state: State::Open,
             attached: false,
@@ -266,7 +276,7 @@ impl Queue {
         usize::try_from(self.sent - self.first).expect("what is kept is counted in memory")
     }
 
-    fn tail(&self) -> u64 {
+    pub(super) fn tail(&self) -> u64 {
         self.first + self.items.len() as u64
     }
 
@@ -302,7 +312,7 @@ impl Queue {
 
     /// True when the transport has something to write, or has to end.
     pub(super) fn is_due(&self) -> bool {
-        self.lead.is_some() || self.waiting() > 0 || self.state != State::Open
+        !self.asides.is_empty() || self.waiting() > 0 || self.state != State::Open
     }
 
     /// True when nothing waits.
@@ -328,7 +338,7 @@ impl Queue {
                 self.give_away(1);
                 true
             }
-            None if self.lead.is_none() => false,
+            None if self.asides.is_empty() => false,
             _ => {
                 let count = self.run(budget);
                 self.write_run(framer, count, out);
@@ -353,7 +363,7 @@ impl Queue {
     }
 
     fn write_run(&mut self, framer: &dyn Framer, count: usize, out: &mut BytesMut) {
-        let lead = self.lead.take();
+        let asides = std::mem::take(&mut self.asides);
         let from = self.offset();
         let (view, form) = (&self.view, self.form);
         let mut elements = self.items.range(from..from + count).filter_map(|item| match item {
@@ -361,7 +371,7 @@ impl Queue {
             Item::Own(bytes) => Some(&bytes[..]),
             Item::Frame(_) | Item::Nothing => None,
         });
-        framer.frame(lead.as_deref(), &mut elements, self.sent + count as u64, out);
+        framer.frame(&asides, &mut elements, self.sent + count as u64, out);
     }
 
     fn give_away(&mut self, count: usize) {
@@ -386,7 +396,7 @@ impl Queue {
     pub(super) fn attach(&mut self, resume: Resume, view: View) -> bool {
         self.attached = true;
         self.view = view;
-        self.lead = None;
+        self.asides = Asides::default();
         let wanted = match resume {
             Resume::Waiting => self.sent,
             Resume::From(cursor) => cursor,
@@ -432,7 +442,7 @@ impl Queue {
         self.finish(end);
         (self.first, self.sent) = (self.tail(), self.tail());
         self.items = VecDeque::new();
-        (self.waiting_bytes, self.kept_bytes, self.lead) = (0, 0, None);
+        (self.waiting_bytes, self.kept_bytes, self.asides) = (0, 0, Asides::default());
     }
 
     /// How the stream ends, once everything is written.
@@ -447,8 +457,8 @@ impl Queue {
         self.state == State::Open
     }
 
-    pub(super) fn set_lead(&mut self, lead: Option<Box<[u8]>>) {
-        self.lead = lead;
+    pub(super) fn asides_mut(&mut self) -> &mut Asides {
+        &mut self.asides
     }
 
     pub(super) fn view_mut(&mut self) -> &mut View {

@@ -1,0 +1,244 @@
+//! What requests ask of a classic connection: a channel, its OnConnected, a call, its end.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use futures_util::future::{LocalBoxFuture, ready};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    frames::{Frames, Shape},
+    message::Call,
+    query::{Arrival, Transport},
+    session::{Attached, NotStarted, NotTaken, Place, Session, To},
+};
+use crate::{
+    connection::{Connection, Refused, Return, Returned},
+    hub::{Hub, Request},
+    ids::GroupKey,
+    outbox::{Asides, Feed, Rest, Resume, View},
+    transport::SocketHandle,
+};
+
+/// A request for a channel.
+#[derive(Message)]
+#[rtype(result = "Opened")]
+pub(super) struct Open {
+    pub(super) arrival: Arrival,
+    pub(super) transport: Transport,
+    pub(super) shape: Shape,
+    pub(super) asks_for_start: bool,
+    /// The hubs that the channel listens to.
+    pub(super) hubs: Vec<Arc<Hub>>,
+    pub(super) request: Arc<Request>,
+    pub(super) cursor: Option<String>,
+    pub(super) token: Option<String>,
+    pub(super) socket: Option<SocketHandle>,
+}
+
+/// What became of a request for a channel.
+pub(super) type Opened = Result<(Feed, Frames), NoChannel>;
+
+/// Why there is no channel.
+#[derive(Debug)]
+pub(super) enum NoChannel {
+    /// The connection has ended; the next one of its name may be asked.
+    Ended,
+    /// Its client has gone over to a stream, and this poll was under way meanwhile; this is its answer.
+    Late(Bytes),
+    /// The client is not let in.
+    Refused(Refused),
+}
+
+impl Open {
+    /// True if the client has to be put back into its groups first. A connection that begins is put into
+    /// none by a token, whatever its client presents; one that merely polls on is in them. One that begins a
+    /// second time, over another transport, is in what its token lists and in what is stored.
+    fn returns(&self, is_known: bool) -> bool {
+        match self.arrival {
+            Arrival::Connect => is_known,
+            Arrival::Reconnect => true,
+            Arrival::Other => !is_known || !self.is_poll(),
+        }
+    }
+
+    fn is_poll(&self) -> bool {
+        self.arrival == Arrival::Other && self.transport == Transport::LongPolling
+    }
+}
+
+impl Handler<Open> for Connection<Session> {
+    type Result = ResponseActFuture<Self, Opened>;
+
+    /// One after the other, in the order of their coming: the last one is the channel that stays.
+    fn handle(&mut self, open: Open, _: &mut Self::Context) -> Self::Result {
+        let turn = Arc::clone(self.session.turns()).lock_owned();
+        Box::pin(turn.into_actor(self).then(|turn, this, _| {
+            this.open_channel(open).map(move |channel, _, _| {
+                drop(turn);
+                channel
+            })
+        }))
+    }
+}
+
+impl Connection<Session> {
+    fn open_channel(&mut self, open: Open) -> ResponseActFuture<Self, Opened> {
+        if self.guard.has_ended() {
+            return Box::pin(actix::fut::ready(Err(NoChannel::Ended)));
+        }
+        if open.is_poll() && self.session.has_stream() {
+            return Box::pin(actix::fut::ready(Err(NoChannel::Late(self.standing(&open)))));
+        }
+        self.guard.turn_to(&open.hubs, &open.request);
+        if !open.returns(self.session.has_had_channel()) {
+            return Box::pin(actix::fut::ready(open).map(|open, this: &mut Self, ctx| this.attach(open, None, ctx)));
+        }
+        let rejoined = self.rejoin(self.comeback(&open));
+        Box::pin(rejoined.map(move |returned, this, ctx| match returned {
+            _ if this.guard.has_ended() => Err(NoChannel::Ended),
+            Ok(returned) => this.attach(open, Some(returned), ctx),
+            Err(refused) => Err(NoChannel::Refused(refused)),
+        }))
+    }
+
+    /// What a client that returns is put back into: what it cannot have heard of yet counts too.
+    fn comeback(&self, open: &Open) -> Return {
+        let memberships = self.guard.memberships.clone();
+        let (resume, place) = self.session.place(open.cursor.as_deref());
+        let cursor = match (resume, place) {
+            (Resume::From(at), Place::Known) => Some(at),
+            _ => None,
+        };
+        Return {
+            token: open.token.clone(),
+            joins_durable: open.arrival == Arrival::Connect || !self.session.has_had_channel(),
+            correct: Box::new(move |claimed| match cursor {
+                Some(cursor) => memberships.correct(claimed, cursor),
+                None => claimed,
+            }),
+        }
+    }
+
+    /// A frame that leaves a client where it is, as far as that is known.
+    fn standing(&self, open: &Open) -> Bytes {
+        let cursor = match self.session.place(open.cursor.as_deref()).0 {
+            Resume::From(at) => at,
+            Resume::Tail | Resume::Waiting => self.guard.seat().outbox.tail(),
+        };
+        self.frames(open).last(&Rest { cursor, asides: Asides::default() })
+    }
+
+    fn frames(&self, open: &Open) -> Frames {
+        Frames { shape: open.shape.clone(), epoch: Arc::clone(self.session.epoch()) }
+    }
+
+    fn attach(&mut self, open: Open, returned: Option<Returned>, ctx: &mut Context<Self>) -> Opened {
+        let has_unsaid = self.guard.seat().outbox.change_asides(|asides| asides.news.is_some());
+        let (resume, place) = self.session.place(open.cursor.as_deref());
+        let frames = self.frames(&open);
+        let view = View {
+            hubs: Some(open.hubs.iter().map(|hub| hub.name().clone()).collect()),
+            muted: self.guard.memberships.muted(),
+        };
+        let (feed, has_gap) = self.guard.seat().outbox.attach(resume, view, Arc::new(frames.clone()));
+        let place = if has_gap { Place::Lost } else { place };
+        let is_fresh = returned.is_some() && !self.session.has_had_channel();
+        self.take_note(&open, place, is_fresh);
+        let attached = Attached {
+            number: feed.channel(),
+            transport: open.transport,
+            arrival: open.arrival,
+            asks_for_start: open.asks_for_start,
+            claimed: returned.map(|returned| claims_of(returned, &open.hubs)),
+            token: open.token,
+            place,
+            is_fresh,
+            has_unsaid,
+        };
+        self.socket = open.socket;
+        let effects = self.session.attached(attached, Instant::now());
+        self.carry_out(effects, ctx);
+        Ok((feed, frames))
+    }
+
+    fn take_note(&mut self, open: &Open, place: Place, is_fresh: bool) {
+        self.guard.seat().about.set_transport(open.transport.name());
+        if place == Place::Lost {
+            self.guard.world().metrics.gaps.count();
+        }
+        if is_fresh || open.arrival == Arrival::Reconnect {
+            self.guard.resume(is_fresh);
+        }
+    }
+}
+
+/// The groups that a client's token lists, as far as its channel listens to their hubs.
+fn claims_of(returned: Returned, hubs: &[Arc<Hub>]) -> Vec<Arc<GroupKey>> {
+    let Returned { groups, claims } = returned;
+    let Some(claims) = claims else { return Vec::new() };
+    let mut claimed = claims.groups().unwrap_or(groups);
+    claimed.retain(|key| hubs.iter().any(|hub| *hub.name() == key.hub));
+    claimed.sort();
+    claimed
+}
+
+/// A request for OnConnected; it is answered when that is done.
+#[derive(Message)]
+#[rtype(result = "Result<(), NotStarted>")]
+pub(super) struct Start {
+    pub(super) hubs: Vec<Arc<Hub>>,
+    pub(super) request: Arc<Request>,
+}
+
+impl Handler<Start> for Connection<Session> {
+    type Result = LocalBoxFuture<'static, Result<(), NotStarted>>;
+
+    fn handle(&mut self, start: Start, ctx: &mut Self::Context) -> Self::Result {
+        let (waiter, answer) = oneshot::channel();
+        if !self.guard.has_ended() {
+            self.guard.turn_to(&start.hubs, &start.request);
+            let effects = self.session.start(waiter);
+            self.carry_out(effects, ctx);
+        }
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(NotStarted::ended())) })
+    }
+}
+
+/// A call that a request brings; its answer is the request's.
+#[derive(Message)]
+#[rtype(result = "Result<Box<[u8]>, NotTaken>")]
+pub(super) struct Send {
+    pub(super) call: Call,
+    pub(super) request: Arc<Request>,
+}
+
+impl Handler<Send> for Connection<Session> {
+    type Result = LocalBoxFuture<'static, Result<Box<[u8]>, NotTaken>>;
+
+    fn handle(&mut self, Send { call, request }: Send, ctx: &mut Self::Context) -> Self::Result {
+        let (to, answer) = oneshot::channel();
+        match self.session.call(call, To::Request(to), Some(request)) {
+            Ok(effects) => self.carry_out(effects, ctx),
+            Err(not_taken) => return Box::pin(ready(Err(not_taken))),
+        }
+        Box::pin(async move { answer.await.map_err(|_| NotTaken::Busy) })
+    }
+}
+
+/// The client says good-bye.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Stop;
+
+impl Handler<Stop> for Connection<Session> {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        if !self.guard.has_ended() {
+            let effects = self.session.stopped();
+            self.carry_out(effects, ctx);
+        }
+    }
+}

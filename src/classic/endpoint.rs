@@ -1,0 +1,314 @@
+//! The mount of an endpoint, and what each request below it comes to.
+//!
+//! | end of the path | |
+//! |---|---|
+//! | `/negotiate` | offers a connection |
+//! | `/connect`, `/reconnect`, `/poll`, anything else | opens a channel |
+//! | `/start` | asks for OnConnected |
+//! | `/send` | brings a call |
+//! | `/abort` | ends the connection |
+//! | `/ping` | is answered |
+//! | `/hubs`, `/js` | the script of the proxies |
+//!
+//! Wire: the method of a request is never looked at.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
+    web::{self, Payload},
+};
+
+use super::{
+    Settings,
+    callback::Callback,
+    negotiate::{Answer, Version},
+    proxy,
+    query::{BadHubs, Operation, Transport, hubs_of, query, value_of},
+    token::Token,
+};
+use crate::{
+    connection::Desk,
+    hub::{Hub, Identity, Request, world::World},
+    ids::HubName,
+    outbox::Limits,
+    web::{Authenticate, query_of, request_of, without_case},
+};
+
+mod receive;
+mod send;
+
+/// Where hubs are served to clients of SignalR 2.x.
+#[derive(Clone)]
+pub struct Endpoint {
+    path: Arc<str>,
+    hubs: Option<Vec<HubName>>,
+    guard: Option<Arc<dyn Fn(&Identity) -> bool + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("path", &self.path).field("hubs", &self.hubs).finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// All hubs at `path`, for everybody; clients expect `/signalr`. Paths compare without case.
+    #[must_use]
+    pub fn new(path: &str) -> Self {
+        Self { path: path.trim_end_matches('/').into(), hubs: None, guard: None }
+    }
+
+    /// Serves only these hubs.
+    #[must_use]
+    pub fn only<'a>(mut self, hubs: impl IntoIterator<Item = &'a HubName>) -> Self {
+        self.hubs = Some(hubs.into_iter().cloned().collect());
+        self
+    }
+
+    /// Serves only those whom `guard` lets pass: others get 401, or 403 if their identity is proven.
+    #[must_use]
+    pub fn require(mut self, guard: impl Fn(&Identity) -> bool + Send + Sync + 'static) -> Self {
+        self.guard = Some(Arc::new(guard));
+        self
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What it serves; every hub if absent.
+    pub(crate) fn hubs(&self) -> Option<&[HubName]> {
+        self.hubs.as_deref()
+    }
+}
+
+/// What all endpoints of a process share.
+pub(crate) struct Core {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) limits: Limits,
+    pub(crate) authenticate: Arc<dyn Authenticate>,
+    pub(crate) world: Arc<World>,
+    pub(crate) desk: Arc<Desk>,
+    /// Held while a connection is made, so that no two requests make the same.
+    making: Arc<std::sync::Mutex<()>>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        settings: Settings,
+        limits: Limits,
+        authenticate: Arc<dyn Authenticate>,
+        world: Arc<World>,
+        desk: Arc<Desk>,
+    ) -> Self {
+        Self { settings: Arc::new(settings), limits, authenticate, world, desk, making: Arc::default() }
+    }
+}
+
+/// Mounts an endpoint.
+pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: &Arc<Core>) {
+    let served = Arc::new(Served::new(endpoint, core));
+    let path = without_case(endpoint.path.trim_start_matches('/'));
+    let resource = web::resource(format!("/{{path:(?i:{path})(?:/.*)?}}"));
+    config.service(resource.to(move |request: HttpRequest, payload: Payload| {
+        let served = Arc::clone(&served);
+        async move { served.serve(request, payload).await }
+    }));
+}
+
+struct Served {
+    endpoint: Endpoint,
+    hubs: Vec<Arc<Hub>>,
+    /// The hubs that can be called: their names in small letters, and as they are registered.
+    names: Arc<std::collections::HashMap<String, HubName>>,
+    core: Arc<Core>,
+}
+
+/// A request that is let in, as far as every operation looks at it.
+struct Asked {
+    request: HttpRequest,
+    described: Arc<Request>,
+    identity: Identity,
+    /// The hubs that it names.
+    hubs: Vec<Arc<Hub>>,
+    callback: Option<String>,
+}
+
+/// An answer instead of what was asked for.
+type Refusal = HttpResponse;
+
+const NOSNIFF: (HeaderName, HeaderValue) = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+/// Wire: the reason phrase is all that is said.
+const NO_JSONP: &str = "Forbidden: JSONP is disabled.";
+
+const NO_TRANSPORT: &str = "Protocol error: Unknown transport.";
+const NO_TOKEN: &str = "Protocol error: Missing connection token.";
+const BAD_TOKEN: &str = "The ConnectionId is in the incorrect format.";
+const OTHER_USER: &str =
+    "Unrecognized user identity.  The user identity cannot change during an active SignalR connection.";
+
+fn refuse(status: StatusCode, text: impl Into<String>) -> Refusal {
+    HttpResponse::build(status).body(text.into())
+}
+
+impl Served {
+    fn new(endpoint: &Endpoint, core: &Arc<Core>) -> Self {
+        let is_served = |hub: &&Arc<Hub>| endpoint.hubs().is_none_or(|names| names.contains(hub.name()));
+        let hubs: Vec<_> = core.world.hubs.iter().filter(is_served).cloned().collect();
+        let names = hubs.iter().map(|hub| (hub.name().to_lowercase(), hub.name().clone())).collect();
+        Self { endpoint: endpoint.clone(), hubs, names: Arc::new(names), core: Arc::clone(core) }
+    }
+
+    async fn serve(&self, request: HttpRequest, payload: Payload) -> HttpResponse {
+        let described = request_of(&request);
+        let callback = query(&described, "callback");
+        if callback.is_some() && !self.core.settings.jsonp {
+            let mut refusal = HttpResponse::new(StatusCode::FORBIDDEN);
+            refusal.head_mut().reason = Some(NO_JSONP);
+            return refusal;
+        }
+        let mut answer = match self.admit(request, described, callback) {
+            Ok(asked) => self.answer(asked, payload).await.unwrap_or_else(|refusal| refusal),
+            Err(refusal) => refusal,
+        };
+        if answer.status().is_client_error() || answer.status().is_server_error() {
+            self.core.world.metrics.requests_refused.count();
+        }
+        answer.headers_mut().insert(NOSNIFF.0, NOSNIFF.1);
+        answer
+    }
+
+    fn admit(&self, request: HttpRequest, described: Request, callback: Option<String>) -> Result<Asked, Refusal> {
+        let identity =
+            self.core.authenticate.identify(&request).map_err(|_| HttpResponse::new(StatusCode::UNAUTHORIZED))?;
+        if self.endpoint.guard.as_ref().is_some_and(|guard| !guard(&identity)) {
+            let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+            return Err(HttpResponse::new(status));
+        }
+        let hubs = hubs_of(query(&described, "connectionData").as_deref(), &self.hubs);
+        let hubs = hubs.map_err(|bad| refuse(status_of(&bad, request.path()), bad.to_string()))?;
+        Ok(Asked { request, described: Arc::new(described), identity, hubs, callback })
+    }
+
+    async fn answer(&self, asked: Asked, payload: Payload) -> Result<HttpResponse, Refusal> {
+        match Operation::of(asked.request.path()) {
+            Operation::Proxies(url) => Ok(self.proxies(&url)),
+            Operation::Negotiate(url) => self.negotiate(&asked, &url),
+            Operation::Ping => self.ping(&asked),
+            Operation::Start => {
+                let (_, token) = self.identify(&asked)?;
+                self.start(&asked, &token).await
+            }
+            Operation::Send => {
+                let (transport, token) = self.identify(&asked)?;
+                self.send(&asked, payload, transport, &token).await
+            }
+            Operation::Abort => {
+                let (_, token) = self.identify(&asked)?;
+                Ok(self.abort(&token).await)
+            }
+            Operation::Receive(arrival) => {
+                let (transport, token) = self.identify(&asked)?;
+                self.receive(asked, payload, arrival, transport, &token).await
+            }
+        }
+    }
+
+    fn proxies(&self, url: &str) -> HttpResponse {
+        let script = match self.core.settings.proxies {
+            true => proxy::script(&self.hubs, url),
+            false => proxy::DISABLED.to_owned(),
+        };
+        HttpResponse::Ok().content_type(JAVASCRIPT).body(script)
+    }
+
+    /// Wire: 500 to a callback that is none, where the original does not look; see [`status_of`].
+    fn ping(&self, asked: &Asked) -> Result<HttpResponse, Refusal> {
+        json(asked, br#"{"Response":"pong"}"#).map_err(|mut refusal| {
+            *refusal.status_mut() = StatusCode::NOT_IMPLEMENTED;
+            refusal
+        })
+    }
+
+    fn negotiate(&self, asked: &Asked, url: &str) -> Result<HttpResponse, Refusal> {
+        let token = Token::new(asked.identity.user.as_ref());
+        let sealed = token.seal(&self.core.desk.ring);
+        let version = version_of(&asked.described);
+        let answer = Answer::new(&self.core.settings, url, &token.connection, sealed, &version);
+        json(asked, &serde_json::to_vec(&answer).expect("texts and numbers are always JSON"))
+    }
+
+    /// Finds out which connection a request is about, and that it is its user's. Wire: in this order.
+    fn identify(&self, asked: &Asked) -> Result<(Transport, Token), Refusal> {
+        let refuse = |status, text: &str| refuse(status, text);
+        let transport = query(&asked.described, "transport").as_deref().and_then(Transport::named);
+        let transport = transport.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, NO_TRANSPORT))?;
+        let token = query(&asked.described, "connectionToken");
+        let token = token.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, NO_TOKEN))?;
+        let token = Token::open(&token, &self.core.desk.ring);
+        let token = token.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, BAD_TOKEN))?;
+        match token.is_of(asked.identity.user.as_ref()) {
+            true => Ok((transport, token)),
+            false => Err(refuse(StatusCode::FORBIDDEN, OTHER_USER)),
+        }
+    }
+}
+
+/// Wire: the original answers 500 to a hub that there is not, and clients' tests want nothing below; so it is
+/// named what it is, not implemented. Whoever negotiates is told that it is the request's fault.
+fn status_of(bad: &BadHubs, path: &str) -> StatusCode {
+    match (bad, Operation::of(path)) {
+        (BadHubs::Unknown(_), Operation::Negotiate(_)) => StatusCode::BAD_REQUEST,
+        (BadHubs::Unknown(_), _) => StatusCode::NOT_IMPLEMENTED,
+        (BadHubs::Unreadable | BadHubs::Twice | BadHubs::TooMany, _) => StatusCode::BAD_REQUEST,
+    }
+}
+
+const JSON: &str = "application/json; charset=UTF-8";
+const JAVASCRIPT: &str = "application/javascript; charset=UTF-8";
+
+/// Everything but the proxies is for this client and this moment alone.
+const UNCACHED: (HeaderName, &str) = (header::CACHE_CONTROL, "no-cache, no-store");
+
+fn version_of(request: &Request) -> Version {
+    Version::agreed(query(request, "clientProtocol").as_deref())
+}
+
+/// The function that a page wants the answer to be passed to.
+fn callback_of(asked: &Asked) -> Result<Option<Callback>, Refusal> {
+    let callback = asked.callback.as_deref().map(Callback::parse).transpose();
+    callback.map_err(|bad| refuse(StatusCode::BAD_REQUEST, bad.to_string()))
+}
+
+fn json(asked: &Asked, json: &[u8]) -> Result<HttpResponse, Refusal> {
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header(UNCACHED);
+    Ok(match callback_of(asked)? {
+        Some(callback) => answer.content_type(JAVASCRIPT).body(callback.wrap(json)),
+        None => answer.content_type(JSON).body(json.to_vec()),
+    })
+}
+
+impl Served {
+    /// The members of a request's body, which is read as a form whatever it claims to be.
+    async fn form(&self, payload: Payload) -> Result<Vec<(String, String)>, Refusal> {
+        match payload.to_bytes_limited(self.core.settings.max_form).await {
+            Ok(Ok(body)) => Ok(query_of(&String::from_utf8_lossy(&body))),
+            Ok(Err(_)) => Err(refuse(StatusCode::BAD_REQUEST, "The body of the request could not be read.")),
+            Err(_) => Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "The body of the request is too long.")),
+        }
+    }
+}
+
+/// What a request has under a name: in its query, or else in its form.
+fn query_or_form(asked: &Asked, form: &[(String, String)], name: &str) -> Option<String> {
+    query(&asked.described, name).or_else(|| value_of(form, name))
+}

@@ -1,0 +1,220 @@
+//! Requests for a channel.
+
+use std::sync::Arc;
+
+use actix::Addr;
+use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode, web::Payload};
+use tokio::time::Instant;
+
+use super::{Asked, JAVASCRIPT, JSON, Refusal, Served, UNCACHED, callback_of, query_or_form, refuse, version_of};
+use crate::{
+    classic::{
+        channel::{NoChannel, Open},
+        frames::{EVENT_STREAM_BEGINS, Frames, Shape, forever_frame_begins},
+        message::FORM,
+        query::{Arrival, Transport, query},
+        session::{Begin, Session},
+        token::Token,
+    },
+    connection::{Connection, Opening},
+    outbox::{Feed, Outbox},
+    pipeline::Bearer,
+    transport::{SocketHandle, streaming::Body, websocket},
+};
+
+pub(super) const NO_UPGRADE: &str = "Not a valid web socket request.";
+const NO_FRAME_ID: &str = "The supplied frameId is in the incorrect format.";
+
+/// How often a connection may end while a channel of it is asked for.
+const ATTEMPTS: usize = 3;
+
+/// What a channel begins with, by its transport.
+enum Preamble {
+    WebSocket,
+    EventStream,
+    ForeverFrame(u32),
+    Poll,
+}
+
+impl Served {
+    pub(super) async fn receive(
+        &self,
+        asked: Asked,
+        payload: Payload,
+        arrival: Arrival,
+        transport: Transport,
+        token: &Token,
+    ) -> Result<HttpResponse, Refusal> {
+        let preamble = preamble_of(&asked, transport)?;
+        let shape = shape_of(&asked, transport)?;
+        let (form, payload) = match transport {
+            Transport::LongPolling => (self.form(payload).await?, None),
+            _ => (Vec::new(), Some(payload)),
+        };
+        for _ in 0..ATTEMPTS {
+            let connection = self.connection(&asked, transport, token);
+            let open = open_of(&asked, &form, arrival, transport, shape.clone());
+            match connection.send(open).await {
+                Ok(Ok((feed, frames))) => {
+                    return Ok(self.answer_with(&asked, payload, preamble, feed, frames, connection));
+                }
+                Ok(Err(NoChannel::Late(frame))) => return Ok(stream(media_of(&asked)).0.body(frame)),
+                Ok(Err(NoChannel::Refused(refused))) => return Err(unavailable(refused.error.message())),
+                // The connection has ended meanwhile; its client is back all the same.
+                Ok(Err(NoChannel::Ended)) | Err(_) => {}
+            }
+        }
+        Err(unavailable("The connection has ended."))
+    }
+
+    /// The connection of a token, which begins with the first request that needs it.
+    pub(super) fn connection(&self, asked: &Asked, transport: Transport, token: &Token) -> Addr<Connection<Session>> {
+        let find = || {
+            let seat = self.core.world.connections.find(&token.connection)?;
+            seat.address.of::<Connection<Session>>().filter(|address| address.connected()).cloned()
+        };
+        find().unwrap_or_else(|| {
+            // A panic under the lock has made no connection.
+            let _making = self.core.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            find().unwrap_or_else(|| self.begin(asked, transport, token))
+        })
+    }
+
+    fn begin(&self, asked: &Asked, transport: Transport, token: &Token) -> Addr<Connection<Session>> {
+        let core = &*self.core;
+        let outbox = Outbox::new(&FORM, core.limits, core.settings.window);
+        let element = Arc::clone(&outbox);
+        let begin = Begin {
+            settings: Arc::clone(&core.settings),
+            hubs: Arc::clone(&self.names),
+            // Whoever reports progress to a client that has gone is not told.
+            report: Arc::new(move |bytes| {
+                let _ = element.push_own(bytes);
+            }),
+        };
+        let user = asked.identity.user.clone();
+        let opening = Opening {
+            id: token.connection.clone(),
+            dialect: "classic",
+            transport: transport.name(),
+            hubs: asked.hubs.clone(),
+            has_one_hub: false,
+            identity: Arc::new(asked.identity.clone()),
+            request: Arc::clone(&asked.described),
+            outbox,
+            world: Arc::clone(&core.world),
+            desk: Arc::clone(&core.desk),
+            claim: None,
+            bearer: Bearer { family: token.connection.to_string(), epoch: 0, hub: None, user },
+        };
+        Connection::open_at_once(opening, Session::new(begin, Instant::now()))
+    }
+
+    fn answer_with(
+        &self,
+        asked: &Asked,
+        payload: Option<Payload>,
+        preamble: Preamble,
+        feed: Feed,
+        frames: Frames,
+        connection: Addr<Connection<Session>>,
+    ) -> HttpResponse {
+        match (preamble, payload) {
+            (Preamble::WebSocket, Some(payload)) => {
+                let limit = self.core.settings.max_message;
+                websocket::accept(&asked.request, payload, feed, connection.recipient(), limit)
+                    .unwrap_or_else(HttpResponse::from_error)
+            }
+            (Preamble::EventStream, _) => stream("text/event-stream").body_of(Body::stream(feed, EVENT_STREAM_BEGINS)),
+            (Preamble::ForeverFrame(id), _) => {
+                stream("text/html; charset=UTF-8").body_of(Body::stream(feed, forever_frame_begins(id)))
+            }
+            (Preamble::Poll | Preamble::WebSocket, _) => {
+                stream(media_of(asked)).body_of(Body::answer(feed, move |rest| frames.last(&rest)))
+            }
+        }
+    }
+}
+
+fn media_of(asked: &Asked) -> &'static str {
+    if asked.callback.is_some() { JAVASCRIPT } else { JSON }
+}
+
+fn preamble_of(asked: &Asked, transport: Transport) -> Result<Preamble, Refusal> {
+    match transport {
+        Transport::WebSockets if actix_http::ws::verify_handshake(asked.request.head()).is_err() => {
+            Err(refuse(StatusCode::BAD_REQUEST, NO_UPGRADE))
+        }
+        Transport::WebSockets => Ok(Preamble::WebSocket),
+        Transport::ServerSentEvents => Ok(Preamble::EventStream),
+        Transport::ForeverFrame => {
+            let id = query(&asked.described, "frameId").and_then(|id| frame_id(&id));
+            id.map(Preamble::ForeverFrame).ok_or_else(|| refuse(StatusCode::BAD_REQUEST, NO_FRAME_ID))
+        }
+        Transport::LongPolling => Ok(Preamble::Poll),
+    }
+}
+
+/// Wire: digits alone; the number goes into a script.
+fn frame_id(text: &str) -> Option<u32> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+fn shape_of(asked: &Asked, transport: Transport) -> Result<Shape, Refusal> {
+    Ok(match transport {
+        Transport::WebSockets => Shape::WebSocket,
+        Transport::ServerSentEvents => Shape::EventStream,
+        Transport::ForeverFrame => Shape::ForeverFrame,
+        Transport::LongPolling => Shape::Poll(callback_of(asked)?),
+    })
+}
+
+fn open_of(asked: &Asked, form: &[(String, String)], arrival: Arrival, transport: Transport, shape: Shape) -> Open {
+    Open {
+        arrival,
+        transport,
+        shape,
+        asks_for_start: version_of(&asked.described).asks_for_start(),
+        hubs: asked.hubs.clone(),
+        request: Arc::clone(&asked.described),
+        cursor: query_or_form(asked, form, "messageId"),
+        token: query_or_form(asked, form, "groupsToken"),
+        // A socket that brings polls may bring others' requests next.
+        socket: asked.request.conn_data::<SocketHandle>().filter(|_| transport != Transport::LongPolling).cloned(),
+    }
+}
+
+/// The client may try again.
+pub(super) fn unavailable(text: &str) -> Refusal {
+    HttpResponse::ServiceUnavailable().insert_header((actix_web::http::header::RETRY_AFTER, "1")).body(text.to_owned())
+}
+
+struct Stream(HttpResponseBuilder);
+
+/// The head of an answer that goes on for a while: nobody on the way may hold it back.
+fn stream(media: &'static str) -> Stream {
+    let mut answer = HttpResponse::Ok();
+    answer.content_type(media).insert_header(UNCACHED).insert_header(("x-accel-buffering", "no"));
+    Stream(answer)
+}
+
+impl Stream {
+    fn body_of(mut self, body: Body) -> HttpResponse {
+        self.0.streaming::<_, std::convert::Infallible>(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_id_is_digits() {
+        for (text, id) in [("0", Some(0)), ("007", Some(7)), ("4294967295", Some(u32::MAX))] {
+            assert_eq!(frame_id(text), id);
+        }
+        for text in ["", "abc", "-1", "+1", "1.5", " 1", "4294967296"] {
+            assert_eq!(frame_id(text), None, "{text}");
+        }
+    }
+}
