@@ -3,7 +3,7 @@
 //!
 //! Role: one trait of eight verbs; the database behind it is nobody else's business.
 //! Life: built before the engine, shared by it, outlives every actor.
-//! Neighbours: only the `Membership` and `Pipeline` actors call it.
+//! Neighbours: the `Membership` and `Pipeline` actors call it, and whoever revokes tokens or lists members.
 //! Never: it does not know of live groups, and no call of it waits for a client.
 //!
 //! Users are what is stored; connections are leases that a dead process loses.

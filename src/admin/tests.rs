@@ -16,6 +16,11 @@ use crate::{
     group::Delivery,
     groups::ActorMembership,
     hub::Identity,
+    store::{
+        Store,
+        faulty::{Fault, Faulty},
+        memory::MemoryStore,
+    },
     web::{Unproven, query_of},
 };
 
@@ -35,12 +40,17 @@ fn identify(request: &HttpRequest) -> Result<Identity, Unproven> {
 }
 
 fn process() -> Process {
+    process_with(MemoryStore::default())
+}
+
+fn process_with(store: impl Store) -> Process {
     let join = async |groups: Groups, Args((room,)): Args<(String,)>| {
         groups.join(room).await?;
         Ok::<_, crate::HubError>(())
     };
     let hub = |name| Hub::new(name).method("JoinRoom", join);
     let builder = Engine::builder().hub("/chat", hub("chat")).hub("/news", hub("news")).node("test");
+    let builder = builder.store(store).store_deadline(Duration::from_millis(10));
     let engine = builder.authenticate(identify).build().expect("two hubs of two names");
     let served = engine.clone();
     let server =
@@ -389,4 +399,45 @@ async fn a_user_is_shown_with_connections_and_groups_live_and_durable() {
     assert_eq!(ann["groups"], json!([lobby, stored]));
     let zoe = process.tell("/admin/users/zoe").await;
     assert_eq!((&zoe["connections"]["total"], &zoe["groups"][0]["connections"]), (&json!(0), &json!(0)), "is away");
+}
+
+#[actix::test]
+async fn a_group_is_shown_with_durable_members_who_are_away_a_page_at_a_time() {
+    let process = process();
+    let users = process.engine.hub("chat").expect("the hub").users();
+    for user in ["dan", "ann", "cat", "bob", "eve"] {
+        users.add_to_group(user, "stored").await.expect("the store answers");
+    }
+    let _ann = process.client("chat", "ann").await;
+    let group = process.tell("/admin/groups/chat/stored?limit=2").await;
+    assert_eq!(group["members"]["items"].as_array().map(Vec::len), Some(1), "only ann is here: {group}");
+    assert_eq!(
+        (&group["durableMembers"]["items"], &group["durableMembers"]["total"]),
+        (&json!(["ann", "bob"]), &json!(5))
+    );
+    let next = group["durableMembers"]["next"].as_str().expect("three more");
+    let rest = process.tell(&format!("/admin/groups/chat/stored?durableCursor={next}")).await;
+    assert_eq!(
+        (&rest["durableMembers"]["items"], &rest["durableMembers"]["next"]),
+        (&json!(["cat", "dan", "eve"]), &Value::Null)
+    );
+    assert_eq!(
+        process.tell("/admin/groups").await["items"],
+        json!([{ "hub": "chat", "name": "stored", "members": 1, "published": 0 }])
+    );
+}
+
+#[actix::test]
+async fn without_its_store_a_process_is_not_ready_and_says_what_it_cannot_tell() {
+    let store = Faulty::new(MemoryStore::default());
+    store.set(Fault::Refuse);
+    let process = process_with(store);
+    let (status, body) = process.ask_with("/healthz/ready", None).await;
+    assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "store unavailable" })));
+    assert_eq!(process.ask_with("/healthz/live", None).await.0, StatusCode::OK);
+    for path in ["/admin/groups/chat/any", "/admin/users/ann"] {
+        let why = process.refusal(path, StatusCode::SERVICE_UNAVAILABLE).await;
+        assert!(why.starts_with("the store does not answer now"), "{path}: {why}");
+    }
+    assert_eq!(process.tell("/admin/overview").await["counters"]["store_failures"], json!(3));
 }
