@@ -1,17 +1,21 @@
 //! What both dialects and the service need of HTTP.
 //!
 //! Role: who is asking, and what the request says. Neighbours: endpoints above it, actix-web below.
-//! Never: nothing in here answers a request.
+//! Never: nothing in here answers a request, but those of nobody ([`Unproven`]) and of other origins ([`Cors`]).
 
 use std::borrow::Cow;
 
-use actix_web::{HttpRequest, http::header};
+use actix_web::{HttpRequest, HttpResponse, http::header};
 
 use crate::hub::{Identity, Request};
 
 mod cors;
+mod jwt;
+mod query;
 
 pub use cors::{Cors, CorsService};
+pub use jwt::Jwt;
+pub use query::QueryUser;
 
 /// Finds out who is asking.
 pub trait Authenticate: Send + Sync + 'static {
@@ -22,10 +26,21 @@ pub trait Authenticate: Send + Sync + 'static {
     fn identify(&self, request: &HttpRequest) -> Result<Identity, Unproven>;
 }
 
-/// What somebody brought as proof is none. Why is for the log.
+/// What somebody brought as proof is none, and why; the client is told.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unproven(pub String);
+
+impl Unproven {
+    /// The answer: 401, with the scheme that would be accepted (RFC 9110 section 11.6.1) and the reason.
+    pub(crate) fn answer(&self) -> HttpResponse {
+        let challenge = (header::WWW_AUTHENTICATE, "Bearer realm=\"hubcast\"");
+        HttpResponse::Unauthorized()
+            .insert_header(challenge)
+            .content_type("text/plain; charset=utf-8")
+            .body(self.0.clone())
+    }
+}
 
 /// Everybody is nobody.
 #[derive(Clone, Copy, Debug, Default)]

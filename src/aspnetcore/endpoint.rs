@@ -230,15 +230,15 @@ const NO_DELETE: &str = "Cannot terminate this connection using the DELETE endpo
 impl Served {
     /// Answers who it is, or that it may not.
     fn identify(&self, request: &HttpRequest) -> Result<Identity, HttpResponse> {
-        let refused = |status| {
+        let refused = |response| {
             self.core.world.metrics.requests_refused.count();
-            HttpResponse::new(status)
+            response
         };
-        let identity = self.core.authenticate.identify(request).map_err(|_| refused(StatusCode::UNAUTHORIZED))?;
+        let identity = self.core.authenticate.identify(request).map_err(|unproven| refused(unproven.answer()))?;
         match &self.endpoint.guard {
             Some(guard) if !guard(&identity) => {
                 let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
-                Err(refused(status))
+                Err(refused(HttpResponse::new(status)))
             }
             _ => Ok(identity),
         }

@@ -187,8 +187,7 @@ impl Served {
     }
 
     fn admit(&self, request: HttpRequest, described: Request, callback: Option<String>) -> Result<Asked, Refusal> {
-        let identity =
-            self.core.authenticate.identify(&request).map_err(|_| HttpResponse::new(StatusCode::UNAUTHORIZED))?;
+        let identity = self.core.authenticate.identify(&request).map_err(|unproven| unproven.answer())?;
         if self.endpoint.guard.as_ref().is_some_and(|guard| !guard(&identity)) {
             let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
             return Err(HttpResponse::new(status));

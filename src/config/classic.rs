@@ -1,0 +1,105 @@
+//! How clients of SignalR 2.x are served, as it is written.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use serde::Deserialize;
+
+use super::units;
+use crate::{classic, outbox::Window};
+
+/// How clients of SignalR 2.x are served. The defaults are the original's.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Classic {
+    /// How long a connection outlives its channel; a client gives up its attempts to come back after as long.
+    /// Default 30 s, at least 6 s.
+    #[serde(deserialize_with = "units::span")]
+    pub disconnect_timeout: Duration,
+    /// How often a channel is written to, or `none`; a client that hears nothing for twice as long opens another.
+    /// Default 10 s, at least 2 s and at most a third of the disconnect timeout.
+    #[serde(deserialize_with = "units::span_or_none")]
+    pub keep_alive: Option<Duration>,
+    /// How long a poll waits for something to say. Default 110 s: less than what proxies cut.
+    #[serde(deserialize_with = "units::span")]
+    pub connection_timeout: Duration,
+    /// How long a client waits for a transport to begin before it tries the next. Default 5 s.
+    #[serde(deserialize_with = "units::span")]
+    pub transport_connect_timeout: Duration,
+    /// How long a client pauses between two polls. Default 0 s.
+    #[serde(deserialize_with = "units::pause")]
+    pub long_poll_delay: Duration,
+    /// The largest message that a client may send over a WebSocket, in bytes. Default 64 KiB; beyond it the channel is
+    /// closed, and the client comes back.
+    pub max_message: NonZeroUsize,
+    /// The largest body of a request, in bytes. Default 1 MiB; beyond it the answer is 413.
+    pub max_form: NonZeroUsize,
+    /// How many messages are kept for a client that comes back. Default 1,000; one that has missed more is told nothing
+    /// of them, and hubs are told that there is a gap.
+    pub window_items: usize,
+    /// How many bytes are, whichever is reached first. Default 1 MiB.
+    pub window_bytes: usize,
+    /// How many calls of one client run at a time. Default 100; more have to wait, or are answered 503.
+    pub parallel_calls: NonZeroUsize,
+    /// How long a client may take nothing of what waits for it, before it is disconnected. Default 10 s.
+    #[serde(deserialize_with = "units::span")]
+    pub send_timeout: Duration,
+    /// Answer pages from anywhere with scripts, as very old browsers need it. Default false: such pages could act for
+    /// their visitors.
+    pub jsonp: bool,
+    /// Serve the generated proxies (`/signalr/hubs`). Default true; they name all hubs and methods to whoever asks.
+    pub proxies: bool,
+    /// Tell clients why a call failed, whatever it was. Default false: it tells of the server's insides.
+    pub detailed_errors: bool,
+}
+
+impl Default for Classic {
+    fn default() -> Self {
+        let usual = classic::Settings::default();
+        let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            disconnect_timeout: usual.disconnect_timeout,
+            keep_alive: usual.keep_alive,
+            connection_timeout: usual.connection_timeout,
+            transport_connect_timeout: usual.transport_connect_timeout,
+            long_poll_delay: usual.long_poll_delay,
+            max_message: at_least_one(usual.max_message),
+            max_form: at_least_one(usual.max_form),
+            window_items: usual.window.items,
+            window_bytes: usual.window.bytes,
+            parallel_calls: usual.parallel_calls,
+            send_timeout: usual.send_timeout,
+            jsonp: usual.jsonp,
+            proxies: usual.proxies,
+            detailed_errors: usual.detailed_errors,
+        }
+    }
+}
+
+impl From<Classic> for classic::Settings {
+    fn from(settings: Classic) -> Self {
+        Self {
+            disconnect_timeout: settings.disconnect_timeout,
+            keep_alive: settings.keep_alive,
+            connection_timeout: settings.connection_timeout,
+            transport_connect_timeout: settings.transport_connect_timeout,
+            long_poll_delay: settings.long_poll_delay,
+            max_message: settings.max_message.get(),
+            max_form: settings.max_form.get(),
+            window: Window { items: settings.window_items, bytes: settings.window_bytes },
+            parallel_calls: settings.parallel_calls,
+            send_timeout: settings.send_timeout,
+            jsonp: settings.jsonp,
+            proxies: settings.proxies,
+            detailed_errors: settings.detailed_errors,
+            // The engine takes it from the rejoin settings.
+            ..Self::default()
+        }
+    }
+}
+
+impl Classic {
+    pub(super) fn contradiction(&self) -> Option<(Vec<&'static str>, String)> {
+        let fault = classic::Settings::from(self.clone()).fault()?;
+        Some((vec!["classic.disconnect_timeout", "classic.keep_alive"], fault.to_owned()))
+    }
+}

@@ -1,0 +1,121 @@
+//! What is wrong with a configuration, all of it at once.
+
+use std::fmt;
+
+use config::{ConfigError, Value, ValueKind};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The key, dotted; or the file that cannot be read.
+    pub key: String,
+    /// Where it was set: a file, a variable or a flag; absent if nowhere.
+    pub origin: Option<String>,
+    /// What is wrong.
+    pub text: String,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "the configuration has {count} fault{}:", if count == 1 { "" } else { "s" })?;
+        self.0.iter().try_for_each(|Fault { key, origin, text }| match origin {
+            Some(origin) => write!(f, "\n  {key} ({origin}): {text}"),
+            None => write!(f, "\n  {key}: {text}"),
+        })
+    }
+}
+
+impl Faults {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.0.iter()
+    }
+
+    pub(super) fn add(&mut self, key: &str, origin: Option<&str>, text: String) {
+        self.0.push(Fault { key: key.to_owned(), origin: origin.map(str::to_owned), text });
+    }
+
+    /// Adds what follows from several keys, unless one of them is wrong in itself.
+    pub(super) fn add_unless_known(&mut self, layers: &Value, keys: &[&str], text: String) {
+        let is_known = self.0.iter().any(|fault| keys.iter().any(|key| fault.key.starts_with(key)));
+        let origin = keys.iter().find_map(|key| find(layers, key.split('.'))?.origin());
+        if let (false, Some(key)) = (is_known, keys.first()) {
+            self.add(key, origin, text);
+        }
+    }
+
+    pub(super) fn none_or<T>(mut self, value: T) -> Result<T, Self> {
+        self.0.sort_by(|one, other| one.key.cmp(&other.key));
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+/// Reads `layers`. What is wrong is noted and left out, and the rest is read again until nothing is.
+pub(super) fn sift<T: DeserializeOwned + Default>(layers: &Value, faults: &mut Faults) -> T {
+    let mut rest = layers.clone();
+    loop {
+        let error = match serde_path_to_error::deserialize(rest.clone()) {
+            Ok(value) => return value,
+            Err(error) => error,
+        };
+        let keys = keys_of(error.path());
+        let origin = find(&rest, keys.iter().copied()).and_then(origin_of);
+        faults.add(&error.path().to_string(), origin, bare(error.inner()));
+        if !remove(&mut rest, &keys) {
+            return T::default();
+        }
+    }
+}
+
+/// The way to the innermost named value.
+fn keys_of(path: &Path) -> Vec<&str> {
+    let keys = path.iter().map_while(|segment| match segment {
+        Segment::Map { key } => Some(&**key),
+        Segment::Seq { .. } | Segment::Enum { .. } | Segment::Unknown => None,
+    });
+    keys.collect()
+}
+
+fn find<'a, 'k>(tree: &'a Value, mut keys: impl Iterator<Item = &'k str>) -> Option<&'a Value> {
+    keys.try_fold(tree, |value, key| match &value.kind {
+        ValueKind::Table(table) => table.get(key),
+        _ => None,
+    })
+}
+
+/// A list or table is where its first element is.
+fn origin_of(value: &Value) -> Option<&str> {
+    let inside = || match &value.kind {
+        ValueKind::Table(table) => table.values().find_map(origin_of),
+        ValueKind::Array(array) => array.iter().find_map(origin_of),
+        _ => None,
+    };
+    value.origin().or_else(inside)
+}
+
+/// Answers whether there was such a value.
+fn remove(tree: &mut Value, keys: &[&str]) -> bool {
+    match (&mut tree.kind, keys) {
+        (ValueKind::Table(table), [key]) => table.remove(*key).is_some(),
+        (ValueKind::Table(table), [key, rest @ ..]) => table.get_mut(*key).is_some_and(|inner| remove(inner, rest)),
+        _ => false,
+    }
+}
+
+/// What the error says, without key and origin.
+pub(super) fn bare(error: &ConfigError) -> String {
+    match error {
+        ConfigError::At { error, .. } => bare(error),
+        ConfigError::Type { unexpected, expected, .. } => format!("this is a {unexpected}, where {expected} is needed"),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,219 @@
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{OnStoreFailure, pipeline::Policy};
+
+fn variables(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+/// A file of that content, and the flags that name it.
+fn file(content: &str) -> (TempDir, Flags) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.toml");
+    fs::write(&path, content).unwrap();
+    (directory, Flags { config: Some(path), ..Flags::default() })
+}
+
+fn read(content: &str, environment: &[(&str, &str)]) -> Result<Settings, Faults> {
+    let (_directory, flags) = file(content);
+    Settings::read(&flags, &variables(environment))
+}
+
+/// The faults as key and text.
+fn faults(content: &str, environment: &[(&str, &str)]) -> Vec<(String, String)> {
+    let faults = read(content, environment).unwrap_err();
+    faults.iter().map(|fault| (fault.key.clone(), fault.text.clone())).collect()
+}
+
+fn keys(content: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    faults(content, environment).into_iter().map(|(key, _)| key).collect()
+}
+
+#[test]
+fn an_empty_configuration_means_the_defaults() {
+    let settings = read("", &[]).unwrap();
+    assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
+    assert_eq!(settings.listen, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(settings.store_url(), "sqlite://hubcast-data/hubcast.db?mode=rwc");
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let (_directory, mut flags) = file("node = 'file'\nlisten = '127.0.0.1:1'\n[admin]\nlisten = '127.0.0.1:2'\n");
+    flags.admin_listen = Some("127.0.0.1:22".into());
+    let environment = variables(&[("HUBCAST_LISTEN", "127.0.0.1:11"), ("HUBCAST_ADMIN__LISTEN", "127.0.0.1:12")]);
+    let settings = Settings::read(&flags, &environment).unwrap();
+    assert_eq!(settings.node, "file");
+    assert_eq!(settings.listen.port(), 11);
+    assert_eq!(settings.admin.listen.port(), 22);
+}
+
+#[test]
+fn the_environment_reaches_every_kind_of_value() {
+    let environment = [
+        ("HUBCAST_WORKERS", "3"),
+        ("HUBCAST_NODE", "007"),
+        ("HUBCAST_SIGNING_KEYS", "a secret that is long enough, 0123456789012345"),
+        ("HUBCAST_CORS__ORIGINS", "https://a.example,https://b.example"),
+        ("HUBCAST_STORE__ON_FAILURE", "continue"),
+        ("HUBCAST_REJOIN__POLICIES__CHAT", "union"),
+        ("HUBCAST_ASPNETCORE__KEEP_ALIVE", "500ms"),
+        ("HUBCAST_ASPNETCORE__MAX_MESSAGE", "none"),
+        ("HUBCAST_ASPNETCORE__DETAILED_ERRORS", "true"),
+        ("PATH", "/bin"),
+    ];
+    let settings = read("", &environment).unwrap();
+    assert_eq!(settings.workers.get(), 3);
+    assert_eq!(settings.node, "007", "a text of digits stays a text");
+    let keys: Vec<_> = settings.signing_keys.iter().map(Secret::expose).collect();
+    assert_eq!(keys, ["a secret that is long enough", "0123456789012345"]);
+    assert_eq!(settings.cors.origins, ["https://a.example", "https://b.example"]);
+    assert_eq!(settings.store.on_failure, OnStoreFailure::Continue);
+    assert_eq!(settings.rejoin.policies["chat"], Policy::Union);
+    assert_eq!(settings.aspnetcore.keep_alive, Duration::from_millis(500));
+    assert_eq!(settings.aspnetcore.max_message, None);
+    assert!(settings.aspnetcore.detailed_errors);
+}
+
+#[test]
+fn the_file_reaches_every_kind_of_value() {
+    let content = "
+        workers = 3
+        signing_keys = ['a secret, long enough', '0123456789012345']
+        drain_timeout = '2m'
+        [rejoin]
+        lifetime = '1h 30m'
+        policies = { chat = 'union', Other = 'store' }
+        [store]
+        on_failure = 'continue'
+        [limits]
+        items = 7
+        overflow = 'drop-oldest'
+        [aspnetcore]
+        max_message = 100
+        [cors]
+        origins = ['https://a.example']
+    ";
+    let settings = read(content, &[]).unwrap();
+    assert_eq!(settings.workers.get(), 3);
+    assert_eq!(settings.signing_keys[0].expose(), "a secret, long enough");
+    assert_eq!(settings.signing_keys[1].expose(), "0123456789012345");
+    assert_eq!(settings.drain_timeout, Duration::from_secs(120));
+    assert_eq!(settings.store.on_failure, OnStoreFailure::Continue);
+    let rejoin = settings.rejoin.settings(&settings.store);
+    assert_eq!(rejoin.lifetime, Duration::from_secs(5400));
+    assert_eq!(rejoin.policies, [("Other".into(), Policy::Store), ("chat".into(), Policy::Union)]);
+    let limits = crate::outbox::Limits::from(settings.limits);
+    assert_eq!((limits.items, limits.overflow), (7, crate::outbox::Overflow::DropOldest));
+    assert_eq!(crate::aspnetcore::Settings::from(settings.aspnetcore).max_message, Some(100));
+    assert_eq!(settings.cors.origins, ["https://a.example"]);
+}
+
+#[test]
+fn every_fault_is_reported_at_once_with_its_key_and_its_origin() {
+    let content = "listne = 1\nworkers = 0\n[limits]\nbytes = 'much'\n[auth]\nmode = 'trust'\n";
+    let (directory, flags) = file(content);
+    let environment =
+        variables(&[("HUBCAST_ADMIN__LISTEN", "nowhere"), ("HUBCAST_ASPNETCORE__KEEP_ALIVE", "15 parsecs")]);
+    let faults = Settings::read(&Flags { listen: Some("here".into()), ..flags }, &environment).unwrap_err();
+    let text = faults.to_string();
+    let path = directory.path().join("test.toml").display().to_string();
+    let expected = [
+        ("listne", path.as_str()),
+        ("workers", &path),
+        ("limits.bytes", &path),
+        ("auth.mode", &path),
+        ("admin.listen", "HUBCAST_ADMIN__LISTEN"),
+        ("aspnetcore.keep_alive", "HUBCAST_ASPNETCORE__KEEP_ALIVE"),
+        ("listen", "--listen"),
+    ];
+    for (key, origin) in expected {
+        assert!(text.contains(&format!("\n  {key} ({origin}): ")), "{key} ({origin}) in {text}");
+    }
+    assert_eq!(faults.iter().count(), expected.len(), "{text}");
+    assert!(text.contains("expected `query` or `jwt`"), "{text}");
+}
+
+#[test]
+fn unknown_keys_are_refused_wherever_they_stand() {
+    assert_eq!(keys("[admin]\nlisen = 1\n", &[]), ["admin.lisen"]);
+    assert_eq!(keys("[sore]\nurl = 'x'\n", &[]), ["sore"]);
+    assert_eq!(keys("", &[("HUBCAST_PORT", "tcp://1.2.3.4:5")]), ["port"]);
+}
+
+#[test]
+fn a_section_of_another_kind_is_one_fault() {
+    assert_eq!(keys("admin = 3\n", &[]), ["admin"]);
+    assert_eq!(keys("", &[("HUBCAST_ADMIN", "3")]), ["admin"]);
+}
+
+#[test]
+fn a_file_that_is_asked_for_must_be_there_and_be_toml() {
+    let flags = Flags { config: Some("/nowhere/at/all.toml".into()), ..Flags::default() };
+    let missing = Settings::read(&flags, &variables(&[("HUBCAST_LISTEN", "x")])).unwrap_err();
+    assert_eq!(missing.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), ["/nowhere/at/all.toml", "listen"]);
+    let [(_, text)] = &faults("listen = = 1", &[])[..] else { panic!("one fault") };
+    assert!(text.contains("line 1"), "{text}");
+}
+
+#[test]
+fn a_span_of_no_length_and_a_limit_of_nothing_are_refused() {
+    let content = "drain_timeout = '0s'\n[limits]\nitems = 0\n[aspnetcore]\nparallel_calls = 0\nmax_message = 'all'\n";
+    let mut keys = keys(content, &[]);
+    keys.sort();
+    assert_eq!(keys, ["aspnetcore.max_message", "aspnetcore.parallel_calls", "drain_timeout", "limits.items"]);
+}
+
+#[test]
+fn query_is_refused_on_the_network_unless_told_twice() {
+    let [(key, text)] = &faults("listen = '0.0.0.0:80'", &[])[..] else { panic!("one fault") };
+    assert_eq!(key, "auth.mode");
+    assert!(text.contains("auth.query_on_network"), "{text}");
+    assert_eq!(keys("listen = '0.0.0.0:80'\nauth.mode = 'query'", &[]), ["auth.mode"]);
+    assert!(read("listen = '0.0.0.0:80'\nauth.query_on_network = true", &[]).is_ok());
+    assert!(read("listen = '[::1]:80'", &[]).is_ok());
+}
+
+#[test]
+fn tokens_and_keys_go_together() {
+    let secret = "auth.secrets = ['a secret of no less than 32 characters']";
+    assert_eq!(keys("auth.mode = 'jwt'", &[]), ["auth.mode"]);
+    assert_eq!(keys(secret, &[]), ["auth.mode"], "whoever sets keys means them");
+    assert!(read(&format!("auth.mode = 'jwt'\n{secret}\nlisten = '0.0.0.0:80'"), &[]).is_ok());
+    assert_eq!(keys("auth.mode = 'jwt'\nauth.secrets = ['too short']", &[]), ["auth.secrets[0]"]);
+    assert_eq!(keys("auth.mode = 'jwt'\nauth.public_keys = ['no key']", &[]), ["auth.public_keys[0]"]);
+}
+
+#[test]
+fn older_clients_have_rules_of_their_own() {
+    let classic = |content: &str| read(content, &[]).map(|settings| crate::classic::Settings::from(settings.classic));
+    let settings = classic("[classic]\nkeep_alive = 'none'\nlong_poll_delay = '0s'\nwindow_items = 0").unwrap();
+    assert_eq!((settings.keep_alive, settings.long_poll_delay), (None, Duration::ZERO));
+    assert_eq!(settings.window, crate::outbox::Window { items: 0, bytes: 1 << 20 });
+    assert!(classic("[classic]\nkeep_alive = '2s'\ndisconnect_timeout = '6s'").is_ok());
+    assert_eq!(keys("[classic]\ndisconnect_timeout = '5s'\n", &[]), ["classic.disconnect_timeout"]);
+    assert_eq!(keys("[classic]\nkeep_alive = '11s'\n", &[]), ["classic.disconnect_timeout"]);
+    assert_eq!(keys("[classic]\nkeep_alive = 'x'\n", &[]), ["classic.keep_alive"]);
+}
+
+#[test]
+fn operators_and_clients_have_listeners_of_their_own() {
+    let same = "listen = '127.0.0.1:80'\nadmin.listen = '127.0.0.1:80'";
+    assert_eq!(keys(same, &[]), ["admin.listen"]);
+    assert!(read("listen = '127.0.0.1:0'\nadmin.listen = '127.0.0.1:0'", &[]).is_ok());
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let (secret, short) = ("a secret of no less than 32 characters", "telltale");
+    let content = format!(
+        "signing_keys = ['{secret}']\nadmin.token = '{secret}'\nauth.mode = 'jwt'\nauth.secrets = ['{secret}']"
+    );
+    assert!(!format!("{:?}", read(&content, &[]).unwrap()).contains(secret));
+    let faults = read(&format!("signing_keys = ['{short}']\nadmin.token = '{short}'"), &[]).unwrap_err();
+    assert_eq!(faults.iter().count(), 2);
+    assert!(!faults.to_string().contains(short), "{faults}");
+}

@@ -1,0 +1,145 @@
+use std::time::SystemTime;
+
+use actix_web::test::TestRequest;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::json;
+
+use super::*;
+
+const SECRET: &str = "a secret that is as long as HS256 wants";
+/// Keys that exist for these tests alone.
+const PRIVATE: &[u8] = include_bytes!("test-private.pem");
+const PUBLIC: &[u8] = include_bytes!("test-public.pem");
+
+/// So many seconds from now.
+fn at(seconds: i64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    i64::try_from(now).unwrap() + seconds
+}
+
+fn public_key() -> DecodingKey {
+    DecodingKey::from_rsa_pem(PUBLIC).unwrap()
+}
+
+fn hs256(claims: &Value, secret: &str) -> String {
+    encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+fn rs256(claims: &Value) -> String {
+    encode(&Header::new(Algorithm::RS256), claims, &EncodingKey::from_rsa_pem(PRIVATE).unwrap()).unwrap()
+}
+
+fn identify(jwt: &Jwt, token: &str) -> Result<Identity, Unproven> {
+    let request = TestRequest::default().insert_header(("Authorization", format!("Bearer {token}")));
+    jwt.identify(&request.to_http_request())
+}
+
+/// Why a token is refused.
+fn refusal(jwt: &Jwt, token: &str) -> String {
+    identify(jwt, token).unwrap_err().0
+}
+
+fn ann() -> Value {
+    json!({ "sub": "ann", "exp": at(600), "admin": true, "team": "blue" })
+}
+
+#[test]
+fn a_good_token_proves_who_somebody_is_and_what_else_it_claims() {
+    let identity = identify(&Jwt::default().secret(SECRET), &hs256(&ann(), SECRET)).unwrap();
+    assert_eq!(identity.user, Some("ann".into()));
+    assert!(identity.is_authenticated);
+    assert_eq!((&*identity.claims["team"], &*identity.claims["admin"]), ("blue", "true"));
+    let left = identity.expires.unwrap().duration_since(SystemTime::now()).unwrap();
+    assert!((Duration::from_secs(600)..=Duration::from_secs(660)).contains(&left), "{left:?}");
+}
+
+#[test]
+fn a_token_may_come_in_the_query() {
+    let uri = format!("/chat?id=1&access_token={}", hs256(&ann(), SECRET));
+    let request = TestRequest::with_uri(&uri).to_http_request();
+    let identity = Jwt::default().secret(SECRET).identify(&request).unwrap();
+    assert_eq!(identity.user, Some("ann".into()));
+}
+
+#[test]
+fn every_key_of_the_ring_is_tried() {
+    let jwt = Jwt::default().secret("another secret as long as HS256 wants").public_key(public_key()).secret(SECRET);
+    assert!(identify(&jwt, &hs256(&ann(), SECRET)).is_ok());
+    assert!(identify(&jwt, &rs256(&ann())).is_ok());
+}
+
+#[test]
+fn no_token_and_nonsense_are_refused() {
+    let jwt = Jwt::default().secret(SECRET);
+    let without = jwt.identify(&TestRequest::default().to_http_request()).unwrap_err().0;
+    assert!(without.contains("is needed"), "{without}");
+    for nonsense in ["", "x", "a.b.c", "...."] {
+        assert!(refusal(&jwt, nonsense).contains("no JSON web token"), "{nonsense}");
+    }
+}
+
+#[test]
+fn a_token_that_has_expired_or_never_does_is_refused() {
+    let jwt = Jwt::default().secret(SECRET);
+    let expired = hs256(&json!({ "sub": "ann", "exp": at(-120) }), SECRET);
+    assert!(refusal(&jwt, &expired).contains("expired"));
+    assert!(refusal(&jwt, &hs256(&json!({ "sub": "ann" }), SECRET)).contains("lacks a claim"));
+    let early = hs256(&json!({ "sub": "ann", "exp": at(600), "nbf": at(300) }), SECRET);
+    assert!(refusal(&jwt, &early).contains("not valid yet"));
+}
+
+#[test]
+fn a_token_under_another_key_is_refused() {
+    let jwt = Jwt::default().secret(SECRET).public_key(public_key());
+    let forged = hs256(&ann(), "another secret as long as HS256 wants");
+    assert!(refusal(&jwt, &forged).contains("signature is wrong"));
+}
+
+#[test]
+fn a_public_key_cannot_be_used_as_a_secret() {
+    let jwt = Jwt::default().public_key(public_key());
+    let forged = hs256(&ann(), std::str::from_utf8(PUBLIC).unwrap());
+    assert!(refusal(&jwt, &forged).contains("none of the keys is for its algorithm"));
+}
+
+#[test]
+fn a_token_without_a_signature_is_refused() {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let jwt = Jwt::default().secret(SECRET).public_key(public_key());
+    for algorithm in ["none", "None", "NONE", ""] {
+        let token = format!("{}.{}.", part(json!({ "alg": algorithm, "typ": "JWT" })), part(ann()));
+        assert!(refusal(&jwt, &token).contains("no JSON web token"), "{algorithm}");
+    }
+    let stripped = hs256(&ann(), SECRET);
+    let stripped = &stripped[..=stripped.rfind('.').unwrap()];
+    assert!(refusal(&jwt, stripped).contains("signature is wrong"));
+}
+
+#[test]
+fn an_audience_and_an_issuer_are_demanded_where_they_are_set() {
+    let jwt = Jwt::default().secret(SECRET).audience(Some("chat".into())).issuer(Some("us".into()));
+    let with = |audience: Value, issuer: Value| {
+        let claims = json!({ "sub": "ann", "exp": at(600), "aud": audience, "iss": issuer });
+        identify(&jwt, &hs256(&claims, SECRET)).map_err(|refusal| refusal.0)
+    };
+    assert!(with(json!("chat"), json!("us")).is_ok());
+    assert!(with(json!(["mail", "chat"]), json!("us")).is_ok());
+    assert!(with(json!("mail"), json!("us")).unwrap_err().contains("another audience"));
+    assert!(with(json!("chat"), json!("them")).unwrap_err().contains("another issuer"));
+    assert!(refusal(&jwt, &hs256(&ann(), SECRET)).contains("lacks a claim"));
+    let anybody = Jwt::default().secret(SECRET);
+    let claims = json!({ "sub": "ann", "exp": at(600), "aud": "mail", "iss": "them" });
+    assert!(identify(&anybody, &hs256(&claims, SECRET)).is_ok());
+}
+
+#[test]
+fn the_user_may_be_named_by_another_claim() {
+    let jwt = Jwt::default().secret(SECRET).user_claim("uid");
+    let token = |uid: Value| hs256(&json!({ "uid": uid, "exp": at(600) }), SECRET);
+    assert_eq!(identify(&jwt, &token(json!("ann"))).unwrap().user, Some("ann".into()));
+    assert_eq!(identify(&jwt, &token(json!(7))).unwrap().user, Some("7".into()));
+    for nobody in [Value::Null, json!("")] {
+        assert!(refusal(&jwt, &token(nobody)).contains("names no user in `uid`"));
+    }
+}
