@@ -60,7 +60,7 @@
 //!
 //! [`ids`] and [`metrics`]; [`message`], [`store`], [`tokens`] and [`supervised`]; [`outbox`]; [`group`] and [`transport`];
 //! [`groups`]; [`connections`]; [`membership`] and [`pipeline`]; [`hub`]; [`web`] and the connection itself;
-//! [`aspnetcore`]; the [`Engine`]; [`admin`] and [`page`]. A door uses those before it and never one behind it.
+//! [`aspnetcore`]; the [`Engine`]; [`admin`], [`page`] and [`chat`]; [`config`]; [`server`]. A door uses those before it and never one behind it.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -68,7 +68,9 @@ struct Readme;
 
 pub mod admin;
 pub mod aspnetcore;
+pub mod chat;
 pub mod classic;
+pub mod config;
 mod connection;
 pub mod connections;
 mod engine;
@@ -82,6 +84,7 @@ pub mod metrics;
 pub mod outbox;
 pub mod page;
 pub mod pipeline;
+pub mod server;
 pub mod store;
 pub mod supervised;
 pub mod tokens;
