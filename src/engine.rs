@@ -21,7 +21,7 @@ use crate::{
         Clients, Groups, Hub, Users,
         world::{StoreHandle, World},
     },
-    ids::HubName,
+    ids::{HubName, NodeId},
     membership::{Housekeeping, Membership},
     metrics::Metrics,
     outbox::Limits,
@@ -290,11 +290,13 @@ fn start_membership(
     connections: &Connections,
     metrics: &Arc<Metrics>,
 ) -> Supervised<Membership> {
-    let housekeeping =
-        Housekeeping { node: Node { id: node.into(), incarnation: crate::ids::secret() }, deadline, lease: LEASE };
     let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
+    let id = NodeId::from(node);
     Supervised::start("membership", arbiter, move || {
-        Membership::new(Arc::clone(&store), housekeeping.clone(), connections.clone(), Arc::clone(&metrics))
+        // A supervisor that died may have had ends of connections unwritten: those rows are an earlier run's.
+        let node = Node { id: id.clone(), incarnation: crate::ids::secret() };
+        let housekeeping = Housekeeping { node, deadline, lease: LEASE };
+        Membership::new(Arc::clone(&store), housekeeping, connections.clone(), Arc::clone(&metrics))
     })
 }
 

@@ -14,10 +14,7 @@ use std::{
 
 use actix::prelude::*;
 use log::{info, warn};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     connections::{Connections, Seat},
@@ -25,6 +22,10 @@ use crate::{
     metrics::Metrics,
     store::{Change, DynStore, Error, Lease, LeaseChange, Node, Owner},
 };
+
+mod due;
+
+use due::{Due, answer_loads, insist, once, tell};
 
 /// How many messages may wait for the supervisor. Beyond it, whoever asks waits.
 const MAILBOX: usize = 1024;
@@ -35,16 +36,13 @@ const WAITING: usize = 100_000;
 /// How many users one query asks for.
 const BATCH: usize = 1_000;
 
-/// The pause before the store is asked again that was unavailable.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// How this process keeps house with the store.
 #[derive(Clone, Debug)]
 pub struct Housekeeping {
     /// This process.
     pub node: Node,
-    /// How long an answer may take, attempts and pauses included. Default 5 s: a client waits that long
-    /// for its connection without giving up.
+    /// How long an answer may take, waiting, attempts and pauses included. Default 5 s: a client waits that
+    /// long for its connection without giving up.
     pub deadline: Duration,
     /// For how long a dead process's rows are believed. Default 30 s, renewed every third of it.
     pub lease: Duration,
@@ -120,11 +118,13 @@ pub(crate) struct Membership {
     housekeeping: Housekeeping,
     connections: Connections,
     metrics: Arc<Metrics>,
-    loads: Vec<Load>,
+    loads: VecDeque<Due<Load>>,
     is_loading: bool,
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Due<Job>>,
     leases: Vec<LeaseChange>,
     is_writing: bool,
+    /// When the lease was last renewed by this incarnation.
+    renewed: Option<Instant>,
 }
 
 impl Membership {
@@ -139,12 +139,23 @@ impl Membership {
             housekeeping,
             connections,
             metrics,
-            loads: Vec::new(),
+            loads: VecDeque::new(),
             is_loading: false,
             jobs: VecDeque::new(),
             leases: Vec::new(),
             is_writing: false,
+            renewed: None,
         }
+    }
+
+    fn due<T>(&self, what: T) -> Due<T> {
+        Due { by: Instant::now() + self.housekeeping.deadline, what }
+    }
+
+    fn queue(&mut self, job: Job, ctx: &mut Context<Self>) {
+        let due = self.due(job);
+        self.jobs.push_back(due);
+        self.write(ctx);
     }
 
     /// Asks the store for everybody who waits, unless it is being asked.
@@ -154,8 +165,8 @@ impl Membership {
         }
         self.is_loading = true;
         let batch: Vec<_> = self.loads.drain(..self.loads.len().min(BATCH)).collect();
-        let (store, deadline) = (Arc::clone(&self.store), self.housekeeping.deadline);
-        let answered = async move { answer_loads(&*store, batch, deadline).await };
+        let store = Arc::clone(&self.store);
+        let answered = async move { answer_loads(&*store, batch).await };
         ctx.spawn(answered.into_actor(self).map(|failed, this, ctx| {
             this.metrics.store_failures.add(failed);
             this.is_loading = false;
@@ -168,12 +179,12 @@ impl Membership {
         if self.is_writing {
             return;
         }
-        let Some(job) = self.jobs.pop_front() else { return };
+        let Some(Due { by, what }) = self.jobs.pop_front() else { return };
         self.is_writing = true;
-        let done: LocalBoxActorFuture<Self, ()> = match job {
-            Job::Write(write) => self.write_membership(write),
-            Job::Renew => self.renew(),
-            Job::Leases => self.write_leases(),
+        let done: LocalBoxActorFuture<Self, ()> = match what {
+            Job::Write(write) => self.write_membership(write, by),
+            Job::Renew => self.renew(by),
+            Job::Leases => self.write_leases(by),
         };
         ctx.spawn(done.map(|(), this, ctx| {
             this.is_writing = false;
@@ -181,43 +192,61 @@ impl Membership {
         }));
     }
 
-    fn write_membership(&self, write: Write) -> LocalBoxActorFuture<Self, ()> {
-        let (store, deadline) = (Arc::clone(&self.store), self.housekeeping.deadline);
+    fn write_membership(&self, write: Write, by: Instant) -> LocalBoxActorFuture<Self, ()> {
+        let store = Arc::clone(&self.store);
         let written = async move {
             let Write { owner, group, verb, answer } = write;
-            let result = within(deadline, || match verb {
+            let result = insist(by, || match verb {
                 Verb::Add => store.add(&owner, &group),
                 Verb::Remove => store.remove(&owner, &group),
             });
             let result = result.await;
             let failed = u64::from(result.is_err());
             // Nobody may be waiting any more; the row is written all the same.
-            let _ = answer.send(result);
+            tell(answer, result);
             failed
         };
         Box::pin(written.into_actor(self).map(|failed, this, _| this.metrics.store_failures.add(failed)))
     }
 
-    fn renew(&self) -> LocalBoxActorFuture<Self, ()> {
+    fn renew(&self, by: Instant) -> LocalBoxActorFuture<Self, ()> {
         let (store, housekeeping) = (Arc::clone(&self.store), self.housekeeping.clone());
-        let renewed = async move { store.renew(&housekeeping.node, SystemTime::now(), housekeeping.lease).await };
-        Box::pin(renewed.into_actor(self).map(|renewed, this, _| match renewed {
-            Ok(reclaimed) => {
-                this.metrics.leases_reclaimed.add(reclaimed);
-                if reclaimed > 0 {
-                    info!(connections = reclaimed; "removed what dead processes had left");
-                }
-            }
+        let renewed =
+            async move { once(by, store.renew(&housekeeping.node, SystemTime::now(), housekeeping.lease)).await };
+        Box::pin(renewed.into_actor(self).map(|renewed, this, ctx| match renewed {
+            Ok(reclaimed) => this.renewed(reclaimed, ctx),
             Err(error) => warn!(error:% = error; "this node's lease is not renewed"),
         }))
     }
 
+    fn renewed(&mut self, reclaimed: u64, ctx: &mut Context<Self>) {
+        self.metrics.leases_reclaimed.add(reclaimed);
+        if reclaimed > 0 {
+            info!(connections = reclaimed; "removed rows of connections that nobody holds");
+        }
+        let last = self.renewed.replace(Instant::now());
+        if last.is_none_or(|last| last.elapsed() > self.housekeeping.lease) {
+            self.reopen(ctx);
+        }
+    }
+
+    /// Writes the rows of all connections: a predecessor may have died with some unwritten, and a node that
+    /// renews too late may have been taken for dead. Writing one twice does no harm.
+    fn reopen(&mut self, ctx: &mut Context<Self>) {
+        let living = self.connections.all();
+        if living.is_empty() {
+            return;
+        }
+        self.leases.extend(living.iter().map(|seat| LeaseChange::Opened(lease_of(seat))));
+        self.queue(Job::Leases, ctx);
+    }
+
     /// Writes all rows that wait. What cannot be written now is kept for the next time.
-    fn write_leases(&mut self) -> LocalBoxActorFuture<Self, ()> {
+    fn write_leases(&mut self, by: Instant) -> LocalBoxActorFuture<Self, ()> {
         let (store, node) = (Arc::clone(&self.store), self.housekeeping.node.clone());
         let changes = std::mem::take(&mut self.leases);
         let written = async move {
-            let written = store.lease(&node, &changes).await;
+            let written = once(by, store.lease(&node, &changes)).await;
             (written, changes)
         };
         Box::pin(written.into_actor(self).map(|(written, mut changes), this, _| {
@@ -240,52 +269,18 @@ impl Membership {
 
 type LocalBoxActorFuture<A, T> = std::pin::Pin<Box<dyn ActorFuture<A, Output = T>>>;
 
-/// Answers a batch of questions with one query, and tells how many could not be answered.
-async fn answer_loads(store: &dyn DynStore, batch: Vec<Load>, deadline: Duration) -> u64 {
-    let (owners, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|load| (load.owner, load.answer)).unzip();
-    let result = within(deadline, || store.groups_of(&owners)).await;
-    let failed = if result.is_err() { answers.len() as u64 } else { 0 };
-    let each: Vec<_> = match result {
-        Ok(groups) => groups.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error); answers.len()],
-    };
-    for (answer, groups) in answers.into_iter().zip(each) {
-        // A connection that has ended meanwhile waits no more.
-        let _ = answer.send(groups);
-    }
-    failed
-}
-
-/// Asks until the store answers, for at most `deadline`.
-async fn within<'a, T: 'a>(deadline: Duration, ask: impl Fn() -> crate::store::Answer<'a, T>) -> Result<T, Error> {
-    let end = Instant::now() + deadline;
-    let mut last = Error::Unavailable("no answer in time".into());
-    loop {
-        match timeout_at(end, ask()).await {
-            Err(_) => return Err(last),
-            Ok(Err(Error::Unavailable(why))) => last = Error::Unavailable(why),
-            Ok(answer) => return answer,
-        }
-        if timeout_at(end, sleep(PAUSE)).await.is_err() {
-            return Err(last);
-        }
-    }
-}
-
 impl Actor for Membership {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        self.jobs.push_back(Job::Renew);
-        // A predecessor may have died with rows unwritten; writing one twice does no harm.
-        self.leases = self.connections.all().iter().map(|seat| LeaseChange::Opened(lease_of(seat))).collect();
+        self.queue(Job::Renew, ctx);
         ctx.run_interval(self.housekeeping.lease / 3, |this, ctx| {
-            this.jobs.push_back(Job::Renew);
-            this.jobs.push_back(Job::Leases);
-            this.write(ctx);
+            this.queue(Job::Renew, ctx);
+            if !this.leases.is_empty() {
+                this.queue(Job::Leases, ctx);
+            }
         });
-        self.write(ctx);
     }
 }
 
@@ -297,7 +292,8 @@ impl Handler<Load> for Membership {
             refuse(load.answer);
             return;
         }
-        self.loads.push(load);
+        let due = self.due(load);
+        self.loads.push_back(due);
         self.load(ctx);
     }
 }
@@ -310,26 +306,24 @@ impl Handler<Write> for Membership {
             refuse(write.answer);
             return;
         }
-        self.jobs.push_back(Job::Write(write));
-        self.write(ctx);
+        self.queue(Job::Write(write), ctx);
     }
 }
 
 fn refuse<T>(answer: Answer<T>) {
-    // Whoever asked may have gone.
-    let _ = answer.send(Err(Error::Unavailable(format!("{WAITING} questions wait for it"))));
+    tell(answer, Err(Error::Unavailable(format!("{WAITING} questions wait for it"))));
 }
 
 impl Handler<Note> for Membership {
     type Result = ();
 
     fn handle(&mut self, Note { change }: Note, ctx: &mut Self::Context) {
-        if self.leases.is_empty() {
-            self.jobs.push_back(Job::Leases);
-        }
+        let is_first = self.leases.is_empty();
         self.leases.push(change);
         self.bound_leases();
-        self.write(ctx);
+        if is_first {
+            self.queue(Job::Leases, ctx);
+        }
     }
 }
 

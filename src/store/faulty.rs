@@ -54,6 +54,11 @@ impl<S: Store> Faulty<S> {
         debug_assert!(seen, "the sender lives in self");
     }
 
+    /// How many calls have arrived since the beginning, whatever became of them.
+    pub fn calls(&self) -> usize {
+        *self.calls.borrow()
+    }
+
     async fn pass<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
         match self.decide().await {
             Fault::Refuse => Err(outage()),

@@ -144,13 +144,15 @@ async fn a_million_operations_lose_no_join_and_leak_no_group() {
         (0..CONNECTIONS).for_each(|place| driver.die(place));
     }
     gone(&groups).await;
-    threads.iter().for_each(|thread| drop(thread.stop()));
+    for thread in threads {
+        thread.stop();
+    }
 }
 
 /// Waits until the last group has retired and nothing of it is left.
 async fn gone(groups: &AllGroups) {
     let retired = async {
-        while groups.0.directory.len() > 0 {
+        while !groups.0.directory.is_empty() {
             tokio::task::yield_now().await;
         }
     };
