@@ -1,0 +1,29 @@
+//! The smallest server: rooms to join, and to speak in.
+//!
+//! Learn: a hub is plain async functions whose arguments say what they need. Run: `cargo run --example hello`, and open
+//! the page that it names in two tabs. See: what one writes, both show.
+#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
+
+use actix_web::{App, HttpServer};
+use hubcast::{Args, Caller, Clients, Engine, Groups, Hub, HubError, web::QueryUser};
+
+async fn join_room(groups: Groups, Args((room,)): Args<(String,)>) -> Result<(), HubError> {
+    groups.join(room).await?;
+    Ok(())
+}
+
+async fn send(who: Caller, to: Clients, Args((room, text)): Args<(String, String)>) -> Result<(), HubError> {
+    to.group(room).send("addChatMessage", (who.name(), text)).await?;
+    Ok(())
+}
+
+#[actix_web::main]
+async fn main() -> anyhow::Result<()> {
+    env_logger::init();
+    let hub = Hub::new("chat").method("JoinRoom", join_room).method("Send", send);
+    let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
+    let app = move || App::new().configure(engine.routes()).configure(hubcast::page::routes);
+    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind("127.0.0.1:8080")?;
+    println!("Open http://127.0.0.1:8080/ in two tabs, and join the same room.");
+    Ok(server.run().await?)
+}
