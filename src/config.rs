@@ -123,9 +123,15 @@ impl Default for Admin {
 #[serde(default, deny_unknown_fields)]
 pub struct Cors {
     /// The origins of pages that may, each as a browser writes it (`https://app.example`), or `*` for all. Default
-    /// none: only pages of this service itself.
+    /// none: only pages of this service itself, or else any page that its users visit could connect for them. A proxy
+    /// before it has to pass on `Host`, or say `X-Forwarded-Host`.
     #[serde(deserialize_with = "units::list")]
     pub origins: Vec<String>,
+}
+
+fn is_origin(text: &str) -> bool {
+    text == "*"
+        || text.split_once("://").is_some_and(|(_, authority)| !authority.is_empty() && !authority.contains('/'))
 }
 
 /// What is remembered, and where.
@@ -178,6 +184,10 @@ impl Settings {
     fn contradictions(&self) -> Vec<(Vec<&'static str>, String)> {
         let mut found = self.auth.contradictions(self.listen);
         found.extend(self.classic.contradiction());
+        if let Some(origin) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
+            let text = format!("`{origin}` is no origin; one is written as `https://app.example`, without a path");
+            found.push((vec!["cors.origins"], text));
+        }
         if self.listen == self.admin.listen && self.listen.port() != 0 {
             found.push((vec!["admin.listen", "listen"], format!("{} is for clients already", self.listen)));
         }

@@ -200,6 +200,18 @@ fn older_clients_have_rules_of_their_own() {
 }
 
 #[test]
+fn an_origin_is_written_as_browsers_write_it() {
+    let origins = |text: &str| read(&format!("cors.origins = ['https://a.example', '{text}']"), &[]);
+    for right in ["https://app.example:8443", "http://127.0.0.1:3000", "*"] {
+        assert!(origins(right).is_ok(), "{right}");
+    }
+    for wrong in ["app.example", "https://app.example/", "https://app.example/page", "https://"] {
+        let faults = origins(wrong).unwrap_err().to_string();
+        assert!(faults.contains("cors.origins") && faults.contains(wrong), "{faults}");
+    }
+}
+
+#[test]
 fn operators_and_clients_have_listeners_of_their_own() {
     let same = "listen = '127.0.0.1:80'\nadmin.listen = '127.0.0.1:80'";
     assert_eq!(keys(same, &[]), ["admin.listen"]);
