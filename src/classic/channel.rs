@@ -219,7 +219,7 @@ impl Handler<Send> for Connection<Session> {
 
     fn handle(&mut self, Send { call, request }: Send, ctx: &mut Self::Context) -> Self::Result {
         let (to, answer) = oneshot::channel();
-        match self.session.call(call, To::Request(to), Some(request)) {
+        match self.session.call(call, To::Request(to), request) {
             Ok(effects) => self.carry_out(effects, ctx),
             Err(not_taken) => return Box::pin(ready(Err(not_taken))),
         }

@@ -6,26 +6,33 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Mutex, oneshot},
-    time::Instant,
-};
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     Settings,
     cursor::Cursor,
-    frames::KEEP_ALIVE,
-    message::{self, Answer, Call, DEEPEST, Id},
+    message::{self, Call},
     query::{Arrival, Transport},
 };
 use crate::{
-    connection::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped},
-    hub::{Arguments, CallError, CallerState, HubError, Manners, Reporter, Request, Streams, bind::Binding},
+    connection::{Dialect, Effect, Effects, Ending, Event, Reason, Refused},
+    hub::{HubError, Manners, Request, bind::Binding},
     ids::{GroupKey, HubName},
-    message::{Json, depth_of},
     outbox::{End, Resume},
     transport::{Inbound, Received},
 };
+
+mod calls;
+mod channel;
+mod news;
+mod welcome;
+
+use calls::{Calls, Ticket};
+pub(super) use calls::{NotTaken, Report, To};
+use channel::Channel;
+use news::News;
+use welcome::Welcome;
+pub(super) use welcome::{NotStarted, Waiter};
 
 /// Wire: how much longer than the timeout the original waits for a stream to come back.
 const GRACE: Duration = Duration::from_secs(5);
@@ -48,102 +55,19 @@ const LEAVING: &[u8] = b"\"T\":1";
 /// Wire: both words that have ever stopped a client for good: the oldest know `D`, the newest `E`.
 const DISMISSED: &[u8] = b"\"D\":1,\"E\":\"The server has closed the connection.\"";
 
-/// Where the answer to a call belongs.
-#[derive(Debug)]
-pub(super) enum To {
-    /// To the channel that it came over; it is worthless on any other, where the same id means another call.
-    Channel(u32),
-    /// To a request that waits.
-    Request(oneshot::Sender<Box<[u8]>>),
-}
-
-/// What names a call.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    id: Id,
-    /// Hub and method as the client spelt them.
-    hub: String,
-    method: String,
-    state: CallerState,
-    to: To,
-}
-
-/// Something that is begun once and may be waited for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Ahead,
-    UnderWay,
-    Done,
-}
-
-/// Why a client's start has failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NotStarted {
-    pub(super) text: String,
-    pub(super) is_retryable: bool,
-}
-
-impl NotStarted {
-    /// The connection ended meanwhile.
-    pub(super) fn ended() -> Self {
-        Self { text: "The connection has ended.".into(), is_retryable: true }
-    }
-}
-
-/// Who waits for OnConnected.
-pub(super) type Waiter = oneshot::Sender<Result<(), NotStarted>>;
-
-/// Why a call is not taken.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NotTaken {
-    #[error("'{0}' Hub could not be resolved.")]
-    NoHub(String),
-    #[error("Too many invocations of this connection are under way.")]
-    Busy,
-}
-
-/// What a client knows of its groups.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Known {
-    groups: Vec<Arc<GroupKey>>,
-    token: Option<String>,
-}
-
-#[derive(Debug)]
-struct Channel {
-    number: u32,
-    transport: Transport,
-    /// When the client is next told that the channel is alive.
-    beat_due: Option<Instant>,
-    /// When a channel that is never told so has had its time.
-    ends_at: Option<Instant>,
-    /// Its first frame waits for OnConnected.
-    awaits_welcome: bool,
-}
-
 /// See the module's documentation.
 pub(crate) struct Session {
     settings: Arc<Settings>,
-    /// The hubs that can be called: their names in small letters, and as they are registered.
-    hubs: Arc<HashMap<String, HubName>>,
+    calls: Calls,
+    news: News,
     epoch: Arc<str>,
-    /// Puts an element into the connection's sequence.
-    report: Arc<dyn Fn(Box<[u8]>) + Send + Sync>,
     channel: Option<Channel>,
     has_had_channel: bool,
     /// Whose turn it is that wants a channel.
     turns: Arc<Mutex<()>>,
     /// When the connection ends that has no channel.
     away_until: Instant,
-    running: usize,
-    restored: Stage,
-    welcomed: Stage,
-    waiting: Vec<Waiter>,
-    told: Known,
-    next: Option<Known>,
-    renews_token: bool,
-    token_due: Option<Instant>,
+    welcome: Welcome,
     has_ended: bool,
 }
 
@@ -151,7 +75,7 @@ pub(crate) struct Session {
 pub(super) struct Begin {
     pub(super) settings: Arc<Settings>,
     pub(super) hubs: Arc<HashMap<String, HubName>>,
-    pub(super) report: Arc<dyn Fn(Box<[u8]>) + Send + Sync>,
+    pub(super) report: Report,
 }
 
 /// A channel that has been attached.
@@ -190,21 +114,14 @@ impl Session {
     pub(super) fn new(begin: Begin, now: Instant) -> Self {
         let Begin { settings, hubs, report } = begin;
         Self {
-            hubs,
+            calls: Calls::new(Arc::clone(&settings), hubs, report),
+            news: News::new(settings.token_lifetime),
             epoch: crate::ids::secret().chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().into(),
-            report,
             channel: None,
             has_had_channel: false,
             turns: Arc::default(),
             away_until: now + settings.disconnect_timeout + GRACE,
-            running: 0,
-            restored: Stage::Ahead,
-            welcomed: Stage::Ahead,
-            waiting: Vec::new(),
-            told: Known::default(),
-            next: None,
-            renews_token: false,
-            token_due: None,
+            welcome: Welcome::default(),
             has_ended: false,
             settings,
         }
@@ -222,7 +139,7 @@ impl Session {
 
     /// True while a channel is there that is no poll.
     pub(super) fn has_stream(&self) -> bool {
-        self.channel.as_ref().is_some_and(|channel| channel.transport != Transport::LongPolling)
+        self.channel.as_ref().is_some_and(|channel| !channel.is_poll())
     }
 
     /// The line of requests for a channel.
@@ -244,30 +161,15 @@ impl Session {
     pub(super) fn attached(&mut self, attached: Attached, now: Instant) -> Out {
         let awaits_welcome = attached.arrival == Arrival::Connect && !attached.asks_for_start;
         self.has_had_channel = true;
-        self.channel = Some(self.channel(&attached, awaits_welcome && self.welcomed != Stage::Done, now));
+        let awaits = awaits_welcome && !self.welcome.is_done();
+        self.channel = Some(Channel::new(&attached, &self.settings, awaits, now));
         let mut out = self.greet(&attached);
-        self.catch_up(&attached, &mut out);
+        out.append(&mut self.news.catch_up(&attached));
         if attached.is_fresh {
-            self.restored = Stage::Done;
+            self.welcome.restored(false);
         }
-        if awaits_welcome {
-            out.append(&mut self.welcome());
-        } else {
-            out.append(&mut self.restore());
-        }
+        out.append(&mut if awaits_welcome { self.welcome.begin() } else { self.welcome.restore() });
         out
-    }
-
-    fn channel(&self, attached: &Attached, awaits_welcome: bool, now: Instant) -> Channel {
-        let keep_alive = self.settings.keep_alive;
-        let has_end = attached.transport == Transport::LongPolling || keep_alive.is_none();
-        Channel {
-            number: attached.number,
-            transport: attached.transport,
-            beat_due: keep_alive.map(|period| now + period),
-            ends_at: has_end.then(|| now + self.settings.connection_timeout),
-            awaits_welcome,
-        }
     }
 
     /// The first frame of a channel, as far as one is due, and the event that it is to hubs.
@@ -289,93 +191,29 @@ impl Session {
         }
     }
 
-    /// Tells the client of its groups what it cannot know. What a channel before did not say is said now.
-    fn catch_up(&mut self, attached: &Attached, out: &mut Out) {
-        if let Some(claimed) = &attached.claimed {
-            self.told = Known { groups: claimed.clone(), token: attached.token.clone() };
-            self.next = None;
-            return out.push(Effect::Retoken);
-        }
-        match self.next.take() {
-            Some(next) if attached.has_unsaid => self.next = Some(next),
-            Some(next) => self.told = next,
-            None => {}
-        }
-        let token = self.next.as_ref().map_or(&self.told.token, |next| &next.token);
-        if token.is_some() && *token != attached.token {
-            out.push(Effect::Tell(token.as_deref().map(message::groups)));
-        }
-    }
-
-    fn restore(&mut self) -> Out {
-        if self.restored == Stage::Ahead {
-            self.restored = Stage::UnderWay;
-            return vec![Effect::Restore];
-        }
-        Vec::new()
-    }
-
-    /// Has OnConnected run, once, when the durable groups are joined.
-    fn welcome(&mut self) -> Out {
-        match (self.restored, self.welcomed) {
-            (Stage::Done, Stage::Ahead) => {
-                self.welcomed = Stage::UnderWay;
-                vec![Effect::Welcome]
-            }
-            (Stage::Done, _) | (Stage::UnderWay, _) => Vec::new(),
-            (Stage::Ahead, _) => self.restore(),
-        }
-    }
-
     /// The client asks for its OnConnected.
     pub(super) fn start(&mut self, waiter: Waiter) -> Out {
-        if self.welcomed == Stage::Done {
-            return self.tell_waiting_and(waiter);
-        }
-        self.waiting.push(waiter);
-        self.welcome()
-    }
-
-    fn tell_waiting_and(&mut self, waiter: Waiter) -> Out {
-        self.waiting.push(waiter);
-        self.tell_waiting(&Ok(()));
-        Vec::new()
-    }
-
-    fn tell_waiting(&mut self, outcome: &Result<(), NotStarted>) {
-        for waiter in self.waiting.drain(..) {
-            // Whoever asked may have gone.
-            let _ = waiter.send(outcome.clone());
-        }
-    }
-
-    fn is_awaited(&self) -> bool {
-        !self.waiting.is_empty() || self.channel.as_ref().is_some_and(|channel| channel.awaits_welcome)
+        self.welcome.begin_for(waiter)
     }
 
     fn restored(&mut self, outcome: Result<(), Refused>) -> Out {
-        self.restored = Stage::Done;
         match outcome {
-            Ok(()) if self.is_awaited() => self.welcome(),
-            Ok(()) => Vec::new(),
+            Ok(()) => self.welcome.restored(self.channel.as_ref().is_some_and(|channel| channel.awaits_welcome)),
             Err(refused) => self.refuse(&refused),
         }
     }
 
     fn connected(&mut self, outcome: Result<(), Refused>) -> Out {
-        self.welcomed = Stage::Done;
         if let Err(refused) = outcome {
             return self.refuse(&refused);
         }
-        self.tell_waiting(&Ok(()));
+        self.welcome.settle(&Ok(()));
         let awaited = self.channel.as_mut().is_some_and(|channel| std::mem::take(&mut channel.awaits_welcome));
         awaited.then(|| Effect::Open(INIT.into())).into_iter().collect()
     }
 
-    fn refuse(&mut self, Refused { error, is_retryable }: &Refused) -> Out {
-        let is_shown = error.is_shown() || self.settings.detailed_errors;
-        let text = if is_shown { error.message() } else { "The connection was not let in." };
-        self.tell_waiting(&Err(NotStarted { text: text.to_owned(), is_retryable: *is_retryable }));
+    fn refuse(&mut self, refused: &Refused) -> Out {
+        self.welcome.settle(&Err(NotStarted::of(refused, self.settings.detailed_errors)));
         self.end(Reason::Refused, NORMAL)
     }
 
@@ -390,7 +228,7 @@ impl Session {
                 let text = String::from_utf8_lossy(bytes);
                 // Wire: what is no call, or is for no hub, is passed over; there is nothing to answer to.
                 let call = message::decode(&text).ok();
-                let taken = call.and_then(|call| self.call(call, To::Channel(received.channel), None).ok());
+                let taken = call.and_then(|call| self.calls.take(call, To::Channel(received.channel), None).ok());
                 taken.unwrap_or_default()
             }
             Inbound::Binary(_) => vec![Effect::HangUp(NO_BINARY)],
@@ -398,129 +236,35 @@ impl Session {
         }
     }
 
-    /// A call has come in.
-    pub(super) fn call(&mut self, call: Call, to: To, request: Option<Arc<Request>>) -> Result<Out, NotTaken> {
-        let Call { hub, method, arguments, id, state } = call;
-        let Some(registered) = self.hubs.get(&hub.to_lowercase()) else { return Err(NotTaken::NoHub(hub)) };
-        if matches!(to, To::Request(_)) && self.is_saturated() {
-            return Err(NotTaken::Busy);
-        }
-        let state = CallerState::new(state);
-        let is_too_deep = arguments.iter().any(|argument| depth_of(argument.get()) > DEEPEST);
-        let invoke = Invoke {
-            hub: registered.clone(),
-            method: method.clone(),
-            arguments: Arguments::new(arguments, Binding::Lenient),
-            reporter: Some(self.reporter(id.clone(), state.clone())),
-            state: state.clone(),
-            streams: Streams::default(),
-            request,
-        };
-        self.running += 1;
-        let ticket = Ticket { id, hub, method, state, to };
-        if is_too_deep {
-            let error = CallError::Binding("an argument nests deeper than 20".into());
-            return Ok(self.returned(ticket, Err(error)));
-        }
-        Ok(vec![Effect::Invoke(ticket, invoke)])
+    /// A request has brought a call.
+    pub(super) fn call(&mut self, call: Call, to: To, request: Arc<Request>) -> Result<Out, NotTaken> {
+        self.calls.take(call, to, Some(request))
     }
 
-    fn reporter(&self, id: Id, state: CallerState) -> Reporter {
-        let report = Arc::clone(&self.report);
-        Arc::new(move |value: Json| report(message::progress(&id, &value, state.changed())))
-    }
-
-    fn returned(&mut self, ticket: Ticket, result: Result<Json, CallError>) -> Out {
-        self.running -= 1;
-        let answer = match &result {
-            Ok(value) => Answer::result(value),
-            Err(CallError::Failed(error)) if error.is_shown() => Answer::error(error),
-            Err(error) => Answer::failure(self.text_of(error, &ticket)),
-        };
-        let bytes = answer.encode(ticket.id, ticket.state.changed());
-        match ticket.to {
-            To::Request(waiting) => vec![Effect::Answer(waiting, bytes)],
-            To::Channel(number) if self.channel.as_ref().is_some_and(|channel| channel.number == number) => {
-                vec![Effect::Frame(bytes)]
-            }
-            To::Channel(_) => Vec::new(),
-        }
-    }
-
-    /// Wire: the texts of the original, names as the client wrote them.
-    fn text_of(&self, error: &CallError, Ticket { hub, method, .. }: &Ticket) -> String {
-        if !self.settings.detailed_errors {
-            return format!("There was an error invoking Hub method '{hub}.{method}'.");
-        }
-        let unresolved = |why: String| format!("'{method}' method could not be resolved. {why}");
-        match error {
-            CallError::Count { method: registered, expected, .. } if **registered == *method => {
-                unresolved(format!("Potential candidates are: \n{registered}({expected} arguments)"))
-            }
-            CallError::NoSuchMethod | CallError::Count { .. } => unresolved("No method found with that name.".into()),
-            CallError::Unauthorized => format!("Caller is not authorized to invoke the {method} method on {hub}."),
-            CallError::NoStream => "The method gives no stream.".into(),
-            CallError::Binding(text) | CallError::Unwritable(text) => text.clone(),
-            CallError::Failed(error) => error.message().to_owned(),
-        }
-    }
-
-    fn regrouped(&mut self, Regrouped { groups, token, has_unsaid }: Regrouped, now: Instant) -> Out {
-        if let Some(next) = self.next.take()
-            && !has_unsaid
-        {
-            self.told = next;
-        }
-        self.token_due = Some(now + self.settings.token_lifetime / 2);
-        if groups == self.told.groups && !std::mem::take(&mut self.renews_token) {
-            return vec![Effect::Tell(None)];
-        }
-        let news = message::groups(&token);
-        self.next = Some(Known { groups, token: Some(token) });
-        vec![Effect::Tell(Some(news))]
+    fn channel_number(&self) -> Option<u32> {
+        self.channel.as_ref().map(|channel| channel.number)
     }
 
     fn tick(&mut self, now: Instant) -> Out {
-        let mut out = match &self.channel {
-            Some(_) => self.beat(now),
+        let mut out = match &mut self.channel {
+            Some(channel) => channel.beat(&self.settings, now),
             None if now >= self.away_until => return self.end(Reason::Lost, NORMAL),
             None => Vec::new(),
         };
-        if self.token_due.is_some_and(|due| now >= due) {
-            (self.token_due, self.renews_token) = (None, true);
-            out.push(Effect::Retoken);
-        }
+        out.append(&mut self.news.renew(now));
         out
-    }
-
-    fn beat(&mut self, now: Instant) -> Out {
-        let Some(channel) = &mut self.channel else { return Vec::new() };
-        if channel.ends_at.is_some_and(|end| now >= end) {
-            channel.ends_at = None;
-            return match channel.transport {
-                Transport::LongPolling => vec![Effect::Open([].into())],
-                _ => vec![Effect::HangUp(NORMAL)],
-            };
-        }
-        match (channel.beat_due, self.settings.keep_alive) {
-            (Some(due), Some(period)) if now >= due => {
-                channel.beat_due = Some(now + period);
-                vec![Effect::Frame(KEEP_ALIVE.into())]
-            }
-            _ => Vec::new(),
-        }
     }
 
     fn detached(&mut self, now: Instant) -> Out {
         if let Some(channel) = self.channel.take() {
-            let grace = if channel.transport == Transport::LongPolling { self.settings.long_poll_delay } else { GRACE };
+            let grace = if channel.is_poll() { self.settings.long_poll_delay } else { GRACE };
             self.away_until = now + self.settings.disconnect_timeout + grace;
         }
         Vec::new()
     }
 
     fn drain(&mut self) -> Out {
-        let is_polling = self.channel.as_ref().is_some_and(|channel| channel.transport == Transport::LongPolling);
+        let is_polling = self.channel.as_ref().is_some_and(Channel::is_poll);
         let word = is_polling.then(|| Effect::Open(LEAVING.into()));
         word.into_iter().chain(self.end(Reason::Drained, NORMAL)).collect()
     }
@@ -534,7 +278,7 @@ impl Session {
     /// Ends the connection; without a channel nothing is left to wait for.
     fn end(&mut self, reason: Reason, end: End) -> Out {
         self.has_ended = true;
-        self.waiting.clear();
+        self.welcome.give_up();
         let ending = Ending { reason, error: None, end };
         let cut = self.channel.is_none().then_some(Effect::Cut);
         [Effect::End(ending)].into_iter().chain(cut).collect()
@@ -563,11 +307,11 @@ impl Dialect for Session {
             Event::Tick => self.tick(now),
             Event::Restored(outcome) => self.restored(outcome),
             Event::Connected(outcome) => self.connected(outcome),
-            Event::Returned(ticket, result) => self.returned(ticket, result),
+            Event::Returned(ticket, result) => self.calls.returned(ticket, &result, self.channel_number()),
             Event::Reconnected(outcome) => Self::reconnected(outcome),
             Event::Detached => self.detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, TOO_SLOW),
-            Event::Regrouped(regrouped) => self.regrouped(regrouped, now),
+            Event::Regrouped(regrouped) => self.news.regrouped(regrouped, now),
             Event::Aborted => self.dismiss(),
             Event::Draining => self.drain(),
         }
@@ -576,14 +320,14 @@ impl Dialect for Session {
     fn deadline(&self) -> Option<Instant> {
         let own = match &self.channel {
             _ if self.has_ended => return None,
-            Some(channel) => channel.beat_due.into_iter().chain(channel.ends_at).min(),
+            Some(channel) => channel.deadline(),
             None => Some(self.away_until),
         };
-        own.into_iter().chain(self.token_due).min()
+        own.into_iter().chain(self.news.renewal_due()).min()
     }
 
     fn is_saturated(&self) -> bool {
-        self.running >= self.settings.parallel_calls.get()
+        self.calls.is_saturated()
     }
 
     fn wants_tokens(&self) -> bool {
@@ -595,15 +339,18 @@ impl Dialect for Session {
     }
 
     fn calls(&self) -> usize {
-        self.running
+        self.calls.running()
     }
 
     fn phase(&self) -> &'static str {
         match &self.channel {
             _ if self.has_ended => "ended",
             None => "away",
-            Some(_) if self.welcomed == Stage::Done => "open",
+            Some(_) if self.welcome.is_done() => "open",
             Some(_) => "connecting",
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

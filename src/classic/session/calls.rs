@@ -1,0 +1,145 @@
+//! A client's calls: taken up, and answered where their answer belongs.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::Out;
+use crate::{
+    classic::{
+        Settings,
+        message::{self, Answer, Call, DEEPEST, Id},
+    },
+    connection::{Effect, Invoke},
+    hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
+    ids::HubName,
+    message::{Json, depth_of},
+};
+
+/// Where the answer to a call belongs.
+#[derive(Debug)]
+pub(crate) enum To {
+    /// To the channel that it came over; it is worthless on any other, where the same id means another call.
+    Channel(u32),
+    /// To a request that waits.
+    Request(oneshot::Sender<Box<[u8]>>),
+}
+
+/// What names a call.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    id: Id,
+    /// Hub and method as the client spelt them.
+    hub: String,
+    method: String,
+    state: CallerState,
+    to: To,
+}
+
+/// Why a call is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotTaken {
+    #[error("'{0}' Hub could not be resolved.")]
+    NoHub(String),
+    #[error("Too many invocations of this connection are under way.")]
+    Busy,
+}
+
+/// Puts an element into the sequence of what the client hears.
+pub(crate) type Report = Arc<dyn Fn(Box<[u8]>) + Send + Sync>;
+
+/// The calls of one connection.
+pub(super) struct Calls {
+    settings: Arc<Settings>,
+    /// The hubs that can be called: their names in small letters, and as they are registered.
+    hubs: Arc<HashMap<String, HubName>>,
+    report: Report,
+    running: usize,
+}
+
+impl Calls {
+    pub(super) fn new(settings: Arc<Settings>, hubs: Arc<HashMap<String, HubName>>, report: Report) -> Self {
+        Self { settings, hubs, report, running: 0 }
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    pub(super) fn is_saturated(&self) -> bool {
+        self.running >= self.settings.parallel_calls.get()
+    }
+
+    /// A call has come in. One that came over a channel is taken in any case: a client whose line is busy is
+    /// not read on.
+    pub(super) fn take(&mut self, call: Call, to: To, request: Option<Arc<Request>>) -> Result<Out, NotTaken> {
+        let Call { hub, method, arguments, id, state } = call;
+        let Some(registered) = self.hubs.get(&hub.to_lowercase()) else { return Err(NotTaken::NoHub(hub)) };
+        if matches!(to, To::Request(_)) && self.is_saturated() {
+            return Err(NotTaken::Busy);
+        }
+        let state = CallerState::new(state);
+        let is_too_deep = arguments.iter().any(|argument| depth_of(argument.get()) > DEEPEST);
+        let invoke = Invoke {
+            hub: registered.clone(),
+            method: method.clone(),
+            arguments: Arguments::new(arguments, Binding::Lenient),
+            reporter: Some(self.reporter(id.clone(), state.clone())),
+            state: state.clone(),
+            streams: Streams::default(),
+            request,
+        };
+        let ticket = Ticket { id, hub, method, state, to };
+        if is_too_deep {
+            let error = CallError::Binding("an argument nests deeper than 20".into());
+            return Ok(vec![self.answer(ticket, &Err(error))]);
+        }
+        self.running += 1;
+        Ok(vec![Effect::Invoke(ticket, invoke)])
+    }
+
+    fn reporter(&self, id: Id, state: CallerState) -> Reporter {
+        let report = Arc::clone(&self.report);
+        Arc::new(move |value: Json| report(message::progress(&id, &value, state.changed())))
+    }
+
+    /// A call has come to its end. `channel` is the one that is there now.
+    pub(super) fn returned(&mut self, ticket: Ticket, result: &Result<Json, CallError>, channel: Option<u32>) -> Out {
+        self.running -= 1;
+        match ticket.to {
+            To::Channel(number) if channel != Some(number) => Vec::new(),
+            To::Channel(_) | To::Request(_) => vec![self.answer(ticket, result)],
+        }
+    }
+
+    fn answer(&self, ticket: Ticket, result: &Result<Json, CallError>) -> Effect<Ticket> {
+        let answer = match result {
+            Ok(value) => Answer::result(value),
+            Err(CallError::Failed(error)) if error.is_shown() => Answer::error(error),
+            Err(error) => Answer::failure(self.text_of(error, &ticket)),
+        };
+        let bytes = answer.encode(ticket.id, ticket.state.changed());
+        match ticket.to {
+            To::Request(waiting) => Effect::Answer(waiting, bytes),
+            To::Channel(_) => Effect::Frame(bytes),
+        }
+    }
+
+    /// Wire: the texts of the original, names as the client wrote them.
+    fn text_of(&self, error: &CallError, Ticket { hub, method, .. }: &Ticket) -> String {
+        if !self.settings.detailed_errors {
+            return format!("There was an error invoking Hub method '{hub}.{method}'.");
+        }
+        let unresolved = |why: String| format!("'{method}' method could not be resolved. {why}");
+        match error {
+            CallError::Count { method: registered, expected, .. } if **registered == *method => {
+                unresolved(format!("Potential candidates are: \n{registered}({expected} arguments)"))
+            }
+            CallError::NoSuchMethod | CallError::Count { .. } => unresolved("No method found with that name.".into()),
+            CallError::Unauthorized => format!("Caller is not authorized to invoke the {method} method on {hub}."),
+            CallError::NoStream => "The method gives no stream.".into(),
+            CallError::Binding(text) | CallError::Unwritable(text) => text.clone(),
+            CallError::Failed(error) => error.message().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The channel that a connection has at present, and what keeps it alive.
+
+use tokio::time::Instant;
+
+use super::{Attached, NORMAL, Out};
+use crate::{
+    classic::{Settings, frames::KEEP_ALIVE, query::Transport},
+    connection::Effect,
+};
+
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) number: u32,
+    transport: Transport,
+    /// When the client is next told that the channel is alive.
+    beat_due: Option<Instant>,
+    /// When a channel that is never told so has had its time.
+    ends_at: Option<Instant>,
+    /// Its first frame waits for OnConnected.
+    pub(super) awaits_welcome: bool,
+}
+
+impl Channel {
+    pub(super) fn new(attached: &Attached, settings: &Settings, awaits_welcome: bool, now: Instant) -> Self {
+        let has_end = attached.transport == Transport::LongPolling || settings.keep_alive.is_none();
+        Self {
+            number: attached.number,
+            transport: attached.transport,
+            beat_due: settings.keep_alive.map(|period| now + period),
+            ends_at: has_end.then(|| now + settings.connection_timeout),
+            awaits_welcome,
+        }
+    }
+
+    pub(super) fn is_poll(&self) -> bool {
+        self.transport == Transport::LongPolling
+    }
+
+    /// When [`Channel::beat`] is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.beat_due.into_iter().chain(self.ends_at).min()
+    }
+
+    /// Keeps the channel alive, or ends one that has had its time; its client comes back.
+    pub(super) fn beat(&mut self, settings: &Settings, now: Instant) -> Out {
+        if self.ends_at.is_some_and(|end| now >= end) {
+            self.ends_at = None;
+            return vec![if self.is_poll() { Effect::Open([].into()) } else { Effect::HangUp(NORMAL) }];
+        }
+        match (self.beat_due, settings.keep_alive) {
+            (Some(due), Some(period)) if now >= due => {
+                self.beat_due = Some(now + period);
+                vec![Effect::Frame(KEEP_ALIVE.into())]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
