@@ -22,13 +22,18 @@ use crate::{
 };
 
 mod feed;
+mod framer;
+mod limits;
 mod queue;
+mod view;
 mod wave;
 
 use feed::Line;
 pub use feed::{Control, Feed, Rest, Sink, Step};
-pub use queue::{Asides, Backlog, End, Framer, Limits, Overflow, Push, Resume, View, Window};
+pub use framer::{Asides, End, Framer};
+pub use limits::{Backlog, Limits, Overflow, Push, Window};
 use queue::{Item, Queue};
+pub use view::{Resume, View};
 pub use wave::{Pace, Wave};
 
 /// See the module's documentation.

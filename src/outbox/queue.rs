@@ -10,57 +10,15 @@
 //! Every item has a sequence number, `first + index`; a client's cursor is the number of the next item it
 //! has not seen. Without a window nothing is kept and `first == sent`.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
 
-use crate::{
-    ids::{GroupKey, HubName},
-    message::{Message, Source, WireForm},
-};
+use super::{Asides, Backlog, End, Framer, Limits, Overflow, Push, Resume, View, Window};
+use crate::message::{Message, WireForm};
 
 /// A queue that grew beyond this gives its memory back once it is empty: a burst is not kept for ever.
 const KEPT_CAPACITY: usize = 64;
-
-/// What may wait for a slow transport, and what happens beyond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// So many items. Default 10,000: a burst that a healthy client takes in well under a second.
-    pub items: usize,
-    /// So many bytes. Default 1 MiB, what the best-run services in the field allow a client to lag.
-    pub bytes: usize,
-    /// What happens to whoever exceeds them.
-    pub overflow: Overflow,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { items: 10_000, bytes: 1 << 20, overflow: Overflow::Close }
-    }
-}
-
-/// What happens when more waits than may.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Overflow {
-    /// The client is disconnected and may come back: it never misses a message unnoticed.
-    #[default]
-    Close,
-    /// The oldest waiting broadcast is left out, and counted. A reply is never left out: where one is
-    /// the oldest, the client is disconnected.
-    DropOldest,
-}
-
-/// What is kept for a client that returns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Window {
-    /// So many items; 0 keeps nothing.
-    pub items: usize,
-    /// So many bytes, whichever is reached first.
-    pub bytes: usize,
-}
 
 /// One thing for the client.
 #[derive(Debug)]
@@ -89,103 +47,10 @@ impl Item {
     }
 }
 
-/// Which of the waiting items this channel may hear.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    /// Only what these hubs say; everything when absent. Groups are not asked: a group may be joined on
-    /// any hub.
-    pub hubs: Option<Vec<HubName>>,
-    /// Not what is said to these groups, although the connection is a member.
-    pub muted: HashSet<Arc<GroupKey>>,
-}
-
-impl View {
-    fn shows(&self, message: &Message) -> bool {
-        match &message.source {
-            Source::Group(key) => self.muted.is_empty() || !self.muted.contains(key),
-            Source::Connection | Source::User | Source::Hub => {
-                self.hubs.as_ref().is_none_or(|hubs| hubs.contains(&message.call().hub))
-            }
-        }
-    }
-}
-
-/// Where a transport that attaches begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// With whatever waits.
-    Waiting,
-    /// After what its client has seen; the number is a cursor of this outbox.
-    From(u64),
-    /// With what comes next.
-    Tail,
-}
-
-/// What a push came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Push {
-    /// It waits for the transport.
-    Queued,
-    /// It was one too many, and the connection is ending for it.
-    Overflowed,
-    /// The connection has ended; nothing was kept.
-    Closed,
-}
-
-/// How an outbox stands, for operators.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    /// Items that wait.
-    pub items: usize,
-    /// Their bytes.
-    pub bytes: usize,
-    /// The most that ever waited, in bytes.
-    pub peak_bytes: usize,
-    /// Items that a transport has taken so far.
-    pub taken: u64,
-    /// Items left out by [`Overflow::DropOldest`].
-    pub dropped: u64,
-    /// Items kept for a client that returns.
-    pub kept: usize,
-}
-
-/// How the stream of an outbox ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The WebSocket close code; other transports just end.
-    pub code: u16,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
     Finishing(End),
-}
-
-/// What the next frame of a channel says besides its elements. Something that is set again before it was
-/// said replaces what was set before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asides {
-    /// How a channel begins, or that a frame is due although there is nothing to say.
-    pub opening: Option<Box<[u8]>>,
-    /// What the client should know of itself.
-    pub news: Option<Box<[u8]>>,
-}
-
-impl Asides {
-    fn is_empty(&self) -> bool {
-        self.opening.is_none() && self.news.is_none()
-    }
-}
-
-/// Turns items into what the transport writes: the dialect's and the transport's shape of a frame.
-pub trait Framer: Send + Sync {
-    /// Writes `elements` as one or more frames. `asides` is what is to be said besides; `cursor` is where a
-    /// client continues that has seen this frame.
-    fn frame<'a>(&self, asides: &Asides, elements: &mut dyn Iterator<Item = &'a [u8]>, cursor: u64, out: &mut BytesMut);
-
-    /// Writes something that is a frame as it is.
-    fn whole(&self, frame: &[u8], out: &mut BytesMut);
 }
 
 #[derive(Debug)]

@@ -1,0 +1,314 @@
+//! An engine under construction: what an application may choose, and the order in which the actors start.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+
+use super::{Engine, run::Run};
+use crate::{
+    aspnetcore::{self, Endpoint},
+    classic,
+    connection::{Desk, RejoinSettings},
+    connections::Connections,
+    groups::AllGroups,
+    hub::{
+        Hub,
+        world::{StoreHandle, World},
+    },
+    ids::NodeId,
+    membership::{Housekeeping, Membership},
+    metrics::Metrics,
+    outbox::Limits,
+    pipeline::{Judge, Module, Pipeline},
+    store::{DynStore, Node, Store, memory::MemoryStore},
+    supervised::Supervised,
+    tokens::KeyRing,
+    web::{Anonymous, Authenticate},
+};
+
+/// How long the store may take for an answer. A client waits that long for its connection.
+const STORE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// For how long a dead process's rows are believed.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// An engine under construction. Everything has a working default but the hubs.
+///
+/// ```no_run
+/// use hubcast::{Engine, Hub};
+///
+/// # #[actix_web::main] async fn main() -> Result<(), hubcast::BuildError> {
+/// let engine = Engine::builder().hub("/chat", Hub::new("chat")).build()?;
+/// # Ok(()) }
+/// ```
+pub struct EngineBuilder {
+    hubs: Vec<Hub>,
+    endpoints: Vec<Endpoint>,
+    mounts: Vec<classic::Endpoint>,
+    store: Arc<dyn DynStore>,
+    modules: Vec<Box<dyn Module>>,
+    ring: Option<KeyRing>,
+    authenticate: Arc<dyn Authenticate>,
+    aspnetcore: aspnetcore::Settings,
+    classic: classic::Settings,
+    rejoin: RejoinSettings,
+    limits: Limits,
+    node: String,
+    shards: usize,
+    store_deadline: Duration,
+}
+
+impl std::fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineBuilder")
+            .field("hubs", &self.hubs)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an engine cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// There are two hubs of a name that clients cannot tell apart.
+    #[error("there are two hubs named `{0}`")]
+    DuplicateHub(String),
+    /// Classic groups are named `hub.group`, which a dot in a hub's name would make ambiguous.
+    #[error("the hub name `{0}` contains a dot")]
+    DottedHub(String),
+    /// An endpoint serves a hub that was not given.
+    #[error("the endpoint `{path}` serves the hub `{hub}`, which there is not")]
+    UnknownHub {
+        /// Where the endpoint is.
+        path: String,
+        /// What it serves.
+        hub: String,
+    },
+    /// Settings for clients of SignalR 2.x that they cannot live with.
+    #[error("the settings for classic clients do not fit: {0}")]
+    ClassicSettings(&'static str),
+    /// Nothing runs actors here.
+    #[error("an engine is built inside a running actix system, such as `#[actix_web::main]` makes")]
+    NoSystem,
+}
+
+impl EngineBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            hubs: Vec::new(),
+            endpoints: Vec::new(),
+            mounts: Vec::new(),
+            store: Arc::new(MemoryStore::default()),
+            modules: Vec::new(),
+            ring: None,
+            authenticate: Arc::new(Anonymous),
+            aspnetcore: aspnetcore::Settings::default(),
+            classic: classic::Settings::default(),
+            rejoin: RejoinSettings::default(),
+            limits: Limits::default(),
+            node: "hubcast".into(),
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            store_deadline: STORE_DEADLINE,
+        }
+    }
+
+    /// Serves a hub to clients of ASP.NET Core SignalR at `path`.
+    #[must_use]
+    pub fn hub(self, path: &str, hub: Hub) -> Self {
+        let endpoint = Endpoint::new(path, hub.name());
+        self.hub_only(hub).endpoint(endpoint)
+    }
+
+    /// Adds a hub that is served by no endpoint of its own.
+    #[must_use]
+    pub fn hub_only(mut self, hub: Hub) -> Self {
+        self.hubs.push(hub);
+        self
+    }
+
+    /// Serves a hub, which is given besides, in a way of its own.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Serves all hubs to clients of SignalR 2.x below `path`; they expect `/signalr`.
+    #[must_use]
+    pub fn classic(self, path: &str) -> Self {
+        self.classic_endpoint(classic::Endpoint::new(path))
+    }
+
+    /// Serves hubs to clients of SignalR 2.x in a way of its own.
+    #[must_use]
+    pub fn classic_endpoint(mut self, endpoint: classic::Endpoint) -> Self {
+        self.mounts.push(endpoint);
+        self
+    }
+
+    /// How clients of SignalR 2.x are served.
+    #[must_use]
+    pub fn classic_settings(mut self, settings: classic::Settings) -> Self {
+        self.classic = settings;
+        self
+    }
+
+    /// Remembers durable memberships in `store`. Default: in memory, until the process ends.
+    #[must_use]
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Arc::new(store);
+        self
+    }
+
+    /// Adds a module that has a say in which groups a returning client rejoins.
+    #[must_use]
+    pub fn module(mut self, module: impl Module) -> Self {
+        self.modules.push(Box::new(module));
+        self
+    }
+
+    /// Signs tokens with these keys. Default: a random key, so that no token survives a restart.
+    #[must_use]
+    pub fn keys(mut self, ring: KeyRing) -> Self {
+        self.ring = Some(ring);
+        self
+    }
+
+    /// Finds out who clients are. Default: everybody is nobody.
+    #[must_use]
+    pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
+        self.authenticate = Arc::new(authenticate);
+        self
+    }
+
+    /// How clients of ASP.NET Core SignalR are served.
+    #[must_use]
+    pub fn aspnetcore(mut self, settings: aspnetcore::Settings) -> Self {
+        self.aspnetcore = settings;
+        self
+    }
+
+    /// How clients are put back into their groups.
+    #[must_use]
+    pub fn rejoin(mut self, settings: RejoinSettings) -> Self {
+        self.rejoin = settings;
+        self
+    }
+
+    /// How much may wait for a slow client, and what happens beyond.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The name of this process among those that share a store. One that starts under a name takes over
+    /// from whoever had it. Default `hubcast`.
+    #[must_use]
+    pub fn node(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.node);
+        self
+    }
+
+    /// How many threads share the groups. Default: as many as there are processors.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// How long the store may take for an answer. Default 5 s.
+    #[must_use]
+    pub fn store_deadline(mut self, deadline: Duration) -> Self {
+        self.store_deadline = deadline;
+        self
+    }
+
+    /// Starts the engine on the calling thread.
+    ///
+    /// # Errors
+    /// [`BuildError`] says what does not fit.
+    pub fn build(self) -> Result<Engine, BuildError> {
+        check_hubs(&self.hubs)?;
+        check_endpoints(&self.endpoints, &self.mounts, &self.hubs)?;
+        self.classic.fault().map_or(Ok(()), |fault| Err(BuildError::ClassicSettings(fault)))?;
+        let arbiter = Arbiter::try_current().ok_or(BuildError::NoSystem)?;
+        let metrics = Arc::new(Metrics::default());
+        let connections = Connections::default();
+        let ring = Arc::new(self.ring.unwrap_or_else(KeyRing::ephemeral));
+        let run = Run::new(&self.node);
+        let membership =
+            start_membership(&arbiter, &self.store, self.node, self.store_deadline, &connections, &metrics);
+        let judge = Judge {
+            ring: Arc::clone(&ring),
+            store: Arc::clone(&self.store),
+            modules: self.modules.into(),
+            metrics: Arc::clone(&metrics),
+            deadline: self.store_deadline,
+        };
+        let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(judge.clone()));
+        let lifetime = self.rejoin.lifetime;
+        let settings = aspnetcore::Settings { token_lifetime: lifetime, ..self.aspnetcore };
+        let classic_settings = classic::Settings { token_lifetime: lifetime, ..self.classic };
+        let desk = Arc::new(Desk { ring, pipeline, settings: self.rejoin });
+        let world = Arc::new(World {
+            hubs: self.hubs.into_iter().map(Arc::new).collect(),
+            connections,
+            groups: AllGroups::new(self.shards),
+            membership,
+            store: StoreHandle(self.store),
+            metrics,
+        });
+        let classic = classic::Core::new(
+            classic_settings,
+            self.limits,
+            Arc::clone(&self.authenticate),
+            Arc::clone(&world),
+            Arc::clone(&desk),
+        );
+        let core = aspnetcore::Core::new(settings, self.limits, self.authenticate, Arc::clone(&world), desk);
+        let (endpoints, mounts) = (self.endpoints.into(), self.mounts.into());
+        Ok(Engine { world, endpoints, core: Arc::new(core), mounts, classic: Arc::new(classic), run: Arc::new(run) })
+    }
+}
+
+fn start_membership(
+    arbiter: &ArbiterHandle,
+    store: &Arc<dyn DynStore>,
+    node: String,
+    deadline: Duration,
+    connections: &Connections,
+    metrics: &Arc<Metrics>,
+) -> Supervised<Membership> {
+    let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
+    let id = NodeId::from(node);
+    Supervised::start("membership", arbiter, move || {
+        // A supervisor that died may have had ends of connections unwritten: those rows are an earlier run's.
+        let node = Node { id: id.clone(), incarnation: crate::ids::secret() };
+        let housekeeping = Housekeeping { node, deadline, lease: LEASE };
+        Membership::new(Arc::clone(&store), housekeeping, connections.clone(), Arc::clone(&metrics))
+    })
+}
+
+fn check_hubs(hubs: &[Hub]) -> Result<(), BuildError> {
+    for (place, hub) in hubs.iter().enumerate() {
+        if hub.name().contains('.') {
+            return Err(BuildError::DottedHub(hub.name().to_string()));
+        }
+        if hubs[..place].iter().any(|earlier| earlier.name().eq_ignore_ascii_case(hub.name())) {
+            return Err(BuildError::DuplicateHub(hub.name().to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn check_endpoints(endpoints: &[Endpoint], mounts: &[classic::Endpoint], hubs: &[Hub]) -> Result<(), BuildError> {
+    let own = endpoints.iter().map(|endpoint| (endpoint.path(), endpoint.hub()));
+    let named = |mount: &'_ classic::Endpoint| mount.hubs().unwrap_or_default().to_vec();
+    let several = mounts.iter().flat_map(|mount| named(mount).into_iter().map(|hub| (mount.path(), hub)));
+    let all = own.map(|(path, hub)| (path, hub.clone())).chain(several);
+    match all.into_iter().find(|(_, name)| !hubs.iter().any(|hub| hub.name() == name)) {
+        Some((path, hub)) => Err(BuildError::UnknownHub { path: path.to_owned(), hub: hub.to_string() }),
+        None => Ok(()),
+    }
+}
