@@ -8,13 +8,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Buf, BytesMut};
-use memchr::memchr;
 use tokio::time::Instant;
 
 use super::{
     Settings, handshake,
-    json::{self, ClientMessage, SEPARATOR},
+    json::{self, ClientMessage},
 };
 use crate::{
     connection::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped},
@@ -25,9 +23,11 @@ use crate::{
     transport::Inbound,
 };
 
-/// How much may wait to be read while the client's calls keep the line busy. Wire: what the original
-/// buffers before it stops reading.
-const BACKLOG: usize = 64 * 1024;
+mod inbox;
+mod texts;
+
+use inbox::{Inbox, TooLarge};
+use texts::{Texts, Ticket};
 
 /// How long calls that came before a fault may take to be answered before the client is told of it.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -44,13 +44,6 @@ const REJOIN_TOKEN: &str = "hubcast:rejoinToken";
 
 /// Wire: what every client is told of a fault; more only where detailed errors are on.
 const CLOSED_WITH_ERROR: &str = "Connection closed with an error.";
-
-/// What names a call: the id that the client gave, if it wants an answer, and the method as it spelt it.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    id: Option<String>,
-    target: String,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -69,7 +62,8 @@ pub(crate) struct Session {
     hub: HubName,
     wants_tokens: bool,
     state: State,
-    inbound: BytesMut,
+    inbox: Inbox,
+    texts: Texts,
     running: usize,
     /// A call that waits for its turn; nothing behind it is read.
     next: Option<(Ticket, Invoke)>,
@@ -93,7 +87,8 @@ impl Session {
             hub,
             wants_tokens,
             state: State::Handshake,
-            inbound: BytesMut::new(),
+            inbox: Inbox::new(settings.max_message),
+            texts: Texts { is_detailed: settings.detailed_errors },
             running: 0,
             next: None,
             handshake_due: now + settings.handshake_timeout,
@@ -108,7 +103,7 @@ impl Session {
 
     fn receive(&mut self, data: &Inbound, now: Instant) -> Out {
         match data {
-            Inbound::Text(bytes) | Inbound::Binary(bytes) => self.inbound.extend_from_slice(bytes),
+            Inbound::Text(bytes) | Inbound::Binary(bytes) => self.inbox.put(bytes),
             Inbound::TooLarge => return self.too_large(now),
         }
         match self.state {
@@ -118,24 +113,10 @@ impl Session {
         }
     }
 
-    /// Cuts the next message off what has come in, without its separator.
-    fn next_record(&mut self) -> Result<Option<BytesMut>, TooLarge> {
-        let limit = self.settings.max_message.unwrap_or(usize::MAX);
-        match memchr(SEPARATOR, &self.inbound) {
-            Some(end) if end < limit => {
-                let record = self.inbound.split_to(end);
-                self.inbound.advance(1);
-                Ok(Some(record))
-            }
-            None if self.inbound.len() < limit => Ok(None),
-            Some(_) | None => Err(TooLarge),
-        }
-    }
-
     fn too_large(&mut self, now: Instant) -> Out {
         match self.state {
             State::Handshake => self.refuse_handshake(handshake::CANCELLED),
-            _ => self.misbehaved(size_error(&self.settings), now),
+            _ => self.misbehaved(self.inbox.size_error(), now),
         }
     }
 
@@ -145,7 +126,7 @@ impl Session {
             return self.fault(error, Reason::Faulted);
         }
         self.state = State::Faulted;
-        self.inbound.clear();
+        self.inbox.clear();
         self.fault = Some((error, now + LAST_ANSWERS));
         Vec::new()
     }
@@ -156,7 +137,7 @@ impl Session {
     }
 
     fn shake_hands(&mut self, now: Instant) -> Out {
-        let record = match self.next_record() {
+        let record = match self.inbox.next() {
             Ok(None) => return Vec::new(),
             Ok(Some(record)) => record,
             Err(TooLarge) => return self.refuse_handshake(handshake::CANCELLED),
@@ -169,7 +150,7 @@ impl Session {
             }
             Err(handshake::Refusal::NotOffered(text)) => self.refuse_handshake(&text),
             Err(handshake::Refusal::Unreadable(error)) => {
-                let text = self.told("An unexpected error occurred during connection handshake.", &error);
+                let text = self.texts.told("An unexpected error occurred during connection handshake.", &error);
                 self.refuse_handshake(&text)
             }
         }
@@ -181,16 +162,11 @@ impl Session {
         vec![Effect::Send(handshake::refused(text)), Effect::End(ending)]
     }
 
-    /// A text for the client, with what went wrong if it may know.
-    fn told(&self, text: &str, error: &HubError) -> String {
-        if error.is_shown() || self.settings.detailed_errors { format!("{text} {error}") } else { text.to_owned() }
-    }
-
     /// Acts on all messages that have come in whole, up to a call that has to wait for its turn.
     fn read_on(&mut self, now: Instant) -> Out {
         let mut out = Vec::new();
         while self.state == State::Open && self.next.is_none() {
-            match self.next_record() {
+            match self.inbox.next() {
                 Ok(Some(record)) => out.append(&mut self.act(&record, now)),
                 Ok(None) => break,
                 Err(TooLarge) => out.append(&mut self.too_large(now)),
@@ -240,7 +216,7 @@ impl Session {
 
     fn returned(&mut self, ticket: &Ticket, result: Result<Json, CallError>, now: Instant) -> Out {
         self.running -= 1;
-        let mut out: Out = match self.answer(ticket, result) {
+        let mut out: Out = match self.texts.answer(ticket, result) {
             Ok(answer) => answer.into_iter().map(Effect::Send).collect(),
             Err(error) => return self.fault(error, Reason::Faulted),
         };
@@ -271,36 +247,6 @@ impl Session {
         out
     }
 
-    fn answer(&self, ticket: &Ticket, result: Result<Json, CallError>) -> Result<Option<Box<[u8]>>, HubError> {
-        let error = match result {
-            Ok(result) => return Ok(ticket.id.as_deref().map(|id| json::completion(id, &result))),
-            Err(CallError::Unwritable(text)) => return Err(HubError::hidden("JsonException", text)),
-            Err(error) => self.text_of(&error, &ticket.target),
-        };
-        Ok(ticket.id.as_deref().map(|id| json::failure(id, &error)))
-    }
-
-    /// Wire: the texts are compared literally by clients' own tests.
-    fn text_of(&self, error: &CallError, target: &str) -> String {
-        let failed = format!("Failed to invoke '{target}' due to an error on the server.");
-        let invalid = |text: String| self.told(&failed, &HubError::hidden("InvalidDataException", text));
-        match error {
-            CallError::NoSuchMethod => format!("{failed} HubException: Method does not exist."),
-            CallError::Count { given, expected, .. } => {
-                invalid(format!("Invocation provides {given} argument(s) but target expects {expected}."))
-            }
-            CallError::Binding(_) => invalid(BINDING.to_owned()),
-            CallError::Unauthorized => format!("Failed to invoke '{target}' because user is unauthorized"),
-            CallError::NoStream => format!(
-                "The client attempted to invoke the non-streaming '{target}' method with a streaming invocation."
-            ),
-            CallError::Failed(error) => {
-                self.told(&format!("An unexpected error occurred invoking '{target}' on the server."), error)
-            }
-            CallError::Unwritable(text) => invalid(text.clone()),
-        }
-    }
-
     fn connected(&mut self, outcome: Result<(), Refused>, now: Instant) -> Out {
         let has_client = self.state == State::Connecting { has_client: true };
         match outcome {
@@ -310,7 +256,7 @@ impl Session {
             }
             Ok(()) => self.leave(now),
             Err(Refused { error, is_retryable }) => {
-                let text = self.told(CLOSED_WITH_ERROR, &error);
+                let text = self.texts.told(CLOSED_WITH_ERROR, &error);
                 self.end(Reason::Refused, None, Some(json::close(Some(&text), is_retryable)))
             }
         }
@@ -334,14 +280,14 @@ impl Session {
     }
 
     fn lost(&mut self) -> Out {
-        let is_cut_short = self.state != State::Handshake && !self.inbound.is_empty();
+        let is_cut_short = self.state != State::Handshake && !self.inbox.is_empty();
         let error = is_cut_short
             .then(|| HubError::hidden("InvalidDataException", "Connection terminated while reading a message."));
         self.end(Reason::Lost, error, None)
     }
 
     fn fault(&mut self, error: HubError, reason: Reason) -> Out {
-        let text = self.told(CLOSED_WITH_ERROR, &error);
+        let text = self.texts.told(CLOSED_WITH_ERROR, &error);
         self.end(reason, Some(error), Some(json::close(Some(&text), true)))
     }
 
@@ -351,7 +297,7 @@ impl Session {
 
     fn end(&mut self, reason: Reason, error: Option<HubError>, last_word: Option<Box<[u8]>>) -> Out {
         self.state = State::Ended;
-        self.inbound.clear();
+        self.inbox.clear();
         let end = if reason == Reason::TooSlow { TOO_SLOW } else { NORMAL };
         last_word.map(Effect::Send).into_iter().chain([Effect::End(Ending { reason, error, end })]).collect()
     }
@@ -396,23 +342,6 @@ impl Session {
     }
 }
 
-/// A message is longer than this connection takes.
-#[derive(Clone, Copy, Debug)]
-struct TooLarge;
-
-/// Wire: the text of the original, which counts the separator.
-fn size_error(settings: &Settings) -> HubError {
-    let limit = settings.max_message.unwrap_or(usize::MAX);
-    let text = format!(
-        "The maximum message size of {limit}B was exceeded. The message size can be configured in AddHubOptions."
-    );
-    HubError::hidden("InvalidDataException", text)
-}
-
-/// Wire: the text of the original.
-const BINDING: &str = "Error binding arguments. Make sure that the types of the provided values match the types of \
-                       the hub method being invoked.";
-
 impl Dialect for Session {
     type Ticket = Ticket;
 
@@ -447,7 +376,7 @@ impl Dialect for Session {
     }
 
     fn is_saturated(&self) -> bool {
-        self.inbound.len() > BACKLOG
+        self.inbox.is_full()
     }
 
     fn wants_tokens(&self) -> bool {

@@ -1,0 +1,260 @@
+//! What each request comes to.
+
+use std::{
+    sync::Arc,
+    time::{Instant as StdInstant, SystemTime},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, StatusCode, header},
+    web::Payload,
+};
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use super::{
+    Served,
+    kind::{Kind, WEBSOCKETS, plain},
+};
+use crate::{
+    aspnetcore::{
+        OneByOne, json,
+        negotiate::{Answer, version},
+        negotiations::{Found, Pending},
+        session::{Opened, Session},
+    },
+    connection::{Connection, Opening},
+    hub::{Hub, Identity, Request},
+    outbox::{Outbox, Resume, View, Window},
+    pipeline::Bearer,
+    transport::{Inbound, Received, SocketHandle, Wrap, websocket},
+    web::request_of,
+};
+
+/// How much a frame may hold beyond the largest message: a client may put several messages into one, and
+/// the session, which knows their limit, has to see one that exceeds it.
+const SLACK: usize = 96 * 1024;
+
+const NO_ID: &str = "Connection ID required";
+const NO_CONNECTION: &str = "No Connection with that ID";
+const OTHER_TRANSPORT: &str = "Cannot change transports mid-connection";
+const NO_POST: &str = "POST requests are not allowed for WebSocket connections.";
+const NO_DELETE: &str = "Cannot terminate this connection using the DELETE endpoint.";
+
+impl Served {
+    /// Answers who it is, or that it may not.
+    fn identify(&self, request: &HttpRequest) -> Result<Identity, HttpResponse> {
+        let refused = |response| {
+            self.core.world.metrics.requests_refused.count();
+            response
+        };
+        let identity = self.core.authenticate.identify(request).map_err(|unproven| refused(unproven.answer()))?;
+        match &self.endpoint.guard {
+            Some(guard) if !guard(&identity) => {
+                let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+                Err(refused(HttpResponse::new(status)))
+            }
+            _ => Ok(identity),
+        }
+    }
+
+    pub(super) fn negotiate(&self, request: &HttpRequest) -> HttpResponse {
+        if let Err(refused) = self.identify(request) {
+            return refused;
+        }
+        if request.method() != Method::POST {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, "");
+        }
+        match version(&request_of(request), self.endpoint.minimum_version) {
+            Ok(version) => self.offer(version),
+            Err(refusal) => HttpResponse::Ok().json(refusal),
+        }
+    }
+
+    fn offer(&self, version: i32) -> HttpResponse {
+        if !self.endpoint.accepts_websockets {
+            return HttpResponse::Ok().json(serde_json::json!({ "error": "This endpoint offers no transport." }));
+        }
+        let answer = Answer::new(version);
+        let pending =
+            Pending { id: answer.id().clone(), path: Arc::clone(&self.endpoint.path), ahead: BytesMut::new() };
+        match self.core.negotiations.issue(answer.token(), pending, Instant::now()) {
+            Ok(()) => HttpResponse::Ok().json(answer),
+            Err(_) => HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "15")).finish(),
+        }
+    }
+
+    pub(super) async fn transport(&self, request: HttpRequest, payload: Payload) -> HttpResponse {
+        let identity = match self.identify(&request) {
+            Ok(identity) => identity,
+            Err(refused) => return refused,
+        };
+        let described = request_of(&request);
+        let token = token_of(&described);
+        match *request.method() {
+            Method::GET => self.get(&request, payload, described, token, identity),
+            Method::POST => self.post(payload, token).await,
+            Method::DELETE => self.delete(token),
+            _ => plain(StatusCode::METHOD_NOT_ALLOWED, ""),
+        }
+    }
+
+    fn find(&self, token: &str) -> Found {
+        self.core.negotiations.find(token, &self.endpoint.path, Instant::now())
+    }
+
+    fn get(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+        described: Request,
+        token: Option<String>,
+        identity: Identity,
+    ) -> HttpResponse {
+        let kind = Kind::of(request);
+        let found = match (&token, kind) {
+            (None, Kind::WebSockets) => Found::Pending,
+            (None, _) => return kind.refuse(StatusCode::BAD_REQUEST, NO_ID),
+            (Some(token), _) => self.find(token),
+        };
+        let is_offered = kind == Kind::WebSockets && self.endpoint.accepts_websockets;
+        match found {
+            Found::Nothing if kind == Kind::WebSockets => HttpResponse::NotFound().body(NO_CONNECTION),
+            Found::Nothing => kind.refuse(StatusCode::NOT_FOUND, NO_CONNECTION),
+            Found::Open if kind == Kind::WebSockets => kind.refuse(StatusCode::CONFLICT, ""),
+            Found::Open if self.endpoint.accepts_websockets => kind.refuse(StatusCode::BAD_REQUEST, OTHER_TRANSPORT),
+            Found::Open | Found::Pending if !is_offered => {
+                let text = format!("{} transport not supported by this end point type", kind.name());
+                kind.refuse(StatusCode::NOT_FOUND, text)
+            }
+            Found::Open | Found::Pending => self.open(request, payload, described, token, identity),
+        }
+    }
+
+    async fn post(&self, payload: Payload, token: Option<String>) -> HttpResponse {
+        let Some(token) = token else { return plain(StatusCode::BAD_REQUEST, NO_ID) };
+        match self.find(&token) {
+            Found::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
+            Found::Open => plain(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
+            Found::Pending => match payload.to_bytes().await {
+                Ok(bytes) if self.core.negotiations.keep(&token, &bytes) => plain(StatusCode::OK, ""),
+                Ok(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, ""),
+                Err(_) => plain(StatusCode::BAD_REQUEST, ""),
+            },
+        }
+    }
+
+    fn delete(&self, token: Option<String>) -> HttpResponse {
+        let Some(token) = token else { return plain(StatusCode::BAD_REQUEST, NO_ID) };
+        match self.find(&token) {
+            Found::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
+            Found::Open | Found::Pending => plain(StatusCode::BAD_REQUEST, NO_DELETE),
+        }
+    }
+
+    /// Opens a WebSocket, for a negotiated connection or a fresh one.
+    fn open(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+        described: Request,
+        token: Option<String>,
+        identity: Identity,
+    ) -> HttpResponse {
+        let core = &*self.core;
+        let outbox = Outbox::new(&json::FORM, core.limits, Window::default());
+        let Some(pending) = self.take(token, &outbox) else {
+            return Kind::WebSockets.refuse(StatusCode::CONFLICT, "");
+        };
+        let Some(hub) = self.hub() else { return HttpResponse::NotFound().finish() };
+        let (feed, _) = outbox.attach(Resume::Waiting, View::default(), Arc::new(OneByOne(Wrap::WebSocketText)));
+        let session = Session::new(self.opened(&described, &identity), Instant::now());
+        let opening = self.opening(&pending, hub, described, identity, outbox);
+        let connection = Connection::open(opening, request.conn_data::<SocketHandle>().cloned(), session);
+        if !pending.ahead.is_empty() {
+            let ahead = Received { channel: feed.channel(), data: Inbound::Binary(pending.ahead.freeze()) };
+            // The mailbox of an actor that has just been started is empty.
+            let _ = connection.try_send(ahead);
+        }
+        let limit = core.settings.max_message.map_or(usize::MAX, |limit| limit + SLACK);
+        websocket::accept(request, payload, feed, connection.recipient(), limit)
+            .unwrap_or_else(HttpResponse::from_error)
+    }
+
+    fn take(&self, token: Option<String>, outbox: &Arc<Outbox>) -> Option<Pending> {
+        let negotiations = &self.core.negotiations;
+        match token {
+            Some(token) => negotiations.open(&token, outbox),
+            None => {
+                // Wire: without negotiation the id serves as the token, as in version 0.
+                let answer = Answer::new(0);
+                negotiations.enter(answer.token(), outbox, Instant::now());
+                Some(Pending { id: answer.id().clone(), path: Arc::clone(&self.endpoint.path), ahead: BytesMut::new() })
+            }
+        }
+    }
+
+    fn hub(&self) -> Option<Arc<Hub>> {
+        self.core.world.hubs.iter().find(|hub| *hub.name() == self.endpoint.hub).cloned()
+    }
+
+    fn opened(&self, request: &Request, identity: &Identity) -> Opened {
+        let expires = identity.expires.filter(|_| self.endpoint.closes_on_expiry);
+        Opened {
+            settings: Arc::clone(&self.core.settings),
+            hub: self.endpoint.hub.clone(),
+            wants_tokens: request.query(REJOIN).is_some(),
+            expires: expires.map(instant_of),
+        }
+    }
+
+    fn opening(
+        &self,
+        pending: &Pending,
+        hub: Arc<Hub>,
+        request: Request,
+        identity: Identity,
+        outbox: Arc<Outbox>,
+    ) -> Opening {
+        let bearer = Bearer {
+            family: crate::ids::secret(),
+            epoch: 1,
+            hub: Some(self.endpoint.hub.clone()),
+            user: identity.user.clone(),
+        };
+        Opening {
+            id: pending.id.clone(),
+            dialect: "aspnetcore",
+            transport: WEBSOCKETS,
+            hubs: vec![hub],
+            has_one_hub: true,
+            claim: request.query(REJOIN).filter(|claim| *claim != NO_CLAIM).map(str::to_owned),
+            identity: Arc::new(identity),
+            request: Arc::new(request),
+            outbox,
+            world: Arc::clone(&self.core.world),
+            desk: Arc::clone(&self.core.desk),
+            bearer,
+        }
+    }
+}
+
+/// The member of a query by which a client asks for rejoin tokens, and brings one back.
+const REJOIN: &str = "rejoin";
+
+/// The value of a client that has none to bring back yet.
+const NO_CLAIM: &str = "1";
+
+/// Wire: an empty id is none, and one that is given twice is not known.
+fn token_of(request: &Request) -> Option<String> {
+    let ids: Vec<_> =
+        request.query.iter().filter(|(name, _)| name.eq_ignore_ascii_case("id")).map(|(_, id)| &**id).collect();
+    Some(ids.join(",")).filter(|id| !id.is_empty())
+}
+
+/// The moment of a point in calendar time, as near as the two clocks allow.
+fn instant_of(time: SystemTime) -> Instant {
+    let left = time.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::from_std(StdInstant::now()) + left
+}
