@@ -51,7 +51,7 @@
 //! socket`
 //!
 //! 1. A [`transport`] hands whole messages to the connection, and reads no further until it can take more.
-//! 2. The connection's session decodes and judges: [`aspnetcore`] or its classic twin.
+//! 2. The connection's session decodes and judges: [`aspnetcore`] or [`classic`].
 //! 3. The connection runs the [`hub`]'s method, which sends: a [`message`] is made, once for all its recipients.
 //! 4. [`groups`] finds the [`group`], which pushes the message into every member's [`outbox`].
 //! 5. The outbox encodes it, unless somebody with the same wire form has done so, and all that waits goes into one write.
@@ -60,7 +60,8 @@
 //!
 //! [`ids`] and [`metrics`]; [`message`], [`store`], [`tokens`] and [`supervised`]; [`outbox`]; [`group`] and [`transport`];
 //! [`groups`]; [`connections`]; [`membership`] and [`pipeline`]; [`hub`]; [`web`] and the connection itself;
-//! [`aspnetcore`]; the [`Engine`]; [`admin`], [`page`] and [`chat`]; [`config`]; [`server`]. A door uses those before it and never one behind it.
+//! [`aspnetcore`] and [`classic`]; the [`Engine`]; [`admin`], [`page`], [`chat`] and [`config`]; [`server`]. A door uses
+//! those before it and never one behind it.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
