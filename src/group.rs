@@ -14,44 +14,18 @@ use log::error;
 use crate::{
     ids::{ConnectionId, GroupKey},
     message::Message,
-    outbox::{Outbox, Pace, Push, Wave},
+    outbox::{Pace, Push, Wave},
 };
 
+mod member;
 mod roster;
 
+pub use member::{Delivery, Member, Reach, Stay};
 use roster::Roster;
 pub use roster::{Joined, Left};
 
 /// How many messages may wait for a group. Beyond it, whoever publishes waits.
 const MAILBOX: usize = 256;
-
-/// Who can be reached through a group.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// Whose membership this is; an actor has an id of its own, in the manner of a connection.
-    pub id: ConnectionId,
-    /// Where its messages go.
-    pub reach: Reach,
-}
-
-/// How a member is reached.
-#[derive(Clone, Debug)]
-pub enum Reach {
-    /// A client, through its outbox.
-    Outbox(Arc<Outbox>),
-    /// An actor of the application. A message that finds its mailbox full is not delivered to it.
-    Actor(Recipient<Delivery>),
-}
-
-/// What a member actor is told: somebody called the group.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Delivery {
-    /// The group.
-    pub group: Arc<GroupKey>,
-    /// The call; its arguments are JSON.
-    pub message: Arc<Message>,
-}
 
 /// A command: makes `member` a member. Sent by `groups` alone.
 #[derive(Clone, Debug, Message)]
@@ -105,12 +79,19 @@ pub(crate) struct Publish {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, MessageResponse)]
 pub struct Reached(pub usize);
 
+/// The shard that a group belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) emptied: Recipient<Emptied>,
+    pub(crate) fallen: Recipient<Fallen>,
+}
+
 /// A command: another incarnation of the shard has taken the group over.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Adopt {
-    /// Whom to tell from now on when the group is empty.
-    pub(crate) shard: Recipient<Emptied>,
+    /// Whom to tell from now on how the group fares.
+    pub(crate) shard: Shard,
     pub(crate) epoch: u64,
 }
 
@@ -158,6 +139,16 @@ pub(crate) struct Emptied {
     pub(crate) joins: (u64, u64),
 }
 
+/// What a group that panics leaves to its shard.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Fallen {
+    pub(crate) key: Arc<GroupKey>,
+    pub(crate) generation: u64,
+    /// Its actors, who are not told and are to be let in afresh. Clients join by themselves.
+    pub(crate) actors: Vec<Member>,
+}
+
 /// What the shard answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
 pub(crate) enum Fate {
@@ -171,20 +162,31 @@ pub(crate) enum Fate {
 pub(crate) struct Group {
     key: Arc<GroupKey>,
     generation: u64,
-    shard: Recipient<Emptied>,
+    shard: Shard,
     pace: Pace,
     roster: Roster<Reach>,
     steps: u64,
     published: u64,
     /// Joins seen at the report of emptiness that is under way.
     reported: Option<(u64, u64)>,
+    has_retired: bool,
 }
 
 impl Group {
     /// A group without members, of which its first is on the way. `generation` differs from that of any
     /// earlier group of the name.
-    pub(crate) fn new(key: Arc<GroupKey>, generation: u64, shard: Recipient<Emptied>, pace: Pace) -> Self {
-        Self { key, generation, shard, pace, roster: Roster::default(), steps: 0, published: 0, reported: None }
+    pub(crate) fn new(key: Arc<GroupKey>, generation: u64, shard: Shard, pace: Pace) -> Self {
+        Self {
+            key,
+            generation,
+            shard,
+            pace,
+            roster: Roster::default(),
+            steps: 0,
+            published: 0,
+            reported: None,
+            has_retired: false,
+        }
     }
 
     fn stamp(&mut self) -> Stamp {
@@ -200,13 +202,16 @@ impl Group {
         }
         self.reported = Some(joins);
         let report = Emptied { key: Arc::clone(&self.key), generation: self.generation, joins };
-        let answer = self.shard.send(report).into_actor(self).map(Self::meet_fate);
+        let answer = self.shard.emptied.send(report).into_actor(self).map(Self::meet_fate);
         ctx.spawn(answer);
     }
 
     fn meet_fate(fate: Result<Fate, MailboxError>, group: &mut Self, ctx: &mut Context<Self>) {
         match fate {
-            Ok(Fate::Retire) => ctx.stop(),
+            Ok(Fate::Retire) => {
+                group.has_retired = true;
+                ctx.stop();
+            }
             Ok(Fate::Stay) => group.report_if_empty(ctx),
             // The shard has died; its successor will make itself known.
             Err(_) => group.reported = None,
@@ -216,7 +221,7 @@ impl Group {
     fn deliver(&self, reach: &Reach, message: &Arc<Message>, wave: &mut Wave) -> bool {
         match reach {
             Reach::Outbox(outbox) => outbox.push_in(message, wave) == Push::Queued,
-            Reach::Actor(actor) => {
+            Reach::Actor(actor, _) => {
                 let delivery = Delivery { group: Arc::clone(&self.key), message: Arc::clone(message) };
                 actor.try_send(delivery).is_ok()
             }
@@ -224,11 +229,8 @@ impl Group {
     }
 
     fn prune_actors(&mut self, ctx: &mut Context<Self>) {
-        let gone = |(id, reach): &(ConnectionId, Reach)| match reach {
-            Reach::Actor(actor) if !actor.connected() => Some(id.clone()),
-            Reach::Actor(_) | Reach::Outbox(_) => None,
-        };
-        let gone: Vec<_> = self.roster.iter().filter_map(gone).collect();
+        let gone = self.roster.iter().filter(|(_, reach)| matches!(reach, Reach::Actor(..)) && !reach.is_open());
+        let gone: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
         for id in gone {
             self.roster.leave(&id);
         }
@@ -244,18 +246,22 @@ impl Actor for Group {
     }
 }
 
-/// A group that goes with members in it has panicked, and they must know.
+/// A group that goes without having been told to has panicked: its members must know, and its shard.
 impl Drop for Group {
+    #[expect(clippy::disallowed_methods, reason = "at most one for each group")]
     fn drop(&mut self) {
-        if self.roster.is_empty() {
+        if self.has_retired {
             return;
         }
         error!(group:% = self.key, members = self.roster.len(); "group died, its members join afresh");
-        for (_, reach) in self.roster.iter() {
-            if let Reach::Outbox(outbox) = reach {
-                outbox.tell_lost(Arc::clone(&self.key));
+        let mut actors = Vec::new();
+        for (id, reach) in self.roster.iter() {
+            match reach {
+                Reach::Outbox(outbox) => outbox.tell_lost(Arc::clone(&self.key)),
+                Reach::Actor(..) => actors.push(Member { id: id.clone(), reach: reach.clone() }),
             }
         }
+        self.shard.fallen.do_send(Fallen { key: Arc::clone(&self.key), generation: self.generation, actors });
     }
 }
 
@@ -264,12 +270,11 @@ impl Handler<Join> for Group {
 
     fn handle(&mut self, Join { member, epoch }: Join, ctx: &mut Self::Context) -> Admission {
         self.roster.count_join(epoch);
-        // A connection that has ended meanwhile has sent its leave already; it must not come in after it.
-        let ended = matches!(&member.reach, Reach::Outbox(outbox) if !outbox.is_open());
-        let admission = if ended {
-            Admission::Ended
-        } else {
+        // A member that has ended meanwhile has sent its leave already; it must not come in after it.
+        let admission = if member.reach.is_open() {
             Admission::Member(self.roster.join(&member.id, member.reach), self.stamp())
+        } else {
+            Admission::Ended
         };
         self.report_if_empty(ctx);
         admission
@@ -300,7 +305,7 @@ impl Handler<Publish> for Group {
             } else if self.deliver(reach, &message, &mut wave) {
                 reached += 1;
             } else {
-                closed |= matches!(reach, Reach::Actor(_));
+                closed |= matches!(reach, Reach::Actor(..));
             }
         }
         if closed {
@@ -326,7 +331,7 @@ impl Handler<Inspect> for Group {
 
     fn handle(&mut self, Inspect(span): Inspect, _: &mut Self::Context) -> Snapshot {
         let listed = self.roster.span(span.after.as_ref(), span.limit);
-        let actors = listed.iter().filter(|(_, reach)| matches!(reach, Reach::Actor(_)));
+        let actors = listed.iter().filter(|(_, reach)| matches!(reach, Reach::Actor(..)));
         Snapshot {
             actors: actors.map(|(id, _)| id.clone()).collect(),
             members: listed.iter().map(|(id, _)| id.clone()).collect(),

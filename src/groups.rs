@@ -8,7 +8,6 @@
 //! only if the group has seen them all: no join is lost to a dying group, no group outlives its members.
 
 use std::{
-    collections::HashMap,
     hash::BuildHasher,
     sync::{
         Arc, OnceLock,
@@ -22,8 +21,8 @@ use papaya::HashMap as SharedMap;
 
 use crate::{
     group::{
-        Admission, Adopt, Delivery, Departure, Emptied, Fate, Group, Inspect, Join, Leave, Member, Publish, Reach,
-        Reached, Snapshot, Span,
+        Admission, Delivery, Departure, Group, Inspect, Leave, Member, Publish, Reach, Reached, Shard, Snapshot, Span,
+        Stay,
     },
     ids::{ConnectionId, GroupKey, HubName},
     message::Message,
@@ -31,8 +30,9 @@ use crate::{
     supervised::{Died, Supervised},
 };
 
-/// How many messages may wait for a shard. Beyond it, whoever joins waits.
-const MAILBOX: usize = 1024;
+mod shard;
+
+use shard::{Enter, Groups};
 
 /// How often a join is tried again when its group dies before it answers.
 const ATTEMPTS: usize = 3;
@@ -107,7 +107,7 @@ impl AllGroups {
         self.0.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn spawn(&self, key: &Arc<GroupKey>, shard: Recipient<Emptied>, pace: &Pace) -> Living {
+    fn spawn(&self, key: &Arc<GroupKey>, shard: Shard, pace: &Pace) -> Living {
         let generation = self.next_number();
         let address = Group::new(Arc::clone(key), generation, shard, pace.clone()).start();
         let living = Living { address, generation };
@@ -230,8 +230,10 @@ impl AllGroups {
     /// # Errors
     /// [`Error::Interrupted`], if the group dies again and again meanwhile.
     pub async fn enrol(&self, key: Arc<GroupKey>, actor: Recipient<Delivery>) -> Result<ActorMembership, Error> {
-        let membership = ActorMembership { groups: self.clone(), key, id: ConnectionId::random() };
-        self.join(&membership.key, Member { id: membership.id.clone(), reach: Reach::Actor(actor) }).await?;
+        let stay = Arc::new(Stay);
+        let reach = Reach::Actor(actor, Arc::downgrade(&stay));
+        let membership = ActorMembership { groups: self.clone(), key, id: ConnectionId::random(), stay: Some(stay) };
+        self.join(&membership.key, Member { id: membership.id.clone(), reach }).await?;
         Ok(membership)
     }
 }
@@ -242,6 +244,7 @@ pub struct ActorMembership {
     groups: AllGroups,
     key: Arc<GroupKey>,
     id: ConnectionId,
+    stay: Option<Arc<Stay>>,
 }
 
 impl ActorMembership {
@@ -254,106 +257,11 @@ impl ActorMembership {
 
 impl Drop for ActorMembership {
     fn drop(&mut self) {
+        // Order: a join that is under way must find it gone, should the leave overtake it.
+        self.stay = None;
         self.groups.abandon(&self.key, &self.id);
     }
 }
-
-/// A command: lets a member into a group, which is spawned if it has to be.
-#[derive(Clone, Message)]
-#[rtype(result = "Result<Admission, MailboxError>")]
-struct Enter {
-    key: Arc<GroupKey>,
-    member: Member,
-}
-
-struct Home {
-    living: Living,
-    /// How many joins this incarnation of the shard has passed on to it.
-    joins: u64,
-}
-
-/// One shard; see the module's documentation.
-struct Groups {
-    index: usize,
-    epoch: u64,
-    all: AllGroups,
-    pace: Pace,
-    homes: HashMap<Arc<GroupKey>, Home, foldhash::fast::RandomState>,
-}
-
-impl Groups {
-    fn new(index: usize, all: AllGroups) -> Self {
-        Self { index, epoch: all.next_number(), all, pace: Pace::default(), homes: HashMap::default() }
-    }
-
-    /// The group of that name, alive: a dead one counts as absent.
-    fn home(&mut self, key: &Arc<GroupKey>, ctx: &Context<Self>) -> &mut Home {
-        if self.homes.get(key).is_some_and(|home| !home.living.address.connected()) {
-            self.homes.remove(key);
-        }
-        let (all, pace) = (&self.all, &self.pace);
-        self.homes
-            .entry(Arc::clone(key))
-            .or_insert_with(|| Home { living: all.spawn(key, ctx.address().recipient(), pace), joins: 0 })
-    }
-
-    /// Takes over the groups that a predecessor left.
-    fn take_over(&mut self, ctx: &Context<Self>) {
-        let directory = self.all.0.directory.pin();
-        let mine =
-            directory.iter().filter(|(key, living)| self.all.home_of(key) == self.index && living.address.connected());
-        self.homes = mine.map(|(key, living)| (Arc::clone(key), Home { living: living.clone(), joins: 0 })).collect();
-        let addresses: Vec<_> = self.homes.values().map(|home| home.living.address.clone()).collect();
-        actix::spawn(adopt(addresses, Adopt { shard: ctx.address().recipient(), epoch: self.epoch }));
-    }
-}
-
-async fn adopt(groups: Vec<Addr<Group>>, adopt: Adopt) {
-    for group in groups {
-        // A group that has died meanwhile needs no shard.
-        let _ = group.send(adopt.clone()).await;
-    }
-}
-
-impl Actor for Groups {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-        self.take_over(ctx);
-    }
-}
-
-impl Handler<Enter> for Groups {
-    type Result = ResponseFuture<Result<Admission, MailboxError>>;
-
-    fn handle(&mut self, Enter { key, member }: Enter, ctx: &mut Self::Context) -> Self::Result {
-        let epoch = self.epoch;
-        let home = self.home(&key, ctx);
-        home.joins += 1;
-        Box::pin(home.living.address.send(Join { member, epoch }))
-    }
-}
-
-impl Handler<Emptied> for Groups {
-    type Result = Fate;
-
-    fn handle(&mut self, emptied: Emptied, _: &mut Self::Context) -> Fate {
-        let Some(home) = self.homes.get(&emptied.key).filter(|home| home.living.generation == emptied.generation)
-        else {
-            return Fate::Retire;
-        };
-        if emptied.joins != (self.epoch, home.joins) {
-            return Fate::Stay;
-        }
-        self.homes.remove(&emptied.key);
-        self.all.0.directory.pin().remove(&emptied.key);
-        Fate::Retire
-    }
-}
-
-#[cfg(any(test, feature = "testkit"))]
-crate::supervised::may_crash!(Groups);
 
 #[cfg(test)]
 mod tests;
