@@ -1,6 +1,7 @@
 //! What both dialects and the service need of HTTP.
 //!
-//! Role: who is asking, and what the request says. Neighbours: endpoints above it, actix-web below.
+//! Role: who is asking, and what the request says. Life: values, made before the engine.
+//! Neighbours: endpoints above it, actix-web below.
 //! Never: nothing in here answers a request, but those of nobody ([`Unproven`]) and of other origins ([`Cors`]).
 
 use std::borrow::Cow;

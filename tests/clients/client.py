@@ -1,0 +1,68 @@
+"""Scenarios of pysignalr: client.py SCENARIO URL. Ends with 0, or says what is wrong."""
+
+import asyncio
+import sys
+
+from pysignalr.client import SignalRClient
+from pysignalr.messages import CompletionMessage
+
+
+class Client:
+    """A client whose messages are taken one after the other."""
+
+    def __init__(self, url: str) -> None:
+        self.signalr = SignalRClient(url)
+        self.heard: asyncio.Queue[list] = asyncio.Queue()
+        self.errors: asyncio.Queue[CompletionMessage] = asyncio.Queue()
+        self.opened = asyncio.Event()
+        self.signalr.on_open(self._open)
+        self.signalr.on_error(self.errors.put)
+        self.signalr.on("addChatMessage", self.heard.put)
+
+    async def _open(self) -> None:
+        self.opened.set()
+
+    async def __aenter__(self) -> "Client":
+        self.task = asyncio.create_task(self.signalr.run())
+        await self.opened.wait()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def call(self, method: str, *arguments: object) -> CompletionMessage:
+        answer: asyncio.Future[CompletionMessage] = asyncio.get_running_loop().create_future()
+
+        async def settle(message: CompletionMessage) -> None:
+            answer.set_result(message)
+
+        await self.signalr.send(method, list(arguments), settle)
+        return await answer
+
+
+async def calls(base: str) -> None:
+    async with Client(f"{base}/chat?user=ann") as ann:
+        assert (await ann.call("Add", 2, 3)).result == 5
+        assert (await ann.call("Echo", "x" * 20_000)).result == "x" * 20_000
+        await ann.signalr.send("Fail", ["boom"])
+        failure = await ann.errors.get()
+        assert failure.error == "An unexpected error occurred invoking 'Fail' on the server. HubException: boom", failure
+
+
+async def groups(base: str) -> None:
+    async with Client(f"{base}/chat?user=ann") as ann, Client(f"{base}/chat?user=bob") as bob:
+        for client in (ann, bob):
+            await client.call("JoinRoom", "lobby")
+        await ann.call("Send", "lobby", "hello")
+        for client in (ann, bob):
+            assert await client.heard.get() == ["ann", "hello"]
+        await bob.call("SendToOthers", "lobby", "hi")
+        assert await ann.heard.get() == ["bob", "hi"]
+        await bob.call("Echo", "")
+        assert bob.heard.empty()
+
+
+if __name__ == "__main__":
+    scenario = {"calls": calls, "groups": groups}[sys.argv[1]]
+    asyncio.run(scenario(sys.argv[2]))

@@ -1,0 +1,23 @@
+//! The outer ring of tests: a real server on a port of the system's choice, and clients that are not ours.
+//!
+//! Clients of npm and PyPI, and the browser, are installed by `tests/run`; where one is missing its tests fail and say so.
+
+#[path = "../../examples/conformance/identity.rs"]
+mod identity;
+#[path = "../../examples/conformance/rooms.rs"]
+mod rooms;
+#[path = "../../examples/conformance/values.rs"]
+mod values;
+
+mod support;
+
+mod architecture;
+mod groups;
+mod handshaking;
+mod invoking;
+mod limits;
+mod negotiating;
+mod node_client;
+mod python_client;
+mod rejoining;
+mod users;

@@ -1,0 +1,130 @@
+//! Clients that come back with a rejoin token.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hubcast::RejoinSettings;
+use serde_json::json;
+
+use crate::support::{Client, Server, until, within};
+
+/// The latest token that the client was given for these many changes.
+async fn token(client: &mut Client) -> String {
+    let (target, arguments) = client.called().await;
+    assert_eq!(target, "hubcast:rejoinToken");
+    arguments[0].as_str().unwrap().to_owned()
+}
+
+async fn comer(server: &Server, user: &str, claim: &str) -> Client {
+    Client::connect(server.address, &format!("/chat?user={user}&rejoin={claim}")).await
+}
+
+/// Ann, who has joined the lobby, and a token that says so.
+async fn ann_in_the_lobby(server: &Server) -> (Client, String) {
+    let mut ann = comer(server, "ann", "1").await;
+    token(&mut ann).await;
+    ann.tell("JoinRoom", json!(["lobby"])).await;
+    let token = token(&mut ann).await;
+    (ann, token)
+}
+
+/// True if a message to the lobby reaches this client.
+async fn is_in_the_lobby(server: &Server, client: &mut Client) -> bool {
+    client.invoke("Echo", json!(["calls wait until it is connected"])).await;
+    let hub = server.engine.hub("chat").unwrap();
+    hub.clients().group("lobby").send("addChatMessage", ("the house", "hello")).await.unwrap();
+    client.tell("SendTo", json!(["caller", [], "and that is all"])).await;
+    loop {
+        // Tokens come as well.
+        let (target, arguments) = client.called().await;
+        if target == "addChatMessage" {
+            return arguments[0] == "the house";
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_puts_a_new_connection_into_the_groups_of_an_old_one() {
+    let server = Server::start().await;
+    let (ann, token) = ann_in_the_lobby(&server).await;
+    ann.drop_socket();
+    let mut back = comer(&server, "ann", &token).await;
+    assert!(is_in_the_lobby(&server, &mut back).await);
+    assert_eq!(server.engine.metrics().rejoins_accepted.get(), 1);
+}
+
+#[tokio::test]
+async fn without_a_token_a_new_connection_is_in_no_group() {
+    let server = Server::start().await;
+    let (ann, _) = ann_in_the_lobby(&server).await;
+    ann.drop_socket();
+    let mut back = comer(&server, "ann", "1").await;
+    assert!(!is_in_the_lobby(&server, &mut back).await);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_ask_is_given_no_token() {
+    let server = Server::start().await;
+    let mut ann = Client::join(server.address, "ann", "lobby").await;
+    ann.heard_nothing().await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_once() {
+    let server = Server::start().await;
+    let (ann, token) = ann_in_the_lobby(&server).await;
+    ann.drop_socket();
+    let mut first = comer(&server, "ann", &token).await;
+    let mut second = comer(&server, "ann", &token).await;
+    assert!(is_in_the_lobby(&server, &mut first).await);
+    assert!(!is_in_the_lobby(&server, &mut second).await);
+    assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_its_user_alone() {
+    let server = Server::start().await;
+    let (_ann, token) = ann_in_the_lobby(&server).await;
+    let mut eve = comer(&server, "eve", &token).await;
+    assert!(!is_in_the_lobby(&server, &mut eve).await);
+    assert_eq!(server.engine.metrics().rejoins_wrong_user.get(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_was_changed_is_refused_and_counted_and_its_bearer_served() {
+    let server = Server::start().await;
+    let (_ann, token) = ann_in_the_lobby(&server).await;
+    let middle = token.len() / 2;
+    let other = if &token[middle..=middle] == "A" { "B" } else { "A" };
+    let forged = format!("{}{other}{}", &token[..middle], &token[middle + 1..]);
+    for (claim, count) in [(&*forged, 1), ("nonsense", 2), (&token[..middle], 3)] {
+        let mut eve = comer(&server, "ann", claim).await;
+        assert!(!is_in_the_lobby(&server, &mut eve).await, "{claim}");
+        let metrics = server.engine.metrics();
+        assert_eq!(metrics.rejoins_forged.get() + metrics.rejoins_malformed.get(), count, "{claim}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_has_run_out_is_refused() {
+    let lifetime = std::time::Duration::ZERO;
+    let server =
+        Server::start_with(move |engine| engine.rejoin(RejoinSettings { lifetime, ..Default::default() })).await;
+    let (_ann, token) = ann_in_the_lobby(&server).await;
+    let mut back = comer(&server, "ann", &token).await;
+    assert!(!is_in_the_lobby(&server, &mut back).await);
+    assert_eq!(server.engine.metrics().rejoins_expired.get(), 1);
+}
+
+#[tokio::test]
+async fn a_user_can_be_signed_out_of_all_tokens() {
+    let server = Server::start().await;
+    let (_ann, token) = ann_in_the_lobby(&server).await;
+    // A revocation is of what was issued before its millisecond.
+    let millisecond = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let issued = millisecond();
+    within(until(|| millisecond() > issued)).await;
+    server.engine.hub("chat").unwrap().users().revoke_tokens("ann").await.unwrap();
+    let mut back = comer(&server, "ann", &token).await;
+    assert!(!is_in_the_lobby(&server, &mut back).await);
+    assert_eq!(server.engine.metrics().rejoins_revoked.get(), 1);
+}

@@ -1,0 +1,73 @@
+//! The service as a process of its own, which can be killed.
+
+use std::{fs, net::SocketAddr, path::Path, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use super::within;
+
+/// The service, with its data in a directory of the test's. It is killed when this is dropped.
+pub struct Process {
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+    child: Child,
+    /// Kept open: a service whose output nobody takes could not write it.
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    /// Starts the service on free ports.
+    pub async fn start(data: &Path) -> Self {
+        Self::start_at(data, "127.0.0.1:0").await
+    }
+
+    /// Starts the service where its clients expect it.
+    pub async fn start_at(data: &Path, listen: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_hubcast"))
+            .args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--workers", "2", "--data-dir"])
+            .arg(data)
+            .current_dir(data)
+            .env("RUST_LOG", "error")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = address_in(&mut output, "the hub chat").await;
+        let admin = address_in(&mut output, "operators").await;
+        Self { address, admin, child, _output: output }
+    }
+
+    /// Ends the service in the middle of whatever it does.
+    pub async fn kill(mut self) {
+        within(self.child.kill()).await.unwrap();
+    }
+
+    /// Kills the service and starts it again over the same data, at the same place.
+    pub async fn kill_and_restart(self, data: &Path) -> Self {
+        let listen = self.address.to_string();
+        self.kill().await;
+        Self::start_at(data, &listen).await
+    }
+
+    /// What operators are told.
+    pub async fn ask_admin(&self, data: &Path, path: &str) -> serde_json::Value {
+        let token = fs::read_to_string(data.join("admin-token")).unwrap();
+        let bearer = format!("Authorization: Bearer {}\r\n", token.trim());
+        super::ask(self.admin, &format!("GET {path}"), &bearer).await.json()
+    }
+}
+
+/// The address in the line of the welcome that begins with `label`.
+async fn address_in(output: &mut Lines<BufReader<ChildStdout>>, label: &str) -> SocketAddr {
+    loop {
+        let line = within(output.next_line()).await.unwrap().expect("the service welcomes whoever starts it");
+        if let Some(rest) = line.trim_start().strip_prefix(label) {
+            let url = rest.trim_start().strip_prefix("http://").unwrap();
+            return url.split('/').next().unwrap().parse().unwrap();
+        }
+    }
+}
