@@ -2,6 +2,8 @@
 //!
 //! Clients of npm and PyPI, and the browser, are installed by `tests/run`; where one is missing its tests fail and say so.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails by it says where")]
+
 #[path = "../../examples/conformance/identity.rs"]
 mod identity;
 #[path = "../../examples/conformance/rooms.rs"]
@@ -20,4 +22,6 @@ mod negotiating;
 mod node_client;
 mod python_client;
 mod rejoining;
+mod stalled_readers;
 mod users;
+mod wire;

@@ -10,24 +10,24 @@ mod http;
 mod process;
 mod server;
 
-pub use client::{Client, Farewell};
-pub use foreign::{Conversation, node, python};
-pub use http::{Answer, ask};
-pub use process::Process;
-pub use server::Server;
+pub(crate) use client::{Client, Farewell};
+pub(crate) use foreign::{Conversation, node, python};
+pub(crate) use http::{Answer, ask};
+pub(crate) use process::Process;
+pub(crate) use server::Server;
 
 /// How long anything may take before its test fails: far more than it does, on a machine that does other things.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for what has to come.
 #[track_caller]
-pub fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+pub(crate) fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
     let place = std::panic::Location::caller();
     async move { timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("it never came: {place}")) }
 }
 
 /// Waits for something that nobody announces, and that comes within a few turns of another thread.
-pub async fn until(holds: impl Fn() -> bool) {
+pub(crate) async fn until(holds: impl Fn() -> bool) {
     while !holds() {
         tokio::task::yield_now().await;
     }

@@ -12,10 +12,10 @@ use tokio_tungstenite::{
 
 use super::within;
 
-pub const SEPARATOR: char = '\u{1e}';
+pub(crate) const SEPARATOR: char = '\u{1e}';
 
 /// See the module's documentation.
-pub struct Client {
+pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// What came while something else was waited for.
     heard: VecDeque<Value>,
@@ -26,17 +26,17 @@ pub struct Client {
 
 impl Client {
     /// A WebSocket, and nothing said on it yet.
-    pub async fn dial(server: SocketAddr, path: &str) -> Self {
+    pub(crate) async fn dial(server: SocketAddr, path: &str) -> Self {
         Self::try_dial(server, path).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    pub async fn try_dial(server: SocketAddr, path: &str) -> Result<Self, Error> {
+    pub(crate) async fn try_dial(server: SocketAddr, path: &str) -> Result<Self, Error> {
         let (socket, _) = within(connect_async(format!("ws://{server}{path}"))).await?;
         Ok(Self { socket, heard: VecDeque::new(), closed: None, calls: 0 })
     }
 
     /// A client that has shaken hands.
-    pub async fn connect(server: SocketAddr, path: &str) -> Self {
+    pub(crate) async fn connect(server: SocketAddr, path: &str) -> Self {
         let mut client = Self::dial(server, path).await;
         client.say(r#"{"protocol":"json","version":1}"#).await;
         assert_eq!(client.next().await, json!({}), "the handshake's answer");
@@ -44,29 +44,29 @@ impl Client {
     }
 
     /// The client of somebody in a room.
-    pub async fn join(server: SocketAddr, user: &str, room: &str) -> Self {
+    pub(crate) async fn join(server: SocketAddr, user: &str, room: &str) -> Self {
         let mut client = Self::connect(server, &format!("/chat?user={user}")).await;
         client.invoke("JoinRoom", json!([room])).await;
         client
     }
 
     /// Sends one record.
-    pub async fn say(&mut self, record: &str) {
+    pub(crate) async fn say(&mut self, record: &str) {
         self.send(Message::text(format!("{record}{SEPARATOR}"))).await;
     }
 
     /// Sends one message of the WebSocket as it is.
-    pub async fn send(&mut self, message: Message) {
+    pub(crate) async fn send(&mut self, message: Message) {
         within(self.socket.send(message)).await.unwrap();
     }
 
     /// Calls a method without waiting for its answer.
-    pub async fn tell(&mut self, method: &str, arguments: Value) {
+    pub(crate) async fn tell(&mut self, method: &str, arguments: Value) {
         self.say(&json!({ "type": 1, "target": method, "arguments": arguments }).to_string()).await;
     }
 
     /// Calls a method and answers its completion.
-    pub async fn call(&mut self, method: &str, arguments: Value) -> Value {
+    pub(crate) async fn call(&mut self, method: &str, arguments: Value) -> Value {
         self.calls += 1;
         let id = self.calls.to_string();
         let call = json!({ "type": 1, "invocationId": id, "target": method, "arguments": arguments });
@@ -75,7 +75,7 @@ impl Client {
     }
 
     /// The answer to a call of that id; what else comes is kept for later.
-    pub async fn completion(&mut self, id: &str) -> Value {
+    pub(crate) async fn completion(&mut self, id: &str) -> Value {
         loop {
             let record = self.receive().await.expect("an answer, and not the end");
             if record["type"] == 3 && record["invocationId"] == id {
@@ -86,25 +86,25 @@ impl Client {
     }
 
     /// Calls a method and answers its result.
-    pub async fn invoke(&mut self, method: &str, arguments: Value) -> Value {
+    pub(crate) async fn invoke(&mut self, method: &str, arguments: Value) -> Value {
         let completion = self.call(method, arguments).await;
         assert!(completion.get("error").is_none(), "{method}: {completion}");
         completion["result"].clone()
     }
 
     /// Calls a method and answers what it says is wrong.
-    pub async fn refusal(&mut self, method: &str, arguments: Value) -> String {
+    pub(crate) async fn refusal(&mut self, method: &str, arguments: Value) -> String {
         let completion = self.call(method, arguments).await;
         completion["error"].as_str().unwrap_or_else(|| panic!("{method} must fail: {completion}")).to_owned()
     }
 
     /// What comes next, but for pings.
-    pub async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         self.next_or_end().await.expect("a record, and not the end")
     }
 
     /// What comes next, but for pings; `None` once the server has closed the socket.
-    pub async fn next_or_end(&mut self) -> Option<Value> {
+    pub(crate) async fn next_or_end(&mut self) -> Option<Value> {
         match self.heard.pop_front() {
             Some(record) => Some(record),
             None => self.receive().await,
@@ -129,34 +129,34 @@ impl Client {
     }
 
     /// Waits for the next ping; nothing else is expected.
-    pub async fn ping(&mut self) {
+    pub(crate) async fn ping(&mut self) {
         let message = within(self.socket.next()).await.expect("the server is there").unwrap();
         assert_eq!(message.into_text().unwrap().as_str(), "{\"type\":6}\u{1e}");
     }
 
     /// What a method of the client is called with next: its name, and its arguments.
-    pub async fn called(&mut self) -> (String, Value) {
+    pub(crate) async fn called(&mut self) -> (String, Value) {
         let call = self.next().await;
         assert_eq!(call["type"], 1, "{call}");
         (call["target"].as_str().unwrap().to_owned(), call["arguments"].clone())
     }
 
     /// What is said in a room next: who, and what.
-    pub async fn heard(&mut self) -> (String, String) {
+    pub(crate) async fn heard(&mut self) -> (String, String) {
         let (target, arguments) = self.called().await;
         assert_eq!(target, "addChatMessage");
         serde_json::from_value(arguments).unwrap()
     }
 
     /// Proves that nothing was sent to this client before now: the answer to a call comes behind it.
-    pub async fn heard_nothing(&mut self) {
+    pub(crate) async fn heard_nothing(&mut self) {
         let completion = self.call("Echo", json!(["quiet"])).await;
         assert_eq!(completion["result"], "quiet");
         assert!(self.heard.is_empty(), "nothing was for this client: {:?}", self.heard);
     }
 
     /// What the server says last: the error of its Close message and whether the client may return.
-    pub async fn farewell(&mut self) -> Farewell {
+    pub(crate) async fn farewell(&mut self) -> Farewell {
         let close = self.next().await;
         assert_eq!(close["type"], 7, "{close}");
         assert_eq!(self.next_or_end().await, None, "nothing follows a Close");
@@ -168,20 +168,20 @@ impl Client {
     }
 
     /// Waits for the end, and answers with what code the server closed.
-    pub async fn end(&mut self) -> Option<CloseCode> {
+    pub(crate) async fn end(&mut self) -> Option<CloseCode> {
         while self.next_or_end().await.is_some() {}
         self.closed
     }
 
     /// Breaks the connection without a word.
-    pub fn drop_socket(self) {
+    pub(crate) fn drop_socket(self) {
         drop(self.socket);
     }
 }
 
 /// The server's last word.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Farewell {
-    pub error: Option<String>,
-    pub may_return: bool,
+pub(crate) struct Farewell {
+    pub(crate) error: Option<String>,
+    pub(crate) may_return: bool,
 }

@@ -18,24 +18,24 @@ fn installed() -> PathBuf {
 }
 
 /// Runs a scenario of a script under Node.
-pub async fn node(script: &str, arguments: &[&str]) {
+pub(crate) async fn node(script: &str, arguments: &[&str]) {
     Conversation::begin(Path::new("node"), script, arguments).ends_well().await;
 }
 
 /// Runs a scenario of a script under Python.
-pub async fn python(script: &str, arguments: &[&str]) {
+pub(crate) async fn python(script: &str, arguments: &[&str]) {
     Conversation::begin(&installed().join("python/bin/python"), script, arguments).ends_well().await;
 }
 
 /// A scenario that goes on, and says how far it is.
-pub struct Conversation {
+pub(crate) struct Conversation {
     child: Child,
     output: Lines<BufReader<ChildStdout>>,
     name: String,
 }
 
 impl Conversation {
-    pub fn begin(program: &Path, script: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn begin(program: &Path, script: &str, arguments: &[&str]) -> Self {
         let directory = installed();
         assert!(directory.is_dir(), "clients that are not ours are not installed: `tests/run` does that");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
@@ -47,12 +47,12 @@ impl Conversation {
     }
 
     /// Waits until the scenario is as far as that.
-    pub async fn hears(&mut self, line: &str) {
+    pub(crate) async fn hears(&mut self, line: &str) {
         let heard = within(self.output.next_line()).await.unwrap();
         assert_eq!(heard.as_deref(), Some(line), "{}", self.name);
     }
 
-    pub async fn ends_well(mut self) {
+    pub(crate) async fn ends_well(mut self) {
         let status = within(self.child.wait()).await.unwrap();
         assert!(status.success(), "{} {status}; what it says is above", self.name);
     }

@@ -12,25 +12,25 @@ use super::within;
 
 /// The answer to a request.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 /// Sends `METHOD /path`, with `headers` that each end in a line break, and an empty body.
-pub async fn ask(server: SocketAddr, request: &str, headers: &str) -> Answer {
+pub(crate) async fn ask(server: SocketAddr, request: &str, headers: &str) -> Answer {
     let mut socket = within(TcpStream::connect(server)).await.unwrap();
     let closing = if headers.to_lowercase().contains("connection:") { "" } else { "Connection: close\r\n" };
     let text = format!("{request} HTTP/1.1\r\nHost: {server}\r\n{closing}Content-Length: 0\r\n{headers}\r\n");

@@ -1,6 +1,6 @@
 //! The service as a process of its own, which can be killed.
 
-use std::{fs, net::SocketAddr, path::Path, process::Stdio};
+use std::{net::SocketAddr, path::Path, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -10,9 +10,8 @@ use tokio::{
 use super::within;
 
 /// The service, with its data in a directory of the test's. It is killed when this is dropped.
-pub struct Process {
-    pub address: SocketAddr,
-    pub admin: SocketAddr,
+pub(crate) struct Process {
+    pub(crate) address: SocketAddr,
     child: Child,
     /// Kept open: a service whose output nobody takes could not write it.
     _output: Lines<BufReader<ChildStdout>>,
@@ -20,12 +19,12 @@ pub struct Process {
 
 impl Process {
     /// Starts the service on free ports.
-    pub async fn start(data: &Path) -> Self {
+    pub(crate) async fn start(data: &Path) -> Self {
         Self::start_at(data, "127.0.0.1:0").await
     }
 
     /// Starts the service where its clients expect it.
-    pub async fn start_at(data: &Path, listen: &str) -> Self {
+    pub(crate) async fn start_at(data: &Path, listen: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hubcast"))
             .args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--workers", "2", "--data-dir"])
             .arg(data)
@@ -37,27 +36,19 @@ impl Process {
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = address_in(&mut output, "the hub chat").await;
-        let admin = address_in(&mut output, "operators").await;
-        Self { address, admin, child, _output: output }
+        Self { address, child, _output: output }
     }
 
     /// Ends the service in the middle of whatever it does.
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         within(self.child.kill()).await.unwrap();
     }
 
     /// Kills the service and starts it again over the same data, at the same place.
-    pub async fn kill_and_restart(self, data: &Path) -> Self {
+    pub(crate) async fn kill_and_restart(self, data: &Path) -> Self {
         let listen = self.address.to_string();
         self.kill().await;
         Self::start_at(data, &listen).await
-    }
-
-    /// What operators are told.
-    pub async fn ask_admin(&self, data: &Path, path: &str) -> serde_json::Value {
-        let token = fs::read_to_string(data.join("admin-token")).unwrap();
-        let bearer = format!("Authorization: Bearer {}\r\n", token.trim());
-        super::ask(self.admin, &format!("GET {path}"), &bearer).await.json()
     }
 }
 

@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 use crate::{identity, rooms};
 
 /// The hubs of the conformance example behind an engine that a test can reach. It ends with the test.
-pub struct Server {
-    pub address: SocketAddr,
-    pub engine: Engine,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) engine: Engine,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,16 +35,16 @@ fn usual() -> EngineBuilder {
 }
 
 impl Server {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|engine| engine).await
     }
 
     /// Shows clients why their calls fail.
-    pub async fn start_detailed() -> Self {
+    pub(crate) async fn start_detailed() -> Self {
         Self::start_with(|engine| engine.aspnetcore(Settings { detailed_errors: true, ..Settings::default() })).await
     }
 
-    pub async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
         let (tell, told) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -72,7 +72,7 @@ impl Server {
         Self { address, engine, stop: Some(stop), thread: Some(thread) }
     }
 
-    pub fn http(&self, path: &str) -> String {
+    pub(crate) fn http(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }

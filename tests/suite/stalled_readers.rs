@@ -1,0 +1,90 @@
+//! A client that does not read is its own problem.
+
+use hubcast::{
+    ConnectionId,
+    outbox::{Limits, Overflow},
+};
+use serde_json::json;
+
+use crate::support::{Client, Server, until, within};
+
+/// What may wait for a client in these tests, in bytes.
+const MOST: usize = 256 * 1024;
+
+/// Far more than the kernel's buffers and the outbox can hold together.
+const FLOOD: usize = 64 << 20;
+const SIZE: usize = 64 * 1024;
+
+async fn id_of(client: &mut Client) -> ConnectionId {
+    client.invoke("WhoAmI", json!([])).await.as_str().unwrap().into()
+}
+
+#[tokio::test]
+async fn a_stalled_reader_is_evicted_and_the_rest_receive_everything_in_order() {
+    let limits = Limits { items: 1_000, bytes: MOST, overflow: Overflow::Close };
+    let server = Server::start_with(move |engine| engine.limits(limits)).await;
+    let mut stalled = Client::join(server.address, "stalled", "lobby").await;
+    let outbox = server.engine.connections().find(&id_of(&mut stalled).await).unwrap().outbox.clone();
+    let mut ann = Client::join(server.address, "ann", "lobby").await;
+    let mut bob = Client::connect(server.address, "/chat?user=bob").await;
+    let text = "x".repeat(SIZE);
+    for turn in 0..FLOOD / SIZE {
+        // Each is heard before the next is sent: nobody waits for the one who does not read.
+        bob.invoke("Flood", json!(["lobby", 1, SIZE])).await;
+        assert_eq!(ann.called().await, ("flood".to_owned(), json!([0, text])), "{turn}");
+        assert!(outbox.backlog().bytes <= MOST, "{:?}", outbox.backlog());
+    }
+    within(until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
+    assert!(outbox.backlog().peak_bytes <= MOST + 2 * SIZE, "{:?}", outbox.backlog());
+    within(until(|| !outbox.is_open() && server.engine.connections().count() == 2)).await;
+    ann.heard_nothing().await;
+}
+
+#[tokio::test]
+async fn a_stalled_reader_in_a_group_of_a_thousand_holds_up_none_of_them() {
+    let limits = Limits { items: 64, bytes: MOST, overflow: Overflow::Close };
+    let server = Server::start_with(move |engine| engine.limits(limits)).await;
+    let mut stalled = Client::join(server.address, "stalled", "lobby").await;
+    let outbox = server.engine.connections().find(&id_of(&mut stalled).await).unwrap().outbox.clone();
+    let mut others = Vec::new();
+    for number in 1..1_000 {
+        others.push(Client::join(server.address, &number.to_string(), "lobby").await);
+    }
+    let hub = server.engine.hub("chat").unwrap();
+    let text = "x".repeat(SIZE);
+    let mut turns = 0;
+    // The stalled one alone is sent more than it can be, by its own name; the group hears of each step.
+    while outbox.is_open() {
+        hub.clients().user("stalled").send("flood", &text).await.unwrap();
+        hub.clients().group("lobby").send("tick", turns).await.unwrap();
+        for other in &mut others {
+            assert_eq!(other.called().await, ("tick".to_owned(), json!([turns])));
+        }
+        turns += 1;
+    }
+    within(until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
+    assert_eq!(server.engine.connections().count(), 999);
+}
+
+#[tokio::test]
+async fn where_old_messages_may_be_left_out_a_slow_reader_stays() {
+    let limits = Limits { items: 4, bytes: MOST, overflow: Overflow::DropOldest };
+    let server = Server::start_with(move |engine| engine.limits(limits)).await;
+    let mut slow = Client::join(server.address, "slow", "lobby").await;
+    let outbox = server.engine.connections().find(&id_of(&mut slow).await).unwrap().outbox.clone();
+    let hub = server.engine.hub("chat").unwrap();
+    let text = "x".repeat(SIZE);
+    let mut last = 0;
+    while outbox.backlog().dropped == 0 {
+        last += 1;
+        hub.clients().group("lobby").send("flood", (last, &text)).await.unwrap();
+    }
+    let (mut heard, mut seen) = (0, 0);
+    while heard < last {
+        let number = slow.called().await.1[0].as_i64().unwrap();
+        assert!(number > heard, "what comes is in order: {number} after {heard}");
+        (heard, seen) = (number, seen + 1);
+    }
+    assert!(seen < last, "some were left out");
+    slow.heard_nothing().await;
+}
