@@ -281,6 +281,19 @@ struct Board {
     finished: usize,
 }
 
+impl Board {
+    /// Enters one more broadcast, unless so many are under way.
+    fn begin(&mut self, in_flight: usize) -> Option<usize> {
+        let number = self.sent.len();
+        if number - self.finished >= in_flight {
+            return None;
+        }
+        self.sent.push(Instant::now());
+        self.left.push(MEMBERS);
+        Some(number)
+    }
+}
+
 async fn listen(mut reader: BufReader<OwnedReadHalf>, board: Rc<RefCell<Board>>, changed: Rc<Notify>) -> Result<()> {
     let mut text = Vec::new();
     loop {
@@ -311,14 +324,7 @@ async fn drive(
     let end = Instant::now() + time;
     loop {
         while Instant::now() < end {
-            let mut shared = board.borrow_mut();
-            let number = shared.sent.len();
-            if number - shared.finished >= in_flight {
-                break;
-            }
-            shared.sent.push(Instant::now());
-            shared.left.push(MEMBERS);
-            drop(shared);
+            let Some(number) = board.borrow_mut().begin(in_flight) else { break };
             sender.write_all(&masked(&broadcast(peer.dialect, number))).await?;
         }
         let (sent, finished) = {
@@ -398,10 +404,9 @@ fn main() -> Result<()> {
     let mut peers: Vec<Box<dyn FnOnce() -> Result<Peer>>> = Vec::new();
     if !is_only {
         peers.push(Box::new(|| hubcast(Dialect::Core)));
+        peers.push(Box::new(|| hubcast(Dialect::Classic)));
     }
-    if std::env::var("BUN").as_deref() != Ok("0") {
-        peers.push(Box::new(bun));
-    }
+    peers.push(Box::new(bun));
     peers.extend(
         others.into_iter().map(|argument| Box::new(move || other(&argument)) as Box<dyn FnOnce() -> Result<Peer>>),
     );

@@ -73,7 +73,7 @@ impl Default for Settings {
 struct OneByOne(Wrap);
 
 impl Framer for OneByOne {
-    fn frame<'a>(&self, _: &Asides, elements: &mut dyn Iterator<Item = &'a [u8]>, _: u64, out: &mut BytesMut) {
+    fn frame(&self, _: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
         for element in elements {
             self.0.frame(out, |out| out.put_slice(element));
         }

@@ -106,7 +106,7 @@ impl<D: Dialect> Connection<D> {
             Effect::Reconnect { has_gap } => self.reconnect(has_gap, ctx),
             Effect::Invoke(ticket, invoke) => self.invoke(ticket, invoke, ctx),
             Effect::Retoken => self.tell_groups(ctx),
-            Effect::End(ending) => self.end(ending, ctx),
+            Effect::End(ending) => self.end(&ending, ctx),
             Effect::Cut => self.cut(ctx),
         }
     }
@@ -179,7 +179,7 @@ impl<D: Dialect> Connection<D> {
     }
 
     /// Ends the connection. The actor stays until its last channel has gone or is cut.
-    fn end(&mut self, ending: Ending, ctx: &mut Context<Self>) {
+    fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
         debug!(conn:% = self.guard.seat().id, reason:? = ending.reason; "connection ends");
         if ending.reason == Reason::TooSlow {
             self.cut_socket();

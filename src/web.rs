@@ -4,7 +4,7 @@
 //! Neighbours: endpoints above it, actix-web below.
 //! Never: nothing in here answers a request, but those of nobody ([`Unproven`]) and of other origins ([`Cors`]).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, http::header};
 
@@ -17,6 +17,9 @@ mod query;
 pub use cors::{Cors, CorsService};
 pub use jwt::Jwt;
 pub use query::QueryUser;
+
+/// Who may use an endpoint.
+pub(crate) type Guard = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
 
 /// Finds out who is asking.
 pub trait Authenticate: Send + Sync + 'static {

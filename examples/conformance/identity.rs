@@ -12,11 +12,11 @@ use hubcast::{
     web::{Unproven, bearer},
 };
 
-pub fn is_member(identity: &Identity) -> bool {
+pub(crate) fn is_member(identity: &Identity) -> bool {
     identity.claims.contains_key("member")
 }
 
-pub fn identify(request: &HttpRequest) -> Result<Identity, Unproven> {
+pub(crate) fn identify(request: &HttpRequest) -> Result<Identity, Unproven> {
     let mut identity = Identity::named(user(request));
     let token = bearer(request).unwrap_or_default();
     let mut parts = token.split('.');

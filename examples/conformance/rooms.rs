@@ -32,7 +32,7 @@ impl Shared {
     }
 }
 
-pub fn hub() -> Hub {
+pub(crate) fn hub() -> Hub {
     let hub = Hub::new("chat").state(Shared::default()).on_connected(connected).on_disconnected(disconnected);
     let hub = hub
         .method("JoinRoom", join_room)
@@ -101,7 +101,7 @@ const NEWER: &[&str] = &[
 ];
 
 /// The older application's second hub.
-pub fn other() -> Hub {
+pub(crate) fn other() -> Hub {
     Hub::new("other").method("Hi", async || Ok("other"))
 }
 

@@ -13,7 +13,7 @@ fn wrong<E: serde::de::Error>(what: impl Display) -> E {
 
 /// A double: any number, and written in its shortest form; infinity cannot be written.
 #[derive(Clone, Copy)]
-pub struct Double(pub f64);
+pub(crate) struct Double(pub f64);
 
 impl<'de> Deserialize<'de> for Double {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -36,7 +36,7 @@ impl Serialize for Double {
 }
 
 /// Bytes as padded base64.
-pub struct Bytes(Vec<u8>);
+pub(crate) struct Bytes(Vec<u8>);
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -51,7 +51,7 @@ impl Serialize for Bytes {
 }
 
 /// A point in time that keeps its kind (`Z`, or none) and its fraction, but for zeros at the end.
-pub struct Time(String);
+pub(crate) struct Time(String);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -73,7 +73,7 @@ impl Serialize for Time {
 /// An object with members of several kinds, found without regard to case.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Shape {
+pub(crate) struct Shape {
     sides: i32,
     long_name: Option<String>,
     colour: i32,

@@ -20,7 +20,7 @@ use crate::{
     hub::{Identity, world::World},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, without_case},
+    web::{Authenticate, Guard, without_case},
 };
 
 mod kind;
@@ -33,7 +33,7 @@ pub struct Endpoint {
     hub: HubName,
     minimum_version: i32,
     accepts_websockets: bool,
-    guard: Option<Arc<dyn Fn(&Identity) -> bool + Send + Sync>>,
+    guard: Option<Guard>,
     closes_on_expiry: bool,
 }
 

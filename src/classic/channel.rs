@@ -158,7 +158,7 @@ impl Connection<Session> {
             has_unsaid,
         };
         self.socket = open.socket;
-        let effects = self.session.attached(attached, Instant::now());
+        let effects = self.session.attached(&attached, Instant::now());
         self.carry_out(effects, ctx);
         Ok((feed, frames))
     }

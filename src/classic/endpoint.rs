@@ -36,7 +36,7 @@ use crate::{
     hub::{Hub, Identity, Request, world::World},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, query_of, request_of, without_case},
+    web::{Authenticate, Guard, query_of, request_of, without_case},
 };
 
 mod receive;
@@ -47,7 +47,7 @@ mod send;
 pub struct Endpoint {
     path: Arc<str>,
     hubs: Option<Vec<HubName>>,
-    guard: Option<Arc<dyn Fn(&Identity) -> bool + Send + Sync>>,
+    guard: Option<Guard>,
 }
 
 impl std::fmt::Debug for Endpoint {

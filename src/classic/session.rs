@@ -158,13 +158,13 @@ impl Session {
     }
 
     /// A channel is there.
-    pub(super) fn attached(&mut self, attached: Attached, now: Instant) -> Out {
+    pub(super) fn attached(&mut self, attached: &Attached, now: Instant) -> Out {
         let awaits_welcome = attached.arrival == Arrival::Connect && !attached.asks_for_start;
         self.has_had_channel = true;
         let awaits = awaits_welcome && !self.welcome.is_done();
-        self.channel = Some(Channel::new(&attached, &self.settings, awaits, now));
-        let mut out = self.greet(&attached);
-        out.append(&mut self.news.catch_up(&attached));
+        self.channel = Some(Channel::new(attached, &self.settings, awaits, now));
+        let mut out = self.greet(attached);
+        out.append(&mut self.news.catch_up(attached));
         if attached.is_fresh {
             self.welcome.restored(false);
         }
@@ -284,7 +284,7 @@ impl Session {
         [Effect::End(ending)].into_iter().chain(cut).collect()
     }
 
-    fn reconnected(outcome: Result<(), HubError>) -> Out {
+    fn reconnected(outcome: &Result<(), HubError>) -> Out {
         match outcome {
             Ok(()) => Vec::new(),
             // The client comes back and asks again.
@@ -308,7 +308,7 @@ impl Dialect for Session {
             Event::Restored(outcome) => self.restored(outcome),
             Event::Connected(outcome) => self.connected(outcome),
             Event::Returned(ticket, result) => self.calls.returned(ticket, &result, self.channel_number()),
-            Event::Reconnected(outcome) => Self::reconnected(outcome),
+            Event::Reconnected(outcome) => Self::reconnected(&outcome),
             Event::Detached => self.detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, TOO_SLOW),
             Event::Regrouped(regrouped) => self.news.regrouped(regrouped, now),

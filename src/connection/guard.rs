@@ -256,7 +256,7 @@ impl Guard {
     }
 
     /// Ends the connection. Only the first ending counts.
-    pub(super) fn depart(&mut self, ending: Ending) {
+    pub(super) fn depart(&mut self, ending: &Ending) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
@@ -271,7 +271,7 @@ impl Guard {
         self.note(Note::closed(&self.seat));
         self.count(ending.reason);
         if self.is_connected {
-            self.tell_hubs(&ending);
+            self.tell_hubs(ending);
         }
     }
 
@@ -321,6 +321,6 @@ fn user_agent(request: &Request) -> String {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.depart(Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR });
+        self.depart(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR });
     }
 }

@@ -78,8 +78,11 @@ pub(crate) struct Return {
     /// It joins its durable groups too, since this process has not seen it begin, or it begins anew.
     pub(crate) joins_durable: bool,
     /// What it cannot have heard of yet: how memberships have changed since.
-    pub(crate) correct: Box<dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>>>,
+    pub(crate) correct: Box<Correction>,
 }
+
+/// Corrects a list of groups.
+pub(crate) type Correction = dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>>;
 
 /// What became of it.
 pub(crate) struct Returned {

@@ -24,7 +24,7 @@ pub enum Binding {
 ///
 /// # Errors
 /// The deserializer's word on why it does not fit.
-pub fn bind<T: DeserializeOwned>(binding: Binding, json: &str) -> Result<T, Error> {
+pub(crate) fn bind<T: DeserializeOwned>(binding: Binding, json: &str) -> Result<T, Error> {
     match binding {
         Binding::Strict => strict(json),
         Binding::Lenient => T::deserialize(Lenient(serde_json::from_str(json)?)),

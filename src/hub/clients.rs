@@ -40,49 +40,41 @@ impl Clients {
     }
 
     /// Everybody on the hub.
-    #[must_use]
     pub fn all(&self) -> Target {
         self.all_except::<ConnectionId>([])
     }
 
     /// Everybody on the hub, except these connections.
-    #[must_use]
     pub fn all_except<I: Into<ConnectionId>>(&self, except: impl IntoIterator<Item = I>) -> Target {
         self.target(Whom::All { except: collect(except) })
     }
 
     /// The client that called; outside of a hub method, nobody.
-    #[must_use]
     pub fn caller(&self) -> Target {
         self.clients(self.caller_list())
     }
 
     /// Everybody on the hub except the client that called.
-    #[must_use]
     pub fn others(&self) -> Target {
         self.all_except(self.caller_list())
     }
 
     /// One connection.
-    #[must_use]
     pub fn client(&self, id: impl Into<ConnectionId>) -> Target {
         self.clients([id])
     }
 
     /// These connections, each once.
-    #[must_use]
     pub fn clients<I: Into<ConnectionId>>(&self, ids: impl IntoIterator<Item = I>) -> Target {
         self.target(Whom::Connections(collect(ids)))
     }
 
     /// The members of a group.
-    #[must_use]
     pub fn group(&self, name: impl Into<GroupName>) -> Target {
         self.group_except::<ConnectionId>(name, [])
     }
 
     /// The members of a group, except these connections.
-    #[must_use]
     pub fn group_except<I: Into<ConnectionId>>(
         &self,
         name: impl Into<GroupName>,
@@ -92,25 +84,21 @@ impl Clients {
     }
 
     /// The members of a group, except the client that called. That client need not be a member.
-    #[must_use]
     pub fn others_in_group(&self, name: impl Into<GroupName>) -> Target {
         self.group_except(name, self.caller_list())
     }
 
     /// The members of these groups, one group after the other: whoever is in two of them is called twice.
-    #[must_use]
     pub fn groups<I: Into<GroupName>>(&self, names: impl IntoIterator<Item = I>) -> Target {
         self.target(Whom::Groups(names.into_iter().map(Into::into).collect()))
     }
 
     /// Every connection of a user.
-    #[must_use]
     pub fn user(&self, user: impl Into<UserId>) -> Target {
         self.users([user])
     }
 
     /// Every connection of these users, each once.
-    #[must_use]
     pub fn users<I: Into<UserId>>(&self, users: impl IntoIterator<Item = I>) -> Target {
         self.target(Whom::Users(users.into_iter().map(Into::into).collect()))
     }

@@ -39,8 +39,8 @@ macro_rules! methods {
             const COUNT: usize = count(&[$($extractor::COUNT),*]);
 
             fn call(&self, _call: Call, _states: &States) -> LocalBoxFuture<'static, Result<Json, CallError>> {
-                let bound = (|| Ok(self($($extractor::from_call(&_call, _states)?),*)))();
-                match bound {
+                let bind = || Ok(self($($extractor::from_call(&_call, _states)?),*));
+                match bind() {
                     Ok(answer) => answer.map(IntoAnswer::into_answer).boxed_local(),
                     Err(error) => async { Err(error) }.boxed_local(),
                 }

@@ -29,7 +29,7 @@ impl Asides {
 pub trait Framer: Send + Sync {
     /// Writes `elements` as one or more frames. `asides` is what is to be said besides; `cursor` is where a
     /// client continues that has seen this frame.
-    fn frame<'a>(&self, asides: &Asides, elements: &mut dyn Iterator<Item = &'a [u8]>, cursor: u64, out: &mut BytesMut);
+    fn frame(&self, asides: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, cursor: u64, out: &mut BytesMut);
 
     /// Writes something that is a frame as it is.
     fn whole(&self, frame: &[u8], out: &mut BytesMut);

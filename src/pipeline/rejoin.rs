@@ -17,7 +17,7 @@ use crate::{
 
 /// A token whose list would make it longer than this carries none: it has to fit the query of a URL
 /// beside everything else. The server then remembers the list for the family.
-pub const LONGEST_LIST: usize = 3 * 1024;
+pub(crate) const LONGEST_LIST: usize = 3 * 1024;
 
 /// What a rejoin token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,139 @@
+//! Fan-out in one process: what one delivery costs before any socket is involved.
+//!
+//! Learn: how much of a delivery's price is the engine's own, and how much the operating system's (compare
+//! with `sockets`). Run: `cargo bench --bench fan_out`. See: a table, for members that are clients, whose
+//! sockets take everything and do nothing, and members that are actors.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use actix::prelude::*;
+use anyhow::Result;
+use bytes::{BufMut, BytesMut};
+use hubcast::{
+    Engine, Hub,
+    group::Delivery,
+    message::{Invocation, Message, Source, WireForm},
+    outbox::{Asides, Framer, Limits, Outbox, Pace, Resume, Sink, View, Window},
+    transport::Wrap,
+};
+use tokio::task::yield_now;
+
+const MEMBERS: usize = 1000;
+const PAYLOAD: usize = 100;
+const IN_FLIGHT: [usize; 3] = [1, 4, 16];
+const BROADCASTS: usize = 4_000;
+
+static FORM: WireForm = WireForm { slot: 0, encode: |call| call.arguments.get().to_owned().into() };
+
+/// A socket that takes everything.
+#[derive(Default)]
+struct Void(AtomicUsize);
+
+impl Sink for Void {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+}
+
+struct Texts;
+
+impl Framer for Texts {
+    fn frame(&self, _: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
+        elements.for_each(|element| Wrap::WebSocketText.frame(out, |out| out.put_slice(element)));
+    }
+
+    fn whole(&self, frame: &[u8], out: &mut BytesMut) {
+        out.put_slice(frame);
+    }
+}
+
+fn payload() -> String {
+    "x".repeat(PAYLOAD)
+}
+
+fn message() -> Result<Arc<Message>> {
+    Ok(Arc::new(Message::new(Invocation::new(&"chat".into(), "heard", &payload())?, Source::Hub)))
+}
+
+/// Microseconds per delivery to clients, and how many broadcasts one write carried on average.
+async fn clients(in_flight: usize) -> Result<(f64, f64)> {
+    let void = Arc::new(Void::default());
+    let outboxes: Vec<_> = (0..MEMBERS).map(|_| Outbox::new(&FORM, Limits::default(), Window::default())).collect();
+    let mut feeds = Vec::new();
+    for outbox in &outboxes {
+        let (feed, _) = outbox.attach(Resume::Tail, View::default(), Arc::new(Texts));
+        let sink: Arc<dyn Sink> = void.clone();
+        feed.lend(sink);
+        feeds.push(feed);
+    }
+    let pace = Pace::default();
+    let begun = Instant::now();
+    for _ in 0..BROADCASTS / in_flight {
+        for _ in 0..in_flight {
+            let (message, mut wave) = (message()?, pace.wave());
+            for outbox in &outboxes {
+                let _ = outbox.push_in(&message, &mut wave);
+            }
+        }
+        while outboxes.iter().any(|outbox| outbox.backlog().items > 0) {
+            yield_now().await;
+        }
+    }
+    let per_delivery = begun.elapsed().as_secs_f64() * 1e6 / (BROADCASTS * MEMBERS) as f64;
+    Ok((per_delivery, (BROADCASTS * MEMBERS) as f64 / void.0.load(Ordering::Relaxed) as f64))
+}
+
+struct Listener(Arc<AtomicUsize>);
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+}
+
+impl Handler<Delivery> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: Delivery, _: &mut Self::Context) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Microseconds per delivery to actors.
+async fn actors(in_flight: usize) -> Result<f64> {
+    let engine = Engine::builder().hub_only(Hub::new("chat")).build()?;
+    let Some(hub) = engine.hub("chat") else { anyhow::bail!("the hub that was given is there") };
+    let heard = Arc::new(AtomicUsize::new(0));
+    let mut members = Vec::new();
+    for _ in 0..MEMBERS {
+        let listener = Listener(Arc::clone(&heard)).start();
+        members.push(hub.groups().add_actor("room", listener.recipient()).await?);
+    }
+    let begun = Instant::now();
+    for round in 1..=BROADCASTS / in_flight {
+        for _ in 0..in_flight {
+            hub.clients().group("room").send("heard", payload()).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        }
+        while heard.load(Ordering::Relaxed) < round * in_flight * MEMBERS {
+            yield_now().await;
+        }
+    }
+    Ok(begun.elapsed().as_secs_f64() * 1e6 / (BROADCASTS * MEMBERS) as f64)
+}
+
+#[actix::main]
+#[expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
+async fn main() -> Result<()> {
+    println!("| broadcasts in flight | µs per client | broadcasts per write | µs per actor |\n|---|---|---|---|");
+    for in_flight in IN_FLIGHT {
+        let ((client, batch), actor) = (clients(in_flight).await?, actors(in_flight).await?);
+        println!("| {in_flight} | {client:.3} | {batch:.1} | {actor:.3} |");
+    }
+    Ok(())
+}
