@@ -147,6 +147,13 @@ fn cpu(pid: u32) -> Result<f64> {
     Ok(total)
 }
 
+/// Memory that a process has in use, in KiB.
+fn memory(pid: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no memory in use")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
 struct Client {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
@@ -345,15 +352,20 @@ struct Row {
     deliveries: usize,
 }
 
-async fn measure(peer: &Peer) -> Result<Vec<Row>> {
+/// The rows of the table, and the memory of an idle member in KiB.
+async fn measure(peer: &Peer) -> Result<(Vec<Row>, f64)> {
     let board = Rc::new(RefCell::new(Board { sent: Vec::new(), left: Vec::new(), latencies: Vec::new(), finished: 0 }));
     let changed = Rc::new(Notify::new());
     let mut keep = Vec::new();
+    // The first client pays for what is made once.
+    let _first = member(peer).await?;
+    let before = memory(peer.pid)?;
     for _ in 0..MEMBERS {
         let Client { reader, writer } = member(peer).await?;
         keep.push(writer);
         spawn_local(listen(reader, Rc::clone(&board), Rc::clone(&changed)));
     }
+    let idle = (memory(peer.pid)? - before) / MEMBERS as f64;
     let mut sender = sender(peer).await?;
     let mut rows = Vec::new();
     for in_flight in IN_FLIGHT {
@@ -372,7 +384,7 @@ async fn measure(peer: &Peer) -> Result<Vec<Row>> {
             deliveries: latencies.len(),
         });
     }
-    Ok(rows)
+    Ok((rows, idle))
 }
 
 /// Somebody who sends; what comes for it is read and thrown away. On a server that sends everything to
@@ -398,7 +410,8 @@ fn main() -> Result<()> {
     let others: Vec<_> = std::env::args().skip(1).filter(|argument| argument.contains('=')).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut table = String::from(
-        "| server | broadcasts in flight | µs of processor per delivery | p50 ms | p99 ms | deliveries |\n|---|---|---|---|---|---|\n",
+        "| server | broadcasts in flight | µs of processor per delivery | p50 ms | p99 ms | deliveries | KiB per idle client |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     let is_only = std::env::args().any(|argument| argument == "only");
     let mut peers: Vec<Box<dyn FnOnce() -> Result<Peer>>> = Vec::new();
@@ -412,12 +425,12 @@ fn main() -> Result<()> {
     );
     for peer in peers {
         let peer = peer()?;
-        let rows = LocalSet::new().block_on(&runtime, measure(&peer))?;
+        let (rows, idle) = LocalSet::new().block_on(&runtime, measure(&peer))?;
         for (row, in_flight) in rows.iter().zip(IN_FLIGHT) {
             let millis = |micros: u32| f64::from(micros) / 1000.0;
             writeln!(
                 table,
-                "| {} | {in_flight} | {:.2} | {:.1} | {:.1} | {} |",
+                "| {} | {in_flight} | {:.2} | {:.1} | {:.1} | {} | {idle:.1} |",
                 peer.name,
                 row.per_delivery,
                 millis(row.p50),

@@ -119,12 +119,12 @@ impl Outbox {
 
     /// Queues bytes for this client alone; they keep their place among the calls and are replayed like them.
     pub fn push_own(&self, bytes: impl Into<Box<[u8]>>) -> Push {
-        self.put(Item::Own(bytes.into()))
+        self.put(Item::Own(Box::new(bytes.into())))
     }
 
     /// Queues a whole frame for the transport attached now; it dies with that transport.
     pub fn push_frame(&self, frame: impl Into<Box<[u8]>>) -> Push {
-        self.put(Item::Frame(frame.into()))
+        self.put(Item::Frame(Box::new(frame.into())))
     }
 
     /// Takes note that a call was not for this client, so that its cursor moves all the same. Without a

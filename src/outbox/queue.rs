@@ -20,15 +20,19 @@ use crate::message::{Message, WireForm};
 /// A queue that grew beyond this gives its memory back once it is empty: a burst is not kept for ever.
 const KEPT_CAPACITY: usize = 64;
 
+/// Bytes behind one pointer: a window of a thousand items is read and written at both ends with each
+/// broadcast, so that an item should be as small as that of a shared message.
+pub(super) type Thin = Box<Box<[u8]>>;
+
 /// One thing for the client.
 #[derive(Debug)]
 pub(super) enum Item {
     /// A call that others receive too.
     Shared(Arc<Message>),
     /// Bytes for this client alone, in the sequence and replayed like a call.
-    Own(Box<[u8]>),
+    Own(Thin),
     /// A whole frame for the transport attached now; worthless to a later one.
-    Frame(Box<[u8]>),
+    Frame(Thin),
     /// A place in the sequence without content: somebody excluded this client.
     Nothing,
 }
