@@ -1,0 +1,83 @@
+//! What happens to whoever lets too much wait.
+
+use super::*;
+
+#[test]
+fn one_more_than_may_wait_ends_the_client() {
+    let by_count = Limits { items: 2, ..ROOMY };
+    let by_size = Limits { bytes: 6, ..ROOMY };
+    for (limits, texts, last) in [
+        (by_count, &["a", "b"][..], Push::Queued),
+        (by_count, &["a", "b", "c"], Push::Overflowed),
+        (by_size, &["aaa", "bbb"], Push::Queued),
+        (by_size, &["aaa", "bbb", "c"], Push::Overflowed),
+        (by_size, &["a text beyond the limit"], Push::Queued),
+        (by_size, &["a text beyond the limit", "b"], Push::Overflowed),
+    ] {
+        let mut queue = attached(limits, Window::default());
+        let pushes: Vec<_> = texts.iter().map(|text| queue.push(own(text))).collect();
+        let (outcome, earlier) = pushes.split_last().unwrap();
+        assert_eq!(*outcome, last, "{texts:?}");
+        assert!(earlier.iter().all(|push| *push == Push::Queued), "{texts:?}");
+    }
+}
+
+#[test]
+fn the_limit_counts_what_waits_and_not_what_was_taken() {
+    let mut queue = attached(Limits { items: 2, ..ROOMY }, KEEPS_ALL);
+    for round in 0..10 {
+        push_all(&mut queue, &["a", "b"]);
+        assert!(take(&mut queue, ANY_BUDGET).is_some(), "round {round}");
+    }
+    assert_eq!(queue.backlog().kept, 20);
+}
+
+#[test]
+fn the_oldest_broadcasts_are_left_out_and_counted_where_that_is_the_policy() {
+    let mut queue = attached(Limits { items: 2, overflow: Overflow::DropOldest, ..ROOMY }, Window::default());
+    push_all(&mut queue, &["a", "b", "c", "d"]);
+    assert_eq!(queue.backlog().dropped, 2);
+    assert_eq!(drain(&mut queue), "[c d @4]");
+}
+
+#[test]
+fn as_many_are_left_out_as_make_room_for_a_long_one() {
+    let mut queue = attached(Limits { bytes: 6, overflow: Overflow::DropOldest, ..ROOMY }, Window::default());
+    push_all(&mut queue, &["aa", "bb", "cc", "ddddd"]);
+    assert_eq!(drain(&mut queue), "[ddddd @4]");
+    assert_eq!(queue.backlog().dropped, 3);
+}
+
+#[test]
+fn a_reply_is_never_left_out() {
+    for reply in [own("reply"), frame("reply")] {
+        let mut queue = attached(Limits { items: 2, overflow: Overflow::DropOldest, ..ROOMY }, Window::default());
+        assert_eq!(queue.push(reply), Push::Queued);
+        push_all(&mut queue, &["a"]);
+        assert_eq!(queue.push(call("b")), Push::Overflowed);
+        assert_eq!(queue.backlog().dropped, 0);
+    }
+}
+
+#[test]
+fn without_a_window_nothing_is_kept_and_the_limits_hold_without_a_transport_too() {
+    let mut queue = Queue::new(&FORM, Limits { items: 2, ..ROOMY }, Window::default());
+    assert!(!queue.keeps());
+    push_all(&mut queue, &["a", "b"]);
+    assert_eq!(queue.push(call("c")), Push::Overflowed);
+}
+
+#[test]
+fn a_queue_is_congested_beyond_an_eighth_of_its_limits() {
+    let mut by_count = attached(Limits { items: 16, ..ROOMY }, Window::default());
+    push_all(&mut by_count, &["", ""]);
+    assert!(!by_count.is_congested());
+    push_all(&mut by_count, &[""]);
+    assert!(by_count.is_congested());
+
+    let mut by_size = attached(Limits { bytes: 16, ..ROOMY }, Window::default());
+    push_all(&mut by_size, &["ab"]);
+    assert!(!by_size.is_congested());
+    push_all(&mut by_size, &["c"]);
+    assert!(by_size.is_congested());
+}
