@@ -1,1 +1,262 @@
+//! What is read, what is refused and with which words, and what is written, byte for byte.
 
+use proptest::prelude::*;
+
+use super::*;
+
+/// A message in words, or the error that it is refused with.
+fn told(record: &str) -> String {
+    told_bytes(record.as_bytes())
+}
+
+fn told_bytes(record: &[u8]) -> String {
+    match decode(record) {
+        Ok(ClientMessage::Invocation { id, target, arguments, streams, wants_stream }) => {
+            let id = id.map_or("-".to_owned(), |id| format!("{id:?}"));
+            let arguments: Vec<_> = arguments.iter().map(|argument| argument.get()).collect();
+            let streams = if streams > 0 { format!(" sends {streams}") } else { String::new() };
+            let wish = if wants_stream { " wants a stream" } else { "" };
+            format!("{id} {target:?}({}){streams}{wish}", arguments.join(", "))
+        }
+        Ok(ClientMessage::Ping) => "ping".into(),
+        Ok(ClientMessage::Close { error }) => format!("close {}", error.unwrap_or_default()),
+        Ok(ClientMessage::Ignored) => "ignored".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn assert_told(table: &[(&str, &str)]) {
+    for (record, wanted) in table {
+        assert_eq!(told(record), *wanted, "{record}");
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_kind_of_message_is_read() {
+    assert_told(&[
+        (
+            r#"{"type":1,"invocationId":"0","target":"Echo","arguments":["a",{"b":[1]},null]}"#,
+            r#""0" "Echo"("a", {"b":[1]}, null)"#,
+        ),
+        (r#"{"type":1,"target":"Echo","arguments":[]}"#, r#"- "Echo"()"#),
+        (r#"{"type":1,"invocationId":"","target":"Echo","arguments":[]}"#, r#"- "Echo"()"#),
+        (r#"{"type":1,"target":"Echo","arguments":[],"streamIds":["1","2"]}"#, r#"- "Echo"() sends 2"#),
+        (r#"{"type":1,"target":"Echo","arguments":[],"streamIds":[]}"#, r#"- "Echo"()"#),
+        (r#"{"type":1,"headers":{"a":"b"},"target":"","arguments":[]}"#, r#"- ""()"#),
+        (r#"{"type":4,"invocationId":"1","target":"Count","arguments":[3]}"#, r#""1" "Count"(3) wants a stream"#),
+        (r#"{"type":6}"#, "ping"),
+        (r#"{"type":7}"#, "close "),
+        (r#"{"type":7,"error":"enough","allowReconnect":true}"#, "close enough"),
+    ]);
+}
+
+#[test]
+fn what_nobody_waits_for_is_ignored() {
+    assert_told(&[
+        (r#"{"type":2,"invocationId":"9","item":null}"#, "ignored"),
+        (r#"{"type":3,"invocationId":"9"}"#, "ignored"),
+        (r#"{"type":3,"invocationId":"9","result":1}"#, "ignored"),
+        (r#"{"type":3,"invocationId":"9","error":"no"}"#, "ignored"),
+        (r#"{"type":5,"invocationId":"9"}"#, "ignored"),
+        (r#"{"type":8,"sequenceId":1}"#, "ignored"),
+        (r#"{"type":9,"sequenceId":1}"#, "ignored"),
+        (r#"{"type":0}"#, "ignored"),
+        (r#"{"type":-1}"#, "ignored"),
+        (r#"{"type":99,"target":"x"}"#, "ignored"),
+    ]);
+}
+
+#[test]
+fn members_come_in_any_order_and_unknown_ones_are_skipped() {
+    assert_told(&[
+        (r#"{"arguments":[1],"x":{"type":6},"target":"Echo","invocationId":"1","type":1}"#, r#""1" "Echo"(1)"#),
+        (r#"{"type":6,"type":1,"target":"a","target":"b","arguments":[1],"arguments":[2]}"#, r#"- "b"(2)"#),
+        (" {\r\n\t\"type\" : 1 , \"target\":\"a\",\"arguments\" : [ 1 , 2 ] } ", r#"- "a"(1, 2)"#),
+        (r#"{"t\u0079pe":6}"#, "ping"),
+        (r#"{"type":6} and what follows"#, "ping"),
+        (r#"{"type":1,"target":"\u0041\n\ud83d\ude00","arguments":["\u0041"]}"#, "- \"A\\n😀\"(\"\\u0041\")"),
+    ]);
+}
+
+#[test]
+fn what_is_no_object_is_refused_with_the_words_of_the_original() {
+    for broken in
+        ["", " ", "hello", "{", r#"{"type":"#, r#"{"type":6,}"#, r#"{"type":6"#, "// {}", "[1", "\"", "nul", "-"]
+    {
+        assert_eq!(told(broken), "InvalidDataException: Error reading JSON.", "{broken}");
+    }
+    for (value, token) in [
+        ("[1]", "Array"),
+        ("\"text\"", "String"),
+        ("null", "Null"),
+        ("true", "True"),
+        ("false", "False"),
+        ("7", "Number"),
+        (" -7", "Number"),
+    ] {
+        let wanted = format!("InvalidDataException: Unexpected JSON Token Type '{token}'. Expected a JSON Object.");
+        assert_eq!(told(value), wanted, "{value}");
+    }
+}
+
+#[test]
+fn a_missing_member_is_named() {
+    for (record, name) in [
+        ("{}", "type"),
+        (r#"{"Type":6}"#, "type"),
+        (r#"{"type":1,"arguments":[]}"#, "target"),
+        (r#"{"type":1,"target":"a"}"#, "arguments"),
+        (r#"{"type":1}"#, "target"),
+        (r#"{"type":2,"item":1}"#, "invocationId"),
+        (r#"{"type":2,"invocationId":"1"}"#, "item"),
+        (r#"{"type":3}"#, "invocationId"),
+        (r#"{"type":3,"invocationId":""}"#, "invocationId"),
+        (r#"{"type":4,"target":"a","arguments":[]}"#, "invocationId"),
+        (r#"{"type":4,"invocationId":"","target":"a","arguments":[]}"#, "invocationId"),
+        (r#"{"type":4,"invocationId":"1","arguments":[]}"#, "target"),
+        (r#"{"type":4,"invocationId":"1","target":"a"}"#, "arguments"),
+        (r#"{"type":5}"#, "invocationId"),
+        (r#"{"type":5,"invocationId":""}"#, "invocationId"),
+        (r#"{"type":8}"#, "sequenceId"),
+        (r#"{"type":9}"#, "sequenceId"),
+    ] {
+        assert_eq!(told(record), format!("InvalidDataException: Missing required property '{name}'."), "{record}");
+    }
+}
+
+#[test]
+fn a_member_of_another_type_is_named_with_the_type_that_it_must_have() {
+    for (member, wanted) in [
+        (r#""type":"1""#, "'type' to be of type Number"),
+        (r#""type":null"#, "'type' to be of type Number"),
+        (r#""invocationId":1"#, "'invocationId' to be of type String"),
+        (r#""invocationId":null"#, "'invocationId' to be of type String"),
+        (r#""target":null"#, "'target' to be of type String"),
+        (r#""target":["a"]"#, "'target' to be of type String"),
+        (r#""arguments":null"#, "'arguments' to be of type Array"),
+        (r#""arguments":{"0":1}"#, "'arguments' to be of type Array"),
+        (r#""arguments":"[]""#, "'arguments' to be of type Array"),
+        (r#""streamIds":null"#, "'streamIds' to be of type Array"),
+        (r#""streamIds":"1""#, "'streamIds' to be of type Array"),
+        (r#""headers":null"#, "'headers' to be of type StartObject"),
+        (r#""headers":[]"#, "'headers' to be of type StartObject"),
+        (r#""error":null"#, "'error' to be of type String"),
+        (r#""error":5"#, "'error' to be of type String"),
+        (r#""allowReconnect":"true""#, "'allowReconnect' to be true or false"),
+        (r#""allowReconnect":null"#, "'allowReconnect' to be true or false"),
+        (r#""sequenceId":"1""#, "'sequenceId' to be of type Number"),
+    ] {
+        let record = format!("{{\"type\":6,{member}}}");
+        assert_eq!(told(&record), format!("InvalidDataException: Expected {wanted}."), "{record}");
+    }
+}
+
+#[test]
+fn a_value_that_its_type_does_not_allow_is_refused() {
+    let no_int =
+        "FormatException: Either the JSON value is not in a supported format, or is out of bounds for an Int32.";
+    assert_told(&[
+        (r#"{"type":1.5}"#, no_int),
+        (r#"{"type":6e0}"#, no_int),
+        (r#"{"type":2147483648}"#, no_int),
+        (r#"{"type":1,"headers":{"a":1}}"#, "InvalidDataException: Expected header 'a' to be of type String."),
+        (r#"{"type":1,"streamIds":[null]}"#, "InvalidDataException: Null value for 'streamIds' is not valid."),
+        (
+            r#"{"type":3,"invocationId":"1","error":"e","result":1}"#,
+            "InvalidDataException: The 'error' and 'result' properties are mutually exclusive.",
+        ),
+        (r#"{"type":2,"invocationId":"","item":1}"#, "KeyNotFoundException: No stream with id '' could be found."),
+    ]);
+}
+
+#[test]
+fn the_first_fault_in_the_text_is_the_one_that_is_told() {
+    assert_told(&[
+        (r#"{"target":5,"type":"1"}"#, "InvalidDataException: Expected 'target' to be of type String."),
+        (r#"{"type":"1","target":5}"#, "InvalidDataException: Expected 'type' to be of type Number."),
+    ]);
+}
+
+#[test]
+fn a_message_may_nest_64_deep_and_no_deeper() {
+    let nested = |depth: usize| {
+        let (open, close) = ("[".repeat(depth - 2), "]".repeat(depth - 2));
+        told(&format!("{{\"type\":1,\"target\":\"a\",\"arguments\":[{open}{close}]}}"))
+    };
+    assert!(nested(64).starts_with("- \"a\"("));
+    assert_eq!(nested(65), "InvalidDataException: Error reading JSON.");
+    assert_eq!(nested(100_000), "InvalidDataException: Error reading JSON.");
+    let brackets_in_text = format!("{{\"type\":1,\"target\":\"{}\",\"arguments\":[]}}", "[".repeat(100));
+    assert!(told(&brackets_in_text).starts_with("- \"[["));
+}
+
+#[test]
+fn bytes_that_are_no_text_spoil_the_argument_but_not_the_message() {
+    let in_argument = b"{\"type\":1,\"target\":\"a\",\"arguments\":[\"\xff\",1]}";
+    assert_eq!(told_bytes(in_argument), r#"- "a"("\ud800", 1)"#);
+    let in_target = b"{\"type\":1,\"target\":\"\xff\",\"arguments\":[]}";
+    assert_eq!(told_bytes(in_target), "InvalidDataException: Error reading JSON.");
+}
+
+#[test]
+fn every_message_is_written_as_the_original_writes_it() {
+    let result = RawValue::from_string(r#"{"a":[1,null]}"#.into()).unwrap();
+    let call = Invocation::new(&"chat".into(), "say \"x\"", &("a", 1)).unwrap();
+    for (written, wanted) in [
+        (completion("1", &result), r#"{"type":3,"invocationId":"1","result":{"a":[1,null]}}"#),
+        (failure("\"", "no\nway"), r#"{"type":3,"invocationId":"\"","error":"no\nway"}"#),
+        (ping(), r#"{"type":6}"#),
+        (close(None, false), r#"{"type":7}"#),
+        (close(None, true), r#"{"type":7,"allowReconnect":true}"#),
+        (close(Some("enough"), false), r#"{"type":7,"error":"enough"}"#),
+        (close(Some("enough"), true), r#"{"type":7,"error":"enough","allowReconnect":true}"#),
+        (super::call("tell", "you"), r#"{"type":1,"target":"tell","arguments":["you"]}"#),
+        ((FORM.encode)(&call)[..].into(), r#"{"type":1,"target":"say \"x\"","arguments":["a",1]}"#),
+    ] {
+        assert_eq!(text(&written), format!("{wanted}\u{1e}"));
+    }
+}
+
+/// A message that is fine, to be damaged.
+const FINE: &str = r#"{"type":1,"invocationId":"12","headers":{"a":"b"},"target":"Echo \u00e9","arguments":["x",{"y":[1.5,null]}],"streamIds":["1"],"allowReconnect":true,"sequenceId":3}"#;
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        // Whatever comes of it: reading must not panic.
+        let _ = told_bytes(&bytes);
+    }
+
+    #[test]
+    fn a_fine_message_that_was_damaged_or_cut_is_read_or_refused(
+        cut in 0..=FINE.len(),
+        damages in prop::collection::vec((0..FINE.len(), any::<u8>()), 0..4),
+    ) {
+        let mut bytes = FINE.as_bytes().to_vec();
+        for (at, byte) in damages.clone() {
+            bytes[at] = byte;
+        }
+        let told = told_bytes(&bytes[..cut]);
+        prop_assert!(cut == FINE.len() || !damages.is_empty() || told.ends_with("Error reading JSON."), "{}", told);
+    }
+
+    #[test]
+    fn any_text_survives_being_written_and_read(target in any::<String>(), argument in any::<String>()) {
+        let record = super::call(&target, &argument);
+        let (end, message) = record.split_last().unwrap();
+        prop_assert_eq!(*end, SEPARATOR);
+        prop_assert!(!message.contains(&SEPARATOR), "a separator inside of a text is escaped");
+        match decode(message) {
+            Ok(ClientMessage::Invocation { target: read, arguments, .. }) => {
+                prop_assert_eq!(read, target);
+                prop_assert_eq!(arguments.len(), 1);
+                prop_assert_eq!(serde_json::from_str::<String>(arguments[0].get()).unwrap(), argument);
+            }
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+}
