@@ -280,6 +280,8 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
             Command::Abort => self.drive(Event::Aborted, ctx),
             Command::Drain => self.drive(Event::Draining, ctx),
             Command::Inspect(answer) => drop(answer.send(self.detail())),
+            #[cfg(any(test, feature = "testkit"))]
+            Command::Crash => panic!("told to crash"),
         }
     }
 }
@@ -321,14 +323,5 @@ impl<D: Dialect> Connection<D> {
                 _ => this.watch_progress(ctx),
             }
         });
-    }
-}
-
-#[cfg(any(test, feature = "testkit"))]
-impl<D: Dialect> Handler<crate::supervised::Crash> for Connection<D> {
-    type Result = ();
-
-    fn handle(&mut self, _: crate::supervised::Crash, _: &mut Self::Context) {
-        panic!("told to crash");
     }
 }

@@ -47,6 +47,9 @@ pub(crate) enum Command {
     Drain,
     /// Tell how it stands.
     Inspect(oneshot::Sender<Detail>),
+    /// Panic, for a test that wants to see what follows.
+    #[cfg(any(test, feature = "testkit"))]
+    Crash,
 }
 
 /// Why a connection joins.

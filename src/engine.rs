@@ -21,9 +21,13 @@ use crate::{
 };
 
 mod builder;
+#[cfg(any(test, feature = "testkit"))]
+mod crash;
 mod run;
 
 pub use builder::{BuildError, EngineBuilder};
+#[cfg(any(test, feature = "testkit"))]
+pub use crash::Victim;
 use run::Run;
 
 /// The running engine; clones are the same one.

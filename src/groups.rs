@@ -94,6 +94,24 @@ impl AllGroups {
         }
     }
 
+    /// Kills every shard, or one group; a group that there is not is dead already.
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) async fn crash(&self, group: Option<&GroupKey>) {
+        use crate::supervised::Crash;
+        match group {
+            Some(key) => {
+                if let Some(living) = self.living(key) {
+                    let _ = living.address.send(Crash).await;
+                }
+            }
+            None => {
+                for shard in self.0.shards.iter().filter_map(OnceLock::get) {
+                    let _ = shard.send_once(Crash).await;
+                }
+            }
+        }
+    }
+
     fn shard(&self, index: usize) -> &Supervised<Groups> {
         self.0.shards[index].get_or_init(|| {
             let all = self.clone();

@@ -93,6 +93,8 @@ pub mod transport;
 pub mod web;
 
 pub use connection::{OnStoreFailure, RejoinSettings};
+#[cfg(any(test, feature = "testkit"))]
+pub use engine::Victim;
 pub use engine::{BuildError, Engine, EngineBuilder, HubHandle};
 pub use hub::{Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, Users};
 pub use ids::{ConnectionId, GroupName, HubName, UserId};

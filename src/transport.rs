@@ -19,6 +19,7 @@ use actix::Message;
 use actix_web::{dev::Extensions, rt::net::TcpStream};
 use bytes::Bytes;
 use log::warn;
+use tokio::io::Interest;
 
 use crate::outbox::Sink;
 
@@ -63,6 +64,14 @@ impl SocketHandle {
     /// Waits until the socket takes more. It is watched for only so long: most sockets are never full.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         TcpStream::from_std(self.0.try_clone()?)?.writable().await
+    }
+
+    /// Waits until the peer has closed its side, and answers that it has; `false` if it says something
+    /// instead, since whoever reads the socket has to find out then.
+    pub(crate) async fn is_closed(&self) -> bool {
+        let watched = self.0.try_clone().and_then(TcpStream::from_std);
+        let Ok(socket) = watched else { return false };
+        socket.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed())
     }
 
     /// Shuts the socket down in both directions; whoever waits for it is woken.

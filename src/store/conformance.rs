@@ -2,7 +2,7 @@
 //!
 //! Role: the contract of [`Store`](super::Store) in a form that fails.
 //! Life: test time only (feature `testkit`); each promise wants a store that nobody used before.
-//! Neighbours: sees a store as [`DynStore`](super::DynStore); the rooms are its own.
+//! Neighbours: sees a store as [`DynStore`]; the rooms are its own.
 //! Never: it does not sleep, read the clock, or look behind the eight verbs.
 //!
 //! [`store_conformance!`](crate::store_conformance) makes a test of each promise. Whoever writes a store puts

@@ -1,5 +1,8 @@
 //! A channel as the body of an HTTP answer: an event stream, a page that never ends, or one answer to a poll.
 //!
+//! The HTTP layer notices that a client has gone when it cannot write to it, which may be two keep-alives
+//! later; so its socket is watched.
+//!
 //! Large frames are handed over in pieces: the HTTP layer keeps its largest buffer as long as the client
 //! stays, and would else keep a megabyte for a client that was sent one once.
 
@@ -11,8 +14,13 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use tokio::task::JoinHandle;
 
-use crate::outbox::{Feed, Rest, Step};
+use super::SocketHandle;
+use crate::outbox::{End, Feed, Rest, Step};
+
+/// How a stream ends whose client has gone; nobody reads the code.
+const GONE: End = End { code: 1000 };
 
 /// The largest piece that is handed over at once.
 const PIECE: usize = 16 * 1024;
@@ -25,17 +33,32 @@ pub(crate) struct Body {
     ready: Bytes,
     feed: Option<Feed>,
     last_word: Option<LastWord>,
+    /// Waits for the client to go.
+    watch: Option<JoinHandle<()>>,
 }
 
 impl Body {
     /// A stream that begins with `first` and goes on until the feed ends.
     pub(crate) fn stream(feed: Feed, first: impl Into<Bytes>) -> Self {
-        Self { ready: first.into(), feed: Some(feed), last_word: None }
+        Self { ready: first.into(), feed: Some(feed), last_word: None, watch: None }
     }
 
     /// The answer to a poll: whatever comes first besides blanks, or else the last word.
     pub(crate) fn answer(feed: Feed, last_word: impl Fn(Rest) -> Bytes + 'static) -> Self {
-        Self { ready: Bytes::new(), feed: Some(feed), last_word: Some(Box::new(last_word)) }
+        Self { ready: Bytes::new(), feed: Some(feed), last_word: Some(Box::new(last_word)), watch: None }
+    }
+
+    /// Ends when the client closes its socket.
+    pub(crate) fn watching(mut self, socket: Option<&SocketHandle>) -> Self {
+        if let (Some(socket), Some(feed)) = (socket.cloned(), &self.feed) {
+            let control = feed.control();
+            self.watch = Some(actix::spawn(async move {
+                if socket.is_closed().await {
+                    control.hang_up(GONE);
+                }
+            }));
+        }
+        self
     }
 
     /// Takes what the feed has next; `false` when it has ended.
@@ -52,6 +75,14 @@ impl Body {
         }
         self.ready = out.freeze();
         Poll::Ready(true)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
     }
 }
 

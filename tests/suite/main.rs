@@ -17,6 +17,7 @@ mod architecture;
 mod groups;
 mod handshaking;
 mod invoking;
+mod kills;
 mod limits;
 mod negotiating;
 mod node_client;

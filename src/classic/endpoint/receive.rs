@@ -119,18 +119,20 @@ impl Served {
         frames: Frames,
         connection: Addr<Connection<Session>>,
     ) -> HttpResponse {
+        let socket = asked.request.conn_data::<SocketHandle>();
         match (preamble, payload) {
             (Preamble::WebSocket, Some(payload)) => {
                 let limit = self.core.settings.max_message;
                 websocket::accept(&asked.request, payload, feed, connection.recipient(), limit)
                     .unwrap_or_else(HttpResponse::from_error)
             }
-            (Preamble::EventStream, _) => stream("text/event-stream").body_of(Body::stream(feed, EVENT_STREAM_BEGINS)),
-            (Preamble::ForeverFrame(id), _) => {
-                stream("text/html; charset=UTF-8").body_of(Body::stream(feed, forever_frame_begins(id)))
+            (Preamble::EventStream, _) => {
+                stream("text/event-stream").body_of(Body::stream(feed, EVENT_STREAM_BEGINS).watching(socket))
             }
+            (Preamble::ForeverFrame(id), _) => stream("text/html; charset=UTF-8")
+                .body_of(Body::stream(feed, forever_frame_begins(id)).watching(socket)),
             (Preamble::Poll | Preamble::WebSocket, _) => {
-                stream(media_of(asked)).body_of(Body::answer(feed, move |rest| frames.last(&rest)))
+                stream(media_of(asked)).body_of(Body::answer(feed, move |rest| frames.last(&rest)).watching(socket))
             }
         }
     }

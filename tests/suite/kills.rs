@@ -1,0 +1,84 @@
+//! Each actor that others depend on is killed while clients talk.
+
+use hubcast::Victim;
+use serde_json::json;
+
+use crate::support::{Client, Server, until, within};
+
+/// How many messages go through a room while somebody dies.
+const TRAFFIC: i64 = 200;
+
+/// Ann and Bob in the lobby, and a victim that dies in the midst of their talk; then both still hear each other.
+async fn talk_goes_on_without(victim: impl FnOnce(&str) -> Victim) {
+    let server = Server::start().await;
+    let mut ann = Client::join(server.address, "ann", "lobby").await;
+    let mut bob = Client::join(server.address, "bob", "lobby").await;
+    let id = ann.invoke("WhoAmI", json!([])).await;
+    let victim = victim(id.as_str().unwrap());
+    for turn in 0..TRAFFIC {
+        if turn == TRAFFIC / 2 {
+            within(server.engine.crash(&victim)).await;
+        }
+        // A call that meets the death of an actor is answered with an error at worst, and never not at all.
+        ann.call("Send", json!(["lobby", "under way"])).await;
+    }
+    // Whoever lost a group joins afresh by itself; the room is whole when both hear the same.
+    within(until_both_hear(&server, &mut ann, &mut bob)).await;
+}
+
+async fn until_both_hear(server: &Server, ann: &mut Client, bob: &mut Client) {
+    let hub = server.engine.hub("chat").unwrap();
+    while hub.groups().members("lobby").await.ok().flatten().is_none_or(|room| room.members.len() < 2) {
+        tokio::task::yield_now().await;
+    }
+    ann.invoke("Send", json!(["lobby", "after all"])).await;
+    for client in [ann, bob] {
+        while client.called().await.1[1] != "after all" {}
+    }
+}
+
+#[tokio::test]
+async fn talk_goes_on_when_the_supervisor_of_membership_dies() {
+    talk_goes_on_without(|_| Victim::Membership).await;
+}
+
+#[tokio::test]
+async fn talk_goes_on_when_the_supervisor_of_rejoining_dies() {
+    talk_goes_on_without(|_| Victim::Pipeline).await;
+}
+
+#[tokio::test]
+async fn talk_goes_on_when_the_shards_of_the_groups_die() {
+    talk_goes_on_without(|_| Victim::Shards).await;
+}
+
+#[tokio::test]
+async fn talk_goes_on_when_the_group_dies() {
+    talk_goes_on_without(|_| Victim::Group("chat".into(), "lobby".into())).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_leaves_its_groups_and_harms_nobody() {
+    let server = Server::start().await;
+    let mut ann = Client::join(server.address, "ann", "lobby").await;
+    let mut bob = Client::join(server.address, "bob", "lobby").await;
+    let id = ann.invoke("WhoAmI", json!([])).await;
+    within(server.engine.crash(&Victim::Connection(id.as_str().unwrap().into()))).await;
+    within(until(|| server.engine.connections().count() == 1)).await;
+    bob.invoke("Send", json!(["lobby", "still here"])).await;
+    assert_eq!(bob.called().await.1[1], "still here");
+    let room = server.engine.hub("chat").unwrap().groups().members("lobby").await.unwrap().unwrap();
+    assert_eq!(room.members.len(), 1);
+}
+
+#[tokio::test]
+async fn who_comes_while_supervisors_die_is_let_in() {
+    let server = Server::start().await;
+    let mut ann = Client::join(server.address, "ann", "lobby").await;
+    for victim in [Victim::Membership, Victim::Pipeline, Victim::Shards] {
+        let (_, mut comer) =
+            tokio::join!(within(server.engine.crash(&victim)), Client::join(server.address, "bob", "lobby"));
+        comer.invoke("Send", json!(["lobby", format!("{victim:?}")])).await;
+        while ann.called().await.1[1] != format!("{victim:?}") {}
+    }
+}
