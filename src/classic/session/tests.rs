@@ -1,1 +1,154 @@
+//! What a session makes of what happens to it, told in words.
 
+use serde_json::value::to_raw_value;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{connection::Invoke, hub::CallError, message::Json};
+
+mod beginning;
+mod calling;
+mod channels;
+mod ending;
+mod grouping;
+
+/// A session and its time. Every effect becomes a line; what tests go on with is kept.
+struct Bench {
+    session: Session,
+    now: Instant,
+    channel: u32,
+    /// The calls that run.
+    running: Vec<(Ticket, Invoke)>,
+    /// What was reported of progress.
+    reports: Arc<std::sync::Mutex<Vec<String>>>,
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn json(value: impl serde::Serialize) -> Json {
+    to_raw_value(&value).unwrap()
+}
+
+impl Bench {
+    fn new(settings: Settings) -> Self {
+        let reports = Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&reports);
+        let begin = Begin {
+            settings: Arc::new(settings),
+            hubs: Arc::new([("chat".to_owned(), HubName::from("Chat"))].into()),
+            report: Arc::new(move |bytes| kept.lock().unwrap().push(text(&bytes))),
+        };
+        let now = Instant::now();
+        Self { session: Session::new(begin, now), now, channel: 0, running: Vec::new(), reports }
+    }
+
+    /// A connection over a WebSocket whose OnConnected has run.
+    fn open() -> Self {
+        Self::open_with(Settings::default())
+    }
+
+    fn open_with(settings: Settings) -> Self {
+        let mut bench = Self::new(settings);
+        bench.attach(Transport::WebSockets, Arrival::Connect);
+        bench.on(Event::Restored(Ok(())));
+        drop(bench.start());
+        bench.on(Event::Connected(Ok(())));
+        bench
+    }
+
+    /// A channel of a client that asks for its OnConnected itself.
+    fn channel(&mut self, transport: Transport, arrival: Arrival) -> Attached {
+        self.channel += 1;
+        Attached {
+            number: self.channel,
+            transport,
+            arrival,
+            asks_for_start: true,
+            token: None,
+            claimed: None,
+            place: if arrival == Arrival::Connect { Place::Unsaid } else { Place::Known },
+            is_fresh: false,
+            has_unsaid: false,
+        }
+    }
+
+    fn attach(&mut self, transport: Transport, arrival: Arrival) -> Vec<String> {
+        let attached = self.channel(transport, arrival);
+        self.attached(&attached)
+    }
+
+    fn attached(&mut self, attached: &Attached) -> Vec<String> {
+        let out = self.session.attached(attached, self.now);
+        self.words(out)
+    }
+
+    fn on(&mut self, event: Event<Ticket>) -> Vec<String> {
+        let out = self.session.on(event, self.now);
+        self.words(out)
+    }
+
+    fn after(&mut self, time: Duration) -> Vec<String> {
+        self.now += time;
+        self.on(Event::Tick)
+    }
+
+    fn start(&mut self) -> (Vec<String>, oneshot::Receiver<Result<(), NotStarted>>) {
+        let (waiter, answer) = oneshot::channel();
+        let out = self.session.start(waiter);
+        (self.words(out), answer)
+    }
+
+    fn hear(&mut self, data: &str) -> Vec<String> {
+        let data = Inbound::Text(data.to_owned().into());
+        self.on(Event::Received(Received { channel: self.channel, data }))
+    }
+
+    /// The oldest call that runs comes to its end.
+    fn return_(&mut self, result: Result<Json, CallError>) -> Vec<String> {
+        let (ticket, _) = self.running.remove(0);
+        self.on(Event::Returned(ticket, result))
+    }
+
+    /// How long nothing has to happen.
+    fn rests(&self) -> Option<Duration> {
+        self.session.deadline().map(|deadline| deadline - self.now)
+    }
+
+    fn words(&mut self, effects: Out) -> Vec<String> {
+        effects.into_iter().map(|effect| self.word(effect)).collect()
+    }
+
+    fn word(&mut self, effect: Effect<Ticket>) -> String {
+        match effect {
+            Effect::Send(bytes) => format!("send {}", text(&bytes)),
+            Effect::Frame(bytes) => format!("frame {}", text(&bytes)),
+            Effect::Answer(waiting, bytes) => {
+                let word = format!("answer {}", text(&bytes));
+                drop(waiting.send(bytes));
+                word
+            }
+            Effect::Open(bytes) => format!("open {}", text(&bytes)).trim_end().to_owned(),
+            Effect::Tell(Some(bytes)) => format!("tell {}", text(&bytes)),
+            Effect::Tell(None) => "tell nothing".into(),
+            Effect::Connect => "connect".into(),
+            Effect::Restore => "restore".into(),
+            Effect::Welcome => "welcome".into(),
+            Effect::Reconnect { has_gap } => format!("reconnect{}", if has_gap { " with a gap" } else { "" }),
+            Effect::Invoke(ticket, invoke) => {
+                let word = format!("invoke {}.{}", invoke.hub, invoke.method);
+                self.running.push((ticket, invoke));
+                word
+            }
+            Effect::Retoken => "retoken".into(),
+            Effect::HangUp(end) => format!("hang up {}", end.code),
+            Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
+            Effect::Cut => "cut".into(),
+        }
+    }
+}
