@@ -295,4 +295,4 @@ impl<T: Serialize> IntoAnswer for Result<T, HubError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
