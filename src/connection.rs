@@ -115,6 +115,7 @@ impl<D: Dialect> Connection<D> {
         self.guard.enter();
         self.restorations += 1;
         let connected = work::connect(self.guard.scene(), self.guard.claim());
+        let connected = self.guard.entering(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
             this.end_restoration();
             let outcome = this.guard.let_in(connected);
@@ -161,7 +162,7 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn welcome(&mut self, ctx: &mut Context<Self>) {
-        let welcomed = work::welcome(self.guard.scene());
+        let welcomed = self.guard.entering(work::welcome(self.guard.scene()));
         ctx.spawn(welcomed.into_actor(self).map(|welcomed, this, ctx| {
             let outcome = this.guard.let_in(welcomed.map(|()| None));
             this.drive(Event::Connected(outcome), ctx);
@@ -325,3 +326,6 @@ impl<D: Dialect> Connection<D> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

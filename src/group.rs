@@ -66,6 +66,13 @@ pub(crate) struct Stamp {
     step: u64,
 }
 
+#[cfg(test)]
+impl Stamp {
+    pub(crate) fn at(generation: u64, step: u64) -> Self {
+        Self { generation, step }
+    }
+}
+
 /// A command: sends a call to the members.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Reached")]

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::oneshot, task::JoinError, time::Instant};
 
 use crate::{
     hub::{Arguments, CallError, CallerState, HubError, Manners, Reporter, Request, Streams},
@@ -88,6 +88,13 @@ pub(crate) struct Refused {
     pub(crate) error: HubError,
     /// The same client may be let in when it tries again.
     pub(crate) is_retryable: bool,
+}
+
+impl Refused {
+    /// Something of the engine panicked while it let the client in.
+    pub(super) fn interrupted(panic: &JoinError) -> Self {
+        Self { error: HubError::hidden("Panic", panic.to_string()), is_retryable: true }
+    }
 }
 
 /// What a session can want.

@@ -7,9 +7,10 @@ use std::{
 };
 
 use actix::prelude::*;
-use futures_util::future::join_all;
+use futures_util::future::FutureExt;
+use tokio::sync::oneshot;
 
-use super::{Connection, Dialect, Ending, Reason, Refused, Regrouped, memberships::Memberships, work::Scene};
+use super::{Connection, Dialect, Ending, Reason, Refused, Regrouped, memberships::Memberships, work, work::Scene};
 use crate::{
     connections::{About, Address, Seat},
     hub::{Caller, Disconnected, Hub, Identity, Manners, Moment, Request, world::World},
@@ -105,6 +106,8 @@ pub(crate) struct Guard {
     claim: Option<String>,
     bearer: Bearer,
     pub(crate) memberships: Memberships,
+    /// Whether OnConnected went well, once it has been run.
+    entered: Option<oneshot::Receiver<bool>>,
     is_connected: bool,
     has_ended: bool,
 }
@@ -136,6 +139,7 @@ impl Guard {
             claim,
             bearer,
             memberships,
+            entered: None,
             is_connected: false,
             has_ended: false,
         }
@@ -195,9 +199,29 @@ impl Guard {
         Moment { caller, manners: self.manners, world: Arc::clone(&self.world) }
     }
 
+    /// Runs OnConnected. If the connection ends meanwhile it is run to its end all the same, and the hubs are
+    /// told of the ending then.
+    pub(super) fn entering<T: 'static>(
+        &mut self,
+        connect: impl Future<Output = Result<T, Refused>> + 'static,
+    ) -> impl Future<Output = Result<T, Refused>> + 'static {
+        let (tell, entered) = oneshot::channel();
+        self.entered = Some(entered);
+        let running = actix::spawn(async move {
+            let outcome = connect.await;
+            // Nobody asks while the connection lives.
+            let _ = tell.send(outcome.is_ok());
+            outcome
+        });
+        running.map(|outcome| outcome.unwrap_or_else(|panic| Err(Refused::interrupted(&panic))))
+    }
+
     /// Takes note of how OnConnected went.
     pub(super) fn let_in(&mut self, connected: Result<Option<Claims>, Refused>) -> Result<(), Refused> {
         let claims = connected?;
+        if self.has_ended {
+            return Ok(());
+        }
         if !std::mem::replace(&mut self.is_connected, true) {
             self.world.metrics.connections_opened.count();
         }
@@ -270,9 +294,7 @@ impl Guard {
         self.world.connections.leave(&self.seat);
         self.note(Note::closed(&self.seat));
         self.count(ending.reason);
-        if self.is_connected {
-            self.tell_hubs(ending);
-        }
+        self.tell_hubs(ending);
     }
 
     fn count(&self, reason: Reason) {
@@ -288,20 +310,20 @@ impl Guard {
         }
     }
 
-    fn tell_hubs(&self, ending: &Ending) {
+    /// Runs OnDisconnected, once it is known that the client was let in.
+    fn tell_hubs(&mut self, ending: &Ending) {
+        let entered = match self.entered.take() {
+            _ if self.is_connected => None,
+            Some(entered) => Some(entered),
+            None => return,
+        };
         let error = ending.error.as_ref().map(|error| (error.kind().to_owned(), error.message().to_owned()));
         let is_stop = ending.reason == Reason::Stopped;
         let disconnected = |moment| Disconnected { moment, error: error.clone(), is_stop };
         let told: Vec<_> = self.hubs.iter().cloned().zip(self.moments().into_iter().map(disconnected)).collect();
         let metrics = Arc::clone(&self.world.metrics);
         if let Some(arbiter) = Arbiter::try_current() {
-            arbiter.spawn_fn(move || {
-                actix::spawn(async move {
-                    let hooks =
-                        told.into_iter().map(|(hub, told)| super::work::caught(hub.disconnected(told), &metrics));
-                    join_all(hooks).await;
-                });
-            });
+            arbiter.spawn_fn(move || drop(actix::spawn(work::disconnect(told, entered, metrics))));
         }
     }
 }

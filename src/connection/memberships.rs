@@ -167,3 +167,6 @@ impl Memberships {
         self.entries.keys()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,12 @@ use futures_util::{
     stream::{self, StreamExt},
 };
 use log::{error, warn};
+use tokio::sync::oneshot;
 
 use super::{Desk, Invoke, OnStoreFailure, Refused};
 use crate::{
     connections::{OnBehalfOf, Seat},
-    hub::{Call, CallError, Hub, HubError, Moment, Reconnected, world::World},
+    hub::{Call, CallError, Disconnected, Hub, HubError, Moment, Reconnected, world::World},
     ids::{GroupKey, GroupName, HubName},
     message::Json,
     metrics::Metrics,
@@ -199,6 +200,22 @@ pub(super) async fn reconnect(scene: Scene, has_gap: bool) -> Result<(), HubErro
         caught(hub.reconnected(reconnected), metrics)
     });
     join_all(hooks).await.into_iter().try_for_each(|outcome| outcome.and_then(|outcome| outcome))
+}
+
+/// Runs OnDisconnected. If the connection ended before its OnConnected did, `entered` tells whether that went
+/// well, and if it did not, nobody came who could go.
+pub(super) async fn disconnect(
+    told: Vec<(Arc<Hub>, Disconnected)>,
+    entered: Option<oneshot::Receiver<bool>>,
+    metrics: Arc<Metrics>,
+) {
+    let has_come = match entered {
+        Some(entered) => entered.await.unwrap_or_default(),
+        None => true,
+    };
+    if has_come {
+        join_all(told.into_iter().map(|(hub, told)| caught(hub.disconnected(told), &metrics))).await;
+    }
 }
 
 /// Runs a hub method.

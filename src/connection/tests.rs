@@ -1,0 +1,332 @@
+//! A connection whose client's dialect is a puppet of the test: what it owes others on every way out.
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+
+use super::*;
+use crate::{
+    connections::OnBehalfOf,
+    group::Joined,
+    hub::{
+        Arguments, CallerState, Connected, Disconnected, Hub, HubError, Identity, Manners, Streams,
+        tests::{FORM, world},
+        world::World,
+    },
+    ids::{ConnectionId, GroupKey},
+    message::{Invocation, Message as Sent, Source},
+    outbox::{Asides, End, Feed, Framer, Limits, Outbox, Overflow, Resume, View, Window},
+    pipeline::{Bearer, Judge, Pipeline},
+    supervised::Supervised,
+    tokens::KeyRing,
+    transport::Inbound,
+};
+
+mod endings;
+
+const END: End = End { code: 1000 };
+
+/// More than anything in here takes, and than a connection stays after its end. The clock stands still
+/// unless everybody waits for it.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Does what its client's text says, and ends for everything that a connection can end for.
+struct Puppet {
+    due: Option<Instant>,
+}
+
+fn ending(reason: Reason) -> Vec<Effect<String>> {
+    let error = (reason == Reason::Faulted).then(|| HubError::new("nonsense"));
+    vec![Effect::End(Ending { reason, error, end: END })]
+}
+
+impl Puppet {
+    fn obey(&mut self, text: &str, now: Instant) -> Vec<Effect<String>> {
+        match text {
+            "connect" => vec![Effect::Connect],
+            "good-bye" => ending(Reason::Stopped),
+            "nonsense" => ending(Reason::Faulted),
+            "cut" => vec![Effect::Cut],
+            "twice" => [ending(Reason::Stopped), ending(Reason::Faulted)].into_iter().flatten().collect(),
+            "fall silent" => {
+                self.due = Some(now + Duration::from_secs(1));
+                Vec::new()
+            }
+            "panic" => panic!("as the test wants"),
+            method => vec![Effect::Invoke(method.to_owned(), call(method))],
+        }
+    }
+}
+
+fn call(method: &str) -> Invoke {
+    Invoke {
+        hub: "chat".into(),
+        method: method.to_owned(),
+        arguments: Arguments::default(),
+        state: CallerState::default(),
+        reporter: None,
+        streams: Streams::default(),
+        request: None,
+    }
+}
+
+impl Dialect for Puppet {
+    type Ticket = String;
+
+    const MANNERS: Manners = Manners { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
+
+    fn on(&mut self, event: Event<String>, now: Instant) -> Effects<Self> {
+        match event {
+            Event::Received(Received { data: Inbound::Text(text), .. }) => {
+                self.obey(str::from_utf8(&text).unwrap(), now)
+            }
+            Event::Tick if self.due.take_if(|due| *due <= now).is_some() => ending(Reason::TimedOut),
+            Event::Connected(Err(_)) => ending(Reason::Refused),
+            Event::Returned(ticket, result) => {
+                let told = result.map_or_else(|error| format!("{error:?}"), |json| json.get().to_owned());
+                vec![Effect::Send(format!("{ticket}: {told}").into_bytes().into())]
+            }
+            Event::Detached => ending(Reason::Lost),
+            Event::Overflowed => ending(Reason::TooSlow),
+            Event::Aborted => ending(Reason::Aborted),
+            Event::Draining => ending(Reason::Drained),
+            Event::Received(_)
+            | Event::Tick
+            | Event::Connected(Ok(()))
+            | Event::Restored(_)
+            | Event::Reconnected(_)
+            | Event::Regrouped(_) => Vec::new(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn is_saturated(&self) -> bool {
+        false
+    }
+
+    fn wants_tokens(&self) -> bool {
+        false
+    }
+
+    fn send_timeout(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    fn calls(&self) -> usize {
+        0
+    }
+
+    fn phase(&self) -> &'static str {
+        "open"
+    }
+}
+
+struct Plain;
+
+impl Framer for Plain {
+    fn frame(&self, _: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut bytes::BytesMut) {
+        elements.for_each(|element| out.extend_from_slice(element));
+    }
+
+    fn whole(&self, frame: &[u8], out: &mut bytes::BytesMut) {
+        out.extend_from_slice(frame);
+    }
+}
+
+/// A world with one hub that tells the test of everybody who comes and goes.
+struct House {
+    world: Arc<World>,
+    desk: Arc<Desk>,
+    told: mpsc::UnboundedReceiver<String>,
+    /// OnConnected and the method `Hold` wait for it.
+    gate: watch::Sender<bool>,
+}
+
+fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
+    let (gate, held) = (gate.subscribe(), gate.subscribe());
+    let gone = tell.clone();
+    let connected = move |Connected(moment): Connected| {
+        let (tell, mut gate) = (tell.clone(), gate.clone());
+        async move {
+            tell.send("comes".into())?;
+            gate.wait_for(|is_open| *is_open).await?;
+            match moment.caller().user().map(|user| user.as_str()) {
+                Some("eve") => Err(HubError::new("not you")),
+                Some(_) | None => Ok(()),
+            }
+        }
+    };
+    let disconnected = move |Disconnected { error, is_stop, .. }: Disconnected| {
+        let how = if is_stop { "stops" } else { "goes" };
+        let told = gone.send(error.map_or(how.to_owned(), |(_, text)| format!("{how}: {text}")));
+        async move { told.expect("the test listens") }
+    };
+    let hold = move || {
+        let mut held = held.clone();
+        async move {
+            held.wait_for(|is_open| *is_open).await?;
+            Ok::<_, HubError>("held")
+        }
+    };
+    Hub::new("chat").on_connected(connected).on_disconnected(disconnected).method("Hold", hold).method("Panic", panics)
+}
+
+async fn panics() -> Result<(), HubError> {
+    panic!("as the test wants")
+}
+
+impl House {
+    fn new() -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        let gate = watch::Sender::new(true);
+        let world = world(vec![hub(tell, &gate)]);
+        let ring = Arc::new(KeyRing::ephemeral());
+        let judge = Judge {
+            ring: Arc::clone(&ring),
+            store: Arc::clone(&world.store.0),
+            modules: Arc::new([]),
+            metrics: Arc::clone(&world.metrics),
+            deadline: Duration::from_secs(5),
+        };
+        let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(judge.clone()));
+        let desk = Arc::new(Desk { ring, pipeline, settings: RejoinSettings::default() });
+        Self { world, desk, told, gate }
+    }
+
+    fn open(&self, user: &str) -> Client {
+        let limits = Limits { items: 16, bytes: 1_000, overflow: Overflow::Close };
+        let outbox = Outbox::new(&FORM, limits, Window::default());
+        let (feed, _) = outbox.attach(Resume::Waiting, View::default(), Arc::new(Plain));
+        let id = ConnectionId::random();
+        let bearer = Bearer { family: id.to_string(), epoch: 0, hub: None, user: None };
+        let opening = Opening {
+            id: id.clone(),
+            dialect: "puppet",
+            transport: "none",
+            hubs: self.world.hubs.clone(),
+            has_one_hub: true,
+            identity: Arc::new(Identity::named(Some(user.into()))),
+            request: Arc::default(),
+            outbox: Arc::clone(&outbox),
+            world: Arc::clone(&self.world),
+            desk: Arc::clone(&self.desk),
+            claim: None,
+            bearer,
+        };
+        let address = Connection::open(opening, None, Puppet { due: None });
+        Client { id, address, outbox, feed: Some(feed) }
+    }
+
+    /// A client that is connected and in these groups.
+    async fn connect(&mut self, user: &str, groups: &[&str]) -> Client {
+        let client = self.open(user);
+        client.say("connect").await;
+        assert_eq!(self.told.recv().await.as_deref(), Some("comes"));
+        for group in groups {
+            let joined = self.world.join(&client.id, &key(group), OnBehalfOf::Caller).await;
+            assert_eq!(joined, Ok(Some(Joined::Now)), "{group}");
+        }
+        client
+    }
+
+    /// What was told until nothing happens any more.
+    async fn told(&mut self) -> Vec<String> {
+        sleep(QUIET).await;
+        std::iter::from_fn(|| self.told.try_recv().ok()).collect()
+    }
+
+    /// Nothing is left of anybody.
+    fn assert_empty(&self, why: &str) {
+        assert_eq!(self.world.connections.count(), 0, "{why}");
+        assert_eq!(self.world.groups.keys(None), [], "{why}");
+    }
+}
+
+fn key(group: &str) -> Arc<GroupKey> {
+    GroupKey::new(&"chat".into(), &group.into())
+}
+
+/// The client's end.
+struct Client {
+    id: ConnectionId,
+    address: Addr<Connection<Puppet>>,
+    outbox: Arc<Outbox>,
+    feed: Option<Feed>,
+}
+
+impl Client {
+    /// Says something, which the connection may not survive.
+    async fn say(&self, text: &str) {
+        let data = Inbound::Text(text.to_owned().into());
+        let _ = self.address.send(Received { channel: 1, data }).await;
+    }
+
+    async fn command(&self, command: Command) {
+        let _ = self.address.send(command).await;
+    }
+
+    /// What the transport would write next, if anything waits.
+    async fn hears(&mut self) -> String {
+        let feed = self.feed.as_mut().expect("it has a transport");
+        let mut out = bytes::BytesMut::new();
+        futures_util::future::poll_fn(|cx| feed.poll(cx, &mut out)).await;
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+}
+
+#[actix::test]
+async fn a_method_that_panics_harms_only_itself() {
+    tokio::time::pause();
+    let mut house = House::new();
+    let mut client = house.connect("ann", &[]).await;
+    client.say("Panic").await;
+    assert!(client.hears().await.starts_with("Panic: Failed("));
+    client.say("Hold").await;
+    assert_eq!(client.hears().await, "Hold: \"held\"");
+    assert_eq!(house.world.metrics.hub_panics.get(), 1);
+}
+
+#[actix::test]
+async fn a_method_does_not_hold_up_its_connection() {
+    tokio::time::pause();
+    let mut house = House::new();
+    let mut client = house.connect("ann", &[]).await;
+    house.gate.send_replace(false);
+    client.say("Hold").await;
+    let joined = house.world.join(&client.id, &key("lobby"), OnBehalfOf::Caller).await;
+    assert_eq!(joined, Ok(Some(Joined::Now)));
+    assert!(client.hears().now_or_never().is_none());
+    house.gate.send_replace(true);
+    assert_eq!(client.hears().await, "Hold: \"held\"");
+}
+
+#[actix::test]
+async fn a_client_that_takes_nothing_for_too_long_is_given_up() {
+    tokio::time::pause();
+    let mut house = House::new();
+    let client = house.connect("ann", &[]).await;
+    let message = Arc::new(Sent::new(Invocation::new(&"chat".into(), "tell", &()).unwrap(), Source::Hub));
+    for _ in 0..4 {
+        client.outbox.push(&message);
+    }
+    assert_eq!(house.told().await, ["goes"]);
+    assert_eq!(house.world.metrics.connections_evicted.get(), 1);
+}
+
+#[actix::test]
+async fn a_member_whose_group_has_died_is_a_member_again() {
+    tokio::time::pause();
+    let mut house = House::new();
+    let client = house.connect("ann", &["lobby"]).await;
+    client.outbox.tell_lost(key("lobby"));
+    client.outbox.tell_lost(key("a group it is not in"));
+    sleep(QUIET).await;
+    let snapshot = house.world.groups.inspect(&key("lobby")).await.unwrap().unwrap();
+    assert_eq!(snapshot.members, std::slice::from_ref(&client.id));
+    assert_eq!(house.world.groups.count(), 1);
+}
