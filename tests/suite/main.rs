@@ -19,6 +19,7 @@ mod handshaking;
 mod invoking;
 mod kills;
 mod limits;
+mod memory;
 mod negotiating;
 mod node_client;
 mod python_client;

@@ -37,6 +37,10 @@ impl Inbox {
             Some(end) if end < limit => {
                 let record = self.bytes.split_to(end);
                 self.bytes.advance(1);
+                if self.bytes.is_empty() {
+                    // Memory goes back: what is left is the end of a buffer as long as the longest message.
+                    self.clear();
+                }
                 Ok(Some(record))
             }
             None if self.bytes.len() < limit => Ok(None),
@@ -45,7 +49,7 @@ impl Inbox {
     }
 
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
+        self.bytes = BytesMut::new();
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -39,6 +39,14 @@ impl Process {
         Self { address, child, _output: output }
     }
 
+    /// How much memory the service occupies, in bytes.
+    pub(crate) fn resident(&self) -> usize {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+    }
+
     /// Ends the service in the middle of whatever it does.
     pub(crate) async fn kill(mut self) {
         within(self.child.kill()).await.unwrap();
