@@ -19,7 +19,7 @@ use crate::{
 const PENDING: usize = 100_000;
 
 /// How much may be sent ahead of a transport. Wire: what the original buffers for it.
-const AHEAD: usize = 64 * 1024;
+pub(crate) const AHEAD: usize = 64 * 1024;
 
 /// The tokens of one process.
 #[derive(Debug)]

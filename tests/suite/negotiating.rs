@@ -207,7 +207,7 @@ async fn a_delete_before_any_transport_is_refused() {
 }
 
 #[tokio::test]
-async fn a_post_before_any_transport_is_kept() {
+async fn an_empty_post_ahead_of_a_transport_does_no_harm() {
     let server = Server::start().await;
     let id = token(&server).await;
     assert_eq!(said(&ask(server.address, &format!("POST /chat?id={id}"), "").await), (200, ""));

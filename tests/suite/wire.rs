@@ -171,3 +171,45 @@ async fn after_every_misuse_the_server_serves_the_next_client() {
     assert_eq!(client.invoke("Add", json!([1, 1])).await, 2);
     assert_eq!(server.engine.metrics().connections_faulted.get(), 8);
 }
+
+/// Posts to a negotiated connection that has no transport yet, and answers the head of what comes back. A body that is
+/// announced longer than it is never ends.
+async fn post_ahead(server: &Server, token: &str, body: &str, announced: usize) -> String {
+    let mut socket = within(TcpStream::connect(server.address)).await.unwrap();
+    let line = format!("POST /chat?id={token} HTTP/1.1\r\nHost: {}\r\n", server.address);
+    let request = format!("{line}Content-Length: {announced}\r\n\r\n{body}");
+    within(socket.write_all(request.as_bytes())).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(socket.read_u8()).await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+async fn token(server: &Server) -> String {
+    let offer = ask(server.address, "POST /chat/negotiate?negotiateVersion=1", "").await.json();
+    offer["connectionToken"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn what_is_posted_ahead_of_a_transport_is_heard_on_it() {
+    let server = Server::start().await;
+    let token = token(&server).await;
+    for part in ["{\"protocol\":\"json\",", "\"version\":1}\u{1e}"] {
+        let head = post_ahead(&server, &token, part, part.len()).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    }
+    let mut client = Client::dial(server.address, &format!("/chat?id={token}")).await;
+    assert_eq!(client.next().await, json!({}), "the handshake was posted");
+    client.heard_nothing().await;
+}
+
+#[tokio::test]
+async fn a_body_is_refused_at_the_limit_and_not_gathered_to_its_end() {
+    let server = Server::start().await;
+    let token = token(&server).await;
+    let body = "x".repeat(64 * 1024 + 1);
+    let head = post_ahead(&server, &token, &body, 1 << 30).await;
+    assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+    Client::connect(server.address, &format!("/chat?id={token}")).await.heard_nothing().await;
+}

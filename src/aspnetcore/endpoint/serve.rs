@@ -21,7 +21,7 @@ use crate::{
     aspnetcore::{
         OneByOne, json,
         negotiate::{Answer, version},
-        negotiations::{Found, Pending},
+        negotiations::{AHEAD, Found, Pending},
         session::{Opened, Session},
     },
     connection::{Connection, Opening},
@@ -137,10 +137,10 @@ impl Served {
         match self.find(&token) {
             Found::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
             Found::Open => plain(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
-            Found::Pending => match payload.to_bytes().await {
-                Ok(bytes) if self.core.negotiations.keep(&token, &bytes) => plain(StatusCode::OK, ""),
-                Ok(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, ""),
-                Err(_) => plain(StatusCode::BAD_REQUEST, ""),
+            Found::Pending => match payload.to_bytes_limited(AHEAD).await {
+                Ok(Ok(bytes)) if self.core.negotiations.keep(&token, &bytes) => plain(StatusCode::OK, ""),
+                Ok(Ok(_)) | Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, ""),
+                Ok(Err(_)) => plain(StatusCode::BAD_REQUEST, ""),
             },
         }
     }
