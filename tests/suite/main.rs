@@ -14,6 +14,9 @@ mod values;
 mod support;
 
 mod architecture;
+mod classic_channels;
+mod classic_groups;
+mod classic_wire;
 mod groups;
 mod handshaking;
 mod invoking;

@@ -4,15 +4,19 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::timeout;
 
+mod classic;
 mod client;
+mod diary;
 mod foreign;
 mod http;
 mod process;
 mod server;
 
+pub(crate) use classic::{Classic, STREAMS, Seat, TRANSPORTS, escaped};
 pub(crate) use client::{Client, Farewell};
+pub(crate) use diary::Diary;
 pub(crate) use foreign::{Conversation, node, python};
-pub(crate) use http::{Answer, ask};
+pub(crate) use http::{Answer, Download, ask, ask_with};
 pub(crate) use process::Process;
 pub(crate) use server::Server;
 

@@ -4,12 +4,13 @@ use std::{net::SocketAddr, thread::JoinHandle};
 
 use actix_web::{App, HttpServer, rt::System, web::scope};
 use hubcast::{
-    Engine, EngineBuilder,
+    Engine, EngineBuilder, Hub,
     aspnetcore::{Endpoint, Settings},
     web::Cors,
 };
 use tokio::sync::oneshot;
 
+use super::Diary;
 use crate::{identity, rooms};
 
 /// The hubs of the conformance example behind an engine that a test can reach. It ends with the test.
@@ -21,8 +22,7 @@ pub(crate) struct Server {
 }
 
 /// The example's endpoints and hub, and everything else as it comes.
-fn usual() -> EngineBuilder {
-    let hub = rooms::hub();
+fn usual(hub: Hub) -> EngineBuilder {
     let name = hub.name().clone();
     Engine::builder()
         .hub("/chat", hub)
@@ -44,12 +44,24 @@ impl Server {
         Self::start_with(|engine| engine.aspnetcore(Settings { detailed_errors: true, ..Settings::default() })).await
     }
 
+    /// A server whose hub `chat` keeps a diary in place of its own hooks.
+    pub(crate) async fn start_writing(
+        change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
+    ) -> (Self, Diary) {
+        let (diary, hub) = Diary::of(rooms::hub());
+        (Self::start_on(hub, change).await, diary)
+    }
+
     pub(crate) async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
+        Self::start_on(rooms::hub(), change).await
+    }
+
+    async fn start_on(hub: Hub, change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
         let (tell, told) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             System::new().block_on(async {
-                let engine = change(usual()).build().unwrap();
+                let engine = change(usual(hub)).build().unwrap();
                 let mounted = engine.clone();
                 let app = move || {
                     let newer = scope("").wrap(Cors::any_origin()).configure(mounted.aspnetcore_routes());
