@@ -157,8 +157,12 @@ impl Scene {
         let presenter = Presenter { connection, user: self.seat.user.clone(), hub: self.seat.hub.clone() };
         let hubs = durable.iter().map(hub).collect();
         let rejoin = Rejoin { token, presenter, connection: self.seat.id.clone(), hubs };
-        // The token may be spent when the pipeline dies over it: it must not be presented twice.
-        let rejoined = self.desk.pipeline.send_once(rejoin).await.unwrap_or_default();
+        let rejoined = match &rejoin.presenter.connection {
+            // A token that is bound to its connection may be presented again and again.
+            Some(_) => self.desk.pipeline.send(rejoin).await.map_err(|_| self.refused())?,
+            // Any other may be spent when the pipeline dies over it: it must not be presented twice.
+            None => self.desk.pipeline.send_once(rejoin).await.unwrap_or_default(),
+        };
         match self.desk.settings.on_store_failure {
             OnStoreFailure::Refuse if rejoined.is_unchecked => Err(self.refused()),
             OnStoreFailure::Refuse | OnStoreFailure::Continue => Ok(rejoined),
