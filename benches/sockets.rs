@@ -358,7 +358,7 @@ async fn measure(peer: &Peer) -> Result<(Vec<Row>, f64)> {
     let changed = Rc::new(Notify::new());
     let mut keep = Vec::new();
     // The first client pays for what is made once.
-    let _first = member(peer).await?;
+    drop(member(peer).await?);
     let before = memory(peer.pid)?;
     for _ in 0..MEMBERS {
         let Client { reader, writer } = member(peer).await?;
