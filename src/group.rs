@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use log::error;
+use log::{Level, log};
 
 use crate::{
     ids::{ConnectionId, GroupKey},
@@ -260,7 +260,9 @@ impl Drop for Group {
         if self.has_retired {
             return;
         }
-        error!(group:% = self.key, members = self.roster.len(); "group died, its members join afresh");
+        // A group also goes when its thread does, and then there is nothing wrong.
+        let level = if std::thread::panicking() { Level::Error } else { Level::Debug };
+        log!(level, group:% = self.key, members = self.roster.len(); "group died, its members join afresh");
         let mut actors = Vec::new();
         for (id, reach) in self.roster.iter() {
             match reach {

@@ -21,6 +21,9 @@ const PENDING: usize = 100_000;
 /// How much may be sent ahead of a transport. Wire: what the original buffers for it.
 pub(crate) const AHEAD: usize = 64 * 1024;
 
+/// How much of that is kept for all connections together: what few clients do takes little.
+const ALL_AHEAD: usize = 16 * 1024 * 1024;
+
 /// The tokens of one process.
 #[derive(Debug)]
 pub(crate) struct Negotiations {
@@ -34,6 +37,8 @@ struct Tokens {
     /// When to look at each token again, the earliest first.
     due: VecDeque<(Instant, ConnectionToken)>,
     pending: usize,
+    /// Bytes that were sent ahead of all transports that have not come.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -102,12 +107,15 @@ impl Negotiations {
         }
     }
 
-    /// Keeps what was sent ahead of the transport. False if it is too much.
+    /// Keeps what was sent ahead of the transport. False if it is too much, for this connection or for all
+    /// that wait.
     pub(crate) fn keep(&self, token: &str, bytes: &[u8]) -> bool {
         let mut tokens = self.lock();
+        let kept = tokens.kept + bytes.len();
         match tokens.entries.get_mut(token) {
-            Some(Entry::Pending(pending)) if pending.ahead.len() + bytes.len() <= AHEAD => {
+            Some(Entry::Pending(pending)) if pending.ahead.len() + bytes.len() <= AHEAD && kept <= ALL_AHEAD => {
                 pending.ahead.extend_from_slice(bytes);
+                tokens.kept = kept;
                 true
             }
             _ => false,
@@ -120,6 +128,7 @@ impl Negotiations {
         let entry = tokens.entries.get_mut(token)?;
         match std::mem::replace(entry, Entry::Open(Arc::downgrade(outbox))) {
             Entry::Pending(pending) => {
+                tokens.kept -= pending.ahead.len();
                 tokens.pending -= 1;
                 Some(pending)
             }
@@ -150,7 +159,8 @@ impl Tokens {
             match self.entries.get(&token) {
                 Some(Entry::Open(outbox)) if is_alive(outbox) => self.due.push_back((now + lifetime, token)),
                 Some(Entry::Open(_)) => drop(self.entries.remove(&token)),
-                Some(Entry::Pending(_)) => {
+                Some(Entry::Pending(pending)) => {
+                    self.kept -= pending.ahead.len();
                     self.pending -= 1;
                     self.entries.remove(&token);
                 }
@@ -222,6 +232,24 @@ mod tests {
         }
         assert_eq!(negotiations.issue("one more".into(), pending(), now), Err(Crowded));
         assert_eq!(negotiations.issue("later".into(), pending(), now + LIFETIME), Ok(()));
+    }
+
+    #[test]
+    fn what_is_sent_ahead_is_limited_for_all_together() {
+        let negotiations = Negotiations::new(LIFETIME);
+        let begun = Instant::now();
+        let tokens: Vec<_> = (0..=ALL_AHEAD / AHEAD).map(|number| number.to_string()).collect();
+        for token in &tokens {
+            negotiations.issue(token.as_str().into(), pending(), begun).unwrap();
+        }
+        let (last, first) = tokens.split_last().unwrap();
+        assert!(first.iter().all(|token| negotiations.keep(token, &[b'x'; AHEAD])));
+        assert!(!negotiations.keep(last, b"y"), "no more is kept");
+        assert!(negotiations.open(&first[0], &outbox()).is_some());
+        assert!(negotiations.keep(last, b"y"), "one that was taken makes room");
+        negotiations.find("", "", begun + LIFETIME);
+        negotiations.issue("late".into(), pending(), begun + LIFETIME).unwrap();
+        assert!(negotiations.keep("late", &[b'x'; AHEAD]), "those that ran out make room");
     }
 
     #[test]
