@@ -1,0 +1,58 @@
+//! The official classic client, jQuery's, in Chromium.
+
+use std::{path::Path, time::Duration};
+
+use hubcast::classic;
+
+use crate::support::{Conversation, Process, Server};
+
+const SCRIPT: &str = "browser.mjs";
+
+/// Plays a scenario that says each of these lines when it is so far.
+async fn plays(server: &Server, scenario: &str, steps: &[&str]) {
+    let mut browser = Conversation::begin(Path::new("node"), SCRIPT, &[scenario, &server.http("")]);
+    for step in steps {
+        browser.hears(step).await;
+    }
+    browser.ends_well().await;
+}
+
+#[tokio::test]
+async fn it_calls_hears_fails_and_stops_over_every_transport() {
+    let server = Server::start().await;
+    plays(&server, "transports", &["webSockets", "serverSentEvents", "longPolling", "foreverFrame"]).await;
+}
+
+#[tokio::test]
+async fn it_chooses_websockets() {
+    plays(&Server::start().await, "choice", &[]).await;
+}
+
+#[tokio::test]
+async fn it_speaks_through_generated_proxies() {
+    plays(&Server::start().await, "proxies", &[]).await;
+}
+
+#[tokio::test]
+async fn it_misses_nothing_while_its_network_is_cut() {
+    let server = Server::start().await;
+    plays(&server, "cuts", &["healed"; 3]).await;
+}
+
+#[tokio::test]
+async fn it_notices_a_network_that_swallows_everything() {
+    let settings = classic::Settings::default().with_disconnect_timeout(Duration::from_secs(6));
+    let server = Server::start_with(|engine| engine.classic_settings(settings)).await;
+    plays(&server, "silence", &["healed"; 2]).await;
+}
+
+#[tokio::test]
+async fn it_is_back_in_its_groups_after_the_death_of_the_server() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::start(data.path()).await;
+    let base = format!("http://{}", server.address);
+    let mut browser = Conversation::begin(Path::new("node"), SCRIPT, &["survives", &base]);
+    browser.hears("ready").await;
+    let _server = server.kill_and_restart(data.path()).await;
+    browser.ends_well().await;
+}
