@@ -3,7 +3,7 @@
 use hubcast::Victim;
 use serde_json::json;
 
-use crate::support::{Client, Server, until, within};
+use crate::support::{Classic, Client, Server, TRANSPORTS, until, within};
 
 /// How many messages go through a room while somebody dies.
 const TRAFFIC: i64 = 200;
@@ -80,5 +80,60 @@ async fn who_comes_while_supervisors_die_is_let_in() {
             tokio::join!(within(server.engine.crash(&victim)), Client::join(server.address, "bob", "lobby"));
         comer.invoke("Send", json!(["lobby", format!("{victim:?}")])).await;
         while ann.called().await.1[1] != format!("{victim:?}") {}
+    }
+}
+
+/// A classic client in the lobby, on each transport, and a victim that dies while the house talks to them.
+async fn classic_clients_hear_on_without(victim: Victim) {
+    let server = Server::start().await;
+    let mut members = Vec::new();
+    for transport in TRANSPORTS {
+        members.push(Classic::join(server.address, transport, transport, "lobby").await);
+    }
+    within(server.engine.crash(&victim)).await;
+    let hub = server.engine.hub("chat").unwrap();
+    let full = async || hub.groups().members("lobby").await.ok().flatten().is_some_and(|room| room.members.len() == 3);
+    within(async {
+        while !full().await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    hub.clients().group("lobby").send("addChatMessage", ("the house", "after all")).await.unwrap();
+    for member in &mut members {
+        assert_eq!(member.called().await.2[1], "after all");
+        member.return_().await;
+    }
+    hub.clients().group("lobby").send("addChatMessage", ("the house", "and again")).await.unwrap();
+    for member in &mut members {
+        assert_eq!(member.called().await.2[1], "and again", "whoever returns is in its groups still");
+    }
+}
+
+#[tokio::test]
+async fn classic_clients_hear_on_when_supervisors_die() {
+    for victim in [Victim::Membership, Victim::Pipeline, Victim::Shards] {
+        classic_clients_hear_on_without(victim).await;
+    }
+}
+
+#[tokio::test]
+async fn classic_clients_hear_on_when_their_group_dies() {
+    classic_clients_hear_on_without(Victim::Group("chat".into(), "lobby".into())).await;
+}
+
+#[tokio::test]
+async fn a_classic_connection_that_dies_is_begun_again_by_its_client() {
+    let server = Server::start().await;
+    for transport in TRANSPORTS {
+        let mut ann = Classic::join(server.address, transport, "ann", "lobby").await;
+        let id = ann.seat.id.as_str().into();
+        within(server.engine.crash(&Victim::Connection(id))).await;
+        within(until(|| server.engine.connections().count() == 0)).await;
+        ann.return_().await;
+        ann.invoke("Send", json!(["lobby", "back"])).await;
+        assert_eq!(ann.called().await.2[1], "back", "{transport}: its token has put it back");
+        ann.seat.ask("abort").await;
+        within(until(|| server.engine.connections().count() == 0)).await;
     }
 }

@@ -6,7 +6,7 @@ use hubcast::{
 };
 use serde_json::json;
 
-use crate::support::{Client, Server, until, within};
+use crate::support::{Classic, Client, Server, until, within};
 
 /// What may wait for a client in these tests, in bytes.
 const MOST: usize = 256 * 1024;
@@ -87,4 +87,30 @@ async fn where_old_messages_may_be_left_out_a_slow_reader_stays() {
     }
     assert!(seen < last, "some were left out");
     slow.heard_nothing().await;
+}
+
+#[tokio::test]
+async fn a_stalled_classic_reader_in_a_group_of_a_thousand_holds_up_none_of_them() {
+    let limits = Limits { items: 64, bytes: MOST, overflow: Overflow::Close };
+    let server = Server::start_with(move |engine| engine.limits(limits)).await;
+    let stalled = Classic::join(server.address, "webSockets", "stalled", "lobby").await;
+    let outbox = server.engine.connections().find(&stalled.seat.id.as_str().into()).unwrap().outbox.clone();
+    let mut others = Vec::new();
+    for number in 1..1_000 {
+        others.push(Client::join(server.address, &number.to_string(), "lobby").await);
+    }
+    let hub = server.engine.hub("chat").unwrap();
+    let text = "x".repeat(SIZE);
+    let mut turns = 0;
+    while outbox.is_open() {
+        hub.clients().user("stalled").send("flood", &text).await.unwrap();
+        hub.clients().group("lobby").send("tick", turns).await.unwrap();
+        for other in &mut others {
+            assert_eq!(other.called().await, ("tick".to_owned(), json!([turns])));
+        }
+        assert!(outbox.backlog().bytes <= MOST, "{:?}", outbox.backlog());
+        turns += 1;
+    }
+    within(until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
+    assert_eq!(server.engine.connections().count(), 999);
 }
