@@ -225,11 +225,39 @@ async fn an_abort_ends_the_channel() {
     assert_eq!(events.frame().await, None);
     let polls = Classic::connect(server.address, "longPolling", "").await;
     let cursor = format!("&messageId={}", polls.cursor.as_ref().unwrap());
-    let path = polls.seat.path("poll", "longPolling", &cursor);
-    let poll = Download::begin(server.address, &format!("POST {path}"), "").await;
+    let poll = polls.seat.begin_poll("poll", &cursor).await;
     polls.seat.ask("abort").await;
     let last: Value = serde_json::from_str(&poll.rest().await).unwrap();
     assert_eq!(last["M"], json!([]));
+}
+
+#[tokio::test]
+async fn a_client_that_a_hub_drops_is_told_not_to_come_back() {
+    let server = Server::start().await;
+    for transport in STREAMS {
+        let mut client = Classic::connect(server.address, transport, "").await;
+        client.seat.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
+        let last = client.frame().await.unwrap();
+        assert_eq!(
+            (&last["D"], &last["E"]),
+            (&json!(1), &json!("The server has closed the connection.")),
+            "{transport}"
+        );
+        assert_eq!(client.frame().await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ends_sends_polls_back_at_once_and_ends_streams() {
+    let server = Server::start().await;
+    let polling = Classic::connect(server.address, "longPolling", "").await;
+    let cursor = format!("&messageId={}", polling.cursor.as_ref().unwrap());
+    let poll = polling.seat.begin_poll("poll", &cursor).await;
+    let mut stream = Classic::connect(server.address, "webSockets", "").await;
+    within(server.engine.drain()).await;
+    let last: Value = serde_json::from_str(&poll.rest().await).unwrap();
+    assert_eq!((&last["T"], &last["M"]), (&json!(1), &json!([])));
+    assert_eq!(stream.end().await, Some(CloseCode::Normal));
 }
 
 #[tokio::test]
