@@ -89,7 +89,7 @@ impl Engine {
     /// A hub to publish through, from anywhere; `None` if there is no hub of that name.
     #[must_use]
     pub fn hub(&self, name: &str) -> Option<HubHandle> {
-        let hub = self.world.hubs.iter().find(|hub| &**hub.name() == name)?;
+        let hub = self.world.hub(name)?;
         Some(HubHandle { world: Arc::clone(&self.world), name: hub.name().clone() })
     }
 

@@ -2,11 +2,15 @@
 //!
 //! Role: who is asking, and what the request says. Life: values, made before the engine.
 //! Neighbours: endpoints above it, actix-web below.
-//! Never: nothing in here answers a request, but those of nobody ([`Unproven`]) and of other origins ([`Cors`]).
+//! Never: nothing in here answers a request, but those of whoever may not ask ([`admit`]) and of other origins
+//! ([`Cors`]).
 
 use std::{borrow::Cow, sync::Arc};
 
-use actix_web::{HttpRequest, HttpResponse, http::header};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+};
 
 use crate::hub::{Identity, Request};
 
@@ -44,6 +48,23 @@ impl Unproven {
             .content_type("text/plain; charset=utf-8")
             .body(self.0.clone())
     }
+}
+
+/// Answers who is asking at an endpoint.
+///
+/// # Errors
+/// The answer to whoever may not: 401, or 403 if it is proven who that is.
+pub(crate) fn admit(
+    authenticate: &dyn Authenticate,
+    guard: Option<&Guard>,
+    request: &HttpRequest,
+) -> Result<Identity, HttpResponse> {
+    let identity = authenticate.identify(request).map_err(|unproven| unproven.answer())?;
+    if guard.is_none_or(|guard| guard(&identity)) {
+        return Ok(identity);
+    }
+    let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
+    Err(HttpResponse::new(status))
 }
 
 /// Everybody is nobody.
@@ -92,7 +113,28 @@ pub(crate) fn query_of(text: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(text.as_bytes()).into_owned().collect()
 }
 
+/// What a query or a form has under a name, in any case. Wire: the values of a name that is given twice are
+/// joined by a comma, and nothing but empty ones is none.
+pub(crate) fn value_of(members: &[(String, String)], name: &str) -> Option<String> {
+    let values: Vec<_> =
+        members.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value).collect();
+    Some(values.join(",")).filter(|value| !value.is_empty())
+}
+
 /// A pattern that matches this path letter by letter; wrapped in `(?i:…)` it does so in any case.
 pub(crate) fn without_case(path: &str) -> String {
     path.chars().flat_map(|c| [(!c.is_alphanumeric() && c != '/').then_some('\\'), Some(c)]).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_without_case_and_doubled_ones_are_joined() {
+        let members = [("A", "1"), ("b", ""), ("a", "2")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(value_of(&members, "a").as_deref(), Some("1,2"));
+        assert_eq!(value_of(&members, "B"), None);
+        assert_eq!(value_of(&members, "c"), None);
+    }
 }

@@ -12,7 +12,10 @@
 //!
 //! Wire: the method of a request is never looked at.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -28,7 +31,7 @@ use super::{
     callback::Callback,
     negotiate::{Answer, Version},
     proxy,
-    query::{BadHubs, Operation, Transport, hubs_of, query, value_of},
+    query::{BadHubs, Operation, Transport, hubs_of, query},
     token::Token,
 };
 use crate::{
@@ -36,7 +39,7 @@ use crate::{
     hub::{Hub, Identity, Request, world::World},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, Guard, query_of, request_of, without_case},
+    web::{Authenticate, Guard, admit, query_of, request_of, value_of, without_case},
 };
 
 mod receive;
@@ -97,7 +100,7 @@ pub(crate) struct Core {
     pub(crate) world: Arc<World>,
     pub(crate) desk: Arc<Desk>,
     /// Held while a connection is made, so that no two requests make the same.
-    making: Arc<std::sync::Mutex<()>>,
+    making: Mutex<()>,
 }
 
 impl Core {
@@ -108,7 +111,7 @@ impl Core {
         world: Arc<World>,
         desk: Arc<Desk>,
     ) -> Self {
-        Self { settings: Arc::new(settings), limits, authenticate, world, desk, making: Arc::default() }
+        Self { settings: Arc::new(settings), limits, authenticate, world, desk, making: Mutex::default() }
     }
 }
 
@@ -127,7 +130,7 @@ struct Served {
     endpoint: Endpoint,
     hubs: Vec<Arc<Hub>>,
     /// The hubs that can be called: their names in small letters, and as they are registered.
-    names: Arc<std::collections::HashMap<String, HubName>>,
+    names: Arc<HashMap<String, HubName>>,
     core: Arc<Core>,
 }
 
@@ -187,11 +190,7 @@ impl Served {
     }
 
     fn admit(&self, request: HttpRequest, described: Request, callback: Option<String>) -> Result<Asked, Refusal> {
-        let identity = self.core.authenticate.identify(&request).map_err(|unproven| unproven.answer())?;
-        if self.endpoint.guard.as_ref().is_some_and(|guard| !guard(&identity)) {
-            let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
-            return Err(HttpResponse::new(status));
-        }
+        let identity = admit(&*self.core.authenticate, self.endpoint.guard.as_ref(), &request)?;
         let hubs = hubs_of(query(&described, "connectionData").as_deref(), &self.hubs);
         let hubs = hubs.map_err(|bad| refuse(status_of(&bad, request.path()), bad.to_string()))?;
         Ok(Asked { request, described: Arc::new(described), identity, hubs, callback })
@@ -229,7 +228,8 @@ impl Served {
         HttpResponse::Ok().content_type(JAVASCRIPT).body(script)
     }
 
-    /// Wire: 500 to a callback that is none, where the original does not look; see [`status_of`].
+    /// Wire: a callback that is none is 500 to the original, and clients' tests want nothing below; see
+    /// [`status_of`].
     fn ping(&self, asked: &Asked) -> Result<HttpResponse, Refusal> {
         json(asked, br#"{"Response":"pong"}"#).map_err(|mut refusal| {
             *refusal.status_mut() = StatusCode::NOT_IMPLEMENTED;

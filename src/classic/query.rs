@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::hub::{Hub, Request};
+use crate::{
+    hub::{Hub, Request},
+    web::value_of,
+};
 
 /// The transports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,13 +91,6 @@ fn without_suffix<'a>(path: &'a str, suffix: &str) -> Option<&'a str> {
     end.eq_ignore_ascii_case(suffix).then_some(rest)
 }
 
-/// The values of a name among the members of a query or a form; empty ones count as absent.
-pub(super) fn value_of(members: &[(String, String)], name: &str) -> Option<String> {
-    let values: Vec<_> =
-        members.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value).collect();
-    Some(values.join(",")).filter(|value| !value.is_empty())
-}
-
 /// What a request's query has under a name.
 pub(super) fn query(request: &Request, name: &str) -> Option<String> {
     value_of(&request.query, name)
@@ -171,14 +167,6 @@ mod tests {
         ] {
             assert_eq!(Operation::of(path), operation, "{path}");
         }
-    }
-
-    #[test]
-    fn names_are_found_without_case_and_doubled_ones_are_joined() {
-        let members = [("A", "1"), ("b", ""), ("a", "2")].map(|(name, value)| (name.into(), value.into()));
-        assert_eq!(value_of(&members, "a").as_deref(), Some("1,2"));
-        assert_eq!(value_of(&members, "B"), None);
-        assert_eq!(value_of(&members, "c"), None);
     }
 
     #[test]

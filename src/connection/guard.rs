@@ -181,7 +181,7 @@ impl Guard {
 
     /// A hub of the process, which the client need not have named, and the moment for a call of it.
     pub(super) fn hub(&self, name: &HubName) -> Option<(Arc<Hub>, Moment)> {
-        let hub = self.world.hubs.iter().find(|hub| hub.name() == name)?;
+        let hub = self.world.hub(name)?;
         Some((Arc::clone(hub), self.moment(hub)))
     }
 

@@ -36,6 +36,11 @@ impl std::fmt::Debug for StoreHandle {
 }
 
 impl World {
+    /// The hub of exactly that name.
+    pub(crate) fn hub(&self, name: &str) -> Option<&Arc<Hub>> {
+        self.hubs.iter().find(|hub| **hub.name() == *name)
+    }
+
     /// The durable groups of a user.
     pub(crate) async fn durable_groups(&self, owner: &Owner) -> Result<Vec<GroupName>, Error> {
         let load = |answer| Load { owner: owner.clone(), answer };

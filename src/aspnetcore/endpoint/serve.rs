@@ -29,7 +29,7 @@ use crate::{
     outbox::{Outbox, Resume, View, Window},
     pipeline::Bearer,
     transport::{Inbound, Received, SocketHandle, Wrap, websocket},
-    web::request_of,
+    web::{admit, request_of, value_of},
 };
 
 /// How much a frame may hold beyond the largest message: a client may put several messages into one, and
@@ -45,18 +45,8 @@ const NO_DELETE: &str = "Cannot terminate this connection using the DELETE endpo
 impl Served {
     /// Answers who it is, or that it may not.
     fn identify(&self, request: &HttpRequest) -> Result<Identity, HttpResponse> {
-        let refused = |response| {
-            self.core.world.metrics.requests_refused.count();
-            response
-        };
-        let identity = self.core.authenticate.identify(request).map_err(|unproven| refused(unproven.answer()))?;
-        match &self.endpoint.guard {
-            Some(guard) if !guard(&identity) => {
-                let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
-                Err(refused(HttpResponse::new(status)))
-            }
-            _ => Ok(identity),
-        }
+        let admitted = admit(&*self.core.authenticate, self.endpoint.guard.as_ref(), request);
+        admitted.inspect_err(|_| self.core.world.metrics.requests_refused.count())
     }
 
     pub(super) fn negotiate(&self, request: &HttpRequest) -> HttpResponse {
@@ -196,7 +186,7 @@ impl Served {
     }
 
     fn hub(&self) -> Option<Arc<Hub>> {
-        self.core.world.hubs.iter().find(|hub| *hub.name() == self.endpoint.hub).cloned()
+        self.core.world.hub(&self.endpoint.hub).cloned()
     }
 
     fn opened(&self, request: &Request, identity: &Identity) -> Opened {
@@ -248,9 +238,7 @@ const NO_CLAIM: &str = "1";
 
 /// Wire: an empty id is none, and one that is given twice is not known.
 fn token_of(request: &Request) -> Option<String> {
-    let ids: Vec<_> =
-        request.query.iter().filter(|(name, _)| name.eq_ignore_ascii_case("id")).map(|(_, id)| &**id).collect();
-    Some(ids.join(",")).filter(|id| !id.is_empty())
+    value_of(&request.query, "id")
 }
 
 /// The moment of a point in calendar time, as near as the two clocks allow.

@@ -13,11 +13,12 @@ use crate::{
     classic::{
         channel::{Send, Start, Stop},
         message,
-        query::{Transport, query, value_of},
+        query::{Transport, query},
         session::{NotTaken, Session},
         token::Token,
     },
     connection::Connection,
+    web::value_of,
 };
 
 const NO_DATA: &str = "The request brings no data.";
