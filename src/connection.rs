@@ -28,7 +28,7 @@ mod work;
 pub(crate) use dialect::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped};
 pub(crate) use guard::{Desk, Guard, Opening};
 pub use guard::{OnStoreFailure, RejoinSettings};
-pub(crate) use work::{Return, Returned};
+pub(crate) use work::{Correction, Return, Returned};
 
 /// How many messages may wait for a connection. Beyond it, whoever asks waits.
 const MAILBOX: usize = 64;
@@ -52,12 +52,9 @@ pub(crate) struct Connection<D: Dialect> {
 }
 
 impl<D: Dialect> Connection<D> {
-    /// Starts the actor of a connection. `begin` makes its session.
+    /// Starts the actor of a connection; others find it when it is let in.
     pub(crate) fn open(opening: Opening, socket: Option<SocketHandle>, session: D) -> Addr<Self> {
-        Self::create(move |ctx| {
-            let guard = Guard::new(opening, ctx.address());
-            Self { session, guard, timer: None, socket, held: Vec::new(), restorations: 0 }
-        })
+        Self::create(move |ctx| Self::new(Guard::new(opening, ctx.address()), socket, session))
     }
 
     /// As [`Connection::open`], but it can be found as soon as this returns.
@@ -65,8 +62,12 @@ impl<D: Dialect> Connection<D> {
         Self::create(move |ctx| {
             let guard = Guard::new(opening, ctx.address());
             guard.enter();
-            Self { session, guard, timer: None, socket: None, held: Vec::new(), restorations: 0 }
+            Self::new(guard, None, session)
         })
+    }
+
+    fn new(guard: Guard, socket: Option<SocketHandle>, session: D) -> Self {
+        Self { session, guard, timer: None, socket, held: Vec::new(), restorations: 0 }
     }
 
     /// Tells the session what has happened and does what it wants.

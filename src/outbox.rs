@@ -137,9 +137,8 @@ impl Outbox {
         let mut shared = self.lock();
         let push = shared.queue.push(item);
         let owner = shared.after_push(push);
-        let transport = shared.line.transport.take();
-        drop(shared);
-        transport.into_iter().chain(owner).for_each(Waker::wake);
+        wake_transport(shared);
+        owner.into_iter().for_each(Waker::wake);
         push
     }
 
@@ -149,6 +148,12 @@ impl Outbox {
         let result = change(shared.queue.asides_mut());
         shared.wake_transport_if_due();
         result
+    }
+
+    /// True while the client has not been told what [`Outbox::tell_client`] was given last.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.lock().queue.asides_mut().news.is_some()
     }
 
     /// The place of what is pushed next in the sequence.
@@ -173,9 +178,7 @@ impl Outbox {
     pub fn hang_up(&self, end: End) {
         let mut shared = self.lock();
         shared.line.hang_up(end);
-        let transport = shared.line.transport.take();
-        drop(shared);
-        transport.into_iter().for_each(Waker::wake);
+        wake_transport(shared);
     }
 
     /// Changes what the channel may hear.
@@ -287,6 +290,13 @@ impl Shared {
             transport.wake();
         }
     }
+}
+
+/// Has the transport look what there is to do, once the lock is free: it is what it will take first.
+fn wake_transport(mut shared: MutexGuard<'_, Shared>) {
+    let transport = shared.line.transport.take();
+    drop(shared);
+    transport.into_iter().for_each(Waker::wake);
 }
 
 /// Wire: 1008, policy violation (RFC 6455 section 7.4.1), is what a client evicted for its slowness may

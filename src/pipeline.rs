@@ -129,8 +129,11 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    async fn claims(&self, token: &str, presenter: &Presenter) -> Result<Claims, Refusal> {
-        let claims = Claims::decode(&self.ring.open(Purpose::Rejoin, token)?)?;
+    fn open(&self, token: &str) -> Result<Claims, Refusal> {
+        Claims::decode(&self.ring.open(Purpose::Rejoin, token)?)
+    }
+
+    async fn accept(&self, claims: Claims, presenter: &Presenter) -> Result<Claims, Refusal> {
         claims.check(presenter, SystemTime::now())?;
         self.redeem(&claims).await?;
         Ok(claims)
@@ -190,14 +193,13 @@ impl Pipeline {
         Self { judge, remembered: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// The remembered list of the family that a token names; whether the token is good is seen later.
-    fn remembered(&self, token: Option<&str>) -> Vec<Arc<GroupKey>> {
-        let family = token
-            .and_then(|token| self.judge.ring.open(Purpose::Rejoin, token).ok())
-            .and_then(|payload| Claims::decode(&payload).ok())
-            .filter(|claims| claims.groups().is_none())
-            .map(|claims| claims.family);
-        family.and_then(|family| self.remembered.get(&family).cloned()).unwrap_or_default()
+    /// The remembered list of the family that a token without one names; whether the token is good is seen
+    /// later.
+    fn remembered(&self, claims: &Claims) -> Vec<Arc<GroupKey>> {
+        if claims.has_list() {
+            return Vec::new();
+        }
+        self.remembered.get(&claims.family).cloned().unwrap_or_default()
     }
 }
 
@@ -214,11 +216,15 @@ impl Handler<Rejoin> for Pipeline {
 
     fn handle(&mut self, rejoin: Rejoin, _: &mut Self::Context) -> Self::Result {
         let judge = self.judge.clone();
-        let remembered = self.remembered(rejoin.token.as_deref());
+        let opened = rejoin.token.as_deref().map(|token| judge.open(token));
+        let remembered = opened.iter().flatten().flat_map(|claims| self.remembered(claims)).collect();
         Box::pin(async move {
             let (mut claims, mut is_unchecked) = (None, false);
-            if let Some(token) = &rejoin.token {
-                let verdict = judge.claims(token, &rejoin.presenter).await;
+            if let Some(opened) = opened {
+                let verdict = match opened {
+                    Ok(claims) => judge.accept(claims, &rejoin.presenter).await,
+                    Err(refusal) => Err(refusal),
+                };
                 judge.count(&verdict, &rejoin.connection);
                 is_unchecked = verdict == Err(Refusal::Unchecked);
                 claims = verdict.ok();

@@ -2,7 +2,7 @@
 //!
 //! Role: who is asking, and what the request says. Life: values, made before the engine.
 //! Neighbours: endpoints above it, actix-web below.
-//! Never: nothing in here answers a request, but those of whoever may not ask ([`admit`]) and of other origins
+//! Never: nothing in here answers a request, but those of whoever may not ask and those of other origins
 //! ([`Cors`]).
 
 use std::{borrow::Cow, sync::Arc};

@@ -14,7 +14,7 @@ use super::{
     session::{Attached, NotStarted, NotTaken, Place, Session, To},
 };
 use crate::{
-    connection::{Connection, Refused, Return, Returned},
+    connection::{Connection, Correction, Refused, Return, Returned},
     hub::{Hub, Request},
     ids::GroupKey,
     outbox::{Asides, Feed, Rest, Resume, View},
@@ -105,19 +105,17 @@ impl Connection<Session> {
 
     /// What a client that returns is put back into: what it cannot have heard of yet counts too.
     fn comeback(&self, open: &Open) -> Return {
-        let memberships = self.guard.memberships.clone();
-        let (resume, place) = self.session.place(open.cursor.as_deref());
-        let cursor = match (resume, place) {
-            (Resume::From(at), Place::Known) => Some(at),
-            _ => None,
+        let correct: Box<Correction> = match self.session.place(open.cursor.as_deref()).0 {
+            Resume::From(cursor) => {
+                let memberships = self.guard.memberships.clone();
+                Box::new(move |claimed| memberships.correct(claimed, cursor))
+            }
+            Resume::Tail | Resume::Waiting => Box::new(|claimed| claimed),
         };
         Return {
             token: open.token.clone(),
             joins_durable: open.arrival == Arrival::Connect || !self.session.has_had_channel(),
-            correct: Box::new(move |claimed| match cursor {
-                Some(cursor) => memberships.correct(claimed, cursor),
-                None => claimed,
-            }),
+            correct,
         }
     }
 
@@ -135,7 +133,7 @@ impl Connection<Session> {
     }
 
     fn attach(&mut self, open: Open, returned: Option<Returned>, ctx: &mut Context<Self>) -> Opened {
-        let has_unsaid = self.guard.seat().outbox.change_asides(|asides| asides.news.is_some());
+        let has_unsaid = self.guard.seat().outbox.has_news();
         let (resume, place) = self.session.place(open.cursor.as_deref());
         let frames = self.frames(&open);
         let view = View {

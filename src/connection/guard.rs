@@ -14,7 +14,7 @@ use super::{Connection, Dialect, Ending, Reason, Refused, Regrouped, memberships
 use crate::{
     connections::{About, Address, Seat},
     hub::{Caller, Disconnected, Hub, Identity, Manners, Moment, Request, world::World},
-    ids::{ConnectionId, HubName},
+    ids::{ConnectionId, GroupKey, HubName},
     membership::Note,
     outbox::{End, Outbox},
     pipeline::{Bearer, Claims, Pipeline, Policy, Remember},
@@ -222,9 +222,7 @@ impl Guard {
         if self.has_ended {
             return Ok(());
         }
-        if !std::mem::replace(&mut self.is_connected, true) {
-            self.world.metrics.connections_opened.count();
-        }
+        self.count_in();
         if let Some(claims) = claims {
             self.bearer.family = claims.family;
             self.bearer.epoch = claims.epoch + 1;
@@ -236,15 +234,15 @@ impl Guard {
     pub(super) fn regrouped(&self) -> Regrouped {
         let groups = self.memberships.heard();
         let claims = Claims::new(&self.bearer, &groups, SystemTime::now(), self.desk.settings.lifetime);
-        if claims.groups().is_none() {
+        if !claims.has_list() {
             self.remember(&groups);
         }
-        let has_unsaid = self.seat.outbox.change_asides(|asides| asides.news.is_some());
+        let has_unsaid = self.seat.outbox.has_news();
         Regrouped { groups, token: self.desk.ring.seal(Purpose::Rejoin, &claims.encode()), has_unsaid }
     }
 
     /// Takes note that the client is not to hear this group any more.
-    pub(super) fn forget(&mut self, group: &Arc<crate::ids::GroupKey>) {
+    pub(super) fn forget(&mut self, group: &Arc<GroupKey>) {
         let at = self.seat.outbox.tail();
         self.memberships.forget(group, at);
     }
@@ -257,12 +255,19 @@ impl Guard {
     /// Takes note that the client is back. A connection that this process has not seen begin is let in.
     pub(crate) fn resume(&mut self, is_fresh: bool) {
         self.world.metrics.connections_resumed.count();
-        if is_fresh && !std::mem::replace(&mut self.is_connected, true) {
+        if is_fresh {
+            self.count_in();
+        }
+    }
+
+    /// Counts the connection as one that its hubs know, once.
+    fn count_in(&mut self) {
+        if !std::mem::replace(&mut self.is_connected, true) {
             self.world.metrics.connections_opened.count();
         }
     }
 
-    fn remember(&self, groups: &[Arc<crate::ids::GroupKey>]) {
+    fn remember(&self, groups: &[Arc<GroupKey>]) {
         let (pipeline, remember) =
             (self.desk.pipeline.clone(), Remember { family: self.bearer.family.clone(), groups: groups.to_vec() });
         in_background(async move {

@@ -3,7 +3,7 @@
 use std::{borrow::Borrow, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{
-    future::{FutureExt, join_all},
+    future::{FutureExt, join_all, try_join_all},
     stream::{self, StreamExt},
 };
 use log::{error, warn};
@@ -116,11 +116,9 @@ fn keys_of(durable: &Durable) -> impl Iterator<Item = Arc<GroupKey>> {
 
 impl Scene {
     async fn all_durable_groups(&self) -> Result<Durable, Refused> {
-        let mut durable = self.no_durable_groups();
-        for (hub, groups) in &mut durable {
-            *groups = self.durable_groups(hub).await?;
-        }
-        Ok(durable)
+        let hubs =
+            self.hubs.iter().map(|hub| async { Ok((hub.name().clone(), self.durable_groups(hub.name()).await?)) });
+        try_join_all(hubs).await
     }
 
     fn no_durable_groups(&self) -> Durable {

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{Asides, End, Framer, Notice, Outbox, Shared};
+use super::{Asides, End, Framer, Notice, Outbox, Shared, wake_transport};
 
 /// About what one write takes out at most: enough to make system calls cheap, and little enough that
 /// what a stalled client has not read is still counted here rather than in the server's own buffers.
@@ -200,10 +200,7 @@ impl Outbox {
         let mut shared = self.lock();
         shared.is_in_wave = false;
         let Some((sink, has_more)) = shared.write_directly(out) else {
-            let transport = shared.line.transport.take();
-            drop(shared);
-            transport.into_iter().for_each(Waker::wake);
-            return;
+            return wake_transport(shared);
         };
         // Order: only the transport's own thread comes here, so that nobody else writes meanwhile.
         drop(shared);
@@ -223,9 +220,7 @@ impl Outbox {
         if let Some(direct) = &mut line.direct {
             direct.is_blocked = !rest.is_empty();
         }
-        let transport = line.transport.take();
-        drop(shared);
-        transport.into_iter().for_each(Waker::wake);
+        wake_transport(shared);
     }
 }
 
@@ -273,8 +268,6 @@ impl Control {
             return;
         }
         change(&mut shared.line);
-        let transport = shared.line.transport.take();
-        drop(shared);
-        transport.into_iter().for_each(Waker::wake);
+        wake_transport(shared);
     }
 }

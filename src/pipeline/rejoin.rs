@@ -101,6 +101,12 @@ impl Claims {
         self.groups.as_ref().map(|list| list.iter().filter_map(key).collect())
     }
 
+    /// False if the list was too long for the token.
+    #[must_use]
+    pub fn has_list(&self) -> bool {
+        self.groups.is_some()
+    }
+
     /// When it was issued.
     #[must_use]
     pub fn issued(&self) -> SystemTime {
