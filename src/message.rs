@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::ids::{GroupKey, HubName};
 
@@ -28,6 +28,8 @@ pub struct Invocation {
     pub target: Box<str>,
     /// The arguments: a JSON array.
     pub arguments: Json,
+    /// What has changed in the client's state. It is empty but for calls of the caller.
+    pub state: Map<String, Value>,
 }
 
 impl Invocation {
@@ -37,7 +39,7 @@ impl Invocation {
     /// # Errors
     /// What the serializer says, if the arguments cannot be JSON.
     pub fn new(hub: &HubName, target: &str, arguments: &impl Serialize) -> Result<Self, serde_json::Error> {
-        Ok(Self { hub: hub.clone(), target: target.into(), arguments: array_of(arguments)? })
+        Ok(Self { hub: hub.clone(), target: target.into(), arguments: array_of(arguments)?, state: Map::new() })
     }
 }
 

@@ -20,7 +20,9 @@ pub(super) static FORM: WireForm = WireForm { slot: 2, encode: invocation };
 
 fn invocation(call: &Invocation) -> Bytes {
     let (hub, target) = (plain(&call.hub), plain(&call.target));
-    format!(r#"{{"H":{hub},"M":{target},"A":{}}}"#, call.arguments).into()
+    let state =
+        if call.state.is_empty() { String::new() } else { format!(r#","S":{}"#, serde_json::json!(call.state)) };
+    format!(r#"{{"H":{hub},"M":{target},"A":{}{state}}}"#, call.arguments).into()
 }
 
 /// A text as a JSON string.
@@ -210,6 +212,14 @@ mod tests {
         assert_eq!(id(r#""x y""#).as_deref(), Some("x y"));
         assert_eq!(id("null"), None);
         assert_eq!(decode(r#"{"h":"h","m":"m"}"#).unwrap().id, Id(None));
+    }
+
+    #[test]
+    fn a_call_of_a_client_carries_its_state_if_that_has_changed() {
+        let mut call = Invocation::new(&"Chat".into(), "receive", &["hi"]).unwrap();
+        assert_eq!(invocation(&call), r#"{"H":"Chat","M":"receive","A":["hi"]}"#);
+        call.state.insert("color".into(), "blue".into());
+        assert_eq!(invocation(&call), r#"{"H":"Chat","M":"receive","A":["hi"],"S":{"color":"blue"}}"#);
     }
 
     #[test]

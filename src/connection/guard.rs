@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{Connection, Dialect, Ending, Reason, Refused, Regrouped, memberships::Memberships, work, work::Scene};
 use crate::{
     connections::{About, Address, Seat},
-    hub::{Caller, Disconnected, Hub, Identity, Manners, Moment, Request, world::World},
+    hub::{Caller, CallerState, Disconnected, Hub, Identity, Manners, Moment, Request, world::World},
     ids::{ConnectionId, GroupKey, HubName},
     membership::Note,
     outbox::{End, Outbox},
@@ -196,7 +196,7 @@ impl Guard {
             identity: Arc::clone(&self.identity),
             request: Arc::clone(&self.request),
         };
-        Moment { caller, manners: self.manners, world: Arc::clone(&self.world) }
+        Moment { caller, state: CallerState::default(), manners: self.manners, world: Arc::clone(&self.world) }
     }
 
     /// Runs OnConnected. If the connection ends meanwhile it is run to its end all the same, and the hubs are

@@ -231,8 +231,9 @@ pub(super) async fn invoke(
     if let Some(request) = invoke.request {
         moment.caller.request = request;
     }
-    let Invoke { method, arguments, state, reporter, streams, .. } = invoke;
-    let call = Call { method, arguments, state, moment, reporter, streams };
+    moment.state = invoke.state;
+    let Invoke { method, arguments, reporter, streams, .. } = invoke;
+    let call = Call { method, arguments, moment, reporter, streams };
     let result = caught(hub.invoke(call), &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));
     if result.is_err() {
         metrics.invocations_failed.count();

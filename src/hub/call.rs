@@ -186,7 +186,8 @@ impl Arguments {
 /// Where a method reports its progress; classic clients can be told, others are not.
 pub(crate) type Reporter = Arc<dyn Fn(Json) + Send + Sync>;
 
-/// A client's bag of state for a hub: classic clients send it with each call and take back what changed.
+/// A client's bag of state for a hub: classic clients send it with each call and take back what changed, with
+/// the answer, with progress, and with what [`Clients::caller`] is sent meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct CallerState(Arc<Mutex<Bag>>);
 
@@ -237,8 +238,6 @@ pub struct Call {
     pub method: String,
     /// What the client passes.
     pub arguments: Arguments,
-    /// The client's state.
-    pub state: CallerState,
     /// Who calls, and everybody whom the method can talk to.
     pub moment: Moment,
     pub(crate) reporter: Option<Reporter>,
@@ -294,6 +293,7 @@ pub struct Disconnected {
 #[derive(Clone)]
 pub struct Moment {
     pub(crate) caller: Caller,
+    pub(crate) state: CallerState,
     pub(crate) manners: Manners,
     pub(crate) world: Arc<World>,
 }
@@ -305,10 +305,16 @@ impl Moment {
         &self.caller
     }
 
+    /// The client's state. It is empty unless the client calls: nothing of it comes with other moments.
+    #[must_use]
+    pub fn state(&self) -> &CallerState {
+        &self.state
+    }
+
     /// Everybody whom the hub can talk to.
     #[must_use]
     pub fn clients(&self) -> Clients {
-        Clients::of_caller(&self.world, &self.caller, self.manners)
+        Clients::of_moment(self)
     }
 
     /// The groups of the hub.

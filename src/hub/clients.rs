@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Caller, HubError, Manners, world::World};
+use super::{CallerState, HubError, Manners, Moment, world::World};
 use crate::{
     connections::Seat,
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
@@ -19,16 +19,29 @@ pub struct Clients {
     world: Arc<World>,
     hub: HubName,
     caller: Option<ConnectionId>,
+    state: CallerState,
     manners: Manners,
 }
 
 impl Clients {
-    pub(crate) fn of_caller(world: &Arc<World>, caller: &Caller, manners: Manners) -> Self {
-        Self { world: Arc::clone(world), hub: caller.hub().clone(), caller: Some(caller.id().clone()), manners }
+    pub(super) fn of_moment(Moment { caller, state, manners, world }: &Moment) -> Self {
+        Self {
+            world: Arc::clone(world),
+            hub: caller.hub().clone(),
+            caller: Some(caller.id().clone()),
+            state: state.clone(),
+            manners: *manners,
+        }
     }
 
     pub(crate) fn of_hub(world: &Arc<World>, hub: &HubName) -> Self {
-        Self { world: Arc::clone(world), hub: hub.clone(), caller: None, manners: Manners::default() }
+        Self {
+            world: Arc::clone(world),
+            hub: hub.clone(),
+            caller: None,
+            state: CallerState::default(),
+            manners: Manners::default(),
+        }
     }
 
     fn target(&self, whom: Whom) -> Target {
@@ -49,9 +62,10 @@ impl Clients {
         self.target(Whom::All { except: collect(except) })
     }
 
-    /// The client that called; outside of a hub method, nobody.
+    /// The client that called; outside of a hub method, nobody. What has changed in its [`CallerState`] goes
+    /// along, if it is of the generation that has one.
     pub fn caller(&self) -> Target {
-        self.clients(self.caller_list())
+        self.target(Whom::Caller)
     }
 
     /// Everybody on the hub except the client that called.
@@ -119,6 +133,7 @@ pub struct Target {
 #[derive(Clone, Debug)]
 enum Whom {
     All { except: Vec<ConnectionId> },
+    Caller,
     Connections(Vec<ConnectionId>),
     Group { name: GroupName, except: Vec<ConnectionId> },
     Groups(Vec<GroupName>),
@@ -147,6 +162,10 @@ impl Target {
         let Self { clients, whom } = self;
         match whom {
             Whom::All { except } => Ok(clients.send_to_all(call, &except)),
+            Whom::Caller => {
+                let call = Invocation { state: clients.state.changed(), ..call };
+                Ok(clients.send_to_connections(call, &clients.caller_list()))
+            }
             Whom::Connections(ids) => Ok(clients.send_to_connections(call, &ids)),
             Whom::Users(users) => Ok(clients.send_to_users(call, &users)),
             Whom::Group { name, except } => {

@@ -111,7 +111,7 @@ impl FromCall for Users {
 
 impl FromCall for CallerState {
     fn from_call(call: &Call, _: &States) -> Result<Self, CallError> {
-        Ok(call.state.clone())
+        Ok(call.moment.state.clone())
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     groups::AllGroups,
     ids::{ConnectionId, GroupKey, UserId},
     membership::{Housekeeping, Membership},
-    message::WireForm,
+    message::{Invocation, WireForm},
     metrics::Metrics,
     outbox::{Limits, Outbox, Window},
     store::{DynStore, Node, memory::MemoryStore},
@@ -27,7 +27,13 @@ use crate::{
 
 mod audience;
 
-pub(crate) static FORM: WireForm = WireForm { slot: 2, encode: |call| call.target.as_bytes().to_vec().into() };
+/// Calls as tests tell them apart: the method, and the state if there is one.
+pub(crate) static FORM: WireForm =
+    WireForm { slot: 2, encode: |call| [&*call.target, &state_of(call)].concat().into() };
+
+fn state_of(call: &Invocation) -> String {
+    if call.state.is_empty() { String::new() } else { json!(call.state).to_string() }
+}
 
 /// What hubs share, over a store in memory and without any client.
 pub(crate) fn world(hubs: Vec<Hub>) -> Arc<World> {
@@ -90,7 +96,8 @@ fn moment(world: &Arc<World>, seat: &Arc<Seat>, identity: Identity) -> Moment {
     let hub = seat.hub.clone().expect("it has one");
     let (identity, request) = (Arc::new(identity), Arc::default());
     let caller = Caller { seat: Arc::clone(seat), hub, identity, request };
-    Moment { caller, manners: Manners::default(), world: Arc::clone(world) }
+    let (state, manners) = (CallerState::default(), Manners::default());
+    Moment { caller, state, manners, world: Arc::clone(world) }
 }
 
 fn values(arguments: &serde_json::Value) -> Vec<Json> {
@@ -103,8 +110,8 @@ async fn call_as(hub: Hub, identity: Identity, method: &str, arguments: serde_js
     let world = world(vec![hub]);
     let seat = enter(&world, "chat", "caller", None, Stub::default());
     let arguments = Arguments::new(values(&arguments), Binding::Strict);
-    let (state, moment) = (CallerState::default(), moment(&world, &seat, identity));
-    let call = Call { method: method.into(), arguments, state, moment, reporter: None, streams };
+    let moment = moment(&world, &seat, identity);
+    let call = Call { method: method.into(), arguments, moment, reporter: None, streams };
     match world.hubs[0].invoke(call).await {
         Ok(result) => result.get().to_owned(),
         Err(error) => format!("{error:?}"),
@@ -243,7 +250,6 @@ async fn a_hub_can_be_an_actor_and_one_that_has_gone_refuses() {
     let call = || Call {
         method: "Any".into(),
         arguments: Arguments::new(values(&json!([1, 2])), Binding::Strict),
-        state: CallerState::default(),
         moment: moment_of(&ann),
         reporter: None,
         streams: Streams::default(),

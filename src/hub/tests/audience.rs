@@ -94,6 +94,24 @@ async fn an_empty_name_among_groups_is_an_error_and_alone_it_depends_on_manners(
 }
 
 #[actix::test]
+async fn what_has_changed_in_a_callers_state_goes_to_the_caller_and_to_nobody_else() {
+    let scene = Scene::new().await;
+    let moment = moment(&scene.world, &scene.seats[0], Identity::default());
+    moment.state().set("color", "blue");
+    let sizes = [
+        (moment.clients().caller(), r#"tell{"color":"blue"}"#.len()),
+        (moment.clients().client("ann1"), "tell".len()),
+        (moment.clients().all(), "tell".len()),
+    ];
+    for (target, size) in sizes {
+        let waiting = || scene.seats[0].outbox.backlog().bytes;
+        let before = waiting();
+        target.send("tell", ()).await.unwrap();
+        assert_eq!(waiting() - before, size);
+    }
+}
+
+#[actix::test]
 async fn a_connection_that_has_ended_does_not_count_as_reached() {
     let scene = Scene::new().await;
     scene.seats[2].outbox.abandon(crate::outbox::End { code: 1000 });
