@@ -24,8 +24,6 @@
 //! What is asked wrongly is answered 400, who has not the token 401, what is not there 404, and what the store
 //! cannot tell now 503, each as `{"error": text}`.
 
-use std::time::Duration;
-
 use actix_web::{
     Error, HttpResponse, Resource,
     body::MessageBody,
@@ -49,9 +47,6 @@ mod refusal;
 mod users;
 
 use refusal::Refusal;
-
-/// How long an operator waits for the store.
-const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The routes of the table above, to be mounted with `App::configure`. Whoever shows `token` as a bearer token may
 /// see everything; an empty one opens nothing.

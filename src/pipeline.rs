@@ -12,17 +12,16 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use actix::prelude::*;
 use log::info;
-use tokio::time::timeout;
 
 use crate::{
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
     metrics::Metrics,
-    store::{DynStore, Redemption, Spend, Verdict},
+    store::{Redemption, Spend, StoreHandle, Verdict},
     tokens::{KeyRing, Purpose},
 };
 
@@ -121,11 +120,9 @@ pub(crate) struct Remember {
 #[derive(Clone)]
 pub(crate) struct Judge {
     pub(crate) ring: Arc<KeyRing>,
-    pub(crate) store: Arc<dyn DynStore>,
+    pub(crate) store: StoreHandle,
     pub(crate) modules: Arc<[Box<dyn Module>]>,
     pub(crate) metrics: Arc<Metrics>,
-    /// How long the store may take to answer. Default 5 s.
-    pub(crate) deadline: Duration,
 }
 
 impl Judge {
@@ -146,12 +143,11 @@ impl Judge {
             expires: claims.expires(),
         });
         let redemption = Redemption { user: claims.user.clone(), issued: claims.issued(), once };
-        let verdict = timeout(self.deadline, self.store.redeem(&redemption)).await;
-        match verdict {
-            Ok(Ok(Verdict::Accepted)) => Ok(()),
-            Ok(Ok(Verdict::Replayed)) => Err(Refusal::Replayed),
-            Ok(Ok(Verdict::Revoked)) => Err(Refusal::Revoked),
-            Ok(Err(_)) | Err(_) => Err(Refusal::Unchecked),
+        match self.store.ask(|store| store.redeem(&redemption)).await {
+            Ok(Verdict::Accepted) => Ok(()),
+            Ok(Verdict::Replayed) => Err(Refusal::Replayed),
+            Ok(Verdict::Revoked) => Err(Refusal::Revoked),
+            Err(_) => Err(Refusal::Unchecked),
         }
     }
 

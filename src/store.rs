@@ -17,10 +17,13 @@ use std::{
 
 use crate::ids::{ConnectionId, GroupName, HubName, NodeId, UserId};
 
+pub(crate) use handle::StoreHandle;
+
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
 #[cfg(any(test, feature = "testkit"))]
 pub mod faulty;
+mod handle;
 pub mod memory;
 pub mod sea;
 
@@ -142,6 +145,12 @@ pub enum Error {
     /// There is no such store: its address is wrong. Only connecting answers this, no verb does.
     #[error("the store's address is wrong: {0}")]
     Address(String),
+}
+
+impl Error {
+    pub(crate) fn no_answer() -> Self {
+        Self::Unavailable("no answer in time".into())
+    }
 }
 
 /// What the engine needs remembered.

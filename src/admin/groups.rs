@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use super::{
-    Refusal, STORE_DEADLINE,
+    Refusal,
     listing::{Listing, Mark, Page, Value, decode, encode, limit_of},
     query::Query,
 };
@@ -137,8 +137,7 @@ async fn durable(hub: &HubHandle, group: &GroupName, query: &Query) -> Result<Pa
     let limit = limit_of(query)?;
     let after = query.text("durableCursor").map(|cursor| decode("durableCursor", cursor)).transpose()?;
     let page = store::Page { after, limit: limit as u64 + 1 };
-    let asked = tokio::time::timeout(STORE_DEADLINE, hub.users().members_of(group.clone(), &page)).await;
-    let members = asked.ok().and_then(Result::ok).ok_or_else(Refusal::store)?;
+    let members = hub.users().members_of(group.clone(), &page).await.map_err(|_| Refusal::store())?;
     let (items, next) = cut(members.users, limit);
     Ok(Page { items, total: usize::try_from(members.total).unwrap_or(usize::MAX), next })
 }

@@ -188,10 +188,9 @@ impl House {
         let ring = Arc::new(KeyRing::ephemeral());
         let judge = Judge {
             ring: Arc::clone(&ring),
-            store: Arc::clone(&world.store.0),
+            store: world.store.clone(),
             modules: Arc::new([]),
             metrics: Arc::clone(&world.metrics),
-            deadline: Duration::from_secs(5),
         };
         let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(judge.clone()));
         let desk = Arc::new(Desk { ring, pipeline, settings: RejoinSettings::default() });

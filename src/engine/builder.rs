@@ -11,16 +11,13 @@ use crate::{
     connection::{Desk, RejoinSettings},
     connections::Connections,
     groups::AllGroups,
-    hub::{
-        Hub,
-        world::{StoreHandle, World},
-    },
+    hub::{Hub, world::World},
     ids::NodeId,
     membership::{Housekeeping, Membership},
     metrics::Metrics,
     outbox::Limits,
     pipeline::{Judge, Module, Pipeline},
-    store::{DynStore, Node, Store, memory::MemoryStore},
+    store::{DynStore, Node, Store, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
     tokens::KeyRing,
     web::{Anonymous, Authenticate},
@@ -239,12 +236,12 @@ impl EngineBuilder {
         let run = Run::new(&self.node);
         let membership =
             start_membership(&arbiter, &self.store, self.node, self.store_deadline, &connections, &metrics);
+        let store = StoreHandle::new(self.store, self.store_deadline);
         let judge = Judge {
             ring: Arc::clone(&ring),
-            store: Arc::clone(&self.store),
+            store: store.clone(),
             modules: self.modules.into(),
             metrics: Arc::clone(&metrics),
-            deadline: self.store_deadline,
         };
         let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(judge.clone()));
         let lifetime = self.rejoin.lifetime;
@@ -256,7 +253,7 @@ impl EngineBuilder {
             connections,
             groups: AllGroups::new(self.shards),
             membership,
-            store: StoreHandle(self.store),
+            store,
             metrics,
         });
         let classic = classic::Core::new(

@@ -1,6 +1,6 @@
 //! Putting connections and users into groups, and taking them out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use actix::Recipient;
 use futures_util::future::join_all;
@@ -216,16 +216,18 @@ impl Users {
     /// The durable members of a group, in the order of their names.
     ///
     /// # Errors
-    /// If the store does not answer; it is asked without a deadline.
+    /// If the store does not answer in time.
     pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, HubError> {
-        Ok(self.world.store.0.members(&self.hub, &group.into(), page).await?)
+        let group = group.into();
+        Ok(self.world.store.ask(|store| store.members(&self.hub, &group, page)).await?)
     }
 
     /// Makes every rejoin token of a user worthless that was issued until now.
     ///
     /// # Errors
-    /// If the store does not take it.
+    /// If the store does not take it in time; it may have taken it then, and taking it twice does no harm.
     pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), HubError> {
-        Ok(self.world.store.0.revoke(&user.into(), std::time::SystemTime::now()).await?)
+        let (user, now) = (user.into(), SystemTime::now());
+        Ok(self.world.store.ask(|store| store.revoke(&user, now)).await?)
     }
 }

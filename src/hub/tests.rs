@@ -11,7 +11,7 @@ use std::{
 use actix::{Arbiter, Context};
 use serde_json::{json, value::RawValue};
 
-use super::{bind::Binding, world::StoreHandle, world::World, *};
+use super::{bind::Binding, world::World, *};
 use crate::{
     connections::{About, Address, Command, Connections, Seat},
     group::{Member, Reach},
@@ -21,7 +21,7 @@ use crate::{
     message::{Invocation, WireForm},
     metrics::Metrics,
     outbox::{Limits, Outbox, Window},
-    store::{DynStore, Node, memory::MemoryStore},
+    store::{DynStore, Node, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
 };
 
@@ -46,7 +46,7 @@ pub(crate) fn world(hubs: Vec<Hub>) -> Arc<World> {
         let (deadline, lease) = (Duration::from_secs(5), Duration::from_secs(30));
         Membership::new(store, Housekeeping { node, deadline, lease }, connections, metrics)
     });
-    let (groups, store) = (AllGroups::new(1), StoreHandle(store));
+    let (groups, store) = (AllGroups::new(1), StoreHandle::new(store, Duration::from_secs(5)));
     Arc::new(World { hubs: hubs.into_iter().map(Arc::new).collect(), connections, groups, membership, store, metrics })
 }
 

@@ -10,7 +10,7 @@ use crate::{
     ids::{ConnectionId, GroupKey, GroupName},
     membership::{Load, Membership},
     metrics::Metrics,
-    store::{DynStore, Error, Owner},
+    store::{Error, Owner, StoreHandle},
     supervised::Supervised,
 };
 
@@ -23,16 +23,6 @@ pub(crate) struct World {
     pub(crate) membership: Supervised<Membership>,
     pub(crate) store: StoreHandle,
     pub(crate) metrics: Arc<Metrics>,
-}
-
-/// The store, for what needs no supervisor.
-#[derive(Clone)]
-pub(crate) struct StoreHandle(pub(crate) Arc<dyn DynStore>);
-
-impl std::fmt::Debug for StoreHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("StoreHandle")
-    }
 }
 
 impl World {

@@ -34,7 +34,7 @@ pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<Due<Load>>) ->
         select! {
             biased;
             result = &mut query => break result,
-            () = sleep_until(first) => waiting.pop_front().into_iter().for_each(|late| tell(late.what, Err(no_answer()))),
+            () = sleep_until(first) => waiting.pop_front().into_iter().for_each(|late| tell(late.what, Err(Error::no_answer()))),
         }
     };
     let expired = asked - waiting.len();
@@ -52,18 +52,14 @@ pub(super) fn tell<T>(answer: Answer<T>, result: Result<T, Error>) {
     let _ = answer.send(result);
 }
 
-fn no_answer() -> Error {
-    Error::Unavailable("no answer in time".into())
-}
-
 /// Asks once.
 pub(super) async fn once<T>(by: Instant, asked: store::Answer<'_, T>) -> Result<T, Error> {
-    timeout_at(by, asked).await.unwrap_or_else(|_| Err(no_answer()))
+    timeout_at(by, asked).await.unwrap_or_else(|_| Err(Error::no_answer()))
 }
 
 /// Asks until the store answers, but not beyond `by`.
 pub(super) async fn insist<'a, T: 'a>(by: Instant, ask: impl Fn() -> store::Answer<'a, T>) -> Result<T, Error> {
-    let mut last = no_answer();
+    let mut last = Error::no_answer();
     loop {
         match timeout_at(by, ask()).await {
             Err(_) => return Err(last),
