@@ -7,7 +7,7 @@
 //! channel. Neighbours: hubs, groups, membership and pipeline below; endpoints of its dialect above.
 //! Never: it does not know a transport, and no handler of it waits for anything but memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::identity, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use log::debug;
@@ -15,6 +15,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     connections::{Command, Detail},
+    hub::CallError,
     outbox::Notice,
     transport::{Received, SocketHandle},
 };
@@ -171,12 +172,13 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn reconnect(&mut self, has_gap: bool, ctx: &mut Context<Self>) {
-        let reconnected = work::reconnect(self.guard.scene(), has_gap);
+        let reconnected = work::to_its_end(work::reconnect(self.guard.scene(), has_gap), identity);
         ctx.spawn(reconnected.into_actor(self).map(|outcome, this, ctx| this.drive(Event::Reconnected(outcome), ctx)));
     }
 
     fn invoke(&mut self, ticket: D::Ticket, invoke: Invoke, ctx: &mut Context<Self>) {
-        let returned = work::invoke(self.guard.hub(&invoke.hub), Arc::clone(&self.guard.world().metrics), invoke);
+        let method = work::invoke(self.guard.hub(&invoke.hub), Arc::clone(&self.guard.world().metrics), invoke);
+        let returned = work::to_its_end(method, CallError::Failed);
         ctx.spawn(returned.into_actor(self).map(|result, this, ctx| this.drive(Event::Returned(ticket, result), ctx)));
     }
 

@@ -13,6 +13,7 @@ use std::{
 use actix::prelude::*;
 use papaya::{HashMap as SharedMap, Operation};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     group::{Joined, Left},
@@ -85,6 +86,8 @@ pub struct Seat {
     pub outbox: Arc<Outbox>,
     /// What there is to know about its client.
     pub about: About,
+    /// Cancelled when it ends.
+    pub(crate) ended: CancellationToken,
     pub(crate) port: Recipient<Command>,
     /// The actor's own address, for the dialect that it belongs to.
     pub(crate) address: Address,

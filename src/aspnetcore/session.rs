@@ -228,7 +228,7 @@ impl Session {
         }
         match self.state {
             State::Open => out.append(&mut self.read_on(now)),
-            State::Leaving if self.running == 0 => out.append(&mut self.leave(now)),
+            State::Leaving if self.next.is_none() => out.append(&mut self.leave(now)),
             State::Faulted if self.running == 0 => out.append(&mut self.tell_fault()),
             _ => {}
         }

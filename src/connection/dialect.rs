@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::oneshot, task::JoinError, time::Instant};
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     hub::{Arguments, CallError, CallerState, HubError, Manners, Reporter, Request, Streams},
@@ -92,8 +92,8 @@ pub(crate) struct Refused {
 
 impl Refused {
     /// Something of the engine panicked while it let the client in.
-    pub(super) fn interrupted(panic: &JoinError) -> Self {
-        Self { error: HubError::hidden("Panic", panic.to_string()), is_retryable: true }
+    pub(super) fn interrupted(error: HubError) -> Self {
+        Self { error, is_retryable: true }
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use actix::prelude::*;
-use futures_util::future::FutureExt;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{Connection, Dialect, Ending, Reason, Refused, Regrouped, memberships::Memberships, work, work::Scene};
 use crate::{
@@ -126,7 +126,8 @@ impl Guard {
         };
         let hub = if opening.has_one_hub { names.into_iter().next() } else { None };
         let (port, address) = (address.clone().recipient(), Address::new(address));
-        let seat = Arc::new(Seat { id, user: identity.user.clone(), hub, outbox, about, port, address });
+        let (user, ended) = (identity.user.clone(), CancellationToken::new());
+        let seat = Arc::new(Seat { id, user, hub, outbox, about, ended, port, address });
         let memberships = Memberships::default();
         Self {
             seat,
@@ -207,13 +208,13 @@ impl Guard {
     ) -> impl Future<Output = Result<T, Refused>> + 'static {
         let (tell, entered) = oneshot::channel();
         self.entered = Some(entered);
-        let running = actix::spawn(async move {
+        let connect = async move {
             let outcome = connect.await;
             // Nobody asks while the connection lives.
             let _ = tell.send(outcome.is_ok());
             outcome
-        });
-        running.map(|outcome| outcome.unwrap_or_else(|panic| Err(Refused::interrupted(&panic))))
+        };
+        work::to_its_end(connect, Refused::interrupted)
     }
 
     /// Takes note of how OnConnected went.
@@ -293,6 +294,7 @@ impl Guard {
             Reason::TooSlow | Reason::Crashed => self.seat.outbox.abandon(ending.end),
             _ => self.seat.outbox.finish(ending.end),
         }
+        self.seat.ended.cancel();
         for key in self.memberships.all() {
             self.world.groups.abandon(key, &self.seat.id);
         }

@@ -11,7 +11,7 @@ use crate::{
     connections::OnBehalfOf,
     group::Joined,
     hub::{
-        Arguments, CallerState, Connected, Disconnected, Hub, HubError, Identity, Manners, Streams,
+        Arguments, Caller, CallerState, Connected, Disconnected, Hub, HubError, Identity, Manners, Streams,
         tests::{FORM, world},
         world::World,
     },
@@ -143,13 +143,13 @@ struct House {
     world: Arc<World>,
     desk: Arc<Desk>,
     told: mpsc::UnboundedReceiver<String>,
-    /// OnConnected and the method `Hold` wait for it.
+    /// OnConnected and the methods `Hold` and `Finish` wait for it.
     gate: watch::Sender<bool>,
 }
 
 fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
-    let (gate, held) = (gate.subscribe(), gate.subscribe());
-    let gone = tell.clone();
+    let (gate, held, finishing) = (gate.subscribe(), gate.subscribe(), gate.subscribe());
+    let (gone, finished) = (tell.clone(), tell.clone());
     let connected = move |Connected(moment): Connected| {
         let (tell, mut gate) = (tell.clone(), gate.clone());
         async move {
@@ -173,7 +173,17 @@ fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
             Ok::<_, HubError>("held")
         }
     };
-    Hub::new("chat").on_connected(connected).on_disconnected(disconnected).method("Hold", hold).method("Panic", panics)
+    let finish = move |caller: Caller| {
+        let (tell, mut gate) = (finished.clone(), finishing.clone());
+        async move {
+            gate.wait_for(|is_open| *is_open).await?;
+            let is_alone = caller.ended().now_or_never().is_some();
+            tell.send(if is_alone { "finished alone" } else { "finished" }.into())?;
+            Ok::<_, HubError>(())
+        }
+    };
+    let hub = Hub::new("chat").on_connected(connected).on_disconnected(disconnected);
+    hub.method("Hold", hold).method("Finish", finish).method("Panic", panics)
 }
 
 async fn panics() -> Result<(), HubError> {

@@ -44,6 +44,14 @@ pub(super) async fn caught<T>(work: impl Future<Output = T>, metrics: &Metrics) 
     })
 }
 
+/// Runs work to its end, even if the connection that waits for it ends first.
+pub(super) fn to_its_end<T: 'static, E: 'static>(
+    work: impl Future<Output = Result<T, E>> + 'static,
+    interrupted: fn(HubError) -> E,
+) -> impl Future<Output = Result<T, E>> {
+    actix::spawn(work).map(move |outcome| outcome.unwrap_or_else(|panic| Err(interrupted(panic.into()))))
+}
+
 /// Restores the groups of a connection, then runs OnConnected. Answers the claims that were accepted.
 pub(super) async fn connect(scene: Scene, claim: Option<String>) -> Result<Option<Claims>, Refused> {
     let claims = restore(&scene, claim).await?;

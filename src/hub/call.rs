@@ -130,6 +130,12 @@ impl Caller {
         // A connection that has ended already needs no ending.
         let _ = self.seat.port.send(Command::Abort).await;
     }
+
+    /// Waits until the connection has ended. A method is run to its end even if its caller goes meanwhile; one
+    /// that would work on for nobody waits for this beside its work. (ASP.NET Core: `ConnectionAborted`.)
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.seat.ended.clone().cancelled_owned()
+    }
 }
 
 /// What differs in how a hub behaves towards each generation of clients. It is decided by the dialect, so

@@ -10,6 +10,7 @@ use std::{
 
 use actix::{Arbiter, Context};
 use serde_json::{json, value::RawValue};
+use tokio_util::sync::CancellationToken;
 
 use super::{bind::Binding, world::World, *};
 use crate::{
@@ -85,6 +86,7 @@ fn enter(world: &World, hub: &str, id: &str, user: Option<&str>, stub: Stub) -> 
         hub: Some(hub.into()),
         outbox: Outbox::new(&FORM, Limits::default(), Window::default()),
         about,
+        ended: CancellationToken::default(),
         port: stub.clone().recipient(),
         address: Address::new(stub),
     });

@@ -2,6 +2,7 @@ use std::sync::RwLock;
 
 use futures_util::future::join_all;
 use tokio::{join, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -114,7 +115,8 @@ fn seat(id: &str) -> Arc<Seat> {
     let outbox = Outbox::new(&FORM, Limits::default(), Window::default());
     let probe = Probe.start();
     let (port, address) = (probe.clone().recipient(), Address::new(probe));
-    Arc::new(Seat { id: id.into(), user: None, hub: None, outbox, about, port, address })
+    let ended = CancellationToken::new();
+    Arc::new(Seat { id: id.into(), user: None, hub: None, outbox, about, ended, port, address })
 }
 
 #[actix::test]

@@ -134,6 +134,25 @@ async fn nobody_waits_for_a_connection_that_has_ended() {
 }
 
 #[actix::test]
+async fn a_method_is_run_to_its_end_and_knows_when_its_caller_has_gone() {
+    tokio::time::pause();
+    let mut house = House::new();
+    let client = house.connect("ann", &[]).await;
+    client.say("Finish").await;
+    assert_eq!(house.told().await, ["finished"]);
+    for way in WAYS {
+        let mut house = House::new();
+        let mut client = house.connect("ann", &[]).await;
+        house.gate.send_replace(false);
+        client.say("Finish").await;
+        end(&mut client, way).await;
+        assert_eq!(house.told().await.len(), 1, "{way}: nobody waits for the method before OnDisconnected");
+        house.gate.send_replace(true);
+        assert_eq!(house.told().await, ["finished alone"], "{way}");
+    }
+}
+
+#[actix::test]
 async fn a_client_that_was_refused_is_not_said_to_go() {
     tokio::time::pause();
     let mut house = House::new();

@@ -235,6 +235,14 @@ fn what_a_client_sent_before_it_went_still_runs() {
 }
 
 #[test]
+fn a_client_that_goes_is_gone_as_soon_as_no_call_of_it_waits_for_its_turn() {
+    let mut rig = Rig::open(Settings::default());
+    rig.say(&[call("1", "A"), call("2", "B")].concat());
+    assert_eq!(rig.on(Event::Detached), "");
+    assert!(rig.finish(Ok("7")).ends_with("call B() | end Lost 1000"), "B still runs, and nothing waits");
+}
+
+#[test]
 fn a_client_that_goes_in_the_middle_of_a_message_has_made_an_error() {
     let mut rig = Rig::open(Settings::default());
     rig.say("{\"type\":");
