@@ -74,11 +74,15 @@ impl Client {
         self.completion(&id).await
     }
 
-    /// The answer to a call of that id; what else comes is kept for later.
+    /// The answer to a call of that id, whether it has come already or not; what else comes is kept for later.
     pub(crate) async fn completion(&mut self, id: &str) -> Value {
+        let is_meant = |record: &Value| record["type"] == 3 && record["invocationId"] == id;
+        if let Some(place) = self.heard.iter().position(is_meant) {
+            return self.heard.remove(place).unwrap();
+        }
         loop {
             let record = self.receive().await.expect("an answer, and not the end");
-            if record["type"] == 3 && record["invocationId"] == id {
+            if is_meant(&record) {
                 return record;
             }
             self.heard.push_back(record);
@@ -111,9 +115,14 @@ impl Client {
         }
     }
 
+    /// The next record but for pings, which do not make it wait longer.
     async fn receive(&mut self) -> Option<Value> {
+        within(self.hear()).await
+    }
+
+    async fn hear(&mut self) -> Option<Value> {
         loop {
-            match within(self.socket.next()).await? {
+            match self.socket.next().await? {
                 Ok(Message::Text(text)) => {
                     let record = text.strip_suffix(SEPARATOR).expect("one whole record for each message");
                     let record: Value = serde_json::from_str(record).unwrap();
