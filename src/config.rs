@@ -7,7 +7,7 @@
 //!
 //! A key `admin.listen` is `listen` under `[admin]` in the file and `HUBCAST_ADMIN__LISTEN` in the environment, where
 //! a list is separated by commas. Every variable that begins with `HUBCAST_` must be a key. Spans of time are written
-//! as `15s`, `500ms` or `24h`, sizes as a number of bytes.
+//! as `15s`, `500ms` or `24h`, and are of 100 years at most; sizes are a number of bytes.
 
 use std::{
     collections::BTreeMap,

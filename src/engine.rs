@@ -21,11 +21,14 @@ use crate::{
 };
 
 mod builder;
+mod checks;
 #[cfg(any(test, feature = "testkit"))]
 mod crash;
 mod run;
 
-pub use builder::{BuildError, EngineBuilder};
+pub use builder::EngineBuilder;
+pub use checks::BuildError;
+pub(crate) use checks::LONGEST_SPAN;
 #[cfg(any(test, feature = "testkit"))]
 pub use crash::Victim;
 use run::Run;

@@ -160,11 +160,14 @@ fn a_file_that_is_asked_for_must_be_there_and_be_toml() {
 }
 
 #[test]
-fn a_span_of_no_length_and_a_limit_of_nothing_are_refused() {
-    let content = "drain_timeout = '0s'\n[limits]\nitems = 0\n[aspnetcore]\nparallel_calls = 0\nmax_message = 'all'\n";
+fn a_span_of_no_length_or_without_end_and_a_limit_of_nothing_are_refused() {
+    let content = "drain_timeout = '0s'\nrejoin.lifetime = '18446744073709551615s'\n[limits]\nitems = 0\n[aspnetcore]\nparallel_calls = 0\nmax_message = 'all'\n";
     let mut keys = keys(content, &[]);
     keys.sort();
-    assert_eq!(keys, ["aspnetcore.max_message", "aspnetcore.parallel_calls", "drain_timeout", "limits.items"]);
+    assert_eq!(
+        keys,
+        ["aspnetcore.max_message", "aspnetcore.parallel_calls", "drain_timeout", "limits.items", "rejoin.lifetime"]
+    );
 }
 
 #[test]

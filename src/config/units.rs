@@ -9,6 +9,8 @@ use serde::{
     de::{DeserializeOwned, Error, SeqAccess, Visitor, value::StrDeserializer},
 };
 
+use crate::engine::LONGEST_SPAN;
+
 /// A secret of at least `SHORTEST` bytes; it prints as dots would.
 #[derive(Clone, Debug)]
 pub struct Secret<const SHORTEST: usize>(SecretString);
@@ -33,7 +35,7 @@ impl<'de, const SHORTEST: usize> Deserialize<'de> for Secret<SHORTEST> {
 
 /// A span of time that lasts: `15s`.
 pub(super) fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    match friendly::deserialize(deserializer)? {
+    match pause(deserializer)? {
         Duration::ZERO => Err(D::Error::custom("a span of time must be longer than nothing")),
         span => Ok(span),
     }
@@ -49,7 +51,8 @@ pub(super) fn span_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 
 /// A span of time, which may be none: `0s`.
 pub(super) fn pause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    friendly::deserialize(deserializer)
+    let span: Duration = friendly::deserialize(deserializer)?;
+    if span > LONGEST_SPAN { Err(D::Error::custom("a span of time must be of 100 years at most")) } else { Ok(span) }
 }
 
 /// One of a few words; whoever writes another is told which there are.

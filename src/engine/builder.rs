@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 
-use super::{Engine, run::Run};
+use super::{Engine, checks, checks::BuildError, run::Run};
 use crate::{
     aspnetcore::{self, Endpoint},
     classic,
@@ -62,31 +62,6 @@ impl std::fmt::Debug for EngineBuilder {
             .field("endpoints", &self.endpoints)
             .finish_non_exhaustive()
     }
-}
-
-/// Why an engine cannot be built.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BuildError {
-    /// There are two hubs of a name that clients cannot tell apart.
-    #[error("there are two hubs named `{0}`")]
-    DuplicateHub(String),
-    /// Classic groups are named `hub.group`, which a dot in a hub's name would make ambiguous.
-    #[error("the hub name `{0}` contains a dot")]
-    DottedHub(String),
-    /// An endpoint serves a hub that was not given.
-    #[error("the endpoint `{path}` serves the hub `{hub}`, which there is not")]
-    UnknownHub {
-        /// Where the endpoint is.
-        path: String,
-        /// What it serves.
-        hub: String,
-    },
-    /// Settings for clients of SignalR 2.x that they cannot live with.
-    #[error("the settings for classic clients do not fit: {0}")]
-    ClassicSettings(&'static str),
-    /// Nothing runs actors here.
-    #[error("an engine is built inside a running actix system, such as `#[actix_web::main]` makes")]
-    NoSystem,
 }
 
 impl EngineBuilder {
@@ -221,14 +196,21 @@ impl EngineBuilder {
         self
     }
 
+    fn check(&self) -> Result<(), BuildError> {
+        checks::hubs(&self.hubs)?;
+        checks::endpoints(&self.endpoints, &self.mounts, &self.hubs)?;
+        checks::core_settings(&self.aspnetcore)?;
+        checks::classic_settings(&self.classic)?;
+        checks::span("rejoin.lifetime", self.rejoin.lifetime)?;
+        checks::span("store_deadline", self.store_deadline)
+    }
+
     /// Starts the engine on the calling thread.
     ///
     /// # Errors
     /// [`BuildError`] says what does not fit.
     pub fn build(self) -> Result<Engine, BuildError> {
-        check_hubs(&self.hubs)?;
-        check_endpoints(&self.endpoints, &self.mounts, &self.hubs)?;
-        self.classic.fault().map_or(Ok(()), |fault| Err(BuildError::ClassicSettings(fault)))?;
+        self.check()?;
         let arbiter = Arbiter::try_current().ok_or(BuildError::NoSystem)?;
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
@@ -285,27 +267,4 @@ fn start_membership(
         let housekeeping = Housekeeping { node, deadline, lease: LEASE };
         Membership::new(Arc::clone(&store), housekeeping, connections.clone(), Arc::clone(&metrics))
     })
-}
-
-fn check_hubs(hubs: &[Hub]) -> Result<(), BuildError> {
-    for (place, hub) in hubs.iter().enumerate() {
-        if hub.name().contains('.') {
-            return Err(BuildError::DottedHub(hub.name().to_string()));
-        }
-        if hubs[..place].iter().any(|earlier| earlier.name().eq_ignore_ascii_case(hub.name())) {
-            return Err(BuildError::DuplicateHub(hub.name().to_string()));
-        }
-    }
-    Ok(())
-}
-
-fn check_endpoints(endpoints: &[Endpoint], mounts: &[classic::Endpoint], hubs: &[Hub]) -> Result<(), BuildError> {
-    let own = endpoints.iter().map(|endpoint| (endpoint.path(), endpoint.hub()));
-    let named = |mount: &'_ classic::Endpoint| mount.hubs().unwrap_or_default().to_vec();
-    let several = mounts.iter().flat_map(|mount| named(mount).into_iter().map(|hub| (mount.path(), hub)));
-    let all = own.map(|(path, hub)| (path, hub.clone())).chain(several);
-    match all.into_iter().find(|(_, name)| !hubs.iter().any(|hub| hub.name() == name)) {
-        Some((path, hub)) => Err(BuildError::UnknownHub { path: path.to_owned(), hub: hub.to_string() }),
-        None => Ok(()),
-    }
 }

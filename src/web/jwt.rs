@@ -124,7 +124,7 @@ impl Authenticate for Jwt {
         let expires = claims.get("exp").and_then(Value::as_f64).and_then(|exp| Duration::try_from_secs_f64(exp).ok());
         let claims = claims.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?)));
         Ok(Identity {
-            expires: expires.and_then(|exp| UNIX_EPOCH.checked_add(exp + LEEWAY)),
+            expires: expires.and_then(|exp| UNIX_EPOCH.checked_add(exp.checked_add(LEEWAY)?)),
             claims: claims.collect::<BTreeMap<_, _>>(),
             ..Identity::proven(user.into())
         })

@@ -195,7 +195,7 @@ impl Served {
             settings: Arc::clone(&self.core.settings),
             hub: self.endpoint.hub.clone(),
             wants_tokens: request.query(REJOIN).is_some(),
-            expires: expires.map(instant_of),
+            expires: expires.and_then(instant_of),
         }
     }
 
@@ -241,8 +241,8 @@ fn token_of(request: &Request) -> Option<String> {
     value_of(&request.query, "id")
 }
 
-/// The moment of a point in calendar time, as near as the two clocks allow.
-fn instant_of(time: SystemTime) -> Instant {
+/// The moment of a point in calendar time, as near as the two clocks allow; `None` if no clock ever reaches it.
+fn instant_of(time: SystemTime) -> Option<Instant> {
     let left = time.duration_since(SystemTime::now()).unwrap_or_default();
-    Instant::from_std(StdInstant::now()) + left
+    Instant::from_std(StdInstant::now()).checked_add(left)
 }
