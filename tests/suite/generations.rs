@@ -151,7 +151,10 @@ async fn a_group_has_one_roster() {
     let members = |room: Option<hubcast::group::Snapshot>| room.map_or(0, |room| room.members.len());
     assert_eq!(members(groups.members("lobby").await.unwrap()), 2);
     assert_eq!(older.seat.ask("abort").await.status, 200);
-    while members(groups.members("lobby").await.unwrap()) > 1 {
-        tokio::task::yield_now().await;
-    }
+    within(async {
+        while members(groups.members("lobby").await.unwrap()) > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
