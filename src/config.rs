@@ -56,7 +56,8 @@ pub struct Settings {
     /// least 16 characters; all nodes need the same ones. Default: a random one, kept in `data_dir`.
     #[serde(deserialize_with = "units::list")]
     pub signing_keys: Vec<Secret<SHORTEST_SECRET>>,
-    /// How long clients may take to leave when the service stops. Default 10 s: what supervisors grant at least.
+    /// How long clients may take to leave, and hubs to end what they have begun, when the service stops. Default 10 s:
+    /// what supervisors grant at least.
     #[serde(deserialize_with = "units::span")]
     pub drain_timeout: Duration,
     /// For operators.

@@ -172,13 +172,15 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn reconnect(&mut self, has_gap: bool, ctx: &mut Context<Self>) {
-        let reconnected = work::to_its_end(work::reconnect(self.guard.scene(), has_gap), identity);
+        let at_work = &self.guard.world().at_work;
+        let reconnected = work::to_its_end(at_work, work::reconnect(self.guard.scene(), has_gap), identity);
         ctx.spawn(reconnected.into_actor(self).map(|outcome, this, ctx| this.drive(Event::Reconnected(outcome), ctx)));
     }
 
     fn invoke(&mut self, ticket: D::Ticket, invoke: Invoke, ctx: &mut Context<Self>) {
-        let method = work::invoke(self.guard.hub(&invoke.hub), Arc::clone(&self.guard.world().metrics), invoke);
-        let returned = work::to_its_end(method, CallError::Failed);
+        let world = self.guard.world();
+        let method = work::invoke(self.guard.hub(&invoke.hub), Arc::clone(&world.metrics), invoke);
+        let returned = work::to_its_end(&world.at_work, method, CallError::Failed);
         ctx.spawn(returned.into_actor(self).map(|result, this, ctx| this.drive(Event::Returned(ticket, result), ctx)));
     }
 

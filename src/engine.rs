@@ -114,12 +114,15 @@ impl Engine {
         &self.world.groups
     }
 
-    /// Tells every client to come back later or elsewhere, and ends its connection.
+    /// Tells every client to come back later or elsewhere, and ends its connection. Then waits for what hubs have
+    /// begun, methods and OnDisconnected too, for as long as it takes: whoever stops the process sets a limit.
     pub async fn drain(&self) {
         self.run.begin_to_drain();
         let seats = self.world.connections.all();
         // A connection that has ended meanwhile is drained.
         join_all(seats.iter().map(|seat| seat.port.send(Command::Drain))).await;
+        self.world.at_work.close();
+        self.world.at_work.wait().await;
     }
 }
 

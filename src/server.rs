@@ -93,7 +93,7 @@ pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Outpu
         info!("draining");
         clients_handle.pause().await;
         if timeout(drain_timeout, engine.drain()).await.is_err() {
-            warn!("some clients did not hear that the service stops");
+            warn!(unfinished = engine.at_work(); "the time to drain is over; hub methods that still run are cut short");
         }
         clients_handle.stop(true).await;
         // Order: operators see the drain to its end.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use actix::prelude::*;
+use futures_util::future::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -214,7 +215,7 @@ impl Guard {
             let _ = tell.send(outcome.is_ok());
             outcome
         };
-        work::to_its_end(connect, Refused::interrupted)
+        work::to_its_end(&self.world.at_work, connect, Refused::interrupted)
     }
 
     /// Takes note of how OnConnected went.
@@ -328,9 +329,12 @@ impl Guard {
         let is_stop = ending.reason == Reason::Stopped;
         let disconnected = |moment| Disconnected { moment, error: error.clone(), is_stop };
         let told: Vec<_> = self.hubs.iter().cloned().zip(self.moments().into_iter().map(disconnected)).collect();
-        let metrics = Arc::clone(&self.world.metrics);
+        let (metrics, at_work) = (Arc::clone(&self.world.metrics), self.world.at_work.token());
         if let Some(arbiter) = Arbiter::try_current() {
-            arbiter.spawn_fn(move || drop(actix::spawn(work::disconnect(told, entered, metrics))));
+            arbiter.spawn_fn(move || {
+                let disconnect = work::disconnect(told, entered, metrics);
+                drop(actix::spawn(disconnect.map(|()| drop(at_work))));
+            });
         }
     }
 }

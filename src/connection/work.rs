@@ -8,6 +8,7 @@ use futures_util::{
 };
 use log::{error, warn};
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 use super::{Desk, Invoke, OnStoreFailure, Refused};
 use crate::{
@@ -45,11 +46,16 @@ pub(super) async fn caught<T>(work: impl Future<Output = T>, metrics: &Metrics) 
 }
 
 /// Runs work to its end, even if the connection that waits for it ends first.
-pub(super) fn to_its_end<T: 'static, E: 'static>(
-    work: impl Future<Output = Result<T, E>> + 'static,
+pub(super) fn to_its_end<W, T: 'static, E: 'static>(
+    at_work: &TaskTracker,
+    work: W,
     interrupted: fn(HubError) -> E,
-) -> impl Future<Output = Result<T, E>> {
-    actix::spawn(work).map(move |outcome| outcome.unwrap_or_else(|panic| Err(interrupted(panic.into()))))
+) -> impl Future<Output = Result<T, E>> + use<W, T, E>
+where
+    W: Future<Output = Result<T, E>> + 'static,
+{
+    actix::spawn(at_work.track_future(work))
+        .map(move |outcome| outcome.unwrap_or_else(|panic| Err(interrupted(panic.into()))))
 }
 
 /// Restores the groups of a connection, then runs OnConnected. Answers the claims that were accepted.

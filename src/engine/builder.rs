@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
+use tokio_util::task::TaskTracker;
 
 use super::{Engine, checks, checks::BuildError, run::Run};
 use crate::{
@@ -237,6 +238,7 @@ impl EngineBuilder {
             membership,
             store,
             metrics,
+            at_work: TaskTracker::new(),
         });
         let classic = classic::Core::new(
             classic_settings,

@@ -54,6 +54,12 @@ impl Engine {
         self.run.is_draining.load(Ordering::Relaxed)
     }
 
+    /// How many methods, and hooks such as OnDisconnected, hubs are at.
+    #[must_use]
+    pub fn at_work(&self) -> usize {
+        self.world.at_work.len()
+    }
+
     /// How often each kind of actor that lives as long as the process had to be started again.
     #[must_use]
     pub fn restarts(&self) -> [(&'static str, u64); 3] {

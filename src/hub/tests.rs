@@ -10,7 +10,7 @@ use std::{
 
 use actix::{Arbiter, Context};
 use serde_json::{json, value::RawValue};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{bind::Binding, world::World, *};
 use crate::{
@@ -48,7 +48,8 @@ pub(crate) fn world(hubs: Vec<Hub>) -> Arc<World> {
         Membership::new(store, Housekeeping { node, deadline, lease }, connections, metrics)
     });
     let (groups, store) = (AllGroups::new(1), StoreHandle::new(store, Duration::from_secs(5)));
-    Arc::new(World { hubs: hubs.into_iter().map(Arc::new).collect(), connections, groups, membership, store, metrics })
+    let (hubs, at_work) = (hubs.into_iter().map(Arc::new).collect(), TaskTracker::new());
+    Arc::new(World { hubs, connections, groups, membership, store, metrics, at_work })
 }
 
 /// Stands where the actor of a connection would, and counts how often it is told to end.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::TaskTracker;
+
 use super::Hub;
 use crate::{
     connections::{Command, Connections, OnBehalfOf},
@@ -23,6 +25,8 @@ pub(crate) struct World {
     pub(crate) membership: Supervised<Membership>,
     pub(crate) store: StoreHandle,
     pub(crate) metrics: Arc<Metrics>,
+    /// What hubs do now; whoever stops the process waits for its end.
+    pub(crate) at_work: TaskTracker,
 }
 
 impl World {

@@ -19,6 +19,7 @@ mod classic_channels;
 mod classic_clients;
 mod classic_groups;
 mod classic_wire;
+mod draining;
 mod generations;
 mod groups;
 mod handshaking;
