@@ -202,20 +202,24 @@ impl Outbox {
         let Some((sink, has_more)) = shared.write_directly(out) else {
             return wake_transport(shared);
         };
+        let channel = shared.line.channel;
         // Order: only the transport's own thread comes here, so that nobody else writes meanwhile.
         drop(shared);
         let written = sink.try_write(out).unwrap_or(0);
         if has_more || written < out.len() {
-            self.leave_to_transport(&out[written..]);
+            self.leave_to_transport(channel, &out[written..]);
         }
         out.clear();
     }
 
     /// Leaves the rest of what was begun to the transport, which finds out whether the socket is full or
-    /// broken.
-    fn leave_to_transport(&self, rest: &[u8]) {
+    /// broken. A channel that another thread has replaced meanwhile has no use for it.
+    fn leave_to_transport(&self, channel: u32, rest: &[u8]) {
         let mut shared = self.lock();
         let line = &mut shared.line;
+        if line.channel != channel {
+            return;
+        }
         line.begun.extend_from_slice(rest);
         if let Some(direct) = &mut line.direct {
             direct.is_blocked = !rest.is_empty();

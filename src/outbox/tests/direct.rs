@@ -85,6 +85,31 @@ fn what_a_full_socket_does_not_take_is_left_to_its_transport_in_order() {
     assert_eq!(socket.taken(), "[a[d]");
 }
 
+/// A socket that takes one byte, and whose channel is replaced meanwhile, as another thread may do.
+struct Replaced {
+    outbox: Arc<Outbox>,
+    newer: Mutex<Option<Feed>>,
+}
+
+impl Sink for Replaced {
+    fn try_write(&self, _: &[u8]) -> io::Result<usize> {
+        *self.newer.lock().unwrap() = Some(attach(&self.outbox));
+        Ok(1)
+    }
+}
+
+#[test]
+fn what_is_left_of_a_frame_does_not_reach_the_channel_that_replaces_its_own() {
+    let outbox = outbox();
+    let socket = Arc::new(Replaced { outbox: Arc::clone(&outbox), newer: Mutex::default() });
+    let older = attach(&outbox);
+    older.lend(Arc::clone(&socket) as Arc<dyn Sink>);
+    broadcast(&outbox, "a");
+    let mut newer = socket.newer.lock().unwrap().take().unwrap();
+    outbox.push(&message("b"));
+    assert_eq!(poll(&mut newer), "[b]");
+}
+
 #[test]
 fn another_thread_does_not_write_but_wakes_the_transport() {
     let (outbox, socket, bell) = (outbox(), Socket::taking([100]), Arc::new(Bell::default()));
