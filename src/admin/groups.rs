@@ -137,7 +137,7 @@ async fn durable(hub: &HubHandle, group: &GroupName, query: &Query) -> Result<Pa
     let limit = limit_of(query)?;
     let after = query.text("durableCursor").map(|cursor| decode("durableCursor", cursor)).transpose()?;
     let page = store::Page { after, limit: limit as u64 + 1 };
-    let members = hub.users().members_of(group.clone(), &page).await.map_err(|_| Refusal::store())?;
+    let members = hub.users().members_of(group.clone(), &page).await.map_err(|error| Refusal::store(&error))?;
     let (items, next) = cut(members.users, limit);
     Ok(Page { items, total: usize::try_from(members.total).unwrap_or(usize::MAX), next })
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web::Data};
+use log::warn;
 use serde_json::json;
+use tokio::time::timeout;
 
-use crate::Engine;
+use crate::{Engine, store::Error};
 
 /// How long a readiness probe waits for the store: below the second or two after which probes give up.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -18,9 +20,12 @@ pub(super) async fn ready(engine: Data<Engine>) -> HttpResponse {
     if engine.is_draining() {
         return HttpResponse::ServiceUnavailable().json(json!({ "status": "draining" }));
     }
-    match tokio::time::timeout(PATIENCE, engine.check_store()).await {
-        Ok(Ok(())) => HttpResponse::Ok().json(json!({ "status": "ready" })),
-        // Why is for those with the token, and in the log.
-        Ok(Err(_)) | Err(_) => HttpResponse::ServiceUnavailable().json(json!({ "status": "store unavailable" })),
+    match timeout(PATIENCE, engine.check_store()).await.unwrap_or_else(|_| Err(Error::no_answer())) {
+        Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
+        Err(error) => {
+            // Why may name hosts, and this needs no token.
+            warn!(error:% = error; "not ready");
+            HttpResponse::ServiceUnavailable().json(json!({ "status": "store unavailable" }))
+        }
     }
 }

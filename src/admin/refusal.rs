@@ -1,9 +1,12 @@
 //! Why a question of an operator is not answered.
 
+use std::fmt::Display;
+
 use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
+use log::warn;
 
 /// By what the operator can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +30,9 @@ impl Refusal {
         Self::Parameter { name: name.to_owned(), fault: fault.into() }
     }
 
-    /// Nothing is said of why: that is in the log, and may name hosts.
-    pub(super) fn store() -> Self {
+    /// Nothing is said of why: that may name hosts, and goes to the log.
+    pub(super) fn store(error: &impl Display) -> Self {
+        warn!(error:% = error; "the store did not answer an operator");
         Self::Unavailable("the store does not answer now, try again in a moment".into())
     }
 

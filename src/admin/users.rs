@@ -111,7 +111,7 @@ async fn durable(engine: &Engine, user: &UserId) -> Result<Vec<Arc<GroupKey>>, R
     let hubs = engine.hubs();
     let handles = hubs.iter().filter_map(|hub| engine.hub(hub));
     let asked = handles.map(|hub| async move {
-        let groups = hub.users().groups_of(user.clone()).await.map_err(|_| Refusal::store())?;
+        let groups = hub.users().groups_of(user.clone()).await.map_err(|error| Refusal::store(&error))?;
         Ok(groups.iter().map(|name| GroupKey::new(hub.name(), name)).collect::<Vec<_>>())
     });
     let groups: Result<Vec<_>, _> = join_all(asked).await.into_iter().collect();

@@ -1,6 +1,6 @@
 //! What a connection has hubs do for it: futures that run beside its mailbox.
 
-use std::{borrow::Borrow, panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Borrow, fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{
     future::{FutureExt, join_all, try_join_all},
@@ -14,7 +14,7 @@ use super::{Desk, Invoke, OnStoreFailure, Refused};
 use crate::{
     connections::{OnBehalfOf, Seat},
     hub::{Call, CallError, Disconnected, Hub, HubError, Moment, Reconnected, world::World},
-    ids::{GroupKey, GroupName, HubName},
+    ids::{ConnectionId, GroupKey, GroupName, HubName},
     message::Json,
     metrics::Metrics,
     pipeline::{Claims, Presenter, Rejoin, RejoinHub, Rejoined},
@@ -34,15 +34,58 @@ pub(crate) struct Scene {
     pub(super) seat: Arc<Seat>,
 }
 
-/// Awaits a future of the application; one that panics harms only itself.
-pub(super) async fn caught<T>(work: impl Future<Output = T>, metrics: &Metrics) -> Result<T, HubError> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        error!(panic = text; "a hub panicked");
-        metrics.hub_panics.count();
-        HubError::hidden("Panic", text)
-    })
+/// What of the application is run, and for whom: for the log.
+struct Errand<'a> {
+    conn: &'a ConnectionId,
+    hub: &'a HubName,
+    /// The method, as its caller spelt it, or the hook.
+    name: &'a str,
+}
+
+impl Errand<'_> {
+    /// Awaits a future of the application; one that panics harms only itself.
+    async fn caught<T>(&self, work: impl Future<Output = T>, metrics: &Metrics) -> Result<T, HubError> {
+        AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            error!(conn:% = self.conn, hub:% = self.hub, name = self.name, panic = text; "a hub panicked");
+            metrics.hub_panics.count();
+            HubError::hidden("Panic", text)
+        })
+    }
+
+    /// As [`Errand::caught`], for a hook that may fail.
+    async fn run(
+        &self,
+        hook: impl Future<Output = Result<(), HubError>>,
+        metrics: &Metrics,
+    ) -> Result<(), HubError> {
+        self.caught(hook, metrics).await?.inspect_err(|error| self.note(error))
+    }
+
+    /// Leaves in the log what a client is not meant to read.
+    fn note(&self, error: &HubError) {
+        if !error.is_shown() {
+            self.warn(error);
+        }
+    }
+
+    /// As [`Errand::note`]; a call that its client got wrong is no failure of the hub.
+    fn note_call(&self, error: &CallError) {
+        match error {
+            CallError::Failed(error) => self.note(error),
+            CallError::Unwritable(why) => self.warn(why),
+            CallError::NoSuchMethod
+            | CallError::Count { .. }
+            | CallError::Binding(_)
+            | CallError::Unauthorized
+            | CallError::NoStream => {}
+        }
+    }
+
+    fn warn(&self, error: &dyn Display) {
+        warn!(conn:% = self.conn, hub:% = self.hub, name = self.name, error:% = error; "a hub failed");
+    }
 }
 
 /// Runs work to its end, even if the connection that waits for it ends first.
@@ -195,13 +238,22 @@ impl Scene {
         stream::iter(groups).for_each_concurrent(JOINS_AT_ONCE, join).await;
     }
 
+    /// Runs the same hook of every hub, and answers the first failure.
+    async fn run_hooks<F: Future<Output = Result<(), HubError>>>(
+        &self,
+        name: &str,
+        hook: impl Fn(&Hub, Moment) -> F,
+    ) -> Result<(), HubError> {
+        let run = async |(hub, moment): (&Arc<Hub>, &Moment)| {
+            let errand = Errand { conn: &self.seat.id, hub: hub.name(), name };
+            errand.run(hook(hub, moment.clone()), &self.world.metrics).await
+        };
+        join_all(self.hubs.iter().zip(&self.moments).map(run)).await.into_iter().collect()
+    }
+
     async fn run_connected(&self) -> Result<(), Refused> {
-        let metrics = &self.world.metrics;
-        let hooks =
-            self.hubs.iter().zip(&self.moments).map(|(hub, moment)| caught(hub.connected(moment.clone()), metrics));
-        let outcomes = join_all(hooks).await;
-        let failed = outcomes.into_iter().find_map(|outcome| outcome.and_then(|outcome| outcome).err());
-        failed.map_or(Ok(()), |error| Err(Refused { error, is_retryable: false }))
+        let connected = self.run_hooks("OnConnected", Hub::connected).await;
+        connected.map_err(|error| Refused { error, is_retryable: false })
     }
 }
 
@@ -210,12 +262,7 @@ const STORE_FAILURE: &str = "The server cannot look up your groups now. Try agai
 
 /// Runs OnReconnected.
 pub(super) async fn reconnect(scene: Scene, has_gap: bool) -> Result<(), HubError> {
-    let metrics = &scene.world.metrics;
-    let hooks = scene.hubs.iter().zip(&scene.moments).map(|(hub, moment)| {
-        let reconnected = Reconnected { moment: moment.clone(), has_gap };
-        caught(hub.reconnected(reconnected), metrics)
-    });
-    join_all(hooks).await.into_iter().try_for_each(|outcome| outcome.and_then(|outcome| outcome))
+    scene.run_hooks("OnReconnected", |hub, moment| hub.reconnected(Reconnected { moment, has_gap })).await
 }
 
 /// Runs OnDisconnected. If the connection ended before its OnConnected did, `entered` tells whether that went
@@ -229,8 +276,14 @@ pub(super) async fn disconnect(
         Some(entered) => entered.await.unwrap_or_default(),
         None => true,
     };
+    let tell = async |(hub, told): (Arc<Hub>, Disconnected)| {
+        let seat = Arc::clone(&told.moment.caller.seat);
+        let errand = Errand { conn: &seat.id, hub: hub.name(), name: "OnDisconnected" };
+        // A panic is in the log, and there is nobody to tell.
+        let _ = errand.caught(hub.disconnected(told), &metrics).await;
+    };
     if has_come {
-        join_all(told.into_iter().map(|(hub, told)| caught(hub.disconnected(told), &metrics))).await;
+        join_all(told.into_iter().map(tell)).await;
     }
 }
 
@@ -247,10 +300,10 @@ pub(super) async fn invoke(
     }
     moment.state = invoke.state;
     let Invoke { method, arguments, reporter, streams, .. } = invoke;
+    let (seat, name) = (Arc::clone(&moment.caller.seat), method.clone());
+    let errand = Errand { conn: &seat.id, hub: hub.name(), name: &name };
     let call = Call { method, arguments, moment, reporter, streams };
-    let result = caught(hub.invoke(call), &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));
-    if result.is_err() {
-        metrics.invocations_failed.count();
-    }
-    result
+    let method = hub.invoke(call).map(|outcome| outcome.inspect_err(|error| errand.note_call(error)));
+    let outcome = errand.caught(method, &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));
+    outcome.inspect_err(|_| metrics.invocations_failed.count())
 }
