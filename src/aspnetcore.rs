@@ -41,8 +41,6 @@ pub struct Settings {
     pub disconnect_timeout: Duration,
     /// How long a client may take nothing of what waits for it, before it is disconnected. Default 10 s.
     pub send_timeout: Duration,
-    /// How long a rejoin token is good; the client is given a new one at half of it. Set by the engine.
-    pub token_lifetime: Duration,
     /// The largest message of a client in bytes, its separator included; no limit if absent. Default
     /// 32 KiB. A client that exceeds it is disconnected.
     pub max_message: Option<usize>,
@@ -60,7 +58,6 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(15),
             disconnect_timeout: Duration::from_secs(15),
             send_timeout: Duration::from_secs(10),
-            token_lifetime: Duration::from_secs(24 * 60 * 60),
             max_message: Some(32 * 1024),
             parallel_calls: NonZeroUsize::MIN,
             detailed_errors: false,

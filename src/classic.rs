@@ -58,8 +58,6 @@ pub struct Settings {
     pub parallel_calls: NonZeroUsize,
     /// How long a client may take nothing of what waits for it, before it is disconnected. Default 10 s.
     pub send_timeout: Duration,
-    /// How long a groups token is good; the client is given a new one at half of it. Set by the engine.
-    pub token_lifetime: Duration,
     /// Answer requests of pages from anywhere as scripts, as very old browsers need it. Default off: such
     /// pages could act for their visitors.
     pub jsonp: bool,
@@ -82,7 +80,6 @@ impl Default for Settings {
             window: Window { items: 1_000, bytes: 1024 * 1024 },
             parallel_calls: NonZeroUsize::MIN.saturating_add(99),
             send_timeout: Duration::from_secs(10),
-            token_lifetime: Duration::from_secs(24 * 60 * 60),
             jsonp: false,
             proxies: true,
             detailed_errors: false,

@@ -62,6 +62,7 @@ pub(crate) struct Session {
     settings: Arc<Settings>,
     hub: HubName,
     wants_tokens: bool,
+    token_lifetime: Duration,
     state: State,
     inbox: Inbox,
     texts: Texts,
@@ -83,10 +84,11 @@ type Out = Effects<Session>;
 impl Session {
     /// A connection whose transport has just come up.
     pub(crate) fn new(opened: Opened, now: Instant) -> Self {
-        let Opened { settings, hub, wants_tokens, expires } = opened;
+        let Opened { settings, hub, wants_tokens, token_lifetime, expires } = opened;
         Self {
             hub,
             wants_tokens,
+            token_lifetime,
             state: State::Handshake,
             inbox: Inbox::new(settings.max_message),
             texts: Texts { is_detailed: settings.detailed_errors },
@@ -305,7 +307,7 @@ impl Session {
 
     fn regrouped(&mut self, Regrouped { token, .. }: &Regrouped, now: Instant) -> Out {
         // The client is given a new token while the old one still has half of its life.
-        self.token_due = Some(now + self.settings.token_lifetime / 2);
+        self.token_due = Some(now + self.token_lifetime / 2);
         vec![Effect::Send(json::call(REJOIN_TOKEN, token))]
     }
 }
@@ -372,6 +374,8 @@ pub(crate) struct Opened {
     pub(crate) hub: HubName,
     /// The client has asked for rejoin tokens.
     pub(crate) wants_tokens: bool,
+    /// How long a rejoin token is good.
+    pub(crate) token_lifetime: Duration,
     /// When the connection ends with the client's proof of identity, if it does.
     pub(crate) expires: Option<Instant>,
 }

@@ -76,6 +76,8 @@ pub(super) struct Begin {
     pub(super) settings: Arc<Settings>,
     pub(super) hubs: Arc<HashMap<String, HubName>>,
     pub(super) report: Report,
+    /// How long a groups token is good.
+    pub(super) token_lifetime: Duration,
 }
 
 /// A channel that has been attached.
@@ -112,10 +114,10 @@ type Out = Effects<Session>;
 
 impl Session {
     pub(super) fn new(begin: Begin, now: Instant) -> Self {
-        let Begin { settings, hubs, report } = begin;
+        let Begin { settings, hubs, report, token_lifetime } = begin;
         Self {
             calls: Calls::new(Arc::clone(&settings), hubs, report),
-            news: News::new(settings.token_lifetime),
+            news: News::new(token_lifetime),
             epoch: crate::ids::secret().chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().into(),
             channel: None,
             has_had_channel: false,

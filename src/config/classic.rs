@@ -91,8 +91,6 @@ impl From<Classic> for classic::Settings {
             jsonp: settings.jsonp,
             proxies: settings.proxies,
             detailed_errors: settings.detailed_errors,
-            // The engine takes it from the rejoin settings.
-            ..Self::default()
         }
     }
 }

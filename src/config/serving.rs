@@ -139,8 +139,6 @@ impl From<AspNetCore> for aspnetcore::Settings {
             max_message: settings.max_message,
             parallel_calls: settings.parallel_calls,
             detailed_errors: settings.detailed_errors,
-            // The engine takes it from the rejoin settings.
-            ..Self::default()
         }
     }
 }

@@ -227,9 +227,6 @@ impl EngineBuilder {
             metrics: Arc::clone(&metrics),
         };
         let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(judge.clone()));
-        let lifetime = self.rejoin.lifetime;
-        let settings = aspnetcore::Settings { token_lifetime: lifetime, ..self.aspnetcore };
-        let classic_settings = classic::Settings { token_lifetime: lifetime, ..self.classic };
         let desk = Arc::new(Desk { ring, pipeline, settings: self.rejoin });
         let world = Arc::new(World {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
@@ -241,13 +238,13 @@ impl EngineBuilder {
             at_work: TaskTracker::new(),
         });
         let classic = classic::Core::new(
-            classic_settings,
+            self.classic,
             self.limits,
             Arc::clone(&self.authenticate),
             Arc::clone(&world),
             Arc::clone(&desk),
         );
-        let core = aspnetcore::Core::new(settings, self.limits, self.authenticate, Arc::clone(&world), desk);
+        let core = aspnetcore::Core::new(self.aspnetcore, self.limits, self.authenticate, Arc::clone(&world), desk);
         let (endpoints, mounts) = (self.endpoints.into(), self.mounts.into());
         Ok(Engine { world, endpoints, core: Arc::new(core), mounts, classic: Arc::new(classic), run: Arc::new(run) })
     }

@@ -195,6 +195,7 @@ impl Served {
             settings: Arc::clone(&self.core.settings),
             hub: self.endpoint.hub.clone(),
             wants_tokens: request.query(REJOIN).is_some(),
+            token_lifetime: self.core.desk.settings.lifetime,
             expires: expires.and_then(instant_of),
         }
     }

@@ -24,7 +24,7 @@ struct Rig {
 impl Rig {
     /// A connection before its handshake.
     fn new(settings: Settings) -> Self {
-        Self::opened(Opened { settings: Arc::new(settings), hub: "chat".into(), wants_tokens: true, expires: None })
+        Self::opened(opened(settings))
     }
 
     fn opened(opened: Opened) -> Self {
@@ -90,6 +90,17 @@ impl Rig {
 
     fn phase(&self) -> &'static str {
         self.session.phase()
+    }
+}
+
+/// What a connection begins with that wants rejoin tokens, which are good for a minute.
+fn opened(settings: Settings) -> Opened {
+    Opened {
+        settings: Arc::new(settings),
+        hub: "chat".into(),
+        wants_tokens: true,
+        token_lifetime: seconds(60),
+        expires: None,
     }
 }
 

@@ -91,6 +91,7 @@ impl Served {
             report: Arc::new(move |bytes| {
                 let _ = element.push_own(bytes);
             }),
+            token_lifetime: core.desk.settings.lifetime,
         };
         let user = asked.identity.user.clone();
         let opening = Opening {

@@ -43,6 +43,7 @@ impl Bench {
             settings: Arc::new(settings),
             hubs: Arc::new([("chat".to_owned(), HubName::from("Chat"))].into()),
             report: Arc::new(move |bytes| kept.lock().unwrap().push(text(&bytes))),
+            token_lifetime: seconds(24 * 60 * 60),
         };
         let now = Instant::now();
         Self { session: Session::new(begin, now), now, channel: 0, running: Vec::new(), reports }

@@ -267,7 +267,7 @@ fn a_client_that_sends_more_than_can_be_read_is_held_back_until_it_can() {
 
 #[test]
 fn a_client_that_has_new_groups_is_told_by_a_call_and_again_before_its_token_is_worthless() {
-    let mut rig = Rig::open(Settings { token_lifetime: seconds(60), ..pinged_rarely() });
+    let mut rig = Rig::open(pinged_rarely());
     let told = "send {\"type\":1,\"target\":\"hubcast:rejoinToken\",\"arguments\":[\"token\"]}";
     for _ in 0..2 {
         assert_eq!(rig.on(regrouped()), told);
@@ -281,9 +281,8 @@ fn a_client_that_has_new_groups_is_told_by_a_call_and_again_before_its_token_is_
 #[test]
 fn a_connection_ends_with_the_proof_of_its_clients_identity() {
     let now = Instant::now();
-    let settings = Arc::new(Settings::default());
     let expires = Some(now + seconds(7));
-    let mut rig = Rig::opened(Opened { settings, hub: "chat".into(), wants_tokens: false, expires });
+    let mut rig = Rig::opened(Opened { wants_tokens: false, expires, ..opened(Settings::default()) });
     assert!(!rig.session.wants_tokens());
     rig.now = now;
     rig.say(HANDSHAKE);
