@@ -12,7 +12,7 @@ use actix::prelude::*;
 use log::{Level, log};
 
 use crate::{
-    ids::{ConnectionId, GroupKey},
+    ids::{ConnectionId, ConnectionSet, GroupKey},
     message::Message,
     outbox::{Pace, Push, Wave},
 };
@@ -79,7 +79,7 @@ impl Stamp {
 pub(crate) struct Publish {
     pub(crate) message: Arc<Message>,
     /// Who is left out.
-    pub(crate) except: Arc<[ConnectionId]>,
+    pub(crate) except: ConnectionSet,
 }
 
 /// How many members a publish was handed to.

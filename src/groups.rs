@@ -24,7 +24,7 @@ use crate::{
         Admission, Delivery, Departure, Group, Inspect, Leave, Member, Publish, Reach, Reached, Shard, Snapshot, Span,
         Stay,
     },
-    ids::{ConnectionId, GroupKey, HubName},
+    ids::{ConnectionId, ConnectionSet, GroupKey, HubName},
     message::Message,
     outbox::Pace,
     supervised::{Died, Supervised},
@@ -181,9 +181,9 @@ impl AllGroups {
         &self,
         key: &Arc<GroupKey>,
         message: &Arc<Message>,
-        except: &Arc<[ConnectionId]>,
+        except: &ConnectionSet,
     ) -> Result<Reached, Error> {
-        let publish = || Publish { message: Arc::clone(message), except: Arc::clone(except) };
+        let publish = || Publish { message: Arc::clone(message), except: except.clone() };
         Ok(self.ask(key, publish).await?.unwrap_or_default())
     }
 

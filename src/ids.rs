@@ -82,10 +82,6 @@ name! {
     ConnectionId
 }
 name! {
-    /// The secret that opens a connection's transport: only its own client may know it.
-    ConnectionToken
-}
-name! {
     /// A process that serves connections, named by its configuration.
     NodeId
 }
@@ -102,29 +98,58 @@ impl ConnectionId {
     pub fn random() -> Self {
         secret().into()
     }
-
-    /// A fresh id in the form that classic servers use: a lower-case GUID with dashes.
-    #[must_use]
-    pub fn guid() -> Self {
-        let digits = format!("{:032x}", u128::from_be_bytes(version_4(rand::random())));
-        let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
-        parts.join("-").into()
-    }
 }
+
+/// The secret that opens a connection's transport: only its own client may know it, and no log shows it.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ConnectionToken(Arc<str>);
 
 impl ConnectionToken {
     /// A fresh token, independent of the connection's id.
     #[must_use]
     pub fn random() -> Self {
-        secret().into()
+        Self(secret().into())
     }
 }
 
-/// Marks random bytes as a version 4 GUID (RFC 9562 section 5.4).
-fn version_4(mut bytes: [u8; 16]) -> [u8; 16] {
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    bytes
+impl From<&str> for ConnectionToken {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Borrow<str> for ConnectionToken {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ConnectionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectionToken(..)")
+    }
+}
+
+/// Connections that a broadcast leaves out, shared by whoever passes it on.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionSet(Arc<[ConnectionId]>);
+
+impl ConnectionSet {
+    /// True if this connection is one of them: each member of a group is asked for, and a client may have listed
+    /// a thousand.
+    #[must_use]
+    pub fn contains(&self, id: &ConnectionId) -> bool {
+        self.0.binary_search(id).is_ok()
+    }
+}
+
+impl FromIterator<ConnectionId> for ConnectionSet {
+    fn from_iter<I: IntoIterator<Item = ConnectionId>>(ids: I) -> Self {
+        let mut ids: Vec<_> = ids.into_iter().collect();
+        ids.sort_unstable();
+        Self(ids.into())
+    }
 }
 
 /// A group's full name: groups of the same name on two hubs are two groups.
@@ -163,12 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn a_guid_has_the_dashes_and_the_version_of_one() {
-        let id = ConnectionId::guid();
-        let lengths: Vec<_> = id.split('-').map(str::len).collect();
-        assert_eq!(lengths, [8, 4, 4, 4, 12]);
-        assert_eq!(&id[14..15], "4");
-        assert!(id.chars().all(|c| c == '-' || c.is_ascii_digit() || ('a'..='f').contains(&c)), "{id}");
+    fn a_token_is_not_shown_to_who_debugs() {
+        assert_eq!(format!("{:?}", ConnectionToken::from("secret")), "ConnectionToken(..)");
+    }
+
+    #[test]
+    fn a_set_knows_its_connections_whatever_their_order() {
+        let set: ConnectionSet = ["c", "a", "b", "a"].map(ConnectionId::from).into_iter().collect();
+        assert!(["a", "b", "c"].iter().all(|id| set.contains(&(*id).into())));
+        assert!(!set.contains(&"d".into()));
+        assert!(!ConnectionSet::default().contains(&"a".into()));
     }
 
     #[test]

@@ -125,6 +125,6 @@ mod tests {
         let names: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["availableTransports", "connectionId", "connectionToken", "negotiateVersion"]);
         let old = Answer::new(0);
-        assert_eq!(old.token().as_str(), old.id().as_str(), "version 0 has one name for both");
+        assert_eq!(old.token(), old.id().as_str().into(), "version 0 has one name for both");
     }
 }

@@ -228,7 +228,7 @@ mod tests {
     fn no_more_tokens_are_out_than_any_server_needs() {
         let (negotiations, now) = (Negotiations::new(LIFETIME), Instant::now());
         for n in 0..PENDING {
-            negotiations.issue(n.to_string().into(), pending(), now).unwrap();
+            negotiations.issue(n.to_string().as_str().into(), pending(), now).unwrap();
         }
         assert_eq!(negotiations.issue("one more".into(), pending(), now), Err(Crowded));
         assert_eq!(negotiations.issue("later".into(), pending(), now + LIFETIME), Ok(()));

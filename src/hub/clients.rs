@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{CallerState, HubError, Manners, Moment, world::World};
 use crate::{
     connections::Seat,
-    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+    ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId},
     message::{Invocation, Message, Source},
     outbox::Push,
 };
@@ -54,12 +54,12 @@ impl Clients {
 
     /// Everybody on the hub.
     pub fn all(&self) -> Target {
-        self.all_except::<ConnectionId>([])
+        self.target(Whom::All { except: ConnectionSet::default() })
     }
 
     /// Everybody on the hub, except these connections.
     pub fn all_except<I: Into<ConnectionId>>(&self, except: impl IntoIterator<Item = I>) -> Target {
-        self.target(Whom::All { except: collect(except) })
+        self.target(Whom::All { except: set_of(except) })
     }
 
     /// The client that called; outside of a hub method, nobody. What has changed in its [`CallerState`] goes
@@ -80,12 +80,12 @@ impl Clients {
 
     /// These connections, each once.
     pub fn clients<I: Into<ConnectionId>>(&self, ids: impl IntoIterator<Item = I>) -> Target {
-        self.target(Whom::Connections(collect(ids)))
+        self.target(Whom::Connections(ids.into_iter().map(Into::into).collect()))
     }
 
     /// The members of a group.
     pub fn group(&self, name: impl Into<GroupName>) -> Target {
-        self.group_except::<ConnectionId>(name, [])
+        self.target(Whom::Group { name: name.into(), except: ConnectionSet::default() })
     }
 
     /// The members of a group, except these connections.
@@ -94,7 +94,7 @@ impl Clients {
         name: impl Into<GroupName>,
         except: impl IntoIterator<Item = I>,
     ) -> Target {
-        self.target(Whom::Group { name: name.into(), except: collect(except) })
+        self.target(Whom::Group { name: name.into(), except: set_of(except) })
     }
 
     /// The members of a group, except the client that called. That client need not be a member.
@@ -118,7 +118,7 @@ impl Clients {
     }
 }
 
-fn collect<I: Into<ConnectionId>>(ids: impl IntoIterator<Item = I>) -> Vec<ConnectionId> {
+fn set_of<I: Into<ConnectionId>>(ids: impl IntoIterator<Item = I>) -> ConnectionSet {
     ids.into_iter().map(Into::into).collect()
 }
 
@@ -132,10 +132,10 @@ pub struct Target {
 
 #[derive(Clone, Debug)]
 enum Whom {
-    All { except: Vec<ConnectionId> },
+    All { except: ConnectionSet },
     Caller,
     Connections(Vec<ConnectionId>),
-    Group { name: GroupName, except: Vec<ConnectionId> },
+    Group { name: GroupName, except: ConnectionSet },
     Groups(Vec<GroupName>),
     Users(Vec<UserId>),
 }
@@ -172,10 +172,10 @@ impl Target {
                 if clients.manners.refuses_empty_group && name.is_empty() {
                     return Err(empty_group());
                 }
-                clients.send_to_groups(call, &[name], &except.into()).await
+                clients.send_to_groups(call, &[name], &except).await
             }
             Whom::Groups(names) if names.iter().any(|name| name.is_empty()) => Err(empty_group()),
-            Whom::Groups(names) => clients.send_to_groups(call, &names, &Arc::default()).await,
+            Whom::Groups(names) => clients.send_to_groups(call, &names, &ConnectionSet::default()).await,
         }
     }
 }
@@ -186,7 +186,7 @@ fn empty_group() -> HubError {
 }
 
 impl Clients {
-    fn send_to_all(&self, call: Invocation, except: &[ConnectionId]) -> usize {
+    fn send_to_all(&self, call: Invocation, except: &ConnectionSet) -> usize {
         let message = Arc::new(Message::new(call, Source::Hub));
         let mut reached = 0;
         self.world.connections.for_each_on(&self.hub, |seat| {
@@ -217,7 +217,7 @@ impl Clients {
         &self,
         call: Invocation,
         names: &[GroupName],
-        except: &Arc<[ConnectionId]>,
+        except: &ConnectionSet,
     ) -> Result<usize, HubError> {
         let content = Message::new(call, Source::Hub);
         let mut reached = 0;

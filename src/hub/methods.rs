@@ -16,16 +16,21 @@ pub trait Method<Extractors>: Send + Sync + 'static {
     fn call(&self, call: Call, states: &States) -> LocalBoxFuture<'static, Result<Json, CallError>>;
 }
 
-/// The number of arguments that the extractors take: that of the one that takes any.
+/// The number of arguments that the extractors take: that of the one that takes any. Two would both take the
+/// first arguments, so that a function which asks for two does not compile.
 const fn count(counts: &[Option<usize>]) -> usize {
-    let mut at = 0;
+    let (mut at, mut found) = (0, None);
     while at < counts.len() {
         if let Some(count) = counts[at] {
-            return count;
+            assert!(found.is_none(), "a hub method takes its arguments with one `Args`");
+            found = Some(count);
         }
         at += 1;
     }
-    0
+    match found {
+        Some(count) => count,
+        None => 0,
+    }
 }
 
 macro_rules! methods {
@@ -50,3 +55,20 @@ macro_rules! methods {
 }
 
 methods! { () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_has_as_many_arguments_as_its_one_extractor_of_arguments_takes() {
+        assert_eq!(count(&[None, Some(3), None]), 3);
+        assert_eq!(count(&[None, None]), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "one `Args`")]
+    fn a_method_that_takes_its_arguments_twice_does_not_compile() {
+        count(&[Some(1), None, Some(1)]);
+    }
+}
