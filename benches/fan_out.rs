@@ -118,7 +118,7 @@ async fn actors(in_flight: usize) -> Result<f64> {
     let begun = Instant::now();
     for round in 1..=BROADCASTS / in_flight {
         for _ in 0..in_flight {
-            hub.clients().group("room").send("heard", payload()).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+            hub.clients().group("room").send("heard", payload()).await?;
         }
         while heard.load(Ordering::Relaxed) < round * in_flight * MEMBERS {
             yield_now().await;

@@ -18,7 +18,7 @@ const ROOM: &str = "orders";
 async fn take_order(hub: Data<HubHandle>, dish: Path<String>) -> actix_web::Result<HttpResponse> {
     let news = ("kitchen", format!("somebody wants {dish}"));
     let heard = hub.clients().group(ROOM).send("addChatMessage", news).await;
-    let heard = heard.map_err(|error| ErrorServiceUnavailable(error.to_string()))?;
+    let heard = heard.map_err(ErrorServiceUnavailable)?;
     Ok(HttpResponse::Accepted().body(format!("{heard} in the kitchen heard it\n")))
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     group::{Joined, Left},
     ids::{ConnectionId, GroupKey, HubName, UserId},
-    outbox::Outbox,
+    outbox::{Backlog, Outbox},
 };
 
 /// What others may ask of a connection. The answer to a command that it cannot give any more is that the
@@ -83,7 +83,7 @@ pub struct Seat {
     /// Its hub; absent if it has several, and decides for each channel what it hears.
     pub hub: Option<HubName>,
     /// Where its messages go.
-    pub outbox: Arc<Outbox>,
+    pub(crate) outbox: Arc<Outbox>,
     /// What there is to know about its client.
     pub about: About,
     /// Cancelled when it ends.
@@ -147,6 +147,12 @@ impl Seat {
     #[must_use]
     pub fn listens_to(&self, hub: &HubName) -> bool {
         self.hub.as_ref().is_none_or(|own| own == hub)
+    }
+
+    /// How far behind its client is.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        self.outbox.backlog()
     }
 
     /// Asks the connection how it stands; `None` if it ends meanwhile.

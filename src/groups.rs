@@ -78,7 +78,7 @@ impl std::fmt::Debug for AllGroups {
 impl AllGroups {
     /// No groups yet; `shards` threads will share them.
     #[must_use]
-    pub fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize) -> Self {
         Self(Arc::new(Commons {
             directory: Directory::default(),
             numbers: AtomicU64::new(1),
@@ -88,7 +88,7 @@ impl AllGroups {
 
     /// Gives the calling worker thread a shard, if there is one without a home. A shard that nobody
     /// adopts finds a home on the thread that first needs it.
-    pub fn adopt_shard(&self) {
+    pub(crate) fn adopt_shard(&self) {
         if let Some(index) = self.0.shards.iter().position(|shard| shard.get().is_none()) {
             self.shard(index);
         }
@@ -177,7 +177,7 @@ impl AllGroups {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile; some members may have got it.
-    pub async fn publish(
+    pub(crate) async fn publish(
         &self,
         key: &Arc<GroupKey>,
         message: &Arc<Message>,
@@ -191,7 +191,7 @@ impl AllGroups {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile.
-    pub async fn inspect(&self, key: &Arc<GroupKey>) -> Result<Option<Snapshot>, Error> {
+    pub(crate) async fn inspect(&self, key: &Arc<GroupKey>) -> Result<Option<Snapshot>, Error> {
         self.survey(key, Span::ALL).await
     }
 
@@ -199,7 +199,7 @@ impl AllGroups {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile.
-    pub async fn survey(&self, key: &Arc<GroupKey>, span: Span) -> Result<Option<Snapshot>, Error> {
+    pub(crate) async fn survey(&self, key: &Arc<GroupKey>, span: Span) -> Result<Option<Snapshot>, Error> {
         self.ask(key, || Inspect(span.clone())).await
     }
 
@@ -247,7 +247,7 @@ impl AllGroups {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group dies again and again meanwhile.
-    pub async fn enrol(&self, key: Arc<GroupKey>, actor: Recipient<Delivery>) -> Result<ActorMembership, Error> {
+    pub(crate) async fn enrol(&self, key: Arc<GroupKey>, actor: Recipient<Delivery>) -> Result<ActorMembership, Error> {
         let stay = Arc::new(Stay);
         let reach = Reach::Actor(actor, Arc::downgrade(&stay));
         let membership = ActorMembership { groups: self.clone(), key, id: ConnectionId::random(), stay: Some(stay) };

@@ -34,7 +34,7 @@ pub use call::{
 };
 pub(crate) use call::{Reporter, Streams};
 pub use clients::{Clients, Target};
-pub use error::{CallError, HubError};
+pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};
 pub use groups::{Added, Durable, Groups, Removed, Users};
 pub use methods::Method;

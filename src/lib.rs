@@ -58,8 +58,8 @@
 //!
 //! # The doors, from below
 //!
-//! [`ids`] and [`metrics`]; [`message`], [`store`], [`tokens`] and [`supervised`]; [`outbox`]; [`group`] and [`transport`];
-//! [`groups`]; [`connections`]; [`membership`] and [`pipeline`]; [`hub`]; [`web`] and the connection itself;
+//! [`ids`] and [`metrics`]; [`message`], [`store`], [`tokens`] and `supervised`; [`outbox`]; [`group`] and [`transport`];
+//! [`groups`]; [`connections`]; `membership` and [`pipeline`]; [`hub`]; [`web`] and the connection itself;
 //! [`aspnetcore`] and [`classic`]; the [`Engine`]; [`admin`], [`page`], [`chat`] and [`config`]; [`server`]. A door uses
 //! those before it and never one behind it.
 
@@ -79,7 +79,7 @@ pub mod group;
 pub mod groups;
 pub mod hub;
 pub mod ids;
-pub mod membership;
+mod membership;
 pub mod message;
 pub mod metrics;
 pub mod outbox;
@@ -87,7 +87,7 @@ pub mod page;
 pub mod pipeline;
 pub mod server;
 pub mod store;
-pub mod supervised;
+mod supervised;
 pub mod tokens;
 pub mod transport;
 pub mod web;

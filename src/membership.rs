@@ -38,14 +38,14 @@ const BATCH: usize = 1_000;
 
 /// How this process keeps house with the store.
 #[derive(Clone, Debug)]
-pub struct Housekeeping {
+pub(crate) struct Housekeeping {
     /// This process.
-    pub node: Node,
+    pub(crate) node: Node,
     /// How long an answer may take, waiting, attempts and pauses included. Default 5 s: a client waits that
     /// long for its connection without giving up.
-    pub deadline: Duration,
+    pub(crate) deadline: Duration,
     /// For how long a dead process's rows are believed. Default 30 s, renewed every third of it.
-    pub lease: Duration,
+    pub(crate) lease: Duration,
 }
 
 /// A question: which groups does this user belong to?

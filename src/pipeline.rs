@@ -42,7 +42,18 @@ const REMEMBERED: usize = 10_000;
 pub trait Module: Send + Sync + 'static {
     /// Answers the groups of `rejoining.hub` that the client is put back into. It is asked once for each
     /// hub at each reconnection, also when the list is empty, and while it thinks the client waits.
-    fn rejoining(&self, rejoining: Rejoining) -> Pin<Box<dyn Future<Output = Vec<GroupName>> + Send>>;
+    fn rejoining(&self, rejoining: Rejoining) -> impl Future<Output = Vec<GroupName>> + Send;
+}
+
+/// [`Module`] as an object.
+pub(crate) trait DynModule: Send + Sync {
+    fn rejoining(&self, rejoining: Rejoining) -> Pin<Box<dyn Future<Output = Vec<GroupName>> + Send + '_>>;
+}
+
+impl<M: Module> DynModule for M {
+    fn rejoining(&self, rejoining: Rejoining) -> Pin<Box<dyn Future<Output = Vec<GroupName>> + Send + '_>> {
+        Box::pin(Module::rejoining(self, rejoining))
+    }
 }
 
 /// A client is about to be put back into its groups. An actor that handles this message can be a module:
@@ -62,9 +73,8 @@ pub struct Rejoining {
 
 /// An actor that has died leaves the list as it is.
 impl Module for Recipient<Rejoining> {
-    fn rejoining(&self, rejoining: Rejoining) -> Pin<Box<dyn Future<Output = Vec<GroupName>> + Send>> {
-        let answer = self.send(rejoining.clone());
-        Box::pin(async move { answer.await.unwrap_or(rejoining.groups) })
+    async fn rejoining(&self, rejoining: Rejoining) -> Vec<GroupName> {
+        self.send(rejoining.clone()).await.unwrap_or(rejoining.groups)
     }
 }
 
@@ -121,7 +131,7 @@ pub(crate) struct Remember {
 pub(crate) struct Judge {
     pub(crate) ring: Arc<KeyRing>,
     pub(crate) store: StoreHandle,
-    pub(crate) modules: Arc<[Box<dyn Module>]>,
+    pub(crate) modules: Arc<[Box<dyn DynModule>]>,
     pub(crate) metrics: Arc<Metrics>,
 }
 

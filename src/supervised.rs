@@ -35,10 +35,10 @@ const GROWN_UP: Duration = Duration::from_secs(10);
 /// The actor died, and no successor could answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an actor of the engine died while it was asked")]
-pub struct Died;
+pub(crate) struct Died;
 
 /// The address of whichever incarnation of `A` is alive.
-pub struct Supervised<A: Actor> {
+pub(crate) struct Supervised<A: Actor> {
     living: watch::Receiver<Option<Addr<A>>>,
     restarts: Arc<AtomicU64>,
 }
@@ -57,7 +57,7 @@ impl<A: Actor> std::fmt::Debug for Supervised<A> {
 
 impl<A: Actor<Context = Context<A>>> Supervised<A> {
     /// Starts the actor that `make` makes on `arbiter`, and again whenever it has panicked.
-    pub fn start(name: &'static str, arbiter: &ArbiterHandle, make: impl Fn() -> A + Send + 'static) -> Self {
+    pub(crate) fn start(name: &'static str, arbiter: &ArbiterHandle, make: impl Fn() -> A + Send + 'static) -> Self {
         let (lives, living) = watch::channel(None);
         let restarts = Arc::new(AtomicU64::new(0));
         arbiter.spawn(supervise(name, make, lives, Arc::clone(&restarts)));
@@ -66,7 +66,7 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
 
     /// How often the actor had to be started again.
     #[must_use]
-    pub fn restarts(&self) -> u64 {
+    pub(crate) fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
     }
 
@@ -74,7 +74,7 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
     ///
     /// # Errors
     /// [`Died`], when the second attempt fails as well or nobody is alive for 5 seconds.
-    pub async fn send<M>(&self, message: M) -> Result<M::Result, Died>
+    pub(crate) async fn send<M>(&self, message: M) -> Result<M::Result, Died>
     where
         M: Message + Clone + Send + 'static,
         M::Result: Send,
@@ -91,7 +91,7 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
     ///
     /// # Errors
     /// [`Died`], when it dies before it answers or nobody is alive for 5 seconds.
-    pub async fn send_once<M>(&self, message: M) -> Result<M::Result, Died>
+    pub(crate) async fn send_once<M>(&self, message: M) -> Result<M::Result, Died>
     where
         M: Message + Send + 'static,
         M::Result: Send,
@@ -106,7 +106,7 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
     ///
     /// # Errors
     /// [`Died`], as there.
-    pub async fn ask<M, T>(&self, message: impl Fn(oneshot::Sender<T>) -> M) -> Result<T, Died>
+    pub(crate) async fn ask<M, T>(&self, message: impl Fn(oneshot::Sender<T>) -> M) -> Result<T, Died>
     where
         M: Message<Result = ()> + Send + 'static,
         A: Handler<M>,
@@ -176,7 +176,7 @@ fn live<A: Actor<Context = Context<A>>>(actor: A) -> (Addr<A>, oneshot::Receiver
 #[cfg(any(test, feature = "testkit"))]
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Crash;
+pub(crate) struct Crash;
 
 /// Lets `$actor` be killed by [`Crash`].
 #[cfg(any(test, feature = "testkit"))]

@@ -67,7 +67,7 @@ pub(crate) fn admit(
     Err(HttpResponse::new(status))
 }
 
-/// Everybody is nobody.
+/// Authenticates nobody: every client is anonymous.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Anonymous;
 

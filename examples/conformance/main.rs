@@ -76,14 +76,14 @@ async fn main() -> anyhow::Result<()> {
     let name = rooms.name().clone();
     let engine = Engine::builder()
         .hub("/chat", rooms)
-        .endpoint(Endpoint::new("/wsonly", &name).minimum_version(1))
-        .endpoint(Endpoint::new("/nows", &name).without_websockets().minimum_version(-1))
-        .endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
+        .aspnetcore_endpoint(Endpoint::new("/wsonly", &name).minimum_version(1))
+        .aspnetcore_endpoint(Endpoint::new("/nows", &name).without_websockets().minimum_version(-1))
+        .aspnetcore_endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
         .hub_only(rooms::other())
         .classic("/signalr")
         .classic_settings(classic_settings())
         .authenticate(identity::identify)
-        .aspnetcore(settings())
+        .aspnetcore_settings(settings())
         .keys(keys()?)
         .store(SeaStore::connect("sqlite::memory:").await?)
         .build()?;

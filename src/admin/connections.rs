@@ -67,7 +67,7 @@ impl From<&Seat> for Row {
             remote: seat.about.remote,
             user_agent: seat.about.user_agent.clone(),
             since: seat.about.since.try_into().ok(),
-            queue: seat.outbox.backlog().into(),
+            queue: seat.backlog().into(),
         }
     }
 }
@@ -138,7 +138,7 @@ async fn members(engine: &Engine, hub: Option<&HubName>, group: &str) -> Result<
 }
 
 fn mark(seat: &Seat, column: &str) -> Mark {
-    let backlog = seat.outbox.backlog();
+    let backlog = seat.backlog();
     let count = |count: usize| Value::Number(count as u64);
     let value = match column {
         "since" => Value::Number(micros(seat.about.since)),

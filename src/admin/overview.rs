@@ -71,7 +71,7 @@ impl Overview {
 
 /// Nothing, if nothing waits for anybody.
 fn longest_queue(engine: &Engine) -> Option<LongestQueue> {
-    let queues = engine.connections().all().into_iter().map(|seat| (seat.outbox.backlog(), seat));
+    let queues = engine.connections().all().into_iter().map(|seat| (seat.backlog(), seat));
     let (backlog, seat) = queues.filter(|(backlog, _)| backlog.items > 0).max_by_key(|(backlog, _)| backlog.bytes)?;
     Some(LongestQueue { connection: seat.id.clone(), user: seat.user.clone(), queue: backlog.into() })
 }

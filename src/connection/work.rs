@@ -55,11 +55,7 @@ impl Errand<'_> {
     }
 
     /// As [`Errand::caught`], for a hook that may fail.
-    async fn run(
-        &self,
-        hook: impl Future<Output = Result<(), HubError>>,
-        metrics: &Metrics,
-    ) -> Result<(), HubError> {
+    async fn run(&self, hook: impl Future<Output = Result<(), HubError>>, metrics: &Metrics) -> Result<(), HubError> {
         self.caught(hook, metrics).await?.inspect_err(|error| self.note(error))
     }
 

@@ -17,7 +17,7 @@ use crate::{
     membership::{Housekeeping, Membership},
     metrics::Metrics,
     outbox::Limits,
-    pipeline::{Judge, Module, Pipeline},
+    pipeline::{DynModule, Judge, Module, Pipeline},
     store::{DynStore, Node, Store, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
     tokens::KeyRing,
@@ -44,7 +44,7 @@ pub struct EngineBuilder {
     endpoints: Vec<Endpoint>,
     mounts: Vec<classic::Endpoint>,
     store: Arc<dyn DynStore>,
-    modules: Vec<Box<dyn Module>>,
+    modules: Vec<Box<dyn DynModule>>,
     ring: Option<KeyRing>,
     authenticate: Arc<dyn Authenticate>,
     aspnetcore: aspnetcore::Settings,
@@ -89,19 +89,20 @@ impl EngineBuilder {
     #[must_use]
     pub fn hub(self, path: &str, hub: Hub) -> Self {
         let endpoint = Endpoint::new(path, hub.name());
-        self.hub_only(hub).endpoint(endpoint)
+        self.hub_only(hub).aspnetcore_endpoint(endpoint)
     }
 
-    /// Adds a hub that is served by no endpoint of its own.
+    /// Adds a hub without an endpoint for clients of ASP.NET Core SignalR; classic endpoints serve it all the same.
     #[must_use]
     pub fn hub_only(mut self, hub: Hub) -> Self {
         self.hubs.push(hub);
         self
     }
 
-    /// Serves a hub, which is given besides, in a way of its own.
+    /// Adds an endpoint with options of its own for clients of ASP.NET Core SignalR. Its hub is added apart, with
+    /// [`EngineBuilder::hub`] or [`EngineBuilder::hub_only`].
     #[must_use]
-    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+    pub fn aspnetcore_endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoints.push(endpoint);
         self
     }
@@ -112,7 +113,7 @@ impl EngineBuilder {
         self.classic_endpoint(classic::Endpoint::new(path))
     }
 
-    /// Serves hubs to clients of SignalR 2.x in a way of its own.
+    /// Adds an endpoint with options of its own for clients of SignalR 2.x, such as one that serves some of the hubs.
     #[must_use]
     pub fn classic_endpoint(mut self, endpoint: classic::Endpoint) -> Self {
         self.mounts.push(endpoint);
@@ -147,7 +148,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Finds out who clients are. Default: everybody is nobody.
+    /// Finds out who clients are. Default: no client has a user.
     #[must_use]
     pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
         self.authenticate = Arc::new(authenticate);
@@ -156,7 +157,7 @@ impl EngineBuilder {
 
     /// How clients of ASP.NET Core SignalR are served.
     #[must_use]
-    pub fn aspnetcore(mut self, settings: aspnetcore::Settings) -> Self {
+    pub fn aspnetcore_settings(mut self, settings: aspnetcore::Settings) -> Self {
         self.aspnetcore = settings;
         self
     }

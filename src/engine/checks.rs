@@ -121,7 +121,7 @@ mod tests {
             assert_eq!(error(chat().classic(path)), expected);
         }
         let nowhere = "the endpoint `/x` serves the hub `nowhere`, which there is not";
-        assert_eq!(error(chat().endpoint(Endpoint::new("/x", &"nowhere".into()))), nowhere);
+        assert_eq!(error(chat().aspnetcore_endpoint(Endpoint::new("/x", &"nowhere".into()))), nowhere);
         assert_eq!(error(chat().classic_endpoint(classic::Endpoint::new("/x").only([&"nowhere".into()]))), nowhere);
         assert!(chat().hub("/chatter", Hub::new("other")).classic("/signalr").build().is_ok());
     }
@@ -130,7 +130,7 @@ mod tests {
     async fn spans_of_time_that_do_not_last_or_that_no_clock_reaches_are_refused() {
         for span in [Duration::ZERO, LONGEST_SPAN + Duration::from_secs(1), Duration::MAX] {
             let keep_alive = aspnetcore::Settings { keep_alive: span, ..Default::default() };
-            assert!(error(chat().aspnetcore(keep_alive)).starts_with("`aspnetcore.keep_alive` must be"));
+            assert!(error(chat().aspnetcore_settings(keep_alive)).starts_with("`aspnetcore.keep_alive` must be"));
             let send_timeout = classic::Settings { send_timeout: span, ..Default::default() };
             assert!(error(chat().classic_settings(send_timeout)).starts_with("`classic.send_timeout` must be"));
             let lifetime = RejoinSettings { lifetime: span, ..Default::default() };
@@ -144,7 +144,7 @@ mod tests {
     #[actix::test]
     async fn the_longest_span_of_all_can_be_waited_for() {
         let settings = aspnetcore::Settings { keep_alive: LONGEST_SPAN, ..Default::default() };
-        assert!(chat().aspnetcore(settings).store_deadline(LONGEST_SPAN).build().is_ok());
+        assert!(chat().aspnetcore_settings(settings).store_deadline(LONGEST_SPAN).build().is_ok());
         assert!(tokio::time::Instant::now().checked_add(LONGEST_SPAN * 2).is_some());
         assert!(std::time::SystemTime::now().checked_add(LONGEST_SPAN * 2).is_some());
     }

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use serde::Serialize;
 
-use super::{CallerState, HubError, Manners, Moment, world::World};
+use super::{CallerState, Manners, Moment, SendError, world::World};
 use crate::{
     connections::Seat,
     ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId},
@@ -148,8 +148,8 @@ impl Target {
     /// which it was sent. That nobody is there is no error.
     ///
     /// # Errors
-    /// If the arguments cannot be JSON, or the group was interrupted.
-    pub async fn send(self, method: &str, arguments: impl Serialize) -> Result<usize, HubError> {
+    /// [`SendError`], which a hub method passes on with `?`.
+    pub async fn send(self, method: &str, arguments: impl Serialize) -> Result<usize, SendError> {
         let call = Invocation::new(&self.clients.hub, method, &arguments)?;
         let world = Arc::clone(&self.clients.world);
         let reached = self.deliver(call).await?;
@@ -158,7 +158,7 @@ impl Target {
         Ok(reached)
     }
 
-    async fn deliver(self, call: Invocation) -> Result<usize, HubError> {
+    async fn deliver(self, call: Invocation) -> Result<usize, SendError> {
         let Self { clients, whom } = self;
         match whom {
             Whom::All { except } => Ok(clients.send_to_all(call, &except)),
@@ -170,19 +170,14 @@ impl Target {
             Whom::Users(users) => Ok(clients.send_to_users(call, &users)),
             Whom::Group { name, except } => {
                 if clients.manners.refuses_empty_group && name.is_empty() {
-                    return Err(empty_group());
+                    return Err(SendError::EmptyGroupName);
                 }
                 clients.send_to_groups(call, &[name], &except).await
             }
-            Whom::Groups(names) if names.iter().any(|name| name.is_empty()) => Err(empty_group()),
+            Whom::Groups(names) if names.iter().any(|name| name.is_empty()) => Err(SendError::EmptyGroupName),
             Whom::Groups(names) => clients.send_to_groups(call, &names, &ConnectionSet::default()).await,
         }
     }
-}
-
-/// Wire: an empty name in a list of groups is an error of this kind and text to both generations.
-fn empty_group() -> HubError {
-    HubError::hidden("InvalidOperationException", "Cannot send to an empty group name.")
 }
 
 impl Clients {
@@ -218,7 +213,7 @@ impl Clients {
         call: Invocation,
         names: &[GroupName],
         except: &ConnectionSet,
-    ) -> Result<usize, HubError> {
+    ) -> Result<usize, SendError> {
         let content = Message::new(call, Source::Hub);
         let mut reached = 0;
         for name in names {

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use crate::message::Json;
+use crate::{groups, message::Json, store, supervised::Died};
 
 /// The kind of an error whose text every client may read, by the name that clients know.
 const SHOWN: &str = "HubException";
@@ -72,9 +72,50 @@ impl fmt::Display for HubError {
     }
 }
 
-impl<E: std::error::Error> From<E> for HubError {
+impl<E: std::error::Error + 'static> From<E> for HubError {
     fn from(error: E) -> Self {
-        Self::hidden("Exception", error.to_string())
+        Self::hidden(kind_of(&error), error.to_string())
+    }
+}
+
+/// Wire: an empty name of a group is an error of this kind to both generations.
+fn kind_of(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    match error.downcast_ref() {
+        Some(SendError::EmptyGroupName) => "InvalidOperationException",
+        _ => "Exception",
+    }
+}
+
+/// Why a call was not sent to clients.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The arguments cannot be JSON. Nobody was called.
+    #[error("the arguments cannot be JSON: {0}")]
+    Arguments(#[from] serde_json::Error),
+    /// One of the groups has no name. Nobody was called. Wire: the text is the originals'.
+    #[error("Cannot send to an empty group name.")]
+    EmptyGroupName,
+    /// A group was interrupted; those before it were called.
+    #[error(transparent)]
+    Group(#[from] groups::Error),
+}
+
+/// Why something about users and their durable groups was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsersError {
+    /// The store did not do it, or not in time.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// It is stored, but a living group was interrupted; the same call mends the rest.
+    #[error(transparent)]
+    Group(#[from] groups::Error),
+}
+
+impl From<Died> for UsersError {
+    fn from(died: Died) -> Self {
+        Self::Store(store::Error::Unavailable(died.to_string()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use actix::Recipient;
 use futures_util::future::join_all;
 
-use super::{HubError, world::World};
+use super::{UsersError, world::World};
 use crate::{
     connections::OnBehalfOf,
     group::{self, Delivery, Joined, Left},
@@ -167,7 +167,7 @@ impl Users {
         &self,
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
-    ) -> Result<Durable, HubError> {
+    ) -> Result<Durable, UsersError> {
         let (user, group) = (user.into(), group.into());
         let stored = self.write(&user, &group, Verb::Add).await?;
         let key = GroupKey::new(&self.hub, &group);
@@ -185,7 +185,7 @@ impl Users {
         &self,
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
-    ) -> Result<Durable, HubError> {
+    ) -> Result<Durable, UsersError> {
         let (user, group) = (user.into(), group.into());
         let stored = self.write(&user, &group, Verb::Remove).await?;
         let key = GroupKey::new(&self.hub, &group);
@@ -195,7 +195,7 @@ impl Users {
         Ok(Durable { stored, connections: left.iter().filter(|left| **left == Some(Left::Now)).count() })
     }
 
-    async fn write(&self, user: &UserId, group: &GroupName, verb: Verb) -> Result<Change, HubError> {
+    async fn write(&self, user: &UserId, group: &GroupName, verb: Verb) -> Result<Change, UsersError> {
         let (owner, group) = (self.owner(user), group.clone());
         let write = |answer| Write { owner: owner.clone(), group: group.clone(), verb, answer };
         Ok(self.world.membership.ask(write).await??)
@@ -209,7 +209,7 @@ impl Users {
     ///
     /// # Errors
     /// If the store does not answer in time.
-    pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, HubError> {
+    pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, UsersError> {
         Ok(self.world.durable_groups(&self.owner(&user.into())).await?)
     }
 
@@ -217,7 +217,7 @@ impl Users {
     ///
     /// # Errors
     /// If the store does not answer in time.
-    pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, HubError> {
+    pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, UsersError> {
         let group = group.into();
         Ok(self.world.store.ask(|store| store.members(&self.hub, &group, page)).await?)
     }
@@ -226,7 +226,7 @@ impl Users {
     ///
     /// # Errors
     /// If the store does not take it in time; it may have taken it then, and taking it twice does no harm.
-    pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), HubError> {
+    pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
         let (user, now) = (user.into(), SystemTime::now());
         Ok(self.world.store.ask(|store| store.revoke(&user, now)).await?)
     }

@@ -61,7 +61,7 @@ impl Service {
             .classic("/signalr")
             .store(store)
             .keys(ring)
-            .aspnetcore(settings.aspnetcore.clone().into())
+            .aspnetcore_settings(settings.aspnetcore.clone().into())
             .classic_settings(settings.classic.clone().into())
             .rejoin(settings.rejoin.settings(&settings.store))
             .limits(settings.limits.into())

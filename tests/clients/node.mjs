@@ -114,11 +114,10 @@ const scenarios = {
   async survives() {
     const retries = { nextRetryDelayInMilliseconds: () => 50 };
     let token = "1";
-    const connection = builder(`${base}/chat?user=ann&rejoin=1`).withAutomaticReconnect(retries).build();
-    connection.on("hubcast:rejoinToken", (next) => {
-      token = next;
-      connection.connection.baseUrl = `${base}/chat?user=ann&rejoin=${token}`;
-    });
+    const url = () => `${base}/chat?user=ann&rejoin=${token}`;
+    const connection = builder(url()).withAutomaticReconnect(retries).build();
+    connection.on("hubcast:rejoinToken", (next) => { token = next; });
+    connection.onreconnecting(() => { connection.baseUrl = url(); });
     const heard = listen(connection);
     await connection.start();
     await connection.invoke("AddToRoom", "for good");

@@ -9,7 +9,7 @@ fn with_known_keys(engine: EngineBuilder) -> EngineBuilder {
     engine.keys(KeyRing::new(["a secret that outlives the process"]).unwrap())
 }
 
-async fn say(server: &Server, room: &str, text: &str) {
+pub(crate) async fn say(server: &Server, room: &str, text: &str) {
     let hub = server.engine.hub("chat").unwrap();
     within(hub.clients().group(room).send("addChatMessage", ("the house", text))).await.unwrap();
 }
@@ -19,7 +19,7 @@ async fn hears(client: &mut Classic, text: &str) {
 }
 
 /// Proves that the client has heard everything that was for it before now.
-async fn has_heard_all(client: &mut Classic) {
+pub(crate) async fn has_heard_all(client: &mut Classic) {
     client.invoke("SendTo", json!(["caller", [], "that is all"])).await;
     assert_eq!(client.heard().await.1, "that is all");
 }

@@ -103,7 +103,7 @@ async fn what_on_connected_says_follows_the_answer() {
 #[tokio::test]
 async fn who_does_not_shake_hands_in_time_is_let_go() {
     let settings = Settings { handshake_timeout: Duration::from_millis(100), ..Settings::default() };
-    let server = Server::start_with(move |engine| engine.aspnetcore(settings)).await;
+    let server = Server::start_with(move |engine| engine.aspnetcore_settings(settings)).await;
     let mut client = Client::dial(server.address, "/chat").await;
     assert_eq!(client.next().await, json!({ "error": "Handshake was canceled." }));
     assert_eq!(client.end().await, Some(CloseCode::Normal));

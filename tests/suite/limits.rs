@@ -48,7 +48,7 @@ async fn what_has_no_end_is_refused_at_the_limit() {
 #[tokio::test]
 async fn an_application_may_allow_any_size() {
     let settings = Settings { max_message: None, ..Settings::default() };
-    let server = Server::start_with(move |engine| engine.aspnetcore(settings)).await;
+    let server = Server::start_with(move |engine| engine.aspnetcore_settings(settings)).await;
     let mut client = Client::connect(server.address, "/chat").await;
     let text = "x".repeat(1 << 20);
     assert_eq!(client.invoke("Echo", json!([text])).await, text);
@@ -57,7 +57,7 @@ async fn an_application_may_allow_any_size() {
 #[tokio::test]
 async fn as_many_calls_run_at_a_time_as_are_allowed() {
     let settings = Settings { parallel_calls: NonZeroUsize::new(2).unwrap(), ..Settings::default() };
-    let server = Server::start_with(move |engine| engine.aspnetcore(settings)).await;
+    let server = Server::start_with(move |engine| engine.aspnetcore_settings(settings)).await;
     let mut client = Client::connect(server.address, "/chat").await;
     client.say(r#"{"type":1,"invocationId":"a","target":"Hold","arguments":["gate"]}"#).await;
     assert_eq!(client.invoke("Add", json!([1, 1])).await, 2, "it overtakes the call that waits");
@@ -69,7 +69,7 @@ async fn as_many_calls_run_at_a_time_as_are_allowed() {
 async fn who_pings_and_then_falls_silent_is_timed_out() {
     let settings =
         Settings { client_timeout: Duration::from_millis(200), detailed_errors: true, ..Settings::default() };
-    let server = Server::start_with(move |engine| engine.aspnetcore(settings)).await;
+    let server = Server::start_with(move |engine| engine.aspnetcore_settings(settings)).await;
     let mut quiet = Client::connect(server.address, "/chat").await;
     let mut client = Client::connect(server.address, "/chat").await;
     client.say(r#"{"type":6}"#).await;
@@ -83,7 +83,7 @@ async fn who_pings_and_then_falls_silent_is_timed_out() {
 #[tokio::test]
 async fn a_client_is_pinged_so_that_it_knows_the_server_lives() {
     let settings = Settings { keep_alive: Duration::from_millis(100), ..Settings::default() };
-    let server = Server::start_with(move |engine| engine.aspnetcore(settings)).await;
+    let server = Server::start_with(move |engine| engine.aspnetcore_settings(settings)).await;
     let mut client = Client::connect(server.address, "/chat").await;
     for _ in 0..3 {
         client.ping().await;

@@ -27,6 +27,7 @@ mod invoking;
 mod kills;
 mod limits;
 mod memory;
+mod modules;
 mod negotiating;
 mod node_client;
 mod page;

@@ -14,12 +14,12 @@ async fn token(client: &mut Client) -> String {
     arguments[0].as_str().unwrap().to_owned()
 }
 
-async fn comer(server: &Server, user: &str, claim: &str) -> Client {
+pub(crate) async fn comer(server: &Server, user: &str, claim: &str) -> Client {
     Client::connect(server.address, &format!("/chat?user={user}&rejoin={claim}")).await
 }
 
 /// Ann, who has joined the lobby, and a token that says so.
-async fn ann_in_the_lobby(server: &Server) -> (Client, String) {
+pub(crate) async fn ann_in_the_lobby(server: &Server) -> (Client, String) {
     let mut ann = comer(server, "ann", "1").await;
     token(&mut ann).await;
     ann.tell("JoinRoom", json!(["lobby"])).await;
@@ -28,7 +28,7 @@ async fn ann_in_the_lobby(server: &Server) -> (Client, String) {
 }
 
 /// True if a message to the lobby reaches this client.
-async fn is_in_the_lobby(server: &Server, client: &mut Client) -> bool {
+pub(crate) async fn is_in_the_lobby(server: &Server, client: &mut Client) -> bool {
     client.invoke("Echo", json!(["calls wait until it is connected"])).await;
     let hub = server.engine.hub("chat").unwrap();
     hub.clients().group("lobby").send("addChatMessage", ("the house", "hello")).await.unwrap();

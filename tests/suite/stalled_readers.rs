@@ -24,7 +24,7 @@ async fn a_stalled_reader_is_evicted_and_the_rest_receive_everything_in_order() 
     let limits = Limits { items: 1_000, bytes: MOST, overflow: Overflow::Close };
     let server = Server::start_with(move |engine| engine.limits(limits)).await;
     let mut stalled = Client::join(server.address, "stalled", "lobby").await;
-    let outbox = server.engine.connections().find(&id_of(&mut stalled).await).unwrap().outbox.clone();
+    let seat = server.engine.connections().find(&id_of(&mut stalled).await).unwrap();
     let mut ann = Client::join(server.address, "ann", "lobby").await;
     let mut bob = Client::connect(server.address, "/chat?user=bob").await;
     let text = "x".repeat(SIZE);
@@ -32,11 +32,11 @@ async fn a_stalled_reader_is_evicted_and_the_rest_receive_everything_in_order() 
         // Each is heard before the next is sent: nobody waits for the one who does not read.
         bob.invoke("Flood", json!(["lobby", 1, SIZE])).await;
         assert_eq!(ann.called().await, ("flood".to_owned(), json!([0, text])), "{turn}");
-        assert!(outbox.backlog().bytes <= MOST, "{:?}", outbox.backlog());
+        assert!(seat.backlog().bytes <= MOST, "{:?}", seat.backlog());
     }
     within(until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
-    assert!(outbox.backlog().peak_bytes <= MOST + 2 * SIZE, "{:?}", outbox.backlog());
-    within(until(|| !outbox.is_open() && server.engine.connections().count() == 2)).await;
+    assert!(seat.backlog().peak_bytes <= MOST + 2 * SIZE, "{:?}", seat.backlog());
+    within(until(|| server.engine.connections().count() == 2)).await;
     ann.heard_nothing().await;
 }
 
@@ -49,7 +49,7 @@ async fn strict() -> Server {
 /// Fills the lobby up to a thousand with the user `stalled` in it, whose connection this is, and talks to all until that one
 /// is given up: nobody else has to wait meanwhile.
 async fn nobody_is_held_up_by(server: &Server, stalled: &ConnectionId) {
-    let outbox = server.engine.connections().find(stalled).unwrap().outbox.clone();
+    let seat = server.engine.connections().find(stalled).unwrap();
     let mut others = Vec::new();
     for number in 1..1_000 {
         others.push(Client::join(server.address, &number.to_string(), "lobby").await);
@@ -58,13 +58,13 @@ async fn nobody_is_held_up_by(server: &Server, stalled: &ConnectionId) {
     let text = "x".repeat(SIZE);
     let mut turns = 0;
     // The stalled one alone is sent more than it can be, by its own name; the group hears of each step.
-    while outbox.is_open() {
+    while server.engine.connections().find(stalled).is_some() {
         hub.clients().user("stalled").send("flood", &text).await.unwrap();
         hub.clients().group("lobby").send("tick", turns).await.unwrap();
         for other in &mut others {
             assert_eq!(other.called().await, ("tick".to_owned(), json!([turns])));
         }
-        assert!(outbox.backlog().bytes <= MOST, "{:?}", outbox.backlog());
+        assert!(seat.backlog().bytes <= MOST, "{:?}", seat.backlog());
         turns += 1;
     }
     within(until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
@@ -91,11 +91,11 @@ async fn where_old_messages_may_be_left_out_a_slow_reader_stays() {
     let limits = Limits { items: 4, bytes: MOST, overflow: Overflow::DropOldest };
     let server = Server::start_with(move |engine| engine.limits(limits)).await;
     let mut slow = Client::join(server.address, "slow", "lobby").await;
-    let outbox = server.engine.connections().find(&id_of(&mut slow).await).unwrap().outbox.clone();
+    let seat = server.engine.connections().find(&id_of(&mut slow).await).unwrap();
     let hub = server.engine.hub("chat").unwrap();
     let text = "x".repeat(SIZE);
     let mut last = 0;
-    while outbox.backlog().dropped == 0 {
+    while seat.backlog().dropped == 0 {
         last += 1;
         hub.clients().group("lobby").send("flood", (last, &text)).await.unwrap();
     }

@@ -75,7 +75,8 @@ impl Driver {
     }
 
     async fn publish(&mut self, group: usize) {
-        let Reached(reached) = self.groups.publish(&self.keys[group], &message(), &ConnectionSet::default()).await.unwrap();
+        let Reached(reached) =
+            self.groups.publish(&self.keys[group], &message(), &ConnectionSet::default()).await.unwrap();
         let own = self.model.get(&group).map_or(0, BTreeSet::len);
         assert!(reached >= own, "{reached} of at least {own} members");
     }

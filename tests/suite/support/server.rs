@@ -27,9 +27,9 @@ fn usual(hub: Hub) -> EngineBuilder {
     Engine::builder()
         .hub("/chat", hub)
         .hub_only(rooms::other())
-        .endpoint(Endpoint::new("/nows", &name).without_websockets())
-        .endpoint(Endpoint::new("/strict", &name).minimum_version(1))
-        .endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
+        .aspnetcore_endpoint(Endpoint::new("/nows", &name).without_websockets())
+        .aspnetcore_endpoint(Endpoint::new("/strict", &name).minimum_version(1))
+        .aspnetcore_endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
         .classic("/signalr")
         .authenticate(identity::identify)
 }
@@ -41,7 +41,8 @@ impl Server {
 
     /// Shows clients why their calls fail.
     pub(crate) async fn start_detailed() -> Self {
-        Self::start_with(|engine| engine.aspnetcore(Settings { detailed_errors: true, ..Settings::default() })).await
+        Self::start_with(|engine| engine.aspnetcore_settings(Settings { detailed_errors: true, ..Settings::default() }))
+            .await
     }
 
     /// A server whose hub `chat` keeps a diary in place of its own hooks.
