@@ -29,13 +29,13 @@ impl Client {
     /// Calls a method and answers its result. What comes before it is not for this example, but for tokens: one that
     /// the call brings about is here when its result is.
     pub(crate) async fn call(&mut self, method: &str, arguments: Value) -> anyhow::Result<Value> {
-        self.tell(method, arguments).await?;
+        self.write(&json!({ "type": 1, "invocationId": "1", "target": method, "arguments": arguments })).await?;
         Ok(self.until(|message| message["type"] == 3).await?["result"].take())
     }
 
-    /// Calls a method.
+    /// Calls a method, and wants no answer.
     pub(crate) async fn tell(&mut self, method: &str, arguments: Value) -> anyhow::Result<()> {
-        self.write(&json!({ "type": 1, "invocationId": "1", "target": method, "arguments": arguments })).await
+        self.write(&json!({ "type": 1, "target": method, "arguments": arguments })).await
     }
 
     /// The latest token.
