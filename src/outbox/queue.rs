@@ -14,8 +14,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
 
-use super::{Asides, Backlog, End, Framer, Limits, Overflow, Push, Resume, View, Window};
+use super::{Asides, Backlog, End, Framer, Limits, Push, Resume, View, Window};
 use crate::message::{Message, WireForm};
+
+mod bounds;
+
+use bounds::Replay;
 
 /// A queue that grew beyond this gives its memory back once it is empty: a burst is not kept for ever.
 const KEPT_CAPACITY: usize = 64;
@@ -70,6 +74,7 @@ pub(super) struct Queue {
     peak_bytes: usize,
     taken: u64,
     dropped: u64,
+    replay: Replay,
     asides: Asides,
     view: View,
     state: State,
@@ -90,6 +95,7 @@ impl Queue {
             peak_bytes: 0,
             taken: 0,
             dropped: 0,
+            replay: Replay::default(),
             asides: Asides::default(),
             view: View::default(),
             state: State::Open,
@@ -105,36 +111,6 @@ impl Queue {
         self.items.push_back(item);
         self.peak_bytes = self.peak_bytes.max(self.waiting_bytes);
         if self.attached || self.window.items == 0 { self.hold_to_limits() } else { self.slide() }
-    }
-
-    /// A client that is away loses the oldest of what it was not sent; it will be told of the gap.
-    fn slide(&mut self) -> Push {
-        while self.items.len() > self.window.items || self.waiting_bytes + self.kept_bytes > self.window.bytes {
-            if self.sent == self.first && !self.pass_over_front() {
-                break;
-            }
-            self.forget_front();
-        }
-        Push::Queued
-    }
-
-    fn hold_to_limits(&mut self) -> Push {
-        while self.is_over_limits() {
-            let droppable =
-                self.limits.overflow == Overflow::DropOldest && self.front().is_some_and(Item::is_droppable);
-            if !droppable {
-                return Push::Overflowed;
-            }
-            self.pass_over_front();
-            self.dropped += 1;
-            self.trim();
-        }
-        Push::Queued
-    }
-
-    /// A single item larger than the limit may wait: it could never be sent otherwise.
-    fn is_over_limits(&self) -> bool {
-        self.waiting() > 1 && (self.waiting() > self.limits.items || self.waiting_bytes > self.limits.bytes)
     }
 
     fn waiting(&self) -> usize {
@@ -156,6 +132,7 @@ impl Queue {
     /// Moves the oldest waiting item to what is kept. False when nothing waits.
     fn pass_over_front(&mut self) -> bool {
         let Some(length) = self.front().map(|item| item.len(self.form)) else { return false };
+        self.replay.pass(self.sent, length);
         self.waiting_bytes -= length;
         self.kept_bytes += length;
         self.sent += 1;
@@ -192,11 +169,6 @@ impl Queue {
     /// True when items are kept for a client that returns.
     pub(super) fn keeps(&self) -> bool {
         self.window.items > 0
-    }
-
-    /// True when so much waits that somebody should look whether it moves at all.
-    pub(super) fn is_congested(&self) -> bool {
-        self.waiting() > self.limits.items / 8 || self.waiting_bytes > self.limits.bytes / 8
     }
 
     /// Writes the next frames, about `budget` bytes of them, and answers whether there was anything.
@@ -274,6 +246,7 @@ impl Queue {
         self.sent = wanted.clamp(self.first, self.tail());
         self.forget_frames();
         self.recount();
+        self.replay = Replay { until: self.tail(), bytes: self.waiting_bytes };
         wanted != self.sent
     }
 
@@ -312,6 +285,7 @@ impl Queue {
         (self.first, self.sent) = (self.tail(), self.tail());
         self.items = VecDeque::new();
         (self.waiting_bytes, self.kept_bytes, self.asides) = (0, 0, Asides::default());
+        self.replay = Replay::default();
     }
 
     /// How the stream ends, once everything is written.
@@ -337,6 +311,7 @@ impl Queue {
     pub(super) fn set_form(&mut self, form: &'static WireForm) {
         self.form = form;
         self.recount();
+        self.replay = Replay::default();
     }
 
     pub(super) fn cursor(&self) -> u64 {

@@ -49,14 +49,27 @@ fn as_many_are_left_out_as_make_room_for_a_long_one() {
 }
 
 #[test]
-fn a_reply_is_never_left_out() {
-    for reply in [own("reply"), frame("reply")] {
+fn a_reply_is_never_left_out_but_a_broadcast_behind_it_is() {
+    for reply in [own, frame] {
         let mut queue = attached(Limits { items: 2, overflow: Overflow::DropOldest, ..ROOMY }, Window::default());
-        assert_eq!(queue.push(reply), Push::Queued);
-        push_all(&mut queue, &["a"]);
-        assert_eq!(queue.push(call("b")), Push::Overflowed);
-        assert_eq!(queue.backlog().dropped, 0);
+        assert_eq!(queue.push(reply("one")), Push::Queued);
+        push_all(&mut queue, &["a", "b", "c"]);
+        assert_eq!(queue.backlog().dropped, 2);
+        assert_eq!(queue.push(reply("two")), Push::Queued);
+        assert_eq!(queue.backlog().dropped, 3, "there is no room for a broadcast any more");
+        assert_eq!(queue.push(reply("three")), Push::Overflowed);
     }
+}
+
+#[test]
+fn what_is_replayed_is_not_held_against_a_client_that_returns() {
+    let mut queue = Queue::new(&FORM, Limits { bytes: 10, ..ROOMY }, Window { items: 100, bytes: 10 });
+    queue.attach(Resume::Waiting, View::default());
+    queue.detach();
+    push_all(&mut queue, &["aaaaa", "bbbbb", "ccccc"]);
+    queue.attach(Resume::From(1), View::default());
+    push_all(&mut queue, &["ddddd", "eeeee"]);
+    assert_eq!(queue.push(call("f")), Push::Overflowed, "what comes on top of it is");
 }
 
 #[test]
@@ -65,6 +78,13 @@ fn without_a_window_nothing_is_kept_and_the_limits_hold_without_a_transport_too(
     assert!(!queue.keeps());
     push_all(&mut queue, &["a", "b"]);
     assert_eq!(queue.push(call("c")), Push::Overflowed);
+}
+
+#[test]
+fn a_queue_without_a_transport_is_not_congested() {
+    let mut queue = Queue::new(&FORM, Limits { items: 16, ..ROOMY }, Window { items: 100, bytes: 100 });
+    push_all(&mut queue, &["a", "b", "c"]);
+    assert!(!queue.is_congested());
 }
 
 #[test]

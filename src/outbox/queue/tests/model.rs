@@ -33,6 +33,8 @@ struct Model {
     history: Vec<(Kind, String)>,
     first: usize,
     sent: usize,
+    /// What waits before this place was kept for the client's return.
+    replayed_until: usize,
     is_attached: bool,
     mutes: bool,
     news: Option<String>,
@@ -45,7 +47,19 @@ impl Model {
         let counted = Backlog::default();
         let (history, news) = (Vec::new(), None);
         let (is_attached, mutes, is_closed) = (false, false, false);
-        Self { limits, window, history, first: 0, sent: 0, is_attached, mutes, news, is_closed, counted }
+        Self {
+            limits,
+            window,
+            history,
+            first: 0,
+            sent: 0,
+            replayed_until: 0,
+            is_attached,
+            mutes,
+            news,
+            is_closed,
+            counted,
+        }
     }
 
     fn tail(&self) -> usize {
@@ -76,13 +90,20 @@ impl Model {
 
     fn hold_to_limits(&mut self) -> Push {
         loop {
-            let Backlog { items, bytes, .. } = self.backlog();
+            let held = self.sent.max(self.replayed_until)..self.tail();
+            let (items, bytes) = (held.len(), self.bytes(held.clone()));
             if items <= 1 || (items <= self.limits.items && bytes <= self.limits.bytes) {
                 return Push::Queued;
             }
-            let is_reply = matches!(self.history[self.sent].0, Kind::Own | Kind::Frame);
-            if is_reply || self.limits.overflow == Overflow::Close {
+            let is_reply = |at: &usize| matches!(self.history[*at].0, Kind::Own | Kind::Frame);
+            let oldest = held.clone().find(|at| !is_reply(at));
+            let Some(oldest) = oldest.filter(|_| self.limits.overflow == Overflow::DropOldest) else {
                 return Push::Overflowed;
+            };
+            if oldest != self.sent {
+                self.history.remove(oldest);
+                self.history.insert(self.sent, (Kind::Nothing, String::new()));
+                self.replayed_until += usize::from(self.replayed_until > self.sent);
             }
             self.sent += 1;
             self.counted.dropped += 1;
@@ -148,6 +169,7 @@ impl Model {
         };
         self.sent = wanted.clamp(self.first as u64, self.tail() as u64) as usize;
         self.forget_frames(self.first..self.tail());
+        self.replayed_until = self.tail();
         wanted != self.sent as u64
     }
 
