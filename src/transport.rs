@@ -40,15 +40,25 @@ pub struct Received {
     pub data: Inbound,
 }
 
-/// What can come in over a WebSocket.
+/// What can come in over a WebSocket: whole messages, or parts of them, as the connection wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inbound {
-    /// A whole text message; it is valid UTF-8.
+    /// A text message; whole, it is valid UTF-8.
     Text(Bytes),
-    /// A whole binary message.
+    /// A binary message.
     Binary(Bytes),
     /// A message longer than the transport was told to take; nothing after it can be read.
     TooLarge,
+}
+
+impl Inbound {
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(bytes) | Self::Binary(bytes) => bytes.len(),
+            Self::TooLarge => 0,
+        }
+    }
 }
 
 /// A second handle to the TCP socket of a request, to cut it when its client does not read.

@@ -48,7 +48,6 @@ fn settings() -> Settings {
             .and_then(|calls| NonZeroUsize::new(calls.try_into().ok()?))
             .unwrap_or(usual.parallel_calls),
         detailed_errors: number("DETAILED") == Some(1),
-        ..usual
     }
 }
 

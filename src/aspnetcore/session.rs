@@ -340,7 +340,9 @@ impl Dialect for Session {
     }
 
     fn is_saturated(&self) -> bool {
-        self.inbox.is_full()
+        // What waits while the session reads on is the beginning of one message.
+        let reads_on = matches!(self.state, State::Handshake | State::Open) && self.next.is_none();
+        !reads_on && self.inbox.is_full()
     }
 
     fn wants_tokens(&self) -> bool {

@@ -22,7 +22,7 @@ use actix_http::ws::{CloseCode, Codec, Item, Message, ProtocolError};
 use actix_web::{Error, HttpRequest, HttpResponse, body::BodyStream, web::Payload};
 use actix_web_actors::ws::{WebsocketContext, handshake};
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, Stream, StreamExt, future};
+use futures_util::{FutureExt, Stream};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -31,27 +31,42 @@ use super::{
 };
 use crate::outbox::{Control, End, Feed, Sink, Step};
 
+mod intake;
+mod utf8;
+
+use intake::{Frames, PIECE};
+use utf8::Utf8;
+
+/// What a connection wants to be handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// Whatever comes, as it comes: where messages end is no affair of the transport.
+    Bytes,
+    /// Whole messages of at most so many bytes.
+    Messages {
+        /// In bytes; what is longer is [`Inbound::TooLarge`].
+        limit: usize,
+    },
+}
+
 /// A buffer that a large message has grown beyond this is given back.
 const KEPT_BUFFER: usize = 4 * 1024;
 
-/// Accepts an upgrade: `feed` is written to the socket, and messages of at most `limit` bytes, fragments
-/// put together, go to `port`.
+/// Accepts an upgrade: `feed` is written to the socket, and what comes in goes to `port`.
 ///
 /// # Errors
 /// If the request is no proper upgrade; the error is the answer that RFC 6455 prescribes.
-pub fn accept(
+pub(crate) fn accept(
     request: &HttpRequest,
     payload: Payload,
     feed: Feed,
     port: Recipient<Received>,
-    limit: usize,
+    intent: Intent,
 ) -> Result<HttpResponse, Error> {
     actix_http::ws::verify_handshake(request.head())?;
     let mut response = handshake(request)?;
-    let socket = Socket { port, channel: feed.channel(), control: feed.control(), limit, fragments: None };
-    // A broken socket is the end of the stream, so that any error left is the client's doing.
-    let bytes = payload.take_while(|chunk| future::ready(chunk.is_ok()));
-    let frames = WebsocketContext::with_codec(socket, bytes, Codec::new().max_size(limit));
+    let socket = Socket { port, channel: feed.channel(), control: feed.control(), intent, fragments: None };
+    let frames = WebsocketContext::with_codec(socket, Frames::new(payload), Codec::new().max_size(PIECE));
     let socket = request.conn_data::<SocketHandle>().cloned();
     let pump = Pump::new(Box::pin(frames), feed, socket);
     // Wire: an upgraded response has no content, and so no content type.
@@ -63,9 +78,16 @@ struct Socket {
     port: Recipient<Received>,
     channel: u32,
     control: Control,
-    limit: usize,
-    /// A message of which not all fragments have come, and whether it is text.
-    fragments: Option<(BytesMut, bool)>,
+    intent: Intent,
+    /// A message of which not all fragments have come.
+    fragments: Option<Fragments>,
+}
+
+struct Fragments {
+    /// What has come and was not handed over.
+    bytes: BytesMut,
+    /// Watches over a text.
+    text: Option<Utf8>,
 }
 
 impl Actor for Socket {
@@ -77,7 +99,7 @@ impl Actor for Socket {
 }
 
 impl Socket {
-    /// Hands a message over and reads nothing more until the connection is ready for it.
+    /// Hands something over and reads nothing more until the connection is ready for it.
     fn forward(&self, data: Inbound, ctx: &mut WebsocketContext<Self>) {
         let received = self.port.send(Received { channel: self.channel, data });
         ctx.wait(received.into_actor(self).map(|taken, _, ctx| {
@@ -89,25 +111,47 @@ impl Socket {
 
     fn add_fragment(&mut self, item: Item, ctx: &mut WebsocketContext<Self>) {
         let (bytes, is_last) = match item {
-            Item::FirstText(bytes) => return self.fragments = Some((bytes.into(), true)),
-            Item::FirstBinary(bytes) => return self.fragments = Some((bytes.into(), false)),
+            Item::FirstText(bytes) => (self.begin(bytes, Some(Utf8::default())), false),
+            Item::FirstBinary(bytes) => (self.begin(bytes, None), false),
             Item::Continue(bytes) => (bytes, false),
             Item::Last(bytes) => (bytes, true),
         };
-        let Some((mut whole, is_text)) = self.fragments.take() else { return };
-        if whole.len() + bytes.len() > self.limit {
-            return self.forward(Inbound::TooLarge, ctx);
+        let Some(fragments) = &mut self.fragments else { return };
+        if fragments.text.as_mut().is_some_and(|text| !text.goes_on(&bytes, is_last)) {
+            return self.end(CloseCode::Invalid, ctx);
         }
-        whole.extend_from_slice(&bytes);
-        if is_last { self.finish(whole.freeze(), is_text, ctx) } else { self.fragments = Some((whole, is_text)) }
+        match self.intent {
+            Intent::Bytes => self.hand_on(bytes, is_last, ctx),
+            Intent::Messages { limit } if fragments.bytes.len() + bytes.len() > limit => {
+                self.forward(Inbound::TooLarge, ctx);
+            }
+            Intent::Messages { .. } => {
+                fragments.bytes.extend_from_slice(&bytes);
+                if is_last {
+                    let whole = std::mem::take(&mut fragments.bytes).freeze();
+                    self.hand_on(whole, true, ctx);
+                }
+            }
+        }
     }
 
-    fn finish(&self, whole: Bytes, is_text: bool, ctx: &mut WebsocketContext<Self>) {
-        match is_text {
-            true if std::str::from_utf8(&whole).is_err() => self.end(CloseCode::Invalid, ctx),
-            true => self.forward(Inbound::Text(whole), ctx),
-            false => self.forward(Inbound::Binary(whole), ctx),
+    fn begin(&mut self, bytes: Bytes, text: Option<Utf8>) -> Bytes {
+        self.fragments = Some(Fragments { bytes: BytesMut::new(), text });
+        bytes
+    }
+
+    fn hand_on(&mut self, bytes: Bytes, is_last: bool, ctx: &mut WebsocketContext<Self>) {
+        let is_text = self.fragments.as_ref().is_some_and(|fragments| fragments.text.is_some());
+        if is_last {
+            self.fragments = None;
         }
+        self.forward(if is_text { Inbound::Text(bytes) } else { Inbound::Binary(bytes) }, ctx);
+    }
+
+    /// A message in one frame.
+    fn message(&self, data: Inbound, ctx: &mut WebsocketContext<Self>) {
+        let is_too_large = matches!(self.intent, Intent::Messages { limit } if data.len() > limit);
+        self.forward(if is_too_large { Inbound::TooLarge } else { data }, ctx);
     }
 
     /// Says why, and stops reading.
@@ -129,24 +173,23 @@ fn code_of(error: &ProtocolError) -> CloseCode {
 impl StreamHandler<Result<Message, ProtocolError>> for Socket {
     fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
         match message {
-            Ok(Message::Text(text)) => self.forward(Inbound::Text(text.into_bytes()), ctx),
-            Ok(Message::Binary(bytes)) => self.forward(Inbound::Binary(bytes), ctx),
+            Ok(Message::Text(text)) => self.message(Inbound::Text(text.into_bytes()), ctx),
+            Ok(Message::Binary(bytes)) => self.message(Inbound::Binary(bytes), ctx),
             Ok(Message::Continuation(item)) => self.add_fragment(item, ctx),
             Ok(Message::Ping(payload)) => self.control.say(pong_frame(&payload)),
             Ok(Message::Pong(_) | Message::Nop) => {}
             Ok(Message::Close(_)) => self.end(CloseCode::Normal, ctx),
-            Err(ProtocolError::Overflow) => self.forward(Inbound::TooLarge, ctx),
             Err(error) => self.end(code_of(&error), ctx),
         }
     }
 }
 
-type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
+type Reader = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
 
 /// The body of the response: it keeps both halves going until both have ended.
 struct Pump {
     /// The half that reads, until it has ended.
-    frames: Option<Frames>,
+    frames: Option<Reader>,
     /// What to write, unless the task has it. It is held to the end, since dropping it says that the
     /// transport has gone.
     feed: Option<Feed>,
@@ -158,7 +201,7 @@ struct Pump {
 }
 
 impl Pump {
-    fn new(frames: Frames, feed: Feed, socket: Option<SocketHandle>) -> Self {
+    fn new(frames: Reader, feed: Feed, socket: Option<SocketHandle>) -> Self {
         Self { frames: Some(frames), feed: Some(feed), socket, task: None, has_written: false }
     }
 

@@ -38,6 +38,18 @@ async fn several_messages_in_one_may_be_longer_than_each_may_be() {
 }
 
 #[tokio::test]
+async fn thousands_of_calls_may_come_in_one_message_of_the_transport() {
+    let server = Server::start().await;
+    let mut client = Client::connect(server.address, "/chat").await;
+    let call = |id: u32| format!(r#"{{"type":1,"invocationId":"{id}","target":"Add","arguments":[{id},1]}}"#);
+    let calls: Vec<_> = (0..3_000).map(call).collect();
+    client.say(&calls.join("\u{1e}")).await;
+    for id in 0..3_000 {
+        assert_eq!(client.next().await, json!({ "type": 3, "invocationId": id.to_string(), "result": id + 1 }));
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_end_is_refused_at_the_limit() {
     let server = Server::start().await;
     let mut client = Client::connect(server.address, "/chat").await;

@@ -28,13 +28,12 @@ use crate::{
     hub::{Hub, Identity, Request},
     outbox::{Outbox, Resume, View, Window},
     pipeline::Bearer,
-    transport::{Inbound, Received, SocketHandle, Wrap, websocket},
+    transport::{
+        Inbound, Received, SocketHandle, Wrap,
+        websocket::{self, Intent},
+    },
     web::{admit, request_of, value_of},
 };
-
-/// How much a frame may hold beyond the largest message: a client may put several messages into one, and
-/// the session, which knows their limit, has to see one that exceeds it.
-const SLACK: usize = 96 * 1024;
 
 const NO_ID: &str = "Connection ID required";
 const NO_CONNECTION: &str = "No Connection with that ID";
@@ -167,8 +166,8 @@ impl Served {
             // The mailbox of an actor that has just been started is empty.
             let _ = connection.try_send(ahead);
         }
-        let limit = core.settings.max_message.map_or(usize::MAX, |limit| limit + SLACK);
-        websocket::accept(request, payload, feed, connection.recipient(), limit)
+        // Wire: messages end at their separators, wherever frames do; the session knows how long they may be.
+        websocket::accept(request, payload, feed, connection.recipient(), Intent::Bytes)
             .unwrap_or_else(HttpResponse::from_error)
     }
 

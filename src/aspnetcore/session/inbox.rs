@@ -13,6 +13,8 @@ const BACKLOG: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Inbox {
     bytes: BytesMut,
+    /// So many of them are known to hold no separator: a long message comes in many parts.
+    searched: usize,
     /// The largest message, its separator included.
     limit: Option<usize>,
 }
@@ -23,7 +25,7 @@ pub(super) struct TooLarge;
 
 impl Inbox {
     pub(super) fn new(limit: Option<usize>) -> Self {
-        Self { bytes: BytesMut::new(), limit }
+        Self { bytes: BytesMut::new(), searched: 0, limit }
     }
 
     pub(super) fn put(&mut self, bytes: &Bytes) {
@@ -33,7 +35,9 @@ impl Inbox {
     /// Cuts the next message off, without its separator.
     pub(super) fn next(&mut self) -> Result<Option<BytesMut>, TooLarge> {
         let limit = self.limit.unwrap_or(usize::MAX);
-        match memchr(SEPARATOR, &self.bytes) {
+        let found = memchr(SEPARATOR, &self.bytes[self.searched..]).map(|at| self.searched + at);
+        self.searched = if found.is_some() { 0 } else { self.bytes.len() };
+        match found {
             Some(end) if end < limit => {
                 let record = self.bytes.split_to(end);
                 self.bytes.advance(1);
@@ -49,14 +53,14 @@ impl Inbox {
     }
 
     pub(super) fn clear(&mut self) {
-        self.bytes = BytesMut::new();
+        (self.bytes, self.searched) = (BytesMut::new(), 0);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// True while nothing more should be read from the client.
+    /// True when so much has come in that nothing more should be read while it cannot be acted on.
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() > BACKLOG
     }

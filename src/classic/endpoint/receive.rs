@@ -19,7 +19,11 @@ use crate::{
     connection::{Connection, Opening},
     outbox::{Feed, Outbox},
     pipeline::Bearer,
-    transport::{SocketHandle, streaming::Body, websocket},
+    transport::{
+        SocketHandle,
+        streaming::Body,
+        websocket::{self, Intent},
+    },
 };
 
 pub(super) const NO_UPGRADE: &str = "Not a valid web socket request.";
@@ -123,8 +127,8 @@ impl Served {
         let socket = asked.request.conn_data::<SocketHandle>();
         match (preamble, payload) {
             (Preamble::WebSocket, Some(payload)) => {
-                let limit = self.core.settings.max_message;
-                websocket::accept(&asked.request, payload, feed, connection.recipient(), limit)
+                let intent = Intent::Messages { limit: self.core.settings.max_message };
+                websocket::accept(&asked.request, payload, feed, connection.recipient(), intent)
                     .unwrap_or_else(HttpResponse::from_error)
             }
             (Preamble::EventStream, _) => {
