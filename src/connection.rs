@@ -15,6 +15,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     connections::{Command, Detail},
+    group::Generation,
     hub::CallError,
     outbox::Notice,
     transport::{Received, SocketHandle},
@@ -29,6 +30,7 @@ mod work;
 pub(crate) use dialect::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped};
 pub(crate) use guard::{Desk, Guard, Opening};
 pub use guard::{OnStoreFailure, RejoinSettings};
+use joining::{Turns, Wish};
 pub(crate) use work::{Correction, Return, Returned};
 
 /// How many messages may wait for a connection. Beyond it, whoever asks waits.
@@ -44,12 +46,16 @@ pub(crate) struct Connection<D: Dialect> {
     pub(crate) guard: Guard,
     /// The timer that is set, and for when.
     timer: Option<(Instant, SpawnHandle)>,
+    /// Looks whether the client takes what waits for it.
+    watch: Option<SpawnHandle>,
     /// To cut the present channel with.
     pub(crate) socket: Option<SocketHandle>,
     /// Whoever has sent something, and is answered when the session can take more.
     held: Vec<oneshot::Sender<()>>,
     /// How many attempts to put the client back into its groups are under way.
     restorations: u32,
+    /// What waits for its turn, of groups that have not answered yet what they were asked before.
+    turns: Turns,
 }
 
 impl<D: Dialect> Connection<D> {
@@ -68,7 +74,16 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn new(guard: Guard, socket: Option<SocketHandle>, session: D) -> Self {
-        Self { session, guard, timer: None, socket, held: Vec::new(), restorations: 0 }
+        Self {
+            session,
+            guard,
+            timer: None,
+            watch: None,
+            socket,
+            held: Vec::new(),
+            restorations: 0,
+            turns: Turns::new(),
+        }
     }
 
     /// Tells the session what has happened and does what it wants.
@@ -109,6 +124,7 @@ impl<D: Dialect> Connection<D> {
             Effect::Invoke(ticket, invoke) => self.invoke(ticket, invoke, ctx),
             Effect::Retoken => self.tell_groups(ctx),
             Effect::End(ending) => self.end(&ending, ctx),
+            Effect::Forsake => self.guard.seat().ended.cancel(),
             Effect::Cut => self.cut(ctx),
         }
     }
@@ -190,6 +206,7 @@ impl<D: Dialect> Connection<D> {
         if ending.reason == Reason::TooSlow {
             self.cut_socket();
         }
+        self.turns.clear();
         self.guard.depart(ending);
         ctx.run_later(FAREWELL, |this, ctx| this.cut(ctx));
     }
@@ -281,8 +298,10 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
         match command {
             // Whoever waits for an answer is told by its sender being dropped.
             Command::Join { .. } | Command::Leave { .. } if self.guard.has_ended() => {}
-            Command::Join { group, on_behalf_of, answer } => self.join(group, on_behalf_of, Some(answer), ctx),
-            Command::Leave { group, answer } => self.leave(group, answer, ctx),
+            Command::Join { group, on_behalf_of, answer } => {
+                self.ask(group, Wish::Join { on_behalf_of, answer: Some(answer) }, ctx);
+            }
+            Command::Leave { group, answer } => self.ask(group, Wish::Leave(answer), ctx),
             Command::Abort => self.drive(Event::Aborted, ctx),
             Command::Drain => self.drive(Event::Draining, ctx),
             Command::Inspect(answer) => drop(answer.send(self.detail())),
@@ -301,7 +320,7 @@ impl<D: Dialect> StreamHandler<Notice> for Connection<D> {
             Notice::HungUp(_) | Notice::Detached(_) => {}
             Notice::Overflowed => self.drive(Event::Overflowed, ctx),
             Notice::Congested => self.watch_progress(ctx),
-            Notice::Lost(group) => self.lost(group, ctx),
+            Notice::Lost { group, generation } => self.lost(&group, Generation(generation), ctx),
         }
     }
 }
@@ -312,23 +331,28 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn detached(&mut self, ctx: &mut Context<Self>) {
+        // The TCP connection may carry something else from now on.
+        self.socket = None;
         self.drive(Event::Detached, ctx);
         if self.guard.has_ended() {
             ctx.stop();
         }
     }
 
-    /// Looks after a while whether the client has taken anything of what waits for it.
+    /// Looks after a while whether the client has taken anything of what waits for it on this channel.
     fn watch_progress(&mut self, ctx: &mut Context<Self>) {
-        let before = self.guard.seat().outbox.backlog().taken;
-        ctx.run_later(self.session.send_timeout(), move |this, ctx| {
-            let backlog = this.guard.seat().outbox.backlog();
-            match backlog.items {
-                0 => {}
-                _ if backlog.taken == before => this.drive(Event::Overflowed, ctx),
+        let (before, timeout) = (self.guard.seat().outbox.progress(), self.session.send_timeout());
+        let watch = ctx.run_later(timeout, move |this, ctx| {
+            this.watch = None;
+            match this.guard.seat().outbox.progress() {
+                None => {}
+                now if now == before => this.drive(Event::Overflowed, ctx),
                 _ => this.watch_progress(ctx),
             }
         });
+        if let Some(earlier) = self.watch.replace(watch) {
+            ctx.cancel_future(earlier);
+        }
     }
 }
 

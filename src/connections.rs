@@ -86,7 +86,7 @@ pub struct Seat {
     pub(crate) outbox: Arc<Outbox>,
     /// What there is to know about its client.
     pub about: About,
-    /// Cancelled when it ends.
+    /// Cancelled when it ends, or its client has gone for good.
     pub(crate) ended: CancellationToken,
     pub(crate) port: Recipient<Command>,
     /// The actor's own address, for the dialect that it belongs to.

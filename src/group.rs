@@ -40,37 +40,20 @@ pub(crate) struct Join {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
 pub(crate) enum Admission {
     /// The member is in, since now or already.
-    Member(Joined, Stamp),
+    Member(Joined, Generation),
     /// The connection has ended meanwhile and was not let in.
     Ended,
 }
 
+/// Which of the groups that had a name one after the other; a later one is greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub(crate) u64);
+
 /// A command: ends a membership.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Departure")]
+#[rtype(result = "Left")]
 pub(crate) struct Leave {
     pub(crate) id: ConnectionId,
-}
-
-/// What became of a leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
-pub(crate) struct Departure {
-    pub(crate) left: Left,
-    pub(crate) stamp: Stamp,
-}
-
-/// When a group decided something: the later of two answers is the one that holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stamp {
-    generation: u64,
-    step: u64,
-}
-
-#[cfg(test)]
-impl Stamp {
-    pub(crate) fn at(generation: u64, step: u64) -> Self {
-        Self { generation, step }
-    }
 }
 
 /// A command: sends a call to the members.
@@ -141,7 +124,7 @@ pub struct Snapshot {
 #[rtype(result = "Fate")]
 pub(crate) struct Emptied {
     pub(crate) key: Arc<GroupKey>,
-    pub(crate) generation: u64,
+    pub(crate) generation: Generation,
     /// The incarnation of the shard that was counted for, and how many of its joins had arrived.
     pub(crate) joins: (u64, u64),
 }
@@ -151,7 +134,7 @@ pub(crate) struct Emptied {
 #[rtype(result = "()")]
 pub(crate) struct Fallen {
     pub(crate) key: Arc<GroupKey>,
-    pub(crate) generation: u64,
+    pub(crate) generation: Generation,
     /// Its actors, who are not told and are to be let in afresh. Clients join by themselves.
     pub(crate) actors: Vec<Member>,
 }
@@ -168,11 +151,10 @@ pub(crate) enum Fate {
 /// See the module's documentation.
 pub(crate) struct Group {
     key: Arc<GroupKey>,
-    generation: u64,
+    generation: Generation,
     shard: Shard,
     pace: Pace,
     roster: Roster<Reach>,
-    steps: u64,
     published: u64,
     /// Joins seen at the report of emptiness that is under way.
     reported: Option<(u64, u64)>,
@@ -182,23 +164,17 @@ pub(crate) struct Group {
 impl Group {
     /// A group without members, of which its first is on the way. `generation` differs from that of any
     /// earlier group of the name.
-    pub(crate) fn new(key: Arc<GroupKey>, generation: u64, shard: Shard, pace: Pace) -> Self {
+    pub(crate) fn new(key: Arc<GroupKey>, generation: Generation, shard: Shard, pace: Pace) -> Self {
         Self {
             key,
             generation,
             shard,
             pace,
             roster: Roster::default(),
-            steps: 0,
             published: 0,
             reported: None,
             has_retired: false,
         }
-    }
-
-    fn stamp(&mut self) -> Stamp {
-        self.steps += 1;
-        Stamp { generation: self.generation, step: self.steps }
     }
 
     /// Tells the shard once that nobody is left, and ends if no join is on its way.
@@ -266,7 +242,7 @@ impl Drop for Group {
         let mut actors = Vec::new();
         for (id, reach) in self.roster.iter() {
             match reach {
-                Reach::Outbox(outbox) => outbox.tell_lost(Arc::clone(&self.key)),
+                Reach::Outbox(outbox) => outbox.tell_lost(Arc::clone(&self.key), self.generation.0),
                 Reach::Actor(..) => actors.push(Member { id: id.clone(), reach: reach.clone() }),
             }
         }
@@ -281,7 +257,7 @@ impl Handler<Join> for Group {
         self.roster.count_join(epoch);
         // A member that has ended meanwhile has sent its leave already; it must not come in after it.
         let admission = if member.reach.is_open() {
-            Admission::Member(self.roster.join(&member.id, member.reach), self.stamp())
+            Admission::Member(self.roster.join(&member.id, member.reach), self.generation)
         } else {
             Admission::Ended
         };
@@ -291,12 +267,12 @@ impl Handler<Join> for Group {
 }
 
 impl Handler<Leave> for Group {
-    type Result = Departure;
+    type Result = Left;
 
-    fn handle(&mut self, Leave { id }: Leave, ctx: &mut Self::Context) -> Departure {
-        let departure = Departure { left: self.roster.leave(&id), stamp: self.stamp() };
+    fn handle(&mut self, Leave { id }: Leave, ctx: &mut Self::Context) -> Left {
+        let left = self.roster.leave(&id);
         self.report_if_empty(ctx);
-        departure
+        left
     }
 }
 

@@ -21,8 +21,8 @@ use papaya::HashMap as SharedMap;
 
 use crate::{
     group::{
-        Admission, Delivery, Departure, Group, Inspect, Leave, Member, Publish, Reach, Reached, Shard, Snapshot, Span,
-        Stay,
+        Admission, Delivery, Generation, Group, Inspect, Leave, Left, Member, Publish, Reach, Reached, Shard, Snapshot,
+        Span, Stay,
     },
     ids::{ConnectionId, ConnectionSet, GroupKey, HubName},
     message::Message,
@@ -54,7 +54,7 @@ impl From<Died> for Error {
 #[derive(Clone)]
 struct Living {
     address: Addr<Group>,
-    generation: u64,
+    generation: Generation,
 }
 
 type Directory = SharedMap<Arc<GroupKey>, Living, foldhash::fast::RandomState>;
@@ -126,7 +126,7 @@ impl AllGroups {
     }
 
     fn spawn(&self, key: &Arc<GroupKey>, shard: Shard, pace: &Pace) -> Living {
-        let generation = self.next_number();
+        let generation = Generation(self.next_number());
         let address = Group::new(Arc::clone(key), generation, shard, pace.clone()).start();
         let living = Living { address, generation };
         self.0.directory.pin().insert(Arc::clone(key), living.clone());
@@ -157,12 +157,13 @@ impl AllGroups {
         Err(Error::Interrupted)
     }
 
-    /// Ends a membership and answers what it was.
+    /// Ends a membership and answers what it was. Order: a join that is under way may arrive after it; whoever wants
+    /// both waits for the first.
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile.
-    pub(crate) async fn leave(&self, key: &Arc<GroupKey>, id: &ConnectionId) -> Result<Option<Departure>, Error> {
-        self.ask(key, || Leave { id: id.clone() }).await
+    pub(crate) async fn leave(&self, key: &Arc<GroupKey>, id: &ConnectionId) -> Result<Left, Error> {
+        Ok(self.ask(key, || Leave { id: id.clone() }).await?.unwrap_or(Left::NoMember))
     }
 
     /// Ends a membership of a connection that ends, without waiting.

@@ -28,10 +28,10 @@ mod queue;
 mod view;
 mod wave;
 
-use feed::Line;
 pub use feed::{Control, Feed, Rest, Sink, Step};
+use feed::{Line, Replaced};
 pub use framer::{Asides, End, Framer};
-pub use limits::{Backlog, Limits, Overflow, Push, Window};
+pub use limits::{Backlog, Limits, Overflow, Progress, Push, Window};
 use queue::{Item, Queue};
 pub use view::{Resume, View};
 pub use wave::{Pace, Wave};
@@ -46,8 +46,10 @@ struct Shared {
     queue: Queue,
     line: Line,
     /// What is left of the channel that the present one has replaced.
-    replaced: Option<(u32, Rest)>,
+    replaced: Option<Replaced>,
     owner: Option<Waker>,
+    /// Bounded by what happens: a loss for each group that was joined, two notices for each channel, and one each of
+    /// the rest.
     notices: VecDeque<Notice>,
     told_congested: bool,
     told_overflowed: bool,
@@ -72,8 +74,13 @@ pub enum Notice {
     Overflowed,
     /// Much waits; somebody should look whether it moves.
     Congested,
-    /// This group has died with its members in it.
-    Lost(Arc<GroupKey>),
+    /// A group has died with its members in it.
+    Lost {
+        /// Its name.
+        group: Arc<GroupKey>,
+        /// Which of those that had the name; a later one has a greater number.
+        generation: u64,
+    },
 }
 
 impl Outbox {
@@ -196,13 +203,12 @@ impl Outbox {
     pub fn attach(self: &Arc<Self>, resume: Resume, view: View, framer: Arc<dyn Framer>) -> (Feed, bool) {
         let mut shared = self.lock();
         let rest = Rest { cursor: shared.queue.cursor(), asides: shared.queue.asides_mut().clone() };
-        shared.replaced = Some((shared.line.channel, rest));
         let gap = shared.queue.attach(resume, view);
         let channel = shared.line.channel + 1;
-        let line = Line::new(channel);
-        let replaced = std::mem::replace(&mut shared.line, line);
+        let older = std::mem::replace(&mut shared.line, Line::new(channel));
+        shared.replaced = Some(Replaced { channel: older.channel, rest, begun: older.begun });
         drop(shared);
-        replaced.transport.into_iter().for_each(Waker::wake);
+        older.transport.into_iter().for_each(Waker::wake);
         (Feed { outbox: Arc::clone(self), channel, framer, ended: false }, gap)
     }
 
@@ -221,8 +227,8 @@ impl Outbox {
     }
 
     /// Tells the owner that a group has died.
-    pub fn tell_lost(&self, group: Arc<GroupKey>) {
-        self.tell(Notice::Lost(group));
+    pub fn tell_lost(&self, group: Arc<GroupKey>, generation: u64) {
+        self.tell(Notice::Lost { group, generation });
     }
 
     fn tell(&self, notice: Notice) {
@@ -255,6 +261,15 @@ impl Outbox {
     #[must_use]
     pub fn cursor(&self) -> u64 {
         self.lock().queue.cursor()
+    }
+
+    /// How far the present channel has come with what waits for it; `None` if nothing waits, or there is no channel.
+    #[must_use]
+    pub fn progress(&self) -> Option<Progress> {
+        let shared = self.lock();
+        let (is_waiting, writes) = (!shared.queue.is_idle() && shared.queue.is_attached(), shared.line.writes);
+        let (channel, taken) = (shared.line.channel, shared.queue.backlog().taken);
+        is_waiting.then_some(Progress { channel, taken, writes })
     }
 
     /// How far behind the client is.

@@ -4,8 +4,8 @@
 //! to the connection, which decides.
 //! Life: a channel lives as long as its request; a connection may have several, one after the other.
 //! Neighbours: outboxes feed it; endpoints of both dialects open it; [`Received`] goes to the connection.
-//! Never: no judgement and no timers in here: a pump sleeps with its socket, and a peer that stops reading
-//! would stop them. Whoever gives up on a client cuts its socket from outside ([`SocketHandle`]).
+//! Never: no judgement in here, and no timer inside of a pump: it sleeps with its socket, and a peer that stops
+//! reading would stop it. Whoever gives up on a client cuts its socket from outside ([`SocketHandle`]).
 
 use std::{
     any::Any,
@@ -83,6 +83,12 @@ impl SocketHandle {
         let watched = self.0.try_clone().and_then(TcpStream::from_std);
         let Ok(socket) = watched else { return false };
         socket.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed())
+    }
+
+    /// Says that nothing more is sent, once everything is.
+    pub(crate) fn finish(&self) {
+        // A socket that has gone already is as good as closed.
+        let _ = self.0.shutdown(Shutdown::Write);
     }
 
     /// Shuts the socket down in both directions; whoever waits for it is woken.

@@ -243,8 +243,9 @@ impl Session {
         let mut out = self.read_on(now);
         if self.state == State::Open {
             self.state = State::Leaving;
-            if self.next.is_none() {
-                out.append(&mut self.lost());
+            match self.next {
+                Some(_) => out.push(Effect::Forsake),
+                None => out.append(&mut self.lost()),
             }
         }
         out
@@ -270,11 +271,11 @@ impl Session {
             State::Handshake => self.lost(),
             State::Connecting { .. } => {
                 self.state = State::Connecting { has_client: false };
-                Vec::new()
+                vec![Effect::Forsake]
             }
             State::Open if self.next.is_some() => {
                 self.state = State::Leaving;
-                Vec::new()
+                vec![Effect::Forsake]
             }
             State::Open => self.leave(now),
             State::Faulted => self.tell_fault(),

@@ -130,6 +130,8 @@ pub(crate) enum Effect<T> {
     HangUp(End),
     /// End the connection for good.
     End(Ending),
+    /// Tell whoever works for the client that it has gone for good, although the connection has not ended yet.
+    Forsake,
     /// The last channel has had its time.
     Cut,
 }

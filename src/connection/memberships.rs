@@ -1,8 +1,7 @@
 //! The pure half of a connection's memberships: which groups it is in, what is under way, and what it
 //! hears of them.
 //!
-//! Answers of groups may arrive out of order; the later stamp holds. A group is listed here from the
-//! moment a join is sent, so that whoever cleans up misses none.
+//! A group is listed here from the moment a join is sent, so that whoever cleans up misses none.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -10,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    group::{Admission, Departure, Stamp},
+    group::{Admission, Generation},
     ids::GroupKey,
 };
 
@@ -28,9 +27,12 @@ pub(crate) struct Memberships {
 
 #[derive(Clone, Debug, Default)]
 struct Entry {
-    joins_under_way: u32,
-    last: Stamp,
+    is_joining: bool,
     is_member: bool,
+    /// The group that has let it in.
+    within: Generation,
+    /// The latest group of the name that is known to have died.
+    lost: Generation,
     is_muted: bool,
     was_left: bool,
     /// Where in the sequence of what its client hears somebody had it join.
@@ -39,8 +41,17 @@ struct Entry {
 
 impl Entry {
     fn is_idle(&self) -> bool {
-        self.joins_under_way == 0 && !self.is_member
+        !self.is_joining && !self.is_member && !self.was_left
     }
+}
+
+/// What follows from the answer to a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Joining {
+    /// It is through.
+    Done,
+    /// The group that has let it in has died meanwhile.
+    Afresh,
 }
 
 impl Memberships {
@@ -51,41 +62,39 @@ impl Memberships {
         if restores && entry.was_left {
             return false;
         }
-        entry.joins_under_way += 1;
-        entry.was_left = false;
+        (entry.is_joining, entry.was_left) = (true, false);
         true
     }
 
-    /// Takes note of the answer to a join.
-    pub(crate) fn end_join(&mut self, key: &Arc<GroupKey>, admission: Option<Admission>) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.joins_under_way -= 1;
-        if let Some(Admission::Member(_, stamp)) = admission
-            && stamp > entry.last
-        {
-            (entry.last, entry.is_member) = (stamp, true);
+    /// Takes note of the answer to a join; `None`: there was none.
+    pub(crate) fn end_join(&mut self, key: &Arc<GroupKey>, admission: Option<Admission>) -> Joining {
+        let Some(entry) = self.entries.get_mut(key) else { return Joining::Done };
+        entry.is_joining = false;
+        if let Some(Admission::Member(_, generation)) = admission {
+            if generation <= entry.lost {
+                return Joining::Afresh;
+            }
+            (entry.is_member, entry.within) = (true, generation);
         }
         self.drop_idle(key);
+        Joining::Done
     }
 
-    /// Takes note that somebody has asked to leave; a restoration under way must not undo it.
+    /// Takes note that somebody asks to leave; a restoration under way must not undo it.
     pub(crate) fn begin_leave(&mut self, key: &Arc<GroupKey>) {
         self.entries.entry(Arc::clone(key)).or_default().was_left = true;
     }
 
-    /// Takes note of the answer to a leave; `None`: there was no such group.
-    pub(crate) fn end_leave(&mut self, key: &Arc<GroupKey>, departure: Option<Departure>) {
+    /// Takes note of the answer to a leave, or that there was none. While a restoration is under way it has to be
+    /// remembered that somebody asked.
+    pub(crate) fn end_leave(&mut self, key: &Arc<GroupKey>, is_answered: bool, is_restoring: bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        match departure {
-            Some(Departure { stamp, .. }) if stamp > entry.last => (entry.last, entry.is_member) = (stamp, false),
-            Some(_) => {}
-            None if entry.joins_under_way == 0 => entry.is_member = false,
-            None => {}
-        }
+        entry.is_member &= !is_answered;
+        entry.was_left &= is_restoring;
+        self.drop_idle(key);
     }
 
-    /// Forgets whom nobody waits for any more. While a restoration is under way it has to be remembered
-    /// that somebody asked to leave.
+    /// Forgets what only mattered to restorations.
     pub(crate) fn end_restoration(&mut self) {
         self.entries.retain(|_, entry| {
             entry.was_left = false;
@@ -94,14 +103,22 @@ impl Memberships {
     }
 
     fn drop_idle(&mut self, key: &Arc<GroupKey>) {
-        if self.entries.get(key).is_some_and(|entry| entry.is_idle() && !entry.was_left) {
+        if self.entries.get(key).is_some_and(Entry::is_idle) {
             self.entries.remove(key);
         }
     }
 
-    /// True if the connection is, or was about to be, in the group that has died.
-    pub(crate) fn concerns(&self, key: &Arc<GroupKey>) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.is_member)
+    /// Takes note that a group has died, and answers whether the connection was in it. A join that is under way
+    /// may have been answered by that group or by a later one, which its answer will tell.
+    pub(crate) fn lose(&mut self, key: &Arc<GroupKey>, generation: Generation) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        entry.lost = entry.lost.max(generation);
+        !entry.is_joining && self.is_adrift(key)
+    }
+
+    /// True if the connection counts as a member, but of a group that has died.
+    pub(crate) fn is_adrift(&self, key: &Arc<GroupKey>) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.is_member && entry.within <= entry.lost)
     }
 
     /// Takes note that the channel hears a group from `at` on, since somebody had it join.

@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use actix::MessageResponse;
+
 use crate::ids::ConnectionId;
 
 /// What a join came to.
@@ -16,7 +18,7 @@ pub enum Joined {
 }
 
 /// What a leave came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
 pub enum Left {
     /// It was a member, and no longer is.
     Now,

@@ -79,8 +79,8 @@ async fn join(groups: &AllGroups, group: &str, member: &Member) -> Joined {
     }
 }
 
-async fn leave(groups: &AllGroups, group: &str, member: &Member) -> Option<Left> {
-    groups.leave(&key(group), &member.id).await.unwrap().map(|departure| departure.left)
+async fn leave(groups: &AllGroups, group: &str, member: &Member) -> Left {
+    groups.leave(&key(group), &member.id).await.unwrap()
 }
 
 async fn publish(groups: &AllGroups, group: &str) -> usize {
@@ -100,13 +100,13 @@ async fn crash_shard(groups: &AllGroups) {
 async fn joins_and_leaves_are_answered_truthfully() {
     let groups = AllGroups::new(1);
     let ((ann, _), (bob, _)) = (client(), client());
-    assert_eq!(leave(&groups, "room", &ann).await, None, "there is no such group");
+    assert_eq!(leave(&groups, "room", &ann).await, Left::NoMember, "there is no such group");
     assert_eq!(join(&groups, "room", &ann).await, Joined::Now);
     assert_eq!(join(&groups, "room", &ann).await, Joined::Already);
-    assert_eq!(leave(&groups, "room", &bob).await, Some(Left::NoMember));
-    assert_eq!(leave(&groups, "room", &ann).await, Some(Left::Now));
+    assert_eq!(leave(&groups, "room", &bob).await, Left::NoMember);
+    assert_eq!(leave(&groups, "room", &ann).await, Left::Now);
     gone(&groups).await;
-    assert_eq!(leave(&groups, "room", &ann).await, None);
+    assert_eq!(leave(&groups, "room", &ann).await, Left::NoMember);
 }
 
 #[actix::test]
@@ -183,7 +183,7 @@ async fn a_shard_may_die_under_traffic() {
             for _ in 0..40 {
                 assert_eq!(join(groups, &name, &member).await, Joined::Now);
                 assert!(publish(groups, &name).await >= 1);
-                assert_eq!(leave(groups, &name, &member).await, Some(Left::Now));
+                assert_eq!(leave(groups, &name, &member).await, Left::Now);
             }
         }
     }));
@@ -204,11 +204,12 @@ async fn a_group_that_panicked_counts_as_absent() {
     let (ann, to_ann) = client();
     join(&groups, "room", &ann).await;
     crash_group(&groups, "room").await;
-    assert_eq!(to_ann.notices().next().await, Some(Notice::Lost(key("room"))));
+    let notice = to_ann.notices().next().await;
+    assert!(matches!(notice, Some(Notice::Lost { ref group, .. }) if *group == key("room")), "{notice:?}");
     gone(&groups).await;
     assert_eq!(publish(&groups, "room").await, 0);
     assert!(groups.inspect(&key("room")).await.unwrap().is_none());
-    assert_eq!(leave(&groups, "room", &ann).await, None);
+    assert_eq!(leave(&groups, "room", &ann).await, Left::NoMember);
     assert_eq!(join(&groups, "room", &ann).await, Joined::Now, "a fresh one");
     assert_eq!(publish(&groups, "room").await, 1);
 }

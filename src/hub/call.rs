@@ -131,8 +131,9 @@ impl Caller {
         let _ = self.seat.port.send(Command::Abort).await;
     }
 
-    /// Waits until the connection has ended. A method is run to its end even if its caller goes meanwhile; one
-    /// that would work on for nobody waits for this beside its work. (ASP.NET Core: `ConnectionAborted`.)
+    /// Waits until the connection has ended, or its client has gone for good. A method is run to its end even if its
+    /// caller goes meanwhile; one that would work on for nobody waits for this beside its work. (ASP.NET Core:
+    /// `ConnectionAborted`.)
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         self.seat.ended.clone().cancelled_owned()
     }

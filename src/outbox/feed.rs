@@ -27,10 +27,12 @@ pub(super) struct Line {
     pub(super) transport: Option<Waker>,
     /// What goes before everything else, byte for byte: what is left of a frame that was begun, then an
     /// answer of the transport's own protocol.
-    begun: BytesMut,
+    pub(super) begun: BytesMut,
     control: Option<Box<[u8]>>,
     hung_up: Option<End>,
     direct: Option<Direct>,
+    /// How often a full socket has taken a part of what was written.
+    pub(super) writes: u64,
 }
 
 impl Line {
@@ -41,6 +43,14 @@ impl Line {
     pub(super) fn hang_up(&mut self, end: End) {
         self.hung_up = self.hung_up.or(Some(end));
     }
+}
+
+/// What is left of a channel when a newer one replaces it.
+pub(super) struct Replaced {
+    pub(super) channel: u32,
+    pub(super) rest: Rest,
+    /// The rest of a frame that was begun; the channel's end must not come in the middle of it.
+    pub(super) begun: BytesMut,
 }
 
 /// A socket that may be written to without its transport being woken, on the thread that it lives on.
@@ -100,7 +110,7 @@ impl Feed {
     pub fn rest(&self) -> Rest {
         let mut shared = self.outbox.lock();
         match shared.replaced.take() {
-            Some((channel, rest)) if channel == self.channel => rest,
+            Some(replaced) if replaced.channel == self.channel => replaced.rest,
             other => {
                 shared.replaced = other;
                 Rest { cursor: shared.queue.cursor(), asides: Asides::default() }
@@ -123,6 +133,7 @@ impl Feed {
     /// Tells that the socket is full, or no longer.
     pub fn set_blocked(&self, is_blocked: bool) {
         self.with_line(|line| {
+            line.writes += 1;
             if let Some(direct) = &mut line.direct {
                 direct.is_blocked = is_blocked;
             }
@@ -144,6 +155,11 @@ impl Feed {
         }
         let mut shared = self.outbox.lock();
         if let Some(end) = shared.end_of(self.channel) {
+            let begun = shared.begun_of(self.channel);
+            if !begun.is_empty() {
+                out.unsplit(begun);
+                return Poll::Ready(Step::Write);
+            }
             self.ended = true;
             return Poll::Ready(Step::End(end));
         }
@@ -166,6 +182,15 @@ impl Shared {
     /// How a channel ends with things left unsaid.
     fn end_of(&self, channel: u32) -> Option<End> {
         if self.line.channel == channel { self.line.hung_up } else { Some(REPLACED) }
+    }
+
+    /// Takes the rest of the frame that a channel has begun.
+    fn begun_of(&mut self, channel: u32) -> BytesMut {
+        match &mut self.replaced {
+            _ if self.line.channel == channel => std::mem::take(&mut self.line.begun),
+            Some(replaced) if replaced.channel == channel => std::mem::take(&mut replaced.begun),
+            _ => BytesMut::new(),
+        }
     }
 
     fn write_next(&mut self, framer: &dyn Framer, out: &mut BytesMut) -> bool {
@@ -213,13 +238,13 @@ impl Outbox {
     }
 
     /// Leaves the rest of what was begun to the transport, which finds out whether the socket is full or
-    /// broken. A channel that another thread has replaced meanwhile has no use for it.
+    /// broken. Another thread may have replaced the channel meanwhile.
     fn leave_to_transport(&self, channel: u32, rest: &[u8]) {
         let mut shared = self.lock();
-        let line = &mut shared.line;
-        if line.channel != channel {
-            return;
+        if let Some(replaced) = shared.replaced.as_mut().filter(|replaced| replaced.channel == channel) {
+            return replaced.begun.extend_from_slice(rest);
         }
+        let line = &mut shared.line;
         line.begun.extend_from_slice(rest);
         if let Some(direct) = &mut line.direct {
             direct.is_blocked = !rest.is_empty();
@@ -233,6 +258,7 @@ impl Drop for Feed {
         let mut shared = self.outbox.lock();
         if shared.line.channel == self.channel {
             shared.line = Line::new(self.channel);
+            shared.told_congested = false;
             shared.queue.detach();
         }
         drop(shared);

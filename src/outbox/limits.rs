@@ -48,6 +48,17 @@ pub enum Push {
     Closed,
 }
 
+/// How far a channel has come. Two that are equal say that its client has taken nothing between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The channel, counted from 1.
+    pub channel: u32,
+    /// Items that its transport has taken.
+    pub taken: u64,
+    /// How often a full socket has taken a part of them.
+    pub writes: u64,
+}
+
 /// How an outbox stands, for operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {

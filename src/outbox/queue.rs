@@ -296,6 +296,11 @@ impl Queue {
         }
     }
 
+    /// True while there is a channel.
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.state == State::Open
     }

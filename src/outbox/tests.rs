@@ -280,9 +280,9 @@ fn the_owner_is_woken_for_a_group_that_has_died() {
     let waker = Arc::clone(&bell).into();
     assert!(stream.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
     let group = GroupKey::new(&"chat".into(), &"room".into());
-    outbox.tell_lost(Arc::clone(&group));
+    outbox.tell_lost(Arc::clone(&group), 7);
     assert_eq!(bell.rings(), 1);
-    assert_eq!(notices(&outbox), [Notice::Lost(group)]);
+    assert_eq!(notices(&outbox), [Notice::Lost { group, generation: 7 }]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix::prelude::*;
@@ -48,6 +49,10 @@ pub(crate) enum Intent {
         limit: usize,
     },
 }
+
+/// How long a peer has to answer the close of its socket before it is cut. Wire: what ASP.NET Core servers
+/// grant.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A buffer that a large message has grown beyond this is given back.
 const KEPT_BUFFER: usize = 4 * 1024;
@@ -193,23 +198,28 @@ struct Pump {
     /// What to write, unless the task has it. It is held to the end, since dropping it says that the
     /// transport has gone.
     feed: Option<Feed>,
-    /// Where to write, until the task begins.
+    /// Where to write, and what to close.
     socket: Option<SocketHandle>,
     /// The half that writes to the socket.
     task: Option<JoinHandle<Feed>>,
     has_written: bool,
+    /// Cuts the socket of a peer that does not answer its close.
+    farewell: Option<JoinHandle<()>>,
 }
 
 impl Pump {
     fn new(frames: Reader, feed: Feed, socket: Option<SocketHandle>) -> Self {
-        Self { frames: Some(frames), feed: Some(feed), socket, task: None, has_written: false }
+        Self { frames: Some(frames), feed: Some(feed), socket, task: None, has_written: false, farewell: None }
     }
 
     /// Begins to write to the socket. The HTTP layer asks for a body when it has put the head into its
     /// buffer, and writes that out before another task can run.
     fn begin(&mut self) {
-        if let Some(socket) = self.socket.take() {
-            self.task = self.feed.take().map(|feed| actix::spawn(write(feed, socket)));
+        if let Some(socket) = &self.socket
+            && self.task.is_none()
+            && !self.has_written
+        {
+            self.task = self.feed.take().map(|feed| actix::spawn(write(feed, socket.clone())));
         }
     }
 
@@ -231,6 +241,7 @@ impl Pump {
         if let Some(task) = &mut self.task {
             if let Poll::Ready(feed) = task.poll_unpin(cx) {
                 (self.feed, self.task, self.has_written) = (feed.ok(), None, true);
+                self.farewell = self.socket.clone().map(|socket| actix::spawn(cut_later(socket)));
             }
             return None;
         }
@@ -256,7 +267,14 @@ impl Stream for Pump {
         if let Some(bytes) = self.poll_writer(cx) {
             return Poll::Ready(Some(Ok(bytes)));
         }
-        if has_read && self.has_written { Poll::Ready(None) } else { Poll::Pending }
+        if !has_read || !self.has_written {
+            return Poll::Pending;
+        }
+        if let Some(socket) = &self.socket {
+            // Wire: it is the server that closes the connection first (RFC 6455 section 7.1.1).
+            socket.finish();
+        }
+        Poll::Ready(None)
     }
 }
 
@@ -265,7 +283,15 @@ impl Drop for Pump {
         if let Some(task) = &self.task {
             task.abort();
         }
+        if let Some(farewell) = &self.farewell {
+            farewell.abort();
+        }
     }
+}
+
+async fn cut_later(socket: SocketHandle) {
+    tokio::time::sleep(FAREWELL).await;
+    socket.cut();
 }
 
 /// Writes what comes until the stream ends or the socket breaks, and gives the feed back.
@@ -277,7 +303,12 @@ async fn write(mut feed: Feed, socket: SocketHandle) -> Feed {
         if let Step::End(End { code }) = step {
             close_frame(code, &mut out);
         }
-        if write_all(&feed, &socket, &out).await.is_err() || step != Step::Write {
+        if write_all(&feed, &socket, &out).await.is_err() {
+            // The half that reads may wait for its connection, and not notice.
+            feed.control().hang_up(End { code: CloseCode::Normal.into() });
+            return feed;
+        }
+        if step != Step::Write {
             return feed;
         }
         out.clear();

@@ -7,7 +7,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
-use crate::support::{Client, Server, ask, within};
+use crate::support::{Client, Seat, Server, ask, within};
 
 /// A call of `Add`, with its separator.
 const CALL: &[u8] = b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"Add\",\"arguments\":[2,3]}\x1e";
@@ -17,9 +17,16 @@ struct Raw(TcpStream);
 
 impl Raw {
     async fn connect(server: &Server) -> Self {
+        let mut raw = Self::upgrade(server, "/chat").await;
+        raw.frame(0x81, b"{\"protocol\":\"json\",\"version\":1}\x1e").await;
+        assert_eq!(raw.receive().await, (0x81, b"{}\x1e".to_vec()));
+        raw
+    }
+
+    async fn upgrade(server: &Server, path: &str) -> Self {
         let mut socket = within(TcpStream::connect(server.address)).await.unwrap();
         let request = format!(
-            "GET /chat HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             server.address
         );
@@ -28,10 +35,12 @@ impl Raw {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(within(socket.read_u8()).await.unwrap());
         }
-        let mut raw = Self(socket);
-        raw.frame(0x81, b"{\"protocol\":\"json\",\"version\":1}\x1e").await;
-        assert_eq!(raw.receive().await, (0x81, b"{}\x1e".to_vec()));
-        raw
+        Self(socket)
+    }
+
+    /// Waits until the server has closed the connection, which this side keeps open.
+    async fn closed(&mut self) {
+        assert_eq!(within(self.0.read(&mut [0])).await.unwrap(), 0);
     }
 
     /// Sends a frame with that first byte, under a mask that changes nothing.
@@ -107,6 +116,31 @@ async fn a_breach_of_the_websocket_protocol_is_answered_with_its_code() {
         raw.frame(first, payload).await;
         assert_eq!(raw.close_code().await, code, "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_socket_that_is_closed_on_both_sides_ends_at_once_and_one_whose_client_never_answers_in_time() {
+    let server = Server::start().await;
+    let (mut ready, mut mute) = (Raw::connect(&server).await, Raw::connect(&server).await);
+    ready.frame(0x88, &[]).await;
+    assert_eq!(ready.close_code().await, 1000);
+    ready.closed().await;
+
+    mute.frame(0x83, b"a kind that there is not").await;
+    assert_eq!(mute.close_code().await, 1002);
+    mute.closed().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_was_replaced_is_cut_although_its_client_does_not_close_it() {
+    let server = Server::start().await;
+    let seat = Seat::negotiate(server.address, "").await;
+    let path = seat.path("connect", "webSockets", "");
+    let mut older = Raw::upgrade(&server, &path).await;
+    assert_eq!(older.receive().await.0, 0x81, "it begins");
+    let _newer = Raw::upgrade(&server, &path).await;
+    while older.receive().await.0 != 0x88 {}
+    older.closed().await;
 }
 
 #[tokio::test]

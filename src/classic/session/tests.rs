@@ -149,6 +149,7 @@ impl Bench {
             Effect::Retoken => "retoken".into(),
             Effect::HangUp(end) => format!("hang up {}", end.code),
             Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
+            Effect::Forsake => "forsake".into(),
             Effect::Cut => "cut".into(),
         }
     }

@@ -1,9 +1,7 @@
 //! Answers that overtake each other, and what a channel hears.
 
-use proptest::prelude::*;
-
 use super::*;
-use crate::group::{Joined, Left};
+use crate::group::Joined;
 
 fn key(name: &str) -> Arc<GroupKey> {
     GroupKey::new(&"chat".into(), &name.into())
@@ -13,23 +11,25 @@ fn names(keys: &[Arc<GroupKey>]) -> Vec<&str> {
     keys.iter().map(|key| key.name.as_str()).collect()
 }
 
-fn member(step: u64) -> Option<Admission> {
-    Some(Admission::Member(Joined::Now, Stamp::at(1, step)))
+/// Let in by the group of that generation.
+fn within(generation: u64) -> Option<Admission> {
+    Some(Admission::Member(Joined::Now, Generation(generation)))
 }
 
-fn left(step: u64) -> Option<Departure> {
-    Some(Departure { left: Left::Now, stamp: Stamp::at(1, step) })
-}
-
-fn join(memberships: &mut Memberships, name: &str, step: u64) {
+fn join(memberships: &mut Memberships, name: &str) {
     assert!(memberships.begin_join(&key(name), false));
-    memberships.end_join(&key(name), member(step));
+    assert_eq!(memberships.end_join(&key(name), within(1)), Joining::Done);
+}
+
+fn leave(memberships: &mut Memberships, name: &str, is_restoring: bool) {
+    memberships.begin_leave(&key(name));
+    memberships.end_leave(&key(name), true, is_restoring);
 }
 
 fn in_groups(wanted: &[&str]) -> Memberships {
     let mut memberships = Memberships::default();
     for name in wanted {
-        join(&mut memberships, name, 1);
+        join(&mut memberships, name);
     }
     memberships
 }
@@ -39,9 +39,8 @@ fn a_join_is_listed_from_its_beginning_and_counts_from_its_answer() {
     let mut memberships = Memberships::default();
     memberships.begin_join(&key("a"), false);
     assert_eq!((memberships.all().count(), memberships.members().count()), (1, 0));
-    memberships.end_join(&key("a"), member(1));
+    memberships.end_join(&key("a"), within(1));
     assert_eq!((memberships.all().count(), memberships.members().count()), (1, 1));
-    assert!(memberships.concerns(&key("a")));
 }
 
 #[test]
@@ -55,36 +54,19 @@ fn a_join_that_came_to_nothing_is_forgotten() {
 }
 
 #[test]
-fn of_answers_that_overtake_each_other_the_later_decision_holds() {
-    for (joined, departed, is_member) in [(1, 2, false), (2, 1, true)] {
-        let mut memberships = Memberships::default();
-        memberships.begin_join(&key("a"), false);
-        memberships.begin_leave(&key("a"));
-        memberships.end_leave(&key("a"), left(departed));
-        memberships.end_join(&key("a"), member(joined));
-        assert_eq!(memberships.concerns(&key("a")), is_member, "joined at {joined}, left at {departed}");
-    }
-}
-
-#[test]
-fn a_group_that_is_gone_has_no_members_unless_somebody_is_joining() {
+fn a_leave_that_is_not_answered_changes_nothing() {
     let mut memberships = in_groups(&["a"]);
     memberships.begin_leave(&key("a"));
-    memberships.end_leave(&key("a"), None);
-    assert!(!memberships.concerns(&key("a")));
-
-    let mut memberships = in_groups(&["a"]);
-    memberships.begin_leave(&key("a"));
-    memberships.begin_join(&key("a"), false);
-    memberships.end_leave(&key("a"), None);
-    assert!(memberships.concerns(&key("a")));
+    memberships.end_leave(&key("a"), false, false);
+    assert_eq!(names(&memberships.heard()), ["a"]);
+    leave(&mut memberships, "a", false);
+    assert_eq!(memberships.all().count(), 0);
 }
 
 #[test]
 fn a_restoration_does_not_undo_what_was_left_since_it_began() {
     let mut memberships = in_groups(&["a"]);
-    memberships.begin_leave(&key("a"));
-    memberships.end_leave(&key("a"), left(2));
+    leave(&mut memberships, "a", true);
     assert!(!memberships.begin_join(&key("a"), true));
     assert!(memberships.begin_join(&key("b"), true), "nobody left that one");
     memberships.end_restoration();
@@ -94,19 +76,55 @@ fn a_restoration_does_not_undo_what_was_left_since_it_began() {
 #[test]
 fn a_join_that_somebody_asks_for_undoes_a_leave_even_for_a_restoration() {
     let mut memberships = in_groups(&["a"]);
-    memberships.begin_leave(&key("a"));
-    memberships.end_leave(&key("a"), left(2));
-    join(&mut memberships, "a", 3);
+    leave(&mut memberships, "a", true);
+    join(&mut memberships, "a");
     assert!(memberships.begin_join(&key("a"), true));
 }
 
 #[test]
 fn when_no_restoration_is_under_way_nothing_is_remembered_of_groups_that_were_left() {
     let mut memberships = in_groups(&["a", "b"]);
-    memberships.begin_leave(&key("a"));
-    memberships.end_leave(&key("a"), left(2));
-    memberships.end_restoration();
+    leave(&mut memberships, "a", false);
     assert_eq!(memberships.all().count(), 1);
+    leave(&mut memberships, "b", true);
+    assert_eq!(memberships.all().count(), 1);
+    memberships.end_restoration();
+    assert_eq!(memberships.all().count(), 0);
+}
+
+#[test]
+fn a_group_that_has_died_is_joined_afresh_by_whom_it_had_let_in() {
+    let mut memberships = in_groups(&["a"]);
+    assert!(!memberships.lose(&key("b"), Generation(1)), "it is not in that one");
+    assert!(!memberships.lose(&key("a"), Generation(0)), "it is in a later one");
+    assert!(memberships.lose(&key("a"), Generation(1)));
+    assert!(memberships.is_adrift(&key("a")));
+    assert_eq!(names(&memberships.heard()), ["a"], "it counts as a member meanwhile");
+    memberships.begin_join(&key("a"), true);
+    assert_eq!(memberships.end_join(&key("a"), within(2)), Joining::Done);
+    assert!(!memberships.is_adrift(&key("a")));
+}
+
+#[test]
+fn a_group_that_dies_before_its_answer_arrives_has_let_nobody_in() {
+    for is_member in [false, true] {
+        let mut memberships = if is_member { in_groups(&["a"]) } else { Memberships::default() };
+        memberships.begin_join(&key("a"), false);
+        assert!(!memberships.lose(&key("a"), Generation(1)), "its answer will tell");
+        assert_eq!(memberships.end_join(&key("a"), within(1)), Joining::Afresh);
+        memberships.begin_join(&key("a"), false);
+        assert_eq!(memberships.end_join(&key("a"), within(2)), Joining::Done);
+        assert_eq!(names(&memberships.heard()), ["a"]);
+    }
+}
+
+#[test]
+fn whoever_cannot_join_afresh_is_still_adrift() {
+    let mut memberships = in_groups(&["a"]);
+    memberships.begin_join(&key("a"), false);
+    memberships.lose(&key("a"), Generation(1));
+    assert_eq!(memberships.end_join(&key("a"), None), Joining::Done);
+    assert!(memberships.is_adrift(&key("a")));
 }
 
 #[test]
@@ -145,38 +163,4 @@ fn departures_are_remembered_up_to_a_number_and_the_oldest_is_forgotten_first() 
     }
     let corrected = memberships.correct(vec![key("0"), key("1")], 0);
     assert_eq!(names(&corrected), ["0"]);
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Ask {
-    Join,
-    Leave,
-}
-
-proptest! {
-    /// A group decides in one order and its answers arrive in any.
-    #[test]
-    fn whatever_the_order_of_the_answers_the_last_decision_of_the_group_holds(
-        asks in prop::collection::vec(prop_oneof![Just(Ask::Join), Just(Ask::Leave)], 1..8),
-        order in any::<prop::sample::Index>().prop_flat_map(|_| Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle()),
-    ) {
-        let mut memberships = Memberships::default();
-        for ask in &asks {
-            match ask {
-                Ask::Join => drop(memberships.begin_join(&key("a"), false)),
-                Ask::Leave => memberships.begin_leave(&key("a")),
-            }
-        }
-        for place in order.into_iter().filter(|place| *place < asks.len()) {
-            let step = place as u64 + 1;
-            match asks[place] {
-                Ask::Join => memberships.end_join(&key("a"), member(step)),
-                Ask::Leave => memberships.end_leave(&key("a"), left(step)),
-            }
-        }
-        memberships.end_restoration();
-        let is_member = matches!(asks.last(), Some(Ask::Join));
-        prop_assert_eq!(memberships.concerns(&key("a")), is_member);
-        prop_assert_eq!(memberships.all().count(), usize::from(is_member), "nothing else is left");
-    }
 }

@@ -85,7 +85,7 @@ async fn from_outside_of_a_method_there_is_no_caller() {
 async fn an_empty_name_among_groups_is_an_error_and_alone_it_depends_on_manners() {
     let scene = Scene::new().await;
     let error = scene.clients().groups(["lobby", ""]).send("tell", ()).await.unwrap_err();
-    assert_eq!(error.to_string(), "InvalidOperationException: Cannot send to an empty group name.");
+    assert_eq!(HubError::from(error).to_string(), "InvalidOperationException: Cannot send to an empty group name.");
 
     let mut strict = moment(&scene.world, &scene.seats[0], Identity::default());
     strict.manners.refuses_empty_group = true;

@@ -102,12 +102,23 @@ impl Sink for Replaced {
 fn what_is_left_of_a_frame_does_not_reach_the_channel_that_replaces_its_own() {
     let outbox = outbox();
     let socket = Arc::new(Replaced { outbox: Arc::clone(&outbox), newer: Mutex::default() });
-    let older = attach(&outbox);
+    let mut older = attach(&outbox);
     older.lend(Arc::clone(&socket) as Arc<dyn Sink>);
     broadcast(&outbox, "a");
     let mut newer = socket.newer.lock().unwrap().take().unwrap();
     outbox.push(&message("b"));
     assert_eq!(poll(&mut newer), "[b]");
+    assert_eq!([poll(&mut older), poll(&mut older)], ["a]", "end 1000"], "the older one says it before it ends");
+}
+
+#[test]
+fn a_frame_that_was_begun_is_finished_before_its_channel_ends() {
+    let (outbox, socket) = (outbox(), Socket::taking([2]));
+    let mut feed = lent(&outbox, &socket);
+    broadcast(&outbox, "abc");
+    feed.control().hang_up(End { code: 1009 });
+    assert_eq!(socket.taken(), "[a");
+    assert_eq!([poll(&mut feed), poll(&mut feed)], ["bc]", "end 1009"]);
 }
 
 #[test]

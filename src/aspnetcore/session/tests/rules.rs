@@ -229,8 +229,8 @@ fn a_client_hears_of_its_fault_in_time_although_a_call_does_not_return() {
 fn what_a_client_sent_before_it_went_still_runs() {
     let mut rig = Rig::open(Settings::default());
     rig.say(&[call("1", "A"), call("2", "B"), call("3", "C")].concat());
-    assert_eq!(rig.on(Event::Detached), "");
-    assert!(rig.finish(Ok("7")).ends_with("call B()"));
+    assert_eq!(rig.on(Event::Detached), "forsake", "whoever works for it can know");
+    assert!(rig.finish(Ok("7")).ends_with("call B() | forsake"));
     assert!(rig.finish(Ok("7")).ends_with("call C() | end Lost 1000"), "nothing waits any more");
 }
 
@@ -238,7 +238,7 @@ fn what_a_client_sent_before_it_went_still_runs() {
 fn a_client_that_goes_is_gone_as_soon_as_no_call_of_it_waits_for_its_turn() {
     let mut rig = Rig::open(Settings::default());
     rig.say(&[call("1", "A"), call("2", "B")].concat());
-    assert_eq!(rig.on(Event::Detached), "");
+    assert_eq!(rig.on(Event::Detached), "forsake", "whoever works for it can know");
     assert!(rig.finish(Ok("7")).ends_with("call B() | end Lost 1000"), "B still runs, and nothing waits");
 }
 
