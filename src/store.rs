@@ -156,11 +156,12 @@ impl Error {
 /// What the engine needs remembered.
 ///
 /// Every verb may be called from any thread, answers only when its effect is durable, and may be
-/// repeated: a second call with the same arguments changes nothing.
+/// repeated, but for [`Store::redeem`]: a second call with the same arguments changes nothing. A call that is given
+/// up before its answer has had its effect whole or not at all, and has none later.
 pub trait Store: Send + Sync + 'static {
     /// The durable groups of each of `owners`, in their order; an unknown user has none.
     ///
-    /// One query for the whole batch, whatever its length.
+    /// A few queries for the whole batch, never one for each owner.
     fn groups_of(&self, owners: &[Owner]) -> impl Future<Output = Result<Vec<Vec<GroupName>>, Error>> + Send;
 
     /// Makes the user a durable member; the user's and the group's rows are made when missing.

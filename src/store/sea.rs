@@ -6,7 +6,8 @@
 //! Never: it does not decide by reading first. Where two may race, a key of the database decides.
 //!
 //! SQLite has one writer at a time. A transaction here says at its beginning that it will write, so it
-//! waits its turn there, bounded, and cannot fail half way because another one wrote in between.
+//! waits its turn there, bounded, and cannot fail half way because another one wrote in between. It is also what
+//! makes a call that is given up do nothing: a statement of its own would be carried out once the lock is free.
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,7 @@ use std::{
 use entities::{connection, conversation_room, node, rejoin_use, user, user_room};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectOptions, Database, DatabaseConnection, DatabaseTransaction as Transaction, DbErr,
+    ColumnTrait, Condition, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction as Transaction, DbErr,
     EntityTrait, ExprTrait, IntoActiveModel, Iterable, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait, SqlErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
     sea_query::{Expr, OnConflict},
@@ -114,7 +115,9 @@ impl Store for SeaStore {
     }
 
     async fn remove(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        let removed = user_room::Entity::delete_by_id(key(owner, group)).exec(&self.db).await?;
+        let change = self.begin().await?;
+        let removed = user_room::Entity::delete_by_id(key(owner, group)).exec(&change).await?;
+        change.commit().await?;
         Ok(made(removed.rows_affected > 0))
     }
 
@@ -154,12 +157,14 @@ impl Store for SeaStore {
     }
 
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
-        if is_revoked(&self.db, redemption).await? {
-            return Ok(Verdict::Revoked);
-        }
-        let Some(spend) = &redemption.once else { return Ok(Verdict::Accepted) };
-        let fresh = is_new(spend_once(&self.db, spend).await)?;
-        Ok(if fresh { Verdict::Accepted } else { Verdict::Replayed })
+        let Some(spend) = &redemption.once else { return judge(&self.db, redemption).await };
+        let change = self.begin().await?;
+        let verdict = match judge(&change, redemption).await? {
+            Verdict::Accepted if !is_new(spend_once(&change, spend).await)? => Verdict::Replayed,
+            verdict => verdict,
+        };
+        change.commit().await?;
+        Ok(verdict)
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
@@ -303,13 +308,15 @@ async fn bury(change: &Transaction, now: i64) -> Result<u64, DbErr> {
     Ok(removed)
 }
 
-async fn is_revoked(db: &DatabaseConnection, redemption: &Redemption) -> Result<bool, DbErr> {
-    let Some(user) = &redemption.user else { return Ok(false) };
+/// Whether a token is revoked; whether it was spent is another question.
+async fn judge(db: &impl ConnectionTrait, redemption: &Redemption) -> Result<Verdict, Error> {
+    let Some(user) = &redemption.user else { return Ok(Verdict::Accepted) };
     let before = user::Entity::find_by_id(user.as_str()).one(db).await?.and_then(|row| row.revoked_before);
-    Ok(before.is_some_and(|before| millis::floor(redemption.issued) < before))
+    let is_revoked = before.is_some_and(|before| millis::floor(redemption.issued) < before);
+    Ok(if is_revoked { Verdict::Revoked } else { Verdict::Accepted })
 }
 
-async fn spend_once(db: &DatabaseConnection, spend: &Spend) -> Result<u64, DbErr> {
+async fn spend_once(db: &Transaction, spend: &Spend) -> Result<u64, DbErr> {
     let expires_at = millis::ceil(spend.expires);
     let row = rejoin_use::Model { family: spend.family.clone(), epoch: spend.epoch.cast_signed(), expires_at };
     rejoin_use::Entity::insert(row.into_active_model()).exec_without_returning(db).await

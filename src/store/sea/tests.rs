@@ -207,6 +207,35 @@ async fn a_pool_without_a_free_connection_is_unavailable() {
     assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
 }
 
+/// Gives a call up that waits for a lock, then goes on, and answers what is in the file when all is through.
+async fn given_up<T>(disk: &Disk, call: impl AsyncFn(&SeaStore) -> T) -> (SeaStore, bool) {
+    let (store, other) = (disk.open().await.unwrap(), disk.open().await.unwrap());
+    store.add(&ann(), &"room".into()).await.unwrap();
+    let lock = other.begin().await.unwrap();
+    let is_given_up = tokio::time::timeout(IMPATIENCE, call(&store)).await.is_err();
+    lock.rollback().await.unwrap();
+    store.add(&ann(), &"room".into()).await.unwrap();
+    // The end of the pool waits for whatever its connections still do.
+    store.db.close().await.unwrap();
+    (disk.open().await.unwrap(), is_given_up)
+}
+
+#[tokio::test]
+async fn a_removal_that_was_given_up_does_not_undo_what_comes_after_it() {
+    let disk = Disk::new();
+    let (store, is_given_up) = given_up(&disk, async |store| store.remove(&ann(), &"room".into()).await).await;
+    assert!(is_given_up);
+    assert_eq!(store.groups_of(&[ann()]).await.unwrap(), [[GroupName::from("room")]]);
+}
+
+#[tokio::test]
+async fn a_token_whose_redemption_was_given_up_is_not_spent() {
+    let disk = Disk::new();
+    let (store, is_given_up) = given_up(&disk, async |store| store.redeem(&once()).await).await;
+    assert!(is_given_up);
+    assert_eq!(store.redeem(&once()).await.unwrap(), Verdict::Accepted);
+}
+
 #[tokio::test]
 async fn an_address_that_makes_no_sense_is_named() {
     for url in ["", "hubcast.db", "mysql://root@db/hubcast", "sqlite://h.db?mode=maybe", "sqlite://[h.db"] {
