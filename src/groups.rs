@@ -10,7 +10,7 @@
 use std::{
     hash::BuildHasher,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -62,7 +62,12 @@ type Directory = SharedMap<Arc<GroupKey>, Living, foldhash::fast::RandomState>;
 struct Commons {
     directory: Directory,
     numbers: AtomicU64,
-    shards: Box<[OnceLock<Supervised<Groups>>]>,
+    count: usize,
+    shards: SharedMap<usize, Supervised<Groups>, foldhash::fast::RandomState>,
+    /// Held while a shard is given a home.
+    settling: Mutex<()>,
+    /// Where a shard lives that is first needed by a thread which runs no actors.
+    fallback: ArbiterHandle,
 }
 
 /// The way to every group of the process, from any thread.
@@ -76,20 +81,23 @@ impl std::fmt::Debug for AllGroups {
 }
 
 impl AllGroups {
-    /// No groups yet; `shards` threads will share them.
+    /// No groups yet; `shards` threads will share them, and `fallback` is one that runs actors in any case.
     #[must_use]
-    pub(crate) fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize, fallback: ArbiterHandle) -> Self {
         Self(Arc::new(Commons {
             directory: Directory::default(),
             numbers: AtomicU64::new(1),
-            shards: (0..shards.max(1)).map(|_| OnceLock::new()).collect(),
+            count: shards.max(1),
+            shards: SharedMap::default(),
+            settling: Mutex::default(),
+            fallback,
         }))
     }
 
     /// Gives the calling worker thread a shard, if there is one without a home. A shard that nobody
     /// adopts finds a home on the thread that first needs it.
     pub(crate) fn adopt_shard(&self) {
-        if let Some(index) = self.0.shards.iter().position(|shard| shard.get().is_none()) {
+        if let Some(index) = (0..self.0.count).find(|index| self.settled(*index).is_none()) {
             self.shard(index);
         }
     }
@@ -105,19 +113,32 @@ impl AllGroups {
                 }
             }
             None => {
-                for shard in self.0.shards.iter().filter_map(OnceLock::get) {
+                for shard in (0..self.0.count).filter_map(|index| self.settled(index)) {
                     let _ = shard.send_once(Crash).await;
                 }
             }
         }
     }
 
-    fn shard(&self, index: usize) -> &Supervised<Groups> {
-        self.0.shards[index].get_or_init(|| {
-            let all = self.clone();
-            let arbiter = Arbiter::try_current().unwrap_or_else(|| System::current().arbiter().clone());
-            Supervised::start("groups", &arbiter, move || Groups::new(index, all.clone()))
+    /// The shard of that number, if it has a home. Its thread may have gone, as with a server that was stopped.
+    fn settled(&self, index: usize) -> Option<Supervised<Groups>> {
+        self.0.shards.pin().get(&index).filter(|shard| !shard.has_gone()).cloned()
+    }
+
+    /// The shard of that number, which is given a home here if it has none.
+    fn shard(&self, index: usize) -> Supervised<Groups> {
+        self.settled(index).unwrap_or_else(|| {
+            // A panic under the lock has settled nothing.
+            let _settling = self.0.settling.lock().unwrap_or_else(PoisonError::into_inner);
+            self.settled(index).unwrap_or_else(|| self.settle(index))
         })
+    }
+
+    fn settle(&self, index: usize) -> Supervised<Groups> {
+        let (all, arbiter) = (self.clone(), Arbiter::try_current().unwrap_or_else(|| self.0.fallback.clone()));
+        let shard = Supervised::start("groups", &arbiter, move || Groups::new(index, all.clone()));
+        self.0.shards.pin().insert(index, shard.clone());
+        shard
     }
 
     /// A number that no group and no shard had before.
@@ -135,7 +156,7 @@ impl AllGroups {
 
     fn home_of(&self, key: &GroupKey) -> usize {
         let hash = FixedState::default().hash_one(key);
-        usize::try_from(hash % self.0.shards.len() as u64).expect("less than a length")
+        usize::try_from(hash % self.0.count as u64).expect("less than a count")
     }
 
     fn living(&self, key: &GroupKey) -> Option<Living> {
@@ -241,7 +262,7 @@ impl AllGroups {
     /// How often a shard had to be started again.
     #[must_use]
     pub fn restarts(&self) -> u64 {
-        self.0.shards.iter().filter_map(OnceLock::get).map(Supervised::restarts).sum()
+        self.0.shards.pin().values().map(Supervised::restarts).sum()
     }
 
     /// Makes an actor of the application a member, until the answer is dropped.

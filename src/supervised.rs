@@ -64,6 +64,11 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
         Self { living, restarts }
     }
 
+    /// True once the thread has gone that the actor was started on: nobody starts it again.
+    pub(crate) fn has_gone(&self) -> bool {
+        self.living.has_changed().is_err()
+    }
+
     /// How often the actor had to be started again.
     #[must_use]
     pub(crate) fn restarts(&self) -> u64 {

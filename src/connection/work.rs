@@ -4,7 +4,7 @@ use std::{borrow::Borrow, fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{
     future::{FutureExt, join_all, try_join_all},
-    stream::{self, StreamExt},
+    stream::{self, StreamExt, TryStreamExt},
 };
 use log::{error, warn};
 use tokio::sync::oneshot;
@@ -116,7 +116,7 @@ pub(super) async fn restore(scene: impl Borrow<Scene>, claim: Option<String>) ->
         None => (Vec::new(), None),
     };
     groups.extend(keys_of(&durable));
-    scene.join_all(groups).await;
+    scene.join_all(groups).await?;
     Ok(claims)
 }
 
@@ -157,7 +157,7 @@ pub(super) async fn rejoin(scene: Scene, comes: Return) -> Result<Returned, Refu
         groups.extend(keys_of(&durable));
     }
     let groups = (comes.correct)(groups);
-    scene.join_all(groups.clone()).await;
+    scene.join_all(groups.clone()).await?;
     Ok(Returned { groups, claims })
 }
 
@@ -212,7 +212,10 @@ impl Scene {
             // A token that is bound to its connection may be presented again and again.
             Some(_) => self.desk.pipeline.send(rejoin).await.map_err(|_| self.refused())?,
             // Any other may be spent when the pipeline dies over it: it must not be presented twice.
-            None => self.desk.pipeline.send_once(rejoin).await.unwrap_or_default(),
+            None => {
+                let rejoined = self.desk.pipeline.send_once(rejoin).await;
+                rejoined.unwrap_or_else(|_| Rejoined { is_unchecked: true, ..Rejoined::default() })
+            }
         };
         match self.desk.settings.on_store_failure {
             OnStoreFailure::Refuse if rejoined.is_unchecked => Err(self.refused()),
@@ -224,14 +227,16 @@ impl Scene {
         Refused { error: HubError::new(STORE_FAILURE), is_retryable: true }
     }
 
-    async fn join_all(&self, groups: Vec<Arc<GroupKey>>) {
-        let join = |group: Arc<GroupKey>| async move {
+    /// Joins all of these groups, or the client is not let in: it would believe to be in them.
+    async fn join_all(&self, groups: Vec<Arc<GroupKey>>) -> Result<(), Refused> {
+        let join = async |group: Arc<GroupKey>| {
             let joined = self.world.join(&self.seat.id, &group, OnBehalfOf::Restoration).await;
-            if let Err(error) = joined {
+            joined.map(drop).map_err(|error| {
                 warn!(conn:% = self.seat.id, group:% = group, error:% = error; "a group is not restored");
-            }
+                Refused { error: HubError::new(GROUP_FAILURE), is_retryable: true }
+            })
         };
-        stream::iter(groups).for_each_concurrent(JOINS_AT_ONCE, join).await;
+        stream::iter(groups).map(Ok).try_for_each_concurrent(JOINS_AT_ONCE, join).await
     }
 
     /// Runs the same hook of every hub, and answers the first failure.
@@ -255,6 +260,9 @@ impl Scene {
 
 /// What a client is told that cannot be let in for want of the store.
 const STORE_FAILURE: &str = "The server cannot look up your groups now. Try again in a moment.";
+
+/// What a client is told that cannot be put into one of its groups.
+const GROUP_FAILURE: &str = "The server cannot put you into your groups now. Try again in a moment.";
 
 /// Runs OnReconnected.
 pub(super) async fn reconnect(scene: Scene, has_gap: bool) -> Result<(), HubError> {

@@ -232,7 +232,7 @@ impl EngineBuilder {
         let world = Arc::new(World {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             connections,
-            groups: AllGroups::new(self.shards),
+            groups: AllGroups::new(self.shards, arbiter.clone()),
             membership,
             store,
             metrics,

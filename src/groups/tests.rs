@@ -98,7 +98,7 @@ async fn crash_shard(groups: &AllGroups) {
 
 #[actix::test]
 async fn joins_and_leaves_are_answered_truthfully() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let ((ann, _), (bob, _)) = (client(), client());
     assert_eq!(leave(&groups, "room", &ann).await, Left::NoMember, "there is no such group");
     assert_eq!(join(&groups, "room", &ann).await, Joined::Now);
@@ -111,7 +111,7 @@ async fn joins_and_leaves_are_answered_truthfully() {
 
 #[actix::test]
 async fn a_publish_reaches_every_member_but_those_left_out() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let ((ann, to_ann), (bob, to_bob)) = (client(), client());
     assert_eq!(publish(&groups, "room").await, 0);
     join(&groups, "room", &ann).await;
@@ -124,7 +124,7 @@ async fn a_publish_reaches_every_member_but_those_left_out() {
 
 #[actix::test]
 async fn a_connection_that_has_ended_is_not_let_in() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let (ann, _) = client();
     close(&ann);
     assert_eq!(groups.join(&key("room"), ann).await, Ok(Admission::Ended));
@@ -133,7 +133,7 @@ async fn a_connection_that_has_ended_is_not_let_in() {
 
 #[actix::test]
 async fn an_actor_is_a_member_until_its_membership_is_dropped() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let (listener, mut hears) = listener();
     let membership = groups.enrol(key("room"), listener.recipient()).await.unwrap();
     assert_eq!(publish(&groups, "room").await, 1);
@@ -146,7 +146,7 @@ async fn an_actor_is_a_member_until_its_membership_is_dropped() {
 
 #[actix::test]
 async fn an_actor_that_has_died_is_no_member_after_the_next_publish() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let (listener, _hears) = listener();
     let _membership = groups.enrol(key("room"), listener.clone().recipient()).await.unwrap();
     assert!(listener.send(Crash).await.is_err());
@@ -156,7 +156,7 @@ async fn an_actor_that_has_died_is_no_member_after_the_next_publish() {
 
 #[actix::test]
 async fn a_shard_that_dies_loses_no_group() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let members: Vec<_> = (0..20).map(|_| client().0).collect();
     let names: Vec<_> = (0..5).map(|number| format!("group {number}")).collect();
     for name in &names {
@@ -175,7 +175,7 @@ async fn a_shard_that_dies_loses_no_group() {
 /// Whoever is about to join waits for the successor; the group that empties meanwhile is adopted and retires.
 #[actix::test]
 async fn a_shard_may_die_under_traffic() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let traffic = join_all((0..50).map(|number| {
         let groups = &groups;
         async move {
@@ -200,7 +200,7 @@ async fn a_shard_may_die_under_traffic() {
 
 #[actix::test]
 async fn a_group_that_panicked_counts_as_absent() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let (ann, to_ann) = client();
     join(&groups, "room", &ann).await;
     crash_group(&groups, "room").await;
@@ -216,7 +216,7 @@ async fn a_group_that_panicked_counts_as_absent() {
 
 #[actix::test]
 async fn an_actor_is_let_into_the_successor_of_a_group_that_panicked() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let (listener, mut hears) = listener();
     let membership = groups.enrol(key("room"), listener.recipient()).await.unwrap();
     crash_group(&groups, "room").await;
@@ -231,7 +231,7 @@ async fn an_actor_is_let_into_the_successor_of_a_group_that_panicked() {
 
 #[actix::test]
 async fn an_actor_that_gave_up_as_its_group_panicked_is_not_let_in_again() {
-    let groups = AllGroups::new(1);
+    let groups = AllGroups::new(1, Arbiter::current());
     let (listener, _hears) = listener();
     let membership = groups.enrol(key("room"), listener.recipient()).await.unwrap();
     let group = groups.living(&key("room")).unwrap().address;
@@ -239,4 +239,43 @@ async fn an_actor_that_gave_up_as_its_group_panicked_is_not_let_in_again() {
     drop(membership);
     assert!(group.send(Inspect(Span::ALL)).await.is_err());
     gone(&groups).await;
+}
+
+#[test]
+fn a_thread_without_actors_reaches_groups_too() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let system = std::thread::spawn(move || {
+        System::new().block_on(async {
+            let (over, stop) = tokio::sync::oneshot::channel::<()>();
+            tell.send((AllGroups::new(1, Arbiter::current()), over)).unwrap();
+            // The test is over, one way or the other.
+            let _ = stop.await;
+        });
+    });
+    let (groups, over) = told.recv().unwrap();
+    let joined = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let (ann, _outbox) = client();
+        join(&groups, "room", &ann).await
+    });
+    assert_eq!(joined, Joined::Now);
+    drop(over);
+    system.join().unwrap();
+}
+
+#[actix::test]
+async fn a_shard_whose_thread_has_gone_finds_another_home() {
+    let groups = AllGroups::new(1, Arbiter::current());
+    let (thread, elsewhere) = (Arbiter::new(), groups.clone());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    thread.spawn(async move {
+        elsewhere.adopt_shard();
+        let (ann, _) = client();
+        tell.send(join(&elsewhere, "room", &ann).await).unwrap();
+    });
+    assert_eq!(told.await, Ok(Joined::Now));
+    thread.stop();
+    thread.join().unwrap();
+    let (bob, _outbox) = client();
+    assert_eq!(join(&groups, "room", &bob).await, Joined::Now);
+    assert_eq!(publish(&groups, "room").await, 1, "who was in the group before has gone with it");
 }

@@ -47,7 +47,7 @@ pub(crate) fn world(hubs: Vec<Hub>) -> Arc<World> {
         let (deadline, lease) = (Duration::from_secs(5), Duration::from_secs(30));
         Membership::new(store, Housekeeping { node, deadline, lease }, connections, metrics)
     });
-    let (groups, store) = (AllGroups::new(1), StoreHandle::new(store, Duration::from_secs(5)));
+    let (groups, store) = (AllGroups::new(1, Arbiter::current()), StoreHandle::new(store, Duration::from_secs(5)));
     let (hubs, at_work) = (hubs.into_iter().map(Arc::new).collect(), TaskTracker::new());
     Arc::new(World { hubs, connections, groups, membership, store, metrics, at_work })
 }

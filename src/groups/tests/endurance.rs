@@ -130,7 +130,7 @@ async fn compare(groups: &AllGroups, keys: &[Arc<GroupKey>], drivers: &[Driver])
 async fn a_million_operations_lose_no_join_and_leak_no_group() {
     let seed = rand::random();
     eprintln!("seed {seed}");
-    let groups = AllGroups::new(THREADS);
+    let groups = AllGroups::new(THREADS, Arbiter::current());
     let threads: Vec<_> = (0..THREADS).map(|_| Arbiter::new()).collect();
     let keys: Arc<[_]> = (0..GROUPS).map(|number| key(&format!("group {number}"))).collect();
     let mut drivers = drive(&groups, &keys, &threads, seed).await;
