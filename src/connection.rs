@@ -299,9 +299,9 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
             // Whoever waits for an answer is told by its sender being dropped.
             Command::Join { .. } | Command::Leave { .. } if self.guard.has_ended() => {}
             Command::Join { group, on_behalf_of, answer } => {
-                self.ask(group, Wish::Join { on_behalf_of, answer: Some(answer) }, ctx);
+                self.ask(&group, Wish::Join { on_behalf_of, answer: Some(answer) }, ctx);
             }
-            Command::Leave { group, answer } => self.ask(group, Wish::Leave(answer), ctx),
+            Command::Leave { group, answer } => self.ask(&group, Wish::Leave(answer), ctx),
             Command::Abort => self.drive(Event::Aborted, ctx),
             Command::Drain => self.drive(Event::Draining, ctx),
             Command::Inspect(answer) => drop(answer.send(self.detail())),

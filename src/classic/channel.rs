@@ -129,7 +129,7 @@ impl Connection<Session> {
     }
 
     fn frames(&self, open: &Open) -> Frames {
-        Frames { shape: open.shape.clone(), epoch: Arc::clone(self.session.epoch()) }
+        Frames { shape: open.shape.clone(), epoch: Arc::clone(self.session.epoch()), pause: self.session.pause() }
     }
 
     fn attach(&mut self, open: Open, returned: Option<Returned>, ctx: &mut Context<Self>) -> Opened {
@@ -196,7 +196,9 @@ impl Handler<Start> for Connection<Session> {
     fn handle(&mut self, start: Start, ctx: &mut Self::Context) -> Self::Result {
         let (waiter, answer) = oneshot::channel();
         if !self.guard.has_ended() {
-            self.guard.turn_to(&start.hubs, &start.request);
+            if self.session.is_unstarted() {
+                self.guard.turn_to(&start.hubs, &start.request);
+            }
             let effects = self.session.start(waiter);
             self.carry_out(effects, ctx);
         }
@@ -217,7 +219,10 @@ impl Handler<Send> for Connection<Session> {
 
     fn handle(&mut self, Send { call, request }: Send, ctx: &mut Self::Context) -> Self::Result {
         let (to, answer) = oneshot::channel();
-        match self.session.call(call, To::Request(to), request) {
+        if self.guard.has_ended() {
+            return Box::pin(ready(Err(NotTaken::Busy)));
+        }
+        match self.session.call(call, To::Request(to), Some(request)) {
             Ok(effects) => self.carry_out(effects, ctx),
             Err(not_taken) => return Box::pin(ready(Err(not_taken))),
         }

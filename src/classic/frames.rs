@@ -3,7 +3,7 @@
 //! Wire: a frame is `{"C":cursor,…,"M":[elements]}`; a text message of a WebSocket, a `data` line of an event
 //! stream, a script of a page in a frame, or the whole answer to a poll.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -33,6 +33,8 @@ pub(super) enum Shape {
 pub(super) struct Frames {
     pub(super) shape: Shape,
     pub(super) epoch: Arc<str>,
+    /// How long a client pauses before its next poll.
+    pub(super) pause: Duration,
 }
 
 impl Frames {
@@ -78,6 +80,9 @@ impl Framer for Frames {
             for aside in [&asides.opening, &asides.news].into_iter().flatten().filter(|aside| !aside.is_empty()) {
                 out.put_u8(b',');
                 out.put_slice(aside);
+            }
+            if !self.pause.is_zero() && matches!(self.shape, Shape::Poll(_)) {
+                out.put_slice(format!(",\"L\":{}", self.pause.as_millis()).as_bytes());
             }
             out.put_slice(b",\"M\":[");
             put_list(elements, out);
@@ -128,7 +133,7 @@ mod tests {
     use super::*;
 
     fn framed(shape: Shape, asides: &Asides, elements: &[&str]) -> String {
-        let frames = Frames { shape, epoch: "e".into() };
+        let frames = Frames { shape, epoch: "e".into(), pause: Duration::ZERO };
         let mut out = BytesMut::new();
         frames.frame(asides, &mut elements.iter().map(|element| element.as_bytes()), 26, &mut out);
         text(&frames.shape, &out)
@@ -141,7 +146,7 @@ mod tests {
     }
 
     fn kept_alive(shape: Shape) -> String {
-        let (frames, mut out) = (Frames { shape, epoch: "e".into() }, BytesMut::new());
+        let (frames, mut out) = (Frames { shape, epoch: "e".into(), pause: Duration::ZERO }, BytesMut::new());
         frames.whole(KEEP_ALIVE, &mut out);
         text(&frames.shape, &out)
     }
@@ -167,6 +172,16 @@ mod tests {
         assert_eq!(framed(Shape::Poll(None), &asides, &[]), r#"{"C":"e-1A","S":1,"G":"g","M":[]}"#);
         let due = Asides { opening: Some([][..].into()), news: None };
         assert_eq!(framed(Shape::Poll(None), &due, &[]), r#"{"C":"e-1A","M":[]}"#);
+    }
+
+    #[test]
+    fn a_client_is_told_how_long_to_pause_between_polls() {
+        for (shape, json) in
+            [(Shape::Poll(None), r#"{"C":"e-0","L":1500,"M":[]}"#), (Shape::WebSocket, r#"{"C":"e-0","M":[]}"#)]
+        {
+            let frames = Frames { shape, epoch: "e".into(), pause: Duration::from_millis(1500) };
+            assert_eq!(text(&frames.shape, &frames.last(&Rest::default())), json);
+        }
     }
 
     #[test]

@@ -81,8 +81,42 @@ struct Members<'a> {
     state: Option<&'a RawValue>,
 }
 
+/// Wire: half of a character, as scripts make of a text that they cut, counts as U+FFFD.
+fn mended(text: &str) -> Cow<'_, str> {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('\\') {
+        let (plain, escape) = rest.split_at(at);
+        let length = escape_length(escape);
+        let (escape, behind) = escape.split_at(length);
+        let is_half = matches!(unit(escape), Some(0xd800..0xe000)) && length == UNIT;
+        out.push_str(plain);
+        out.push_str(if is_half { "\u{fffd}" } else { escape });
+        rest = behind;
+    }
+    if out.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(out + rest) }
+}
+
+/// How long an escaped UTF-16 unit is: `\uD83D`.
+const UNIT: usize = 6;
+
+fn unit(escape: &str) -> Option<u16> {
+    let digits = escape.strip_prefix("\\u")?.get(..4)?;
+    u16::from_str_radix(digits, 16).ok()
+}
+
+/// The length of the escape that a text begins with: a whole character, or a half that has no other.
+fn escape_length(text: &str) -> usize {
+    let is_low = |text: &str| matches!(unit(text), Some(0xdc00..0xe000));
+    match unit(text) {
+        Some(0xd800..0xdc00) if is_low(&text[UNIT..]) => 2 * UNIT,
+        Some(_) => UNIT,
+        None => text.char_indices().nth(2).map_or(text.len(), |(at, _)| at),
+    }
+}
+
 /// Reads what a client has sent.
 pub(super) fn decode(text: &str) -> Result<Call, NoCall> {
+    let text = &*mended(text);
     if !text.trim_start().starts_with('{') {
         return Err(NoCall::NoObject);
     }
@@ -244,6 +278,25 @@ mod tests {
         for text in wrong {
             assert!(decode(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn half_a_character_is_taken_for_the_sign_of_one_that_is_missing() {
+        for (text, mended_text) in [
+            (r#""\ud83d""#, "\"\u{fffd}\""),
+            (r#""\uDC22x\ud83d\ud83d\udc22""#, "\"\u{fffd}x\u{fffd}\\ud83d\\udc22\""),
+            (r#""\\ud83d""#, r#""\\ud83d""#),
+            (r#""\u00e9\n\ud83d\n""#, "\"\\u00e9\\n\u{fffd}\\n\""),
+            (r#""\ud8""#, r#""\ud8""#),
+            ("\\", "\\"),
+            ("\\é\\", "\\é\\"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(mended(text), mended_text, "{text}");
+        }
+        let call = decode(r#"{"H":"h","M":"m","A":["\ud83d"],"S":{"a":"\udc22"}}"#).unwrap();
+        assert_eq!(call.arguments[0].get(), "\"\u{fffd}\"");
+        assert_eq!(call.state["a"], "\u{fffd}");
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(crate) struct Session {
     /// When the connection ends that has no channel.
     away_until: Instant,
     welcome: Welcome,
+    /// The client waits for its first frame, which comes after OnConnected, on whatever channel it has then.
+    owes_init: bool,
     has_ended: bool,
 }
 
@@ -124,6 +126,7 @@ impl Session {
             turns: Arc::default(),
             away_until: now + settings.disconnect_timeout + GRACE,
             welcome: Welcome::default(),
+            owes_init: false,
             has_ended: false,
             settings,
         }
@@ -132,6 +135,11 @@ impl Session {
     /// What makes this connection's cursors its own.
     pub(super) fn epoch(&self) -> &Arc<str> {
         &self.epoch
+    }
+
+    /// How long a client pauses between two polls.
+    pub(super) fn pause(&self) -> Duration {
+        self.settings.long_poll_delay
     }
 
     /// True if the connection has had a channel in this process.
@@ -163,12 +171,14 @@ impl Session {
     pub(super) fn attached(&mut self, attached: &Attached, now: Instant) -> Out {
         let awaits_welcome = attached.arrival == Arrival::Connect && !attached.asks_for_start;
         self.has_had_channel = true;
-        let awaits = awaits_welcome && !self.welcome.is_done();
-        self.channel = Some(Channel::new(attached, &self.settings, awaits, now));
+        self.channel = Some(Channel::new(attached, &self.settings, now));
+        self.owes_init |= awaits_welcome;
         let mut out = self.greet(attached);
+        out.append(&mut self.pay_init());
         out.append(&mut self.news.catch_up(attached));
         if attached.is_fresh {
             self.welcome.restored(false);
+            out.append(&mut self.calls.release());
         }
         out.append(&mut if awaits_welcome { self.welcome.begin() } else { self.welcome.restore() });
         out
@@ -178,7 +188,7 @@ impl Session {
     fn greet(&self, attached: &Attached) -> Out {
         let is_poll = attached.transport == Transport::LongPolling && attached.arrival == Arrival::Other;
         match attached.arrival {
-            Arrival::Connect if self.channel.as_ref().is_some_and(|channel| channel.awaits_welcome) => Vec::new(),
+            Arrival::Connect if self.owes_init => Vec::new(),
             Arrival::Connect => vec![Effect::Open(INIT.into())],
             Arrival::Reconnect | Arrival::Other => {
                 let mut out = Vec::new();
@@ -193,6 +203,18 @@ impl Session {
         }
     }
 
+    /// Says the first frame that is owed, once OnConnected has run and there is a channel.
+    fn pay_init(&mut self) -> Out {
+        let pays = self.owes_init && self.welcome.is_done() && self.channel.is_some();
+        self.owes_init &= !pays;
+        pays.then(|| Effect::Open(INIT.into())).into_iter().collect()
+    }
+
+    /// True if nobody has asked for OnConnected yet.
+    pub(super) fn is_unstarted(&self) -> bool {
+        self.welcome.is_ahead()
+    }
+
     /// The client asks for its OnConnected.
     pub(super) fn start(&mut self, waiter: Waiter) -> Out {
         self.welcome.begin_for(waiter)
@@ -200,7 +222,7 @@ impl Session {
 
     fn restored(&mut self, outcome: Result<(), Refused>) -> Out {
         match outcome {
-            Ok(()) => self.welcome.restored(self.channel.as_ref().is_some_and(|channel| channel.awaits_welcome)),
+            Ok(()) => self.welcome.restored(self.owes_init).into_iter().chain(self.calls.release()).collect(),
             Err(refused) => self.refuse(&refused),
         }
     }
@@ -210,8 +232,7 @@ impl Session {
             return self.refuse(&refused);
         }
         self.welcome.settle(&Ok(()));
-        let awaited = self.channel.as_mut().is_some_and(|channel| std::mem::take(&mut channel.awaits_welcome));
-        awaited.then(|| Effect::Open(INIT.into())).into_iter().collect()
+        self.pay_init()
     }
 
     fn refuse(&mut self, refused: &Refused) -> Out {
@@ -224,23 +245,31 @@ impl Session {
         self.end(Reason::Stopped, NORMAL)
     }
 
+    /// Wire: what comes over a channel that was replaced, or is being closed, is passed over.
     fn received(&mut self, received: &Received) -> Out {
+        let Some(channel) = self.channel.as_mut().filter(|it| it.number == received.channel && !it.is_closing) else {
+            return Vec::new();
+        };
         match &received.data {
             Inbound::Text(bytes) => {
                 let text = String::from_utf8_lossy(bytes);
                 // Wire: what is no call, or is for no hub, is passed over; there is nothing to answer to.
                 let call = message::decode(&text).ok();
-                let taken = call.and_then(|call| self.calls.take(call, To::Channel(received.channel), None).ok());
+                let taken = call.and_then(|call| self.call(call, To::Channel(received.channel), None).ok());
                 taken.unwrap_or_default()
             }
-            Inbound::Binary(_) => vec![Effect::HangUp(NO_BINARY)],
-            Inbound::TooLarge => vec![Effect::HangUp(TOO_LARGE)],
+            Inbound::Binary(_) => channel.close(NO_BINARY),
+            Inbound::TooLarge => channel.close(TOO_LARGE),
         }
     }
 
-    /// A request has brought a call.
-    pub(super) fn call(&mut self, call: Call, to: To, request: Arc<Request>) -> Result<Out, NotTaken> {
-        self.calls.take(call, to, Some(request))
+    /// A call has come in. It is acted on when the durable groups are joined.
+    pub(super) fn call(&mut self, call: Call, to: To, request: Option<Arc<Request>>) -> Result<Out, NotTaken> {
+        if self.welcome.is_restored() {
+            return self.calls.take(call, to, request);
+        }
+        self.calls.hold(call, to, request)?;
+        Ok(self.welcome.restore())
     }
 
     fn channel_number(&self) -> Option<u32> {
@@ -286,11 +315,11 @@ impl Session {
         [Effect::End(ending)].into_iter().chain(cut).collect()
     }
 
-    fn reconnected(outcome: &Result<(), HubError>) -> Out {
-        match outcome {
-            Ok(()) => Vec::new(),
+    fn reconnected(&mut self, outcome: &Result<(), HubError>) -> Out {
+        match (outcome, &mut self.channel) {
             // The client comes back and asks again.
-            Err(_) => vec![Effect::HangUp(NORMAL)],
+            (Err(_), Some(channel)) => channel.close(NORMAL),
+            (Err(_), None) | (Ok(()), _) => Vec::new(),
         }
     }
 }
@@ -310,7 +339,7 @@ impl Dialect for Session {
             Event::Restored(outcome) => self.restored(outcome),
             Event::Connected(outcome) => self.connected(outcome),
             Event::Returned(ticket, result) => self.calls.returned(ticket, &result, self.channel_number()),
-            Event::Reconnected(outcome) => Self::reconnected(&outcome),
+            Event::Reconnected(outcome) => self.reconnected(&outcome),
             Event::Detached => self.detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, TOO_SLOW),
             Event::Regrouped(regrouped) => self.news.regrouped(regrouped, now),

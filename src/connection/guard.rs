@@ -99,6 +99,8 @@ impl RejoinSettings {
 pub(crate) struct Guard {
     seat: Arc<Seat>,
     hubs: Vec<Arc<Hub>>,
+    /// The hubs that were told of the connection, and are to be told of its end.
+    told: Vec<Arc<Hub>>,
     identity: Arc<Identity>,
     request: Arc<Request>,
     world: Arc<World>,
@@ -133,6 +135,7 @@ impl Guard {
         Self {
             seat,
             hubs,
+            told: Vec::new(),
             identity,
             request,
             world,
@@ -209,6 +212,7 @@ impl Guard {
     ) -> impl Future<Output = Result<T, Refused>> + 'static {
         let (tell, entered) = oneshot::channel();
         self.entered = Some(entered);
+        self.told = self.hubs.clone();
         let connect = async move {
             let outcome = connect.await;
             // Nobody asks while the connection lives.
@@ -258,6 +262,7 @@ impl Guard {
     pub(crate) fn resume(&mut self, is_fresh: bool) {
         self.world.metrics.connections_resumed.count();
         if is_fresh {
+            self.told = self.hubs.clone();
             self.count_in();
         }
     }
@@ -327,8 +332,10 @@ impl Guard {
         };
         let error = ending.error.as_ref().map(|error| (error.kind().to_owned(), error.message().to_owned()));
         let is_stop = ending.reason == Reason::Stopped;
-        let disconnected = |moment| Disconnected { moment, error: error.clone(), is_stop };
-        let told: Vec<_> = self.hubs.iter().cloned().zip(self.moments().into_iter().map(disconnected)).collect();
+        let disconnected = |hub: &Arc<Hub>| {
+            (Arc::clone(hub), Disconnected { moment: self.moment(hub), error: error.clone(), is_stop })
+        };
+        let told: Vec<_> = self.told.iter().map(disconnected).collect();
         let (metrics, at_work) = (Arc::clone(&self.world.metrics), self.world.at_work.token());
         if let Some(arbiter) = Arbiter::try_current() {
             arbiter.spawn_fn(move || {

@@ -53,12 +53,12 @@ impl<D: Dialect> Connection<D> {
     }
 
     /// Asks a group for something, in its turn.
-    pub(super) fn ask(&mut self, group: Arc<GroupKey>, wish: Wish, ctx: &mut Context<Self>) {
-        if let Some(waiting) = self.turns.get_mut(&group) {
+    pub(super) fn ask(&mut self, group: &Arc<GroupKey>, wish: Wish, ctx: &mut Context<Self>) {
+        if let Some(waiting) = self.turns.get_mut(group) {
             return waiting.push_back(wish);
         }
-        self.turns.insert(Arc::clone(&group), VecDeque::from([wish]));
-        self.take_turns(&group, ctx);
+        self.turns.insert(Arc::clone(group), VecDeque::from([wish]));
+        self.take_turns(group, ctx);
     }
 
     /// Asks a group for what is next, until it has something to answer.
@@ -139,7 +139,7 @@ impl<D: Dialect> Connection<D> {
         warn!(conn:% = self.guard.seat().id, group:% = group; "a group that died cannot be joined afresh yet");
         ctx.run_later(PAUSE, move |this, ctx| {
             if this.guard.memberships.is_adrift(&group) {
-                this.join_afresh(group, ctx);
+                this.join_afresh(&group, ctx);
             }
         });
     }
@@ -186,11 +186,11 @@ impl<D: Dialect> Connection<D> {
     pub(super) fn lost(&mut self, group: &Arc<GroupKey>, generation: Generation, ctx: &mut Context<Self>) {
         if !self.guard.has_ended() && self.guard.memberships.lose(group, generation) {
             info!(conn:% = self.guard.seat().id, group:% = group; "joins a group afresh that died");
-            self.join_afresh(Arc::clone(group), ctx);
+            self.join_afresh(group, ctx);
         }
     }
 
-    fn join_afresh(&mut self, group: Arc<GroupKey>, ctx: &mut Context<Self>) {
+    fn join_afresh(&mut self, group: &Arc<GroupKey>, ctx: &mut Context<Self>) {
         self.ask(group, Wish::Join { on_behalf_of: OnBehalfOf::Restoration, answer: None }, ctx);
     }
 }

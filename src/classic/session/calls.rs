@@ -55,11 +55,13 @@ pub(super) struct Calls {
     hubs: Arc<HashMap<String, HubName>>,
     report: Report,
     running: usize,
+    /// Calls that came before the durable groups were joined; no more than may run at a time.
+    held: Vec<(Call, To, Option<Arc<Request>>)>,
 }
 
 impl Calls {
     pub(super) fn new(settings: Arc<Settings>, hubs: Arc<HashMap<String, HubName>>, report: Report) -> Self {
-        Self { settings, hubs, report, running: 0 }
+        Self { settings, hubs, report, running: 0, held: Vec::new() }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -67,21 +69,40 @@ impl Calls {
     }
 
     pub(super) fn is_saturated(&self) -> bool {
-        self.running >= self.settings.parallel_calls.get()
+        self.running + self.held.len() >= self.settings.parallel_calls.get()
+    }
+
+    /// A call has come in before it may be acted on.
+    pub(super) fn hold(&mut self, call: Call, to: To, request: Option<Arc<Request>>) -> Result<(), NotTaken> {
+        self.check(&call, &to)?;
+        self.held.push((call, to, request));
+        Ok(())
+    }
+
+    /// Takes up what was held.
+    pub(super) fn release(&mut self) -> Out {
+        let held = std::mem::take(&mut self.held);
+        // Each was checked when it came.
+        held.into_iter().filter_map(|(call, to, request)| self.take(call, to, request).ok()).flatten().collect()
+    }
+
+    fn check(&self, call: &Call, to: &To) -> Result<HubName, NotTaken> {
+        let hub = self.hubs.get(&call.hub.to_lowercase()).ok_or_else(|| NotTaken::NoHub(call.hub.clone()))?;
+        match to {
+            To::Request(_) if self.is_saturated() => Err(NotTaken::Busy),
+            To::Request(_) | To::Channel(_) => Ok(hub.clone()),
+        }
     }
 
     /// A call has come in. One that came over a channel is taken in any case: a client whose line is busy is
     /// not read on.
     pub(super) fn take(&mut self, call: Call, to: To, request: Option<Arc<Request>>) -> Result<Out, NotTaken> {
+        let registered = self.check(&call, &to)?;
         let Call { hub, method, arguments, id, state } = call;
-        let Some(registered) = self.hubs.get(&hub.to_lowercase()) else { return Err(NotTaken::NoHub(hub)) };
-        if matches!(to, To::Request(_)) && self.is_saturated() {
-            return Err(NotTaken::Busy);
-        }
         let state = CallerState::new(state);
         let is_too_deep = arguments.iter().any(|argument| depth_of(argument.get()) > DEEPEST);
         let invoke = Invoke {
-            hub: registered.clone(),
+            hub: registered,
             method: method.clone(),
             arguments: Arguments::new(arguments, Binding::Lenient),
             reporter: Some(self.reporter(id.clone(), state.clone())),

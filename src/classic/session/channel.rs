@@ -6,6 +6,7 @@ use super::{Attached, NORMAL, Out};
 use crate::{
     classic::{Settings, frames::KEEP_ALIVE, query::Transport},
     connection::Effect,
+    outbox::End,
 };
 
 #[derive(Debug)]
@@ -16,19 +17,19 @@ pub(super) struct Channel {
     beat_due: Option<Instant>,
     /// When a channel that is never told so has had its time.
     ends_at: Option<Instant>,
-    /// Its first frame waits for OnConnected.
-    pub(super) awaits_welcome: bool,
+    /// It is being closed: what still comes over it is not acted on.
+    pub(super) is_closing: bool,
 }
 
 impl Channel {
-    pub(super) fn new(attached: &Attached, settings: &Settings, awaits_welcome: bool, now: Instant) -> Self {
+    pub(super) fn new(attached: &Attached, settings: &Settings, now: Instant) -> Self {
         let has_end = attached.transport == Transport::LongPolling || settings.keep_alive.is_none();
         Self {
             number: attached.number,
             transport: attached.transport,
             beat_due: settings.keep_alive.map(|period| now + period),
             ends_at: has_end.then(|| now + settings.connection_timeout),
-            awaits_welcome,
+            is_closing: false,
         }
     }
 
@@ -41,11 +42,17 @@ impl Channel {
         self.beat_due.into_iter().chain(self.ends_at).min()
     }
 
+    /// Ends the channel; its client comes back on another.
+    pub(super) fn close(&mut self, end: End) -> Out {
+        self.is_closing = true;
+        vec![Effect::HangUp(end)]
+    }
+
     /// Keeps the channel alive, or ends one that has had its time; its client comes back.
     pub(super) fn beat(&mut self, settings: &Settings, now: Instant) -> Out {
         if self.ends_at.is_some_and(|end| now >= end) {
             self.ends_at = None;
-            return vec![if self.is_poll() { Effect::Open([].into()) } else { Effect::HangUp(NORMAL) }];
+            return if self.is_poll() { vec![Effect::Open([].into())] } else { self.close(NORMAL) };
         }
         match (self.beat_due, settings.keep_alive) {
             (Some(due), Some(period)) if now >= due => {

@@ -53,6 +53,16 @@ impl Welcome {
         self.welcomed == Stage::Done
     }
 
+    /// True if the durable groups are joined.
+    pub(super) fn is_restored(&self) -> bool {
+        self.restored == Stage::Done
+    }
+
+    /// True if nobody has asked for OnConnected yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.welcomed == Stage::Ahead && self.waiting.is_empty()
+    }
+
     /// Has the durable groups joined, once.
     pub(super) fn restore(&mut self) -> Out {
         if self.restored == Stage::Ahead {

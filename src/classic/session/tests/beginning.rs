@@ -115,3 +115,25 @@ fn a_client_that_returns_after_a_restart_is_reconnected_and_never_connected() {
     assert_eq!(bench.attached(&back), ["open", "reconnect with a gap", "retoken"]);
     assert!(bench.on(Event::Reconnected(Ok(()))).is_empty());
 }
+
+#[test]
+fn a_client_that_does_not_ask_for_its_start_has_its_first_frame_whatever_its_poll_was_answered_meanwhile() {
+    let mut bench = Bench::new(Settings::default());
+    let first = Attached { asks_for_start: false, ..bench.channel(Transport::LongPolling, Arrival::Connect) };
+    assert_eq!(bench.attached(&first), ["restore"]);
+    bench.on(Event::Detached);
+    assert_eq!(bench.on(Event::Restored(Ok(()))), ["welcome"], "its OnConnected runs all the same");
+    assert!(bench.on(Event::Connected(Ok(()))).is_empty(), "there is no channel to say it on");
+    assert_eq!(bench.attach(Transport::LongPolling, Arrival::Other), ["open \"S\":1"]);
+    assert!(bench.attach(Transport::LongPolling, Arrival::Other).is_empty(), "once is enough");
+}
+
+#[test]
+fn a_call_that_comes_before_the_groups_are_joined_is_acted_on_then() {
+    let mut bench = Bench::new(Settings::default());
+    bench.attach(Transport::WebSockets, Arrival::Connect);
+    let call = r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#;
+    assert!(bench.hear(call).is_empty());
+    assert_eq!(bench.on(Event::Restored(Ok(()))), ["invoke Chat.Add"]);
+    assert_eq!(bench.hear(call), ["invoke Chat.Add"]);
+}

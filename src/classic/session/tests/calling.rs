@@ -19,7 +19,7 @@ impl Bench {
     /// A call of a request, and its answer.
     fn post(&mut self, data: &str) -> Result<Posted, NotTaken> {
         let (to, answer) = oneshot::channel();
-        let out = self.session.call(message::decode(data).unwrap(), To::Request(to), request())?;
+        let out = self.session.call(message::decode(data).unwrap(), To::Request(to), Some(request()))?;
         Ok((self.words(out), answer))
     }
 }

@@ -147,3 +147,20 @@ fn a_client_whose_return_fails_has_to_try_again() {
     assert_eq!(bench.on(Event::Reconnected(Err(HubError::new("not now")))), ["hang up 1000"]);
     assert_eq!(bench.session.phase(), "open");
 }
+
+#[test]
+fn what_comes_over_a_channel_that_was_replaced_or_is_being_closed_is_passed_over() {
+    let call = || Inbound::Text(r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#.to_owned().into());
+    let binary = || Inbound::Binary(b"binary"[..].into());
+    let mut bench = Bench::open();
+    let older = bench.channel;
+    bench.attach(Transport::WebSockets, Arrival::Reconnect);
+    for data in [call(), binary()] {
+        assert!(bench.on(Event::Received(Received { channel: older, data })).is_empty());
+    }
+    let newer = bench.channel;
+    assert_eq!(bench.on(Event::Received(Received { channel: newer, data: binary() })), ["hang up 1003"]);
+    for data in [call(), binary()] {
+        assert!(bench.on(Event::Received(Received { channel: newer, data })).is_empty());
+    }
+}
