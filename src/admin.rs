@@ -35,7 +35,7 @@ use actix_web::{
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use crate::Engine;
+use crate::{Engine, web::bearer_header};
 
 mod connections;
 mod groups;
@@ -92,12 +92,9 @@ async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let shown =
-        header.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let (_, shown) = shown.ok_or(Refusal::Unauthorised)?;
+    let shown = bearer_header(request.headers()).ok_or(Refusal::Unauthorised)?;
     let token = token.expose_secret();
-    if token.is_empty() || !bool::from(token.as_bytes().ct_eq(shown.trim().as_bytes())) {
+    if token.is_empty() || !bool::from(token.as_bytes().ct_eq(shown.as_bytes())) {
         return Err(Refusal::Unauthorised.into());
     }
     next.call(request).await

@@ -7,7 +7,7 @@
 //!
 //! A key `admin.listen` is `listen` under `[admin]` in the file and `HUBCAST_ADMIN__LISTEN` in the environment, where
 //! a list is separated by commas. Every variable that begins with `HUBCAST_` must be a key. Spans of time are written
-//! as `15s`, `500ms` or `24h`, and are of 100 years at most; sizes are a number of bytes.
+//! as `15s`, `500ms` or `24h`, in hours at most; sizes are a number of bytes.
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 mod auth;
@@ -82,7 +83,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: loopback(8080),
-            workers: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            workers: available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MOST_WORKERS),
             node: "hubcast".into(),
             data_dir: "hubcast-data".into(),
             signing_keys: Vec::new(),
@@ -130,9 +131,19 @@ pub struct Cors {
     pub origins: Vec<String>,
 }
 
+/// True for what browsers send as `Origin`, letter by letter (RFC 6454 section 6.1): it is compared as it is.
 fn is_origin(text: &str) -> bool {
-    text == "*"
-        || text.split_once("://").is_some_and(|(_, authority)| !authority.is_empty() && !authority.contains('/'))
+    let Some((scheme, authority)) = text.split_once("://") else { return text == "*" };
+    let own_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "://",
+    };
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.:[]".contains(c);
+    !scheme.is_empty()
+        && !authority.is_empty()
+        && text.replacen("://", "", 1).chars().all(is_plain)
+        && !authority.ends_with(own_port)
 }
 
 /// What is remembered, and where.
@@ -155,6 +166,12 @@ impl Default for Store {
         Self { url: None, deadline: Duration::from_secs(5), on_failure: crate::OnStoreFailure::default() }
     }
 }
+
+/// What would mean something else in the path of a database's URL.
+const UNSAFE_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
+/// As many threads as the HTTP server takes.
+const MOST_WORKERS: NonZeroUsize = NonZeroUsize::new(512).expect("it is more than nothing");
 
 /// The environment, as far as it was handed in.
 pub type Environment = BTreeMap<String, String>;
@@ -186,8 +203,21 @@ impl Settings {
         let mut found = self.auth.contradictions(self.listen);
         found.extend(self.classic.contradiction());
         if let Some(origin) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
-            let text = format!("`{origin}` is no origin; one is written as `https://app.example`, without a path");
+            let text = format!(
+                "`{origin}` is no origin as browsers write one: `https://app.example` or `http://app.example:8000`, in \
+                 small letters, without a path and the scheme's own port; or `*` for all"
+            );
             found.push((vec!["cors.origins"], text));
+        }
+        if self.workers > MOST_WORKERS {
+            found.push((
+                vec!["workers"],
+                format!("{} are more than the {MOST_WORKERS} that there may be", self.workers),
+            ));
+        }
+        let texts = [("node", self.node.as_str()), ("data_dir", self.data_dir.to_str().unwrap_or("-"))];
+        for (key, _) in texts.into_iter().chain(self.auth.texts()).filter(|(_, text)| text.trim().is_empty()) {
+            found.push((vec![key], "it is empty; leave it out for its default".into()));
         }
         if self.listen == self.admin.listen && self.listen.port() != 0 {
             found.push((vec!["admin.listen", "listen"], format!("{} is for clients already", self.listen)));
@@ -198,7 +228,10 @@ impl Settings {
     /// The database's URL.
     #[must_use]
     pub fn store_url(&self) -> String {
-        let file = || format!("sqlite://{}?mode=rwc", self.database_file().display());
+        let file = || {
+            let path = self.database_file().to_string_lossy().into_owned();
+            format!("sqlite://{}?mode=rwc", utf8_percent_encode(&path, UNSAFE_IN_PATHS))
+        };
         self.store.url.clone().unwrap_or_else(file)
     }
 

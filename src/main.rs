@@ -14,8 +14,9 @@ use hubcast::{
 };
 use log::error;
 
-/// What is logged unless `RUST_LOG` says otherwise: what we do, and what troubles others.
-const LOG: &str = "info,actix_server=warn,sea_orm_migration=warn";
+/// What is logged unless `RUST_LOG` says otherwise: what we do, and what troubles others. What is no HTTP is the affair of
+/// whoever sends it, and would fill the log.
+const LOG: &str = "info,actix_server=warn,actix_http=off,sea_orm_migration=warn";
 
 /// The exit code of a configuration or command line that is wrong, as shells have it.
 const USAGE: u8 = 2;

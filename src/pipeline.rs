@@ -19,6 +19,7 @@ use actix::prelude::*;
 use log::info;
 
 use crate::{
+    connections::Connections,
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
     metrics::Metrics,
     store::{Redemption, Spend, StoreHandle, Verdict},
@@ -32,8 +33,8 @@ pub use rejoin::{Bearer, Claims, Policy, Presenter, Refusal};
 /// How many messages may wait for the pipeline. Beyond it, whoever asks waits.
 const MAILBOX: usize = 1024;
 
-/// How many families' lists are remembered that were too long for a token. The oldest is forgotten first,
-/// and its client is put back into what is stored alone.
+/// Of how many families something is remembered: a list that was too long for a token, who has spent one last. The
+/// oldest is forgotten first; its client is put back into what is stored alone.
 const REMEMBERED: usize = 10_000;
 
 /// A module's chance to change which groups a client rejoins. Add modules with
@@ -132,7 +133,14 @@ pub(crate) struct Judge {
     pub(crate) ring: Arc<KeyRing>,
     pub(crate) store: StoreHandle,
     pub(crate) modules: Arc<[Box<dyn DynModule>]>,
+    pub(crate) connections: Connections,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What a token is worth. What a refused one claims is known, too, if it could be read.
+struct Judgement {
+    claims: Option<Claims>,
+    refusal: Option<Refusal>,
 }
 
 impl Judge {
@@ -140,10 +148,16 @@ impl Judge {
         Claims::decode(&self.ring.open(Purpose::Rejoin, token)?)
     }
 
-    async fn accept(&self, claims: Claims, presenter: &Presenter) -> Result<Claims, Refusal> {
+    async fn judge(&self, opened: Result<Claims, Refusal>, presenter: &Presenter) -> Judgement {
+        match opened {
+            Ok(claims) => Judgement { refusal: self.check(&claims, presenter).await.err(), claims: Some(claims) },
+            Err(refusal) => Judgement { claims: None, refusal: Some(refusal) },
+        }
+    }
+
+    async fn check(&self, claims: &Claims, presenter: &Presenter) -> Result<(), Refusal> {
         claims.check(presenter, SystemTime::now())?;
-        self.redeem(&claims).await?;
-        Ok(claims)
+        self.redeem(claims).await
     }
 
     async fn redeem(&self, claims: &Claims) -> Result<(), Refusal> {
@@ -161,14 +175,23 @@ impl Judge {
         }
     }
 
-    fn count(&self, verdict: &Result<Claims, Refusal>, connection: &ConnectionId) {
-        match verdict {
-            Ok(_) => self.metrics.rejoins_accepted.count(),
-            Err(refusal) => {
+    fn count(&self, refusal: Option<Refusal>, connection: &ConnectionId) {
+        match refusal {
+            None => self.metrics.rejoins_accepted.count(),
+            Some(refusal) => {
                 info!(conn:% = connection, reason:% = refusal; "rejoin token refused");
                 refusal.counter(&self.metrics).count();
             }
         }
+    }
+
+    /// The groups on all hubs of the client that follow from the groups that it claims.
+    async fn decide_all(&self, claimed: &[Arc<GroupKey>], rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
+        let mut groups = Vec::new();
+        for hub in &rejoin.hubs {
+            groups.extend(self.decide(hub, claimed, rejoin).await);
+        }
+        groups
     }
 
     async fn decide(&self, hub: &RejoinHub, claimed: &[Arc<GroupKey>], rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
@@ -187,25 +210,63 @@ impl Judge {
     }
 }
 
+/// What is known of families, the latest of them.
+struct Recent<T> {
+    of: HashMap<String, T>,
+    order: VecDeque<String>,
+}
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self { of: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<T> Recent<T> {
+    fn put(&mut self, family: &str, known: T) {
+        if self.of.insert(family.to_owned(), known).is_none() {
+            self.order.push_back(family.to_owned());
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.of.remove(&oldest);
+        }
+    }
+}
+
 /// See the module's documentation.
 pub(crate) struct Pipeline {
     judge: Judge,
-    remembered: HashMap<String, Vec<Arc<GroupKey>>>,
-    order: VecDeque<String>,
+    /// The groups of families whose lists are too long for a token.
+    lists: Recent<Vec<Arc<GroupKey>>>,
+    /// The epoch that was spent last, and by which connection.
+    spent: Recent<(u64, ConnectionId)>,
 }
 
 impl Pipeline {
     pub(crate) fn new(judge: Judge) -> Self {
-        Self { judge, remembered: HashMap::new(), order: VecDeque::new() }
+        Self { judge, lists: Recent::default(), spent: Recent::default() }
     }
 
-    /// The remembered list of the family that a token without one names; whether the token is good is seen
-    /// later.
-    fn remembered(&self, claims: &Claims) -> Vec<Arc<GroupKey>> {
-        if claims.has_list() {
-            return Vec::new();
+    /// The groups that a token claims; of one without a list those that are remembered.
+    fn claimed(&self, claims: &Claims) -> Vec<Arc<GroupKey>> {
+        claims.groups().or_else(|| self.lists.of.get(&claims.family).cloned()).unwrap_or_default()
+    }
+
+    /// Takes note of who has spent a token. A connection may break before the next token has reached its client, which
+    /// then has none but the one that is spent: it is good once more, if that connection has ended, and no later token
+    /// of the family was spent.
+    fn reconsider(&mut self, judgement: &mut Judgement, connection: &ConnectionId) {
+        let Some(claims) = judgement.claims.as_ref().filter(|claims| claims.epoch > 0) else { return };
+        if judgement.refusal == Some(Refusal::Replayed) {
+            let spender = self.spent.of.get(&claims.family).filter(|(epoch, _)| *epoch == claims.epoch);
+            let is_free = spender.is_some_and(|(_, spender)| self.judge.connections.find(spender).is_none());
+            judgement.refusal = judgement.refusal.filter(|_| !is_free);
         }
-        self.remembered.get(&claims.family).cloned().unwrap_or_default()
+        if judgement.refusal.is_none() {
+            self.spent.put(&claims.family, (claims.epoch, connection.clone()));
+        }
     }
 }
 
@@ -218,30 +279,35 @@ impl Actor for Pipeline {
 }
 
 impl Handler<Rejoin> for Pipeline {
-    type Result = ResponseFuture<Rejoined>;
+    type Result = ResponseActFuture<Self, Rejoined>;
 
-    fn handle(&mut self, rejoin: Rejoin, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, mut rejoin: Rejoin, _: &mut Self::Context) -> Self::Result {
         let judge = self.judge.clone();
-        let opened = rejoin.token.as_deref().map(|token| judge.open(token));
-        let remembered = opened.iter().flatten().flat_map(|claims| self.remembered(claims)).collect();
-        Box::pin(async move {
-            let (mut claims, mut is_unchecked) = (None, false);
-            if let Some(opened) = opened {
-                let verdict = match opened {
-                    Ok(claims) => judge.accept(claims, &rejoin.presenter).await,
-                    Err(refusal) => Err(refusal),
-                };
-                judge.count(&verdict, &rejoin.connection);
-                is_unchecked = verdict == Err(Refusal::Unchecked);
-                claims = verdict.ok();
-            }
-            let claimed = claims.as_ref().map(|claims| claims.groups().unwrap_or(remembered)).unwrap_or_default();
-            let mut groups = Vec::new();
-            for hub in &rejoin.hubs {
-                groups.extend(judge.decide(hub, &claimed, &rejoin).await);
-            }
-            Rejoined { groups, claims, is_unchecked }
-        })
+        let judged = async move {
+            let judgement = match rejoin.token.take() {
+                Some(token) => Some(judge.judge(judge.open(&token), &rejoin.presenter).await),
+                None => None,
+            };
+            (judgement, rejoin)
+        };
+        Box::pin(judged.into_actor(self).then(|(judgement, rejoin), this, _| {
+            let (claims, is_unchecked) = this.accept(judgement, &rejoin.connection);
+            let claimed = claims.as_ref().map(|claims| this.claimed(claims)).unwrap_or_default();
+            let judge = this.judge.clone();
+            async move { Rejoined { groups: judge.decide_all(&claimed, &rejoin).await, claims, is_unchecked } }
+                .into_actor(this)
+        }))
+    }
+}
+
+impl Pipeline {
+    /// The claims that are accepted, and whether the store could not say.
+    fn accept(&mut self, judgement: Option<Judgement>, connection: &ConnectionId) -> (Option<Claims>, bool) {
+        let Some(mut judgement) = judgement else { return (None, false) };
+        self.reconsider(&mut judgement, connection);
+        let Judgement { claims, refusal } = judgement;
+        self.judge.count(refusal, connection);
+        (claims.filter(|_| refusal.is_none()), refusal == Some(Refusal::Unchecked))
     }
 }
 
@@ -250,14 +316,7 @@ impl Handler<Remember> for Pipeline {
 
     fn handle(&mut self, Remember { family, groups }: Remember, _: &mut Self::Context) {
         self.judge.metrics.rejoins_without_list.count();
-        if self.remembered.insert(family.clone(), groups).is_none() {
-            self.order.push_back(family);
-        }
-        if self.order.len() > REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.remembered.remove(&oldest);
-        }
+        self.lists.put(&family, groups);
     }
 }
 

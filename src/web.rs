@@ -5,12 +5,18 @@
 //! Never: nothing in here answers a request, but those of whoever may not ask and those of other origins
 //! ([`Cors`]).
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
+    web::Payload,
 };
+use bytes::Bytes;
+use tokio::time::timeout;
 
 use crate::hub::{Identity, Request};
 
@@ -20,6 +26,7 @@ mod query;
 
 pub use cors::{Cors, CorsService};
 pub use jwt::Jwt;
+pub(crate) use query::LocalQueryUser;
 pub use query::QueryUser;
 
 /// Who may use an endpoint.
@@ -27,7 +34,8 @@ pub(crate) type Guard = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
 
 /// Finds out who is asking.
 pub trait Authenticate: Send + Sync + 'static {
-    /// Answers who it is; somebody without a name is an identity too.
+    /// Answers who it is; somebody without a name is an identity too. It must not block: what takes time belongs into
+    /// a middleware, which leaves what it has found in the request's extensions.
     ///
     /// # Errors
     /// [`Unproven`], if it claims to be somebody and cannot prove it: the request is answered with 401.
@@ -90,12 +98,48 @@ where
 /// cannot set a header for a WebSocket or an event stream.
 #[must_use]
 pub fn bearer(request: &HttpRequest) -> Option<Cow<'_, str>> {
-    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) {
+    if let Some(token) = bearer_header(request.headers()) {
         return Some(token.into());
     }
     let mut query = form_urlencoded::parse(request.query_string().as_bytes());
     query.find(|(name, _)| name.eq_ignore_ascii_case("access_token")).map(|(_, token)| token)
+}
+
+/// The bearer token of a request's header; the scheme compares without case (RFC 9110 section 11.1).
+pub(crate) fn bearer_header(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// How long the body of a request may take: enough for a megabyte over a slow line. Whoever takes longer holds a
+/// connection of the server for nothing.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+/// Why a request's body is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoBody {
+    #[error("The body of the request is too long.")]
+    TooLong,
+    #[error("The body of the request takes too long.")]
+    TooSlow,
+    #[error("The body of the request could not be read.")]
+    Broken,
+}
+
+impl NoBody {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// The body of a request, of at most `limit` bytes.
+pub(crate) async fn body_of(payload: Payload, limit: usize) -> Result<Bytes, NoBody> {
+    let body = timeout(BODY_TIME, payload.to_bytes_limited(limit)).await.map_err(|_| NoBody::TooSlow)?;
+    body.map_err(|_| NoBody::TooLong)?.map_err(|_| NoBody::Broken)
 }
 
 /// What hubs may know of a request.
@@ -128,7 +172,28 @@ pub(crate) fn without_case(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::{FromRequest, test::TestRequest};
+
     use super::*;
+
+    #[actix_web::test]
+    async fn a_body_that_does_not_come_is_given_up() {
+        tokio::time::pause();
+        let (_never, payload) = actix_http::h1::Payload::create(false);
+        let request = TestRequest::default().to_http_request();
+        let payload = Payload::from_request(&request, &mut payload.into()).await.unwrap();
+        assert_eq!(body_of(payload, 10).await, Err(NoBody::TooSlow));
+    }
+
+    #[test]
+    fn the_scheme_of_a_token_has_no_case() {
+        for (value, token) in
+            [("Bearer abc", Some("abc")), ("bearer  abc", Some("abc")), ("Basic abc", None), ("abc", None)]
+        {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            assert_eq!(bearer_header(&headers), token, "{value}");
+        }
+    }
 
     #[test]
     fn names_are_found_without_case_and_doubled_ones_are_joined() {

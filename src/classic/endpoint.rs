@@ -39,7 +39,7 @@ use crate::{
     hub::{Hub, Identity, Request, world::World},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, Guard, admit, query_of, request_of, value_of, without_case},
+    web::{Authenticate, Guard, admit, body_of, query_of, request_of, value_of, without_case},
 };
 
 mod receive;
@@ -299,11 +299,9 @@ fn json(asked: &Asked, json: &[u8]) -> Result<HttpResponse, Refusal> {
 impl Served {
     /// The members of a request's body, which is read as a form whatever it claims to be.
     async fn form(&self, payload: Payload) -> Result<Vec<(String, String)>, Refusal> {
-        match payload.to_bytes_limited(self.core.settings.max_form).await {
-            Ok(Ok(body)) => Ok(query_of(&String::from_utf8_lossy(&body))),
-            Ok(Err(_)) => Err(refuse(StatusCode::BAD_REQUEST, "The body of the request could not be read.")),
-            Err(_) => Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "The body of the request is too long.")),
-        }
+        let body = body_of(payload, self.core.settings.max_form).await;
+        let body = body.map_err(|no_body| refuse(no_body.status(), no_body.to_string()))?;
+        Ok(query_of(&String::from_utf8_lossy(&body)))
     }
 }
 

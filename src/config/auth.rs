@@ -79,12 +79,25 @@ impl fmt::Debug for PublicKey {
 impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let pem = String::deserialize(deserializer)?;
+        if pem.contains("PRIVATE KEY") {
+            return Err(D::Error::custom(
+                "this is a private key; keep it where tokens are made, and set its public key",
+            ));
+        }
         let key = DecodingKey::from_rsa_pem(pem.as_bytes());
         key.map(Self).map_err(|_| D::Error::custom("this is no RSA public key in PEM"))
     }
 }
 
 impl Auth {
+    /// The texts that must not be empty, by their keys.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let user_claim = Some(("auth.user_claim", &*self.user_claim));
+        let audience = self.audience.as_deref().map(|text| ("auth.audience", text));
+        let issuer = self.issuer.as_deref().map(|text| ("auth.issuer", text));
+        [user_claim, audience, issuer].into_iter().flatten()
+    }
+
     pub(super) fn contradictions(&self, listen: SocketAddr) -> Vec<(Vec<&'static str>, String)> {
         let has_keys = !self.secrets.is_empty() || !self.public_keys.is_empty();
         let exposes = self.mode == Mode::Query && !listen.ip().is_loopback() && !self.query_on_network;

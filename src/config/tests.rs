@@ -203,18 +203,6 @@ fn older_clients_have_rules_of_their_own() {
 }
 
 #[test]
-fn an_origin_is_written_as_browsers_write_it() {
-    let origins = |text: &str| read(&format!("cors.origins = ['https://a.example', '{text}']"), &[]);
-    for right in ["https://app.example:8443", "http://127.0.0.1:3000", "*"] {
-        assert!(origins(right).is_ok(), "{right}");
-    }
-    for wrong in ["app.example", "https://app.example/", "https://app.example/page", "https://"] {
-        let faults = origins(wrong).unwrap_err().to_string();
-        assert!(faults.contains("cors.origins") && faults.contains(wrong), "{faults}");
-    }
-}
-
-#[test]
 fn operators_and_clients_have_listeners_of_their_own() {
     let same = "listen = '127.0.0.1:80'\nadmin.listen = '127.0.0.1:80'";
     assert_eq!(keys(same, &[]), ["admin.listen"]);
@@ -231,4 +219,49 @@ fn no_secret_is_printed() {
     let faults = read(&format!("signing_keys = ['{short}']\nadmin.token = '{short}'"), &[]).unwrap_err();
     assert_eq!(faults.iter().count(), 2);
     assert!(!faults.to_string().contains(short), "{faults}");
+}
+
+#[test]
+fn an_origin_is_written_as_browsers_write_it() {
+    for origin in ["https://app.example", "http://127.0.0.1:8000", "http://[::1]:8000", "capacitor://localhost", "*"] {
+        assert!(read(&format!("[cors]\norigins = ['{origin}']"), &[]).is_ok(), "{origin}");
+    }
+    for wrong in [
+        "app.example",
+        "https://app.example/",
+        "https://*.app.example",
+        "https://App.example",
+        "HTTPS://app.example",
+        "https://app.example:443",
+        "http://app.example:80",
+        "https://app.example?x",
+        "https://ann@app.example",
+        "https://app.example ",
+        "https://",
+        "null",
+    ] {
+        assert_eq!(keys(&format!("[cors]\norigins = ['{wrong}']"), &[]), ["cors.origins"], "{wrong}");
+    }
+}
+
+#[test]
+fn what_is_empty_or_too_much_is_told_by_its_key() {
+    let content = "node = ' '\ndata_dir = ''\nworkers = 513\n[auth]\nuser_claim = ''\naudience = ''\nissuer = ''";
+    let mut found = keys(content, &[]);
+    found.sort();
+    assert_eq!(found, ["auth.audience", "auth.issuer", "auth.user_claim", "data_dir", "node", "workers"]);
+}
+
+#[test]
+fn a_directory_of_any_name_can_hold_the_database() {
+    let settings = read("data_dir = '/a b/c?mode=memory#%41'", &[]).unwrap();
+    assert_eq!(settings.store_url(), "sqlite:///a%20b/c%3Fmode%3Dmemory%23%2541/hubcast.db?mode=rwc");
+}
+
+#[test]
+fn a_private_key_is_not_taken_for_a_public_one() {
+    let private = include_str!("../web/jwt/test-private.pem");
+    let faults = faults(&format!("[auth]\nmode = 'jwt'\npublic_keys = [\"\"\"{private}\"\"\"]"), &[]);
+    let [(key, text)] = &faults[..] else { panic!("{faults:?}") };
+    assert!(key.starts_with("auth.public_keys") && text.contains("private key"), "{key}: {text}");
 }

@@ -200,6 +200,7 @@ impl House {
             ring: Arc::clone(&ring),
             store: world.store.clone(),
             modules: Arc::new([]),
+            connections: world.connections.clone(),
             metrics: Arc::clone(&world.metrics),
         };
         let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(judge.clone()));

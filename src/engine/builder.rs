@@ -203,6 +203,7 @@ impl EngineBuilder {
         checks::endpoints(&self.endpoints, &self.mounts, &self.hubs)?;
         checks::core_settings(&self.aspnetcore)?;
         checks::classic_settings(&self.classic)?;
+        checks::policies(&self.rejoin, &self.hubs)?;
         checks::span("rejoin.lifetime", self.rejoin.lifetime)?;
         checks::span("store_deadline", self.store_deadline)
     }
@@ -225,6 +226,7 @@ impl EngineBuilder {
             ring: Arc::clone(&ring),
             store: store.clone(),
             modules: self.modules.into(),
+            connections: connections.clone(),
             metrics: Arc::clone(&metrics),
         };
         let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(judge.clone()));

@@ -5,14 +5,19 @@ use std::time::Duration;
 use crate::{
     aspnetcore::{self, Endpoint},
     classic,
+    connection::RejoinSettings,
     hub::Hub,
 };
 
 /// The longest span of time that can be set: whoever wants no end is well served by it, and no clock overflows.
 pub(crate) const LONGEST_SPAN: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// The shortest limit of a message: a handshake of 33 bytes, with room for a client that writes it with blanks.
+const LEAST_MESSAGE: usize = 64;
+
 /// Why an engine cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BuildError {
     /// There are two hubs of a name that clients cannot tell apart.
     #[error("there are two hubs named `{0}`")]
@@ -34,6 +39,12 @@ pub enum BuildError {
     /// A span of time that nothing can wait for.
     #[error("`{0}` must be longer than nothing, and 100 years at most")]
     Span(&'static str),
+    /// A policy of rejoining is set for a hub that was not given; policies name hubs in their registered case.
+    #[error("`rejoin.policies` names the hub `{0}`, which there is not")]
+    PolicyOfNoHub(String),
+    /// Messages of clients may be so short that no handshake fits.
+    #[error("`aspnetcore.max_message` must be at least {LEAST_MESSAGE} bytes, or no client could shake hands")]
+    ShortMessages,
     /// Settings for clients of SignalR 2.x that they cannot live with.
     #[error("the settings for classic clients do not fit: {0}")]
     ClassicSettings(&'static str),
@@ -71,7 +82,15 @@ pub(super) fn endpoints(endpoints: &[Endpoint], mounts: &[classic::Endpoint], hu
     Ok(())
 }
 
+pub(super) fn policies(rejoin: &RejoinSettings, hubs: &[Hub]) -> Result<(), BuildError> {
+    let unknown = rejoin.policies.iter().find(|(name, _)| !hubs.iter().any(|hub| hub.name() == name));
+    unknown.map_or(Ok(()), |(name, _)| Err(BuildError::PolicyOfNoHub(name.to_string())))
+}
+
 pub(super) fn core_settings(settings: &aspnetcore::Settings) -> Result<(), BuildError> {
+    if settings.max_message.is_some_and(|limit| limit < LEAST_MESSAGE) {
+        return Err(BuildError::ShortMessages);
+    }
     span("aspnetcore.keep_alive", settings.keep_alive)?;
     span("aspnetcore.client_timeout", settings.client_timeout)?;
     span("aspnetcore.handshake_timeout", settings.handshake_timeout)?;
@@ -139,6 +158,15 @@ mod tests {
         }
         let rare = classic::Settings { keep_alive: Some(Duration::MAX), ..Default::default() };
         assert!(error(chat().classic_settings(rare)).starts_with("the settings for classic clients do not fit"));
+    }
+
+    #[actix::test]
+    async fn policies_for_nobody_and_messages_too_short_for_a_handshake_are_refused() {
+        let policies = vec![("Chat".into(), crate::pipeline::Policy::Store)];
+        let told = "`rejoin.policies` names the hub `Chat`, which there is not";
+        assert_eq!(error(chat().rejoin(RejoinSettings { policies, ..Default::default() })), told);
+        let short = aspnetcore::Settings { max_message: Some(63), ..Default::default() };
+        assert!(error(chat().aspnetcore_settings(short)).contains("at least 64 bytes"));
     }
 
     #[actix::test]

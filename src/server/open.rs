@@ -15,7 +15,7 @@ use crate::{
     config::{Auth, Mode, Secret, Settings},
     store::{self, sea::SeaStore},
     tokens::BadSecret,
-    web::{Cors, Jwt, QueryUser},
+    web::{Cors, Jwt, LocalQueryUser, QueryUser},
 };
 
 /// Why a service cannot be opened.
@@ -96,7 +96,8 @@ fn token(settings: &Settings) -> Result<SecretString, OpenError> {
 
 fn authenticated(builder: EngineBuilder, auth: &Auth) -> EngineBuilder {
     match auth.mode {
-        Mode::Query => builder.authenticate(QueryUser),
+        Mode::Query if auth.query_on_network => builder.authenticate(QueryUser),
+        Mode::Query => builder.authenticate(LocalQueryUser),
         Mode::Jwt => builder.authenticate(jwt(auth)),
     }
 }

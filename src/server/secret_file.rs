@@ -9,7 +9,7 @@ use std::{
 
 use secrecy::SecretString;
 
-use crate::ids;
+use crate::{ids, tokens::SHORTEST_SECRET};
 
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +26,9 @@ pub enum Error {
         /// Its permissions.
         mode: u32,
     },
-    /// There is nothing in it.
-    #[error("{} is empty: remove it and a new one is made", path.display())]
-    Empty {
+    /// There is nothing in it, or not enough.
+    #[error("{} holds less than {SHORTEST_SECRET} characters: remove it and a new one is made", path.display())]
+    TooShort {
         /// The file.
         path: PathBuf,
     },
@@ -63,7 +63,7 @@ fn read(path: &Path, mut file: File) -> Result<SecretString, Error> {
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(failed(path))?;
     match text.trim() {
-        "" => Err(Error::Empty { path: path.into() }),
+        short if short.len() < SHORTEST_SECRET => Err(Error::TooShort { path: path.into() }),
         secret => Ok(secret.into()),
     }
 }
@@ -133,11 +133,11 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_and_a_missing_directory_are_refused() {
+    fn a_file_that_holds_too_little_and_a_missing_directory_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         write(&path, " ").unwrap();
-        assert!(matches!(read_or_make(&path), Err(Error::Empty { .. })));
+        assert!(matches!(read_or_make(&path), Err(Error::TooShort { .. })));
         assert!(matches!(read_or_make(&directory.path().join("no/key")), Err(Error::File { .. })));
     }
 }

@@ -80,6 +80,33 @@ async fn a_token_is_good_once() {
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
 }
 
+/// The client breaks off, and the server has noticed.
+async fn gone(server: &Server, client: Client) {
+    client.drop_socket();
+    within(until(|| server.engine.connections().count() == 0)).await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_again_for_whom_the_next_has_not_reached() {
+    let server = Server::start().await;
+    let (ann, first) = ann_in_the_lobby(&server).await;
+    gone(&server, ann).await;
+    for _ in 0..3 {
+        let mut back = comer(&server, "ann", &first).await;
+        assert!(is_in_the_lobby(&server, &mut back).await);
+        gone(&server, back).await;
+    }
+    let mut back = comer(&server, "ann", &first).await;
+    let second = token(&mut back).await;
+    gone(&server, back).await;
+    let mut back = comer(&server, "ann", &second).await;
+    assert!(is_in_the_lobby(&server, &mut back).await);
+    gone(&server, back).await;
+    let mut late = comer(&server, "ann", &first).await;
+    assert!(!is_in_the_lobby(&server, &mut late).await, "the next one has been used");
+    assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
+}
+
 #[tokio::test]
 async fn a_token_is_good_for_its_user_alone() {
     let server = Server::start().await;

@@ -32,7 +32,7 @@ use crate::{
         Inbound, Received, SocketHandle, Wrap,
         websocket::{self, Intent},
     },
-    web::{admit, request_of, value_of},
+    web::{admit, body_of, request_of, value_of},
 };
 
 const NO_ID: &str = "Connection ID required";
@@ -126,10 +126,10 @@ impl Served {
         match self.find(&token) {
             Found::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
             Found::Open => plain(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
-            Found::Pending => match payload.to_bytes_limited(AHEAD).await {
-                Ok(Ok(bytes)) if self.core.negotiations.keep(&token, &bytes) => plain(StatusCode::OK, ""),
-                Ok(Ok(_)) | Err(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, ""),
-                Ok(Err(_)) => plain(StatusCode::BAD_REQUEST, ""),
+            Found::Pending => match body_of(payload, AHEAD).await {
+                Ok(bytes) if self.core.negotiations.keep(&token, &bytes) => plain(StatusCode::OK, ""),
+                Ok(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, ""),
+                Err(no_body) => plain(no_body.status(), ""),
             },
         }
     }
