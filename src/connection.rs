@@ -141,6 +141,7 @@ impl<D: Dialect> Connection<D> {
             this.drive(Event::Connected(outcome), ctx);
             if is_in {
                 this.tell_groups(ctx);
+                this.drain_if_due(ctx);
             }
         }));
     }
@@ -184,7 +185,15 @@ impl<D: Dialect> Connection<D> {
         ctx.spawn(welcomed.into_actor(self).map(|welcomed, this, ctx| {
             let outcome = this.guard.let_in(welcomed.map(|()| None));
             this.drive(Event::Connected(outcome), ctx);
+            this.drain_if_due(ctx);
         }));
+    }
+
+    /// Sends a client away that has come while others were.
+    fn drain_if_due(&mut self, ctx: &mut Context<Self>) {
+        if self.guard.world().is_draining() {
+            self.drive(Event::Draining, ctx);
+        }
     }
 
     fn reconnect(&mut self, has_gap: bool, ctx: &mut Context<Self>) {

@@ -5,7 +5,7 @@
 //! Neighbours: everything below is started here; the service and applications are above.
 //! Never: it decides nothing while clients are served.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use actix_web::web::ServiceConfig;
 use futures_util::future::join_all;
@@ -117,7 +117,7 @@ impl Engine {
     /// Tells every client to come back later or elsewhere, and ends its connection. Then waits for what hubs have
     /// begun, methods and OnDisconnected too, for as long as it takes: whoever stops the process sets a limit.
     pub async fn drain(&self) {
-        self.run.begin_to_drain();
+        self.world.is_draining.store(true, Ordering::Relaxed);
         let seats = self.world.connections.all();
         // A connection that has ended meanwhile is drained.
         join_all(seats.iter().map(|seat| seat.port.send(Command::Drain))).await;

@@ -85,7 +85,7 @@ pub struct Service {
 /// If a listener is lost.
 pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Output = ()>) -> io::Result<()> {
     let Service { engine, cors, admin_token, workers, drain_timeout } = service;
-    let clients = serve_clients(listeners.clients, engine.clone(), cors, workers, drain_timeout)?;
+    let clients = serve_clients(listeners.clients, engine.clone(), cors, workers)?;
     let admin = serve_operators(listeners.admin, engine.clone(), admin_token)?;
     let (clients_handle, admin_handle) = (clients.handle(), admin.handle());
     let stopping = async move {
@@ -105,18 +105,15 @@ pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Outpu
     Ok(())
 }
 
-fn serve_clients(
-    listener: TcpListener,
-    engine: Engine,
-    cors: Cors,
-    workers: NonZeroUsize,
-    drain_timeout: Duration,
-) -> io::Result<Server> {
+/// How long sockets that were closed may take to go, in seconds: the drain has waited for everything else.
+const LAST_CLOSES: u64 = 1;
+
+fn serve_clients(listener: TcpListener, engine: Engine, cors: Cors, workers: NonZeroUsize) -> io::Result<Server> {
     let app = move || App::new().wrap(cors.clone()).configure(engine.routes()).configure(page::routes);
     let server = HttpServer::new(app)
         .on_connect(crate::on_connect)
         .workers(workers.get())
-        .shutdown_timeout(drain_timeout.as_secs().max(1))
+        .shutdown_timeout(LAST_CLOSES)
         .disable_signals();
     Ok(server.listen(listener)?.run())
 }

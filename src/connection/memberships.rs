@@ -139,9 +139,10 @@ impl Memberships {
     /// Corrects what a client claims by what it cannot have heard of yet: groups that it joined or left at
     /// or after its `cursor`.
     pub(crate) fn correct(&self, claimed: Vec<Arc<GroupKey>>, cursor: u64) -> Vec<Arc<GroupKey>> {
-        let has_left = |key: &Arc<GroupKey>| self.departures.iter().any(|(at, left)| *at >= cursor && left == key);
-        let mut groups: Vec<_> = claimed.into_iter().filter(|key| !has_left(key)).collect();
-        groups.extend(self.heard_since(cursor).filter(|key| !groups.contains(key)).collect::<Vec<_>>());
+        let left: HashSet<_> = self.departures.iter().filter(|(at, _)| *at >= cursor).map(|(_, left)| left).collect();
+        let mut groups: Vec<_> = claimed.into_iter().filter(|key| !left.contains(key)).collect();
+        let known: HashSet<_> = groups.iter().cloned().collect();
+        groups.extend(self.heard_since(cursor).filter(|key| !known.contains(key)));
         groups
     }
 
@@ -152,6 +153,7 @@ impl Memberships {
 
     /// Makes the channel deaf to all groups but `wanted`, and those that were joined since `at`.
     pub(crate) fn mute_all_but(&mut self, wanted: &[Arc<GroupKey>], at: u64) {
+        let wanted: HashSet<_> = wanted.iter().collect();
         for (key, entry) in &mut self.entries {
             entry.is_muted = !wanted.contains(key) && entry.heard_from.is_none_or(|from| from < at);
         }

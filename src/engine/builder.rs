@@ -1,6 +1,9 @@
 //! An engine under construction: what an application may choose, and the order in which the actors start.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use actix::prelude::*;
 use tokio_util::task::TaskTracker;
@@ -239,6 +242,7 @@ impl EngineBuilder {
             store,
             metrics,
             at_work: TaskTracker::new(),
+            is_draining: AtomicBool::new(false),
         });
         let classic = classic::Core::new(
             self.classic,

@@ -1,9 +1,6 @@
 //! What this run of the process is, and how it fares: what operators ask of the engine.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use super::Engine;
 use crate::{
@@ -16,16 +13,11 @@ use crate::{
 pub(super) struct Run {
     node: String,
     since: SystemTime,
-    is_draining: AtomicBool,
 }
 
 impl Run {
     pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), since: SystemTime::now(), is_draining: AtomicBool::new(false) }
-    }
-
-    pub(super) fn begin_to_drain(&self) {
-        self.is_draining.store(true, Ordering::Relaxed);
+        Self { node: node.to_owned(), since: SystemTime::now() }
     }
 }
 
@@ -51,7 +43,7 @@ impl Engine {
     /// True once [`Engine::drain`] was called: no client should be sent here any more.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.run.is_draining.load(Ordering::Relaxed)
+        self.world.is_draining()
     }
 
     /// How many methods, and hooks such as OnDisconnected, hubs are at.

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         RwLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -49,7 +49,16 @@ pub(crate) fn world(hubs: Vec<Hub>) -> Arc<World> {
     });
     let (groups, store) = (AllGroups::new(1, Arbiter::current()), StoreHandle::new(store, Duration::from_secs(5)));
     let (hubs, at_work) = (hubs.into_iter().map(Arc::new).collect(), TaskTracker::new());
-    Arc::new(World { hubs, connections, groups, membership, store, metrics, at_work })
+    Arc::new(World {
+        hubs,
+        connections,
+        groups,
+        membership,
+        store,
+        metrics,
+        at_work,
+        is_draining: AtomicBool::new(false),
+    })
 }
 
 /// Stands where the actor of a connection would, and counts how often it is told to end.

@@ -1,6 +1,9 @@
 //! What every hub of a process shares: the living, their groups, and what is stored about their users.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio_util::task::TaskTracker;
 
@@ -27,9 +30,15 @@ pub(crate) struct World {
     pub(crate) metrics: Arc<Metrics>,
     /// What hubs do now; whoever stops the process waits for its end.
     pub(crate) at_work: TaskTracker,
+    /// True once the process is about to end: whoever still comes is sent away.
+    pub(crate) is_draining: AtomicBool,
 }
 
 impl World {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
     /// The hub of exactly that name.
     pub(crate) fn hub(&self, name: &str) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| **hub.name() == *name)

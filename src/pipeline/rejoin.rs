@@ -3,11 +3,13 @@
 //! It knows neither keys nor clocks nor stores; what is compared is passed in.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     ids::{GroupKey, GroupName, HubName, UserId},
@@ -63,18 +65,29 @@ fn millis(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The groups as a token lists them; nothing if that would be too long. It is made anew whenever groups change, so
+/// that what comes after the limit is not looked at.
+fn list_of(groups: &[Arc<GroupKey>]) -> Option<Vec<String>> {
+    let mut room = LONGEST_LIST;
+    let mut fit = |name: String| {
+        // What JSON escapes is longer than it looks.
+        let length = Value::from(&*name).to_string().len() + ",".len();
+        room = room.checked_sub(length)?;
+        Some(name)
+    };
+    groups.iter().map(|group| fit(group.to_string())).collect()
+}
+
 impl Claims {
     /// The claims of `bearer` to these groups, from `now` on for `lifetime`.
     #[must_use]
     pub fn new(bearer: &Bearer, groups: &[Arc<GroupKey>], now: SystemTime, lifetime: Duration) -> Self {
-        let list: Vec<_> = groups.iter().map(ToString::to_string).collect();
-        let length: usize = list.iter().map(|name| name.len() + 3).sum();
         Self {
             family: bearer.family.clone(),
             epoch: bearer.epoch,
             hub: bearer.hub.clone(),
             user: bearer.user.clone(),
-            groups: (length <= LONGEST_LIST).then_some(list),
+            groups: list_of(groups),
             issued: millis(now),
             expires: millis(now + lifetime),
         }
@@ -234,12 +247,18 @@ impl Policy {
     /// The groups to rejoin, in the order of the token, then of the store.
     #[must_use]
     pub fn decide(self, token: &[GroupName], stored: &[GroupName]) -> Vec<GroupName> {
-        let added = || stored.iter().filter(|group| !token.contains(group));
+        let set = |groups: &[GroupName]| groups.iter().cloned().collect::<HashSet<_>>();
         match self {
             Self::Token => token.to_vec(),
             Self::Store => stored.to_vec(),
-            Self::Intersection => token.iter().filter(|group| stored.contains(group)).cloned().collect(),
-            Self::Union => token.iter().chain(added()).cloned().collect(),
+            Self::Intersection => {
+                let stored = set(stored);
+                token.iter().filter(|group| stored.contains(*group)).cloned().collect()
+            }
+            Self::Union => {
+                let known = set(token);
+                token.iter().chain(stored.iter().filter(|group| !known.contains(*group))).cloned().collect()
+            }
         }
     }
 }
@@ -303,6 +322,14 @@ mod tests {
         let claims = Claims::new(&bearer(), &keys(&names), UNIX_EPOCH, HOUR);
         assert_eq!(claims.groups(), None);
         assert!(claims.encode().len() < 200);
+        for name in ["plain", "\u{1}\u{2}\u{3}\u{4}\u{5}"] {
+            let mut count = 0;
+            while Claims::new(&bearer(), &keys(&vec![name; count + 1]), UNIX_EPOCH, HOUR).has_list() {
+                count += 1;
+            }
+            let longest = Claims::new(&bearer(), &keys(&vec![name; count]), UNIX_EPOCH, HOUR).encode().len();
+            assert!((LONGEST_LIST..LONGEST_LIST + 200).contains(&longest), "{count} times {name:?}: {longest}");
+        }
     }
 
     #[test]
