@@ -22,6 +22,7 @@ use hubcast::{
     Engine, KeyRing,
     aspnetcore::{Endpoint, Settings},
     classic,
+    outbox::Limits,
     store::sea::SeaStore,
     web::Cors,
 };
@@ -59,6 +60,10 @@ fn classic_settings() -> classic::Settings {
     }
 }
 
+/// The originals hold back whoever sends faster than all clients read, and have no such limit: what foreign tests send at
+/// once, 20 MB of it, must find room.
+const MOST_WAITING: usize = 64 << 20;
+
 #[expect(clippy::disallowed_methods, reason = "an example has no configuration file")]
 fn keys() -> anyhow::Result<KeyRing> {
     match std::env::var("SIGNING_KEY") {
@@ -84,6 +89,7 @@ async fn main() -> anyhow::Result<()> {
         .authenticate(identity::identify)
         .aspnetcore_settings(settings())
         .keys(keys()?)
+        .limits(Limits { bytes: MOST_WAITING, ..Limits::default() })
         .store(SeaStore::connect("sqlite::memory:").await?)
         .build()?;
     let app = move || {
