@@ -9,6 +9,7 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -55,6 +56,8 @@ struct Shared {
     told_overflowed: bool,
     /// A [`Wave`] will see to what waits.
     is_in_wave: bool,
+    /// Whoever waits for [`Outbox::room`].
+    waiting: Vec<Waker>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -97,6 +100,7 @@ impl Outbox {
                 told_congested: false,
                 told_overflowed: false,
                 is_in_wave: false,
+                waiting: Vec::new(),
             }),
         })
     }
@@ -216,6 +220,7 @@ impl Outbox {
     pub fn finish(&self, end: End) {
         let mut shared = self.lock();
         shared.queue.finish(end);
+        shared.tell_of_room();
         shared.wake_transport_if_due();
     }
 
@@ -223,7 +228,22 @@ impl Outbox {
     pub fn abandon(&self, end: End) {
         let mut shared = self.lock();
         shared.queue.abandon(end);
+        shared.tell_of_room();
         shared.wake_transport_if_due();
+    }
+
+    /// Waits until no more than half of what may wait does, or nobody is there to take it: for whoever sends much to
+    /// this client alone, and does not want it to be too slow for that.
+    pub async fn room(&self) {
+        poll_fn(|cx| {
+            let mut shared = self.lock();
+            if shared.queue.has_room() {
+                return Poll::Ready(());
+            }
+            shared.waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Tells the owner that a group has died.
@@ -296,6 +316,13 @@ impl Shared {
         };
         self.notices.push_back(notice);
         self.owner.take()
+    }
+
+    /// Wakes whoever waits for room, if there is some.
+    fn tell_of_room(&mut self) {
+        if !self.waiting.is_empty() && self.queue.has_room() {
+            self.waiting.drain(..).for_each(Waker::wake);
+        }
     }
 
     fn wake_transport_if_due(&mut self) {

@@ -63,7 +63,8 @@ impl Clients {
     }
 
     /// The client that called; outside of a hub method, nobody. What has changed in its [`CallerState`] goes
-    /// along, if it is of the generation that has one.
+    /// along, if it is of the generation that has one. Whoever sends it much waits until it has taken most of that:
+    /// a method cannot make its own caller too slow.
     pub fn caller(&self) -> Target {
         self.target(Whom::Caller)
     }
@@ -164,7 +165,7 @@ impl Target {
             Whom::All { except } => Ok(clients.send_to_all(call, &except)),
             Whom::Caller => {
                 let call = Invocation { state: clients.state.changed(), ..call };
-                Ok(clients.send_to_connections(call, &clients.caller_list()))
+                Ok(clients.send_to_caller(call).await)
             }
             Whom::Connections(ids) => Ok(clients.send_to_connections(call, &ids)),
             Whom::Users(users) => Ok(clients.send_to_users(call, &users)),
@@ -191,6 +192,14 @@ impl Clients {
                 reached += push(seat, &message);
             }
         });
+        reached
+    }
+
+    async fn send_to_caller(&self, call: Invocation) -> usize {
+        let reached = self.send_to_connections(call, &self.caller_list());
+        if let Some(seat) = self.caller.as_ref().and_then(|id| self.world.connections.find(id)) {
+            seat.outbox.room().await;
+        }
         reached
     }
 

@@ -203,6 +203,7 @@ impl Shared {
         }
         self.queue.take(framer, WRITE_BUDGET, out);
         self.told_congested &= !self.queue.is_idle();
+        self.tell_of_room();
         out.len() > before
     }
 
@@ -260,6 +261,7 @@ impl Drop for Feed {
             shared.line = Line::new(self.channel);
             shared.told_congested = false;
             shared.queue.detach();
+            shared.tell_of_room();
         }
         drop(shared);
         self.outbox.tell(Notice::Detached(self.channel));

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use hubcast::aspnetcore::Settings;
+use hubcast::{aspnetcore::Settings, outbox::Limits};
 use serde_json::json;
 
 use crate::support::{Client, Farewell, Server};
@@ -75,6 +75,17 @@ async fn as_many_calls_run_at_a_time_as_are_allowed() {
     assert_eq!(client.invoke("Add", json!([1, 1])).await, 2, "it overtakes the call that waits");
     client.invoke("Open", json!(["gate"])).await;
     assert_eq!(client.completion("a").await["result"], json!(null));
+}
+
+#[tokio::test]
+async fn a_method_may_send_its_caller_more_than_may_wait_for_it() {
+    let limits = Limits { items: 16, ..Limits::default() };
+    let server = Server::start_with(move |engine| engine.limits(limits)).await;
+    let mut client = Client::connect(server.address, "/chat").await;
+    client.tell("Burst", json!([1_000])).await;
+    for number in 0..1_000 {
+        assert_eq!(client.called().await, ("tick".to_owned(), json!([number])));
+    }
 }
 
 #[tokio::test]

@@ -83,6 +83,12 @@ impl Queue {
         }
     }
 
+    /// True unless more than half of what may wait does, with a transport that can take it.
+    pub(in crate::outbox) fn has_room(&self) -> bool {
+        let (items, bytes) = self.held_against_limits();
+        !self.attached || !self.is_open() || (items <= self.limits.items / 2 && bytes <= self.limits.bytes / 2)
+    }
+
     /// True when so much waits for a transport that somebody should look whether it moves at all.
     pub(in crate::outbox) fn is_congested(&self) -> bool {
         let (items, bytes) = self.held_against_limits();
