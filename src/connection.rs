@@ -18,19 +18,22 @@ use crate::{
     group::Generation,
     hub::CallError,
     outbox::Notice,
-    transport::{Received, SocketHandle},
+    transport::SocketHandle,
 };
 
 mod dialect;
 mod guard;
 mod joining;
 mod memberships;
+mod opening;
+mod traffic;
 mod work;
 
 pub(crate) use dialect::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped};
-pub(crate) use guard::{Desk, Guard, Opening};
-pub use guard::{OnStoreFailure, RejoinSettings};
+pub(crate) use guard::Guard;
 use joining::{Turns, Wish};
+pub(crate) use opening::{Desk, Opening};
+pub use opening::{OnStoreFailure, RejoinSettings};
 pub(crate) use work::{Correction, Return, Returned};
 
 /// How many messages may wait for a connection. Beyond it, whoever asks waits.
@@ -266,40 +269,6 @@ impl<D: Dialect> Actor for Connection<D> {
     }
 }
 
-/// The answer to [`Received`]: at once, or when the session can take more.
-pub(crate) enum Taken {
-    Now,
-    Later(oneshot::Receiver<()>),
-}
-
-impl<D: Dialect> actix::dev::MessageResponse<Connection<D>, Received> for Taken {
-    fn handle(self, _: &mut Context<Connection<D>>, answer: Option<actix::dev::OneshotSender<()>>) {
-        let Some(answer) = answer else { return };
-        match self {
-            Self::Now => drop(answer.send(())),
-            Self::Later(ready) => drop(actix::spawn(async move {
-                // A connection that has ended is as ready as it will ever be.
-                let _ = ready.await;
-                let _ = answer.send(());
-            })),
-        }
-    }
-}
-
-impl<D: Dialect> Handler<Received> for Connection<D> {
-    type Result = Taken;
-
-    fn handle(&mut self, received: Received, ctx: &mut Self::Context) -> Taken {
-        self.drive(Event::Received(received), ctx);
-        if self.guard.has_ended() || !self.session.is_saturated() {
-            return Taken::Now;
-        }
-        let (held, ready) = oneshot::channel();
-        self.held.push(held);
-        Taken::Later(ready)
-    }
-}
-
 impl<D: Dialect> Handler<Command> for Connection<D> {
     type Result = ();
 
@@ -345,22 +314,6 @@ impl<D: Dialect> Connection<D> {
         self.drive(Event::Detached, ctx);
         if self.guard.has_ended() {
             ctx.stop();
-        }
-    }
-
-    /// Looks after a while whether the client has taken anything of what waits for it on this channel.
-    fn watch_progress(&mut self, ctx: &mut Context<Self>) {
-        let (before, timeout) = (self.guard.seat().outbox.progress(), self.session.send_timeout());
-        let watch = ctx.run_later(timeout, move |this, ctx| {
-            this.watch = None;
-            match this.guard.seat().outbox.progress() {
-                None => {}
-                now if now == before => this.drive(Event::Overflowed, ctx),
-                _ => this.watch_progress(ctx),
-            }
-        });
-        if let Some(earlier) = self.watch.replace(watch) {
-            ctx.cancel_future(earlier);
         }
     }
 }

@@ -10,12 +10,9 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
 };
-
-use futures_util::Stream;
 
 use crate::{
     ids::GroupKey,
@@ -25,6 +22,7 @@ use crate::{
 mod feed;
 mod framer;
 mod limits;
+mod notices;
 mod queue;
 mod view;
 mod wave;
@@ -33,6 +31,7 @@ pub use feed::{Control, Feed, Rest, Sink, Step};
 use feed::{Line, Replaced};
 pub use framer::{Asides, End, Framer};
 pub use limits::{Backlog, Limits, Overflow, Progress, Push, Window};
+pub use notices::{Notice, Notices};
 use queue::{Item, Queue};
 pub use view::{Resume, View};
 pub use wave::{Pace, Wave};
@@ -64,26 +63,6 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("queue", &self.queue).finish_non_exhaustive()
     }
-}
-
-/// What the owner of an outbox has to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The client has hung up on this channel: nothing that is sent on it will be read.
-    HungUp(u32),
-    /// The transport of this channel has gone.
-    Detached(u32),
-    /// The client is too slow; the outbox takes nothing any more.
-    Overflowed,
-    /// Much waits; somebody should look whether it moves.
-    Congested,
-    /// A group has died with its members in it.
-    Lost {
-        /// Its name.
-        group: Arc<GroupKey>,
-        /// Which of those that had the name; a later one has a greater number.
-        generation: u64,
-    },
 }
 
 impl Outbox {
@@ -344,25 +323,6 @@ fn wake_transport(mut shared: MutexGuard<'_, Shared>) {
 /// Wire: 1008, policy violation (RFC 6455 section 7.4.1), is what a client evicted for its slowness may
 /// still get to read.
 const SLOW_CLIENT: u16 = 1008;
-
-/// The stream of [`Outbox::notices`]; it never ends.
-#[derive(Debug)]
-pub struct Notices(Arc<Outbox>);
-
-impl Stream for Notices {
-    type Item = Notice;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
-        let mut shared = self.0.lock();
-        match shared.notices.pop_front() {
-            Some(notice) => Poll::Ready(Some(notice)),
-            None => {
-                shared.owner = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

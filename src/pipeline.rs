@@ -26,9 +26,11 @@ use crate::{
     tokens::{KeyRing, Purpose},
 };
 
+mod policy;
 mod rejoin;
 
-pub use rejoin::{Bearer, Claims, Policy, Presenter, Refusal};
+pub use policy::Policy;
+pub use rejoin::{Bearer, Claims, Presenter, Refusal};
 
 /// How many messages may wait for the pipeline. Beyond it, whoever asks waits.
 const MAILBOX: usize = 1024;

@@ -16,13 +16,13 @@ use super::{
 };
 use crate::{
     connection::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped},
-    hub::{Arguments, CallError, CallerState, HubError, Manners, Streams},
+    hub::{HubError, Manners, Streams},
     ids::HubName,
-    message::Json,
     outbox::End,
     transport::Inbound,
 };
 
+mod calls;
 mod clock;
 mod inbox;
 mod texts;
@@ -194,61 +194,6 @@ impl Session {
             Ok(ClientMessage::Ignored) => Vec::new(),
             Err(error) => self.misbehaved(error, now),
         }
-    }
-
-    fn invoke(&self, method: String, arguments: Vec<Json>, streams: Streams) -> Invoke {
-        Invoke {
-            hub: self.hub.clone(),
-            method,
-            arguments: Arguments::new(arguments, Self::MANNERS.binding),
-            state: CallerState::default(),
-            reporter: None,
-            streams,
-            request: None,
-        }
-    }
-
-    fn call(&mut self, ticket: Ticket, invoke: Invoke) -> Out {
-        if self.running < self.settings.parallel_calls.get() {
-            self.running += 1;
-            return vec![Effect::Invoke(ticket, invoke)];
-        }
-        self.next = Some((ticket, invoke));
-        Vec::new()
-    }
-
-    fn returned(&mut self, ticket: &Ticket, result: Result<Json, CallError>, now: Instant) -> Out {
-        self.running -= 1;
-        let mut out: Out = match self.texts.answer(ticket, result) {
-            Ok(answer) => answer.into_iter().map(Effect::Send).collect(),
-            Err(error) => return self.fault(error, Reason::Faulted),
-        };
-        if let Some((ticket, invoke)) = self.next.take() {
-            // Time that the client had to wait for its turn does not count against it.
-            self.heard = self.heard.map(|_| now);
-            out.append(&mut self.call(ticket, invoke));
-        }
-        match self.state {
-            State::Open => out.append(&mut self.read_on(now)),
-            State::Leaving if self.next.is_none() => out.append(&mut self.leave(now)),
-            State::Faulted if self.running == 0 => out.append(&mut self.tell_fault()),
-            _ => {}
-        }
-        out
-    }
-
-    /// The client has gone: what it called before still runs, then the connection ends.
-    fn leave(&mut self, now: Instant) -> Out {
-        self.state = State::Open;
-        let mut out = self.read_on(now);
-        if self.state == State::Open {
-            self.state = State::Leaving;
-            match self.next {
-                Some(_) => out.push(Effect::Forsake),
-                None => out.append(&mut self.lost()),
-            }
-        }
-        out
     }
 
     fn connected(&mut self, outcome: Result<(), Refused>, now: Instant) -> Out {

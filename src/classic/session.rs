@@ -17,16 +17,18 @@ use super::{
 use crate::{
     connection::{Dialect, Effect, Effects, Ending, Event, Reason, Refused},
     hub::{HubError, Manners, Request, bind::Binding},
-    ids::{GroupKey, HubName},
+    ids::HubName,
     outbox::{End, Resume},
     transport::{Inbound, Received},
 };
 
+mod attached;
 mod calls;
 mod channel;
 mod news;
 mod welcome;
 
+pub(super) use attached::{Attached, Place};
 use calls::{Calls, Ticket};
 pub(super) use calls::{NotTaken, Report, To};
 use channel::Channel;
@@ -80,36 +82,6 @@ pub(super) struct Begin {
     pub(super) report: Report,
     /// How long a groups token is good.
     pub(super) token_lifetime: Duration,
-}
-
-/// A channel that has been attached.
-#[derive(Debug)]
-pub(super) struct Attached {
-    pub(super) number: u32,
-    pub(super) transport: Transport,
-    pub(super) arrival: Arrival,
-    /// The client asks for its OnConnected itself.
-    pub(super) asks_for_start: bool,
-    /// The token that it presented.
-    pub(super) token: Option<String>,
-    /// The groups of that token, if it was asked what they are worth.
-    pub(super) claimed: Option<Vec<Arc<GroupKey>>>,
-    pub(super) place: Place,
-    /// The connection is new to this process, although its client is not.
-    pub(super) is_fresh: bool,
-    /// What the client should know had not been said on the channel before.
-    pub(super) has_unsaid: bool,
-}
-
-/// Where a client is in the sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Here.
-    Known,
-    /// It does not say.
-    Unsaid,
-    /// Nobody knows any more: it has missed what there was.
-    Lost,
 }
 
 type Out = Effects<Session>;

@@ -11,89 +11,21 @@ use futures_util::future::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, Dialect, Ending, Reason, Refused, Regrouped, memberships::Memberships, work, work::Scene};
+use super::{
+    Connection, Desk, Dialect, Ending, Opening, Reason, Refused, Regrouped, memberships::Memberships, work, work::Scene,
+};
 use crate::{
     connections::{About, Address, Seat},
     hub::{Caller, CallerState, Disconnected, Hub, Identity, Manners, Moment, Request, world::World},
-    ids::{ConnectionId, GroupKey, HubName},
+    ids::{GroupKey, HubName},
     membership::Note,
-    outbox::{End, Outbox},
-    pipeline::{Bearer, Claims, Pipeline, Policy, Remember},
-    supervised::Supervised,
-    tokens::{KeyRing, Purpose},
+    outbox::End,
+    pipeline::{Bearer, Claims, Remember},
+    tokens::Purpose,
 };
 
 /// Wire: 1011, internal error (RFC 6455 section 7.4.1).
 const INTERNAL_ERROR: End = End { code: 1011 };
-
-/// Everything that makes a connection what it is.
-#[derive(Debug)]
-pub(crate) struct Opening {
-    pub(crate) id: ConnectionId,
-    pub(crate) dialect: &'static str,
-    pub(crate) transport: &'static str,
-    pub(crate) hubs: Vec<Arc<Hub>>,
-    /// True if it has one hub for good, and false if each channel says which it listens to.
-    pub(crate) has_one_hub: bool,
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) request: Arc<Request>,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) world: Arc<World>,
-    pub(crate) desk: Arc<Desk>,
-    /// The rejoin token that the client has brought, if this is how its dialect rejoins.
-    pub(crate) claim: Option<String>,
-    /// Whose tokens it gets.
-    pub(crate) bearer: Bearer,
-}
-
-/// Where tokens are made and judged.
-#[derive(Debug)]
-pub(crate) struct Desk {
-    pub(crate) ring: Arc<KeyRing>,
-    pub(crate) pipeline: Supervised<Pipeline>,
-    pub(crate) settings: RejoinSettings,
-}
-
-/// How clients are put back into their groups, and what happens when nobody knows which those are.
-#[derive(Clone, Debug)]
-pub struct RejoinSettings {
-    /// Who decides. Default: the token.
-    pub policy: Policy,
-    /// Policies of hubs that differ.
-    pub policies: Vec<(HubName, Policy)>,
-    /// For how long a token is accepted. Default one day; a client that stays is given a new one in time.
-    pub lifetime: std::time::Duration,
-    /// What happens to a client that comes while the store does not answer. Default: it is refused.
-    pub on_store_failure: OnStoreFailure,
-}
-
-impl Default for RejoinSettings {
-    fn default() -> Self {
-        Self {
-            policy: Policy::default(),
-            policies: Vec::new(),
-            lifetime: std::time::Duration::from_secs(24 * 60 * 60),
-            on_store_failure: OnStoreFailure::default(),
-        }
-    }
-}
-
-/// What happens to a client that comes while the store does not answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnStoreFailure {
-    /// It is refused, and may try again: it never is in fewer groups than it should be.
-    #[default]
-    Refuse,
-    /// It is let in without its durable groups.
-    Continue,
-}
-
-impl RejoinSettings {
-    pub(crate) fn policy_of(&self, hub: &HubName) -> Policy {
-        self.policies.iter().find(|(name, _)| name == hub).map_or(self.policy, |(_, policy)| *policy)
-    }
-}
 
 /// See the module's documentation.
 pub(crate) struct Guard {

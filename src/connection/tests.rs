@@ -21,7 +21,7 @@ use crate::{
     pipeline::{Bearer, Judge, Pipeline},
     supervised::Supervised,
     tokens::KeyRing,
-    transport::Inbound,
+    transport::{Inbound, Received},
 };
 
 mod endings;

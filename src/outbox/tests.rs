@@ -4,6 +4,7 @@ use std::{
     fmt::Write,
     io,
     sync::atomic::{AtomicUsize, Ordering},
+    task::Context,
     task::Wake,
     thread,
 };

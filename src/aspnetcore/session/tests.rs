@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::transport::Received;
+use crate::{hub::CallError, transport::Received};
 
 mod properties;
 mod rules;

@@ -1,0 +1,63 @@
+//! Token or store: who decides on a hub.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use crate::ids::GroupName;
+
+/// Who decides which groups a returning client is put back into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// The token, as in SignalR 2.x.
+    #[default]
+    Token,
+    /// The store: what is not stored is lost, what is stored comes back without a token.
+    Store,
+    /// Both must agree.
+    Intersection,
+    /// Either is enough.
+    Union,
+}
+
+impl Policy {
+    /// True if the stored groups matter.
+    #[must_use]
+    pub fn asks_store(self) -> bool {
+        self != Self::Token
+    }
+
+    /// The groups to rejoin, in the order of the token, then of the store.
+    #[must_use]
+    pub fn decide(self, token: &[GroupName], stored: &[GroupName]) -> Vec<GroupName> {
+        let set = |groups: &[GroupName]| groups.iter().cloned().collect::<HashSet<_>>();
+        match self {
+            Self::Token => token.to_vec(),
+            Self::Store => stored.to_vec(),
+            Self::Intersection => {
+                let stored = set(stored);
+                token.iter().filter(|group| stored.contains(*group)).cloned().collect()
+            }
+            Self::Union => {
+                let known = set(token);
+                token.iter().chain(stored.iter().filter(|group| !known.contains(*group))).cloned().collect()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_policy_decides_as_its_name_says() {
+        let names = |list: &[&str]| list.iter().map(|name| GroupName::from(*name)).collect::<Vec<_>>();
+        let (token, stored) = (names(&["a", "b"]), names(&["b", "c"]));
+        assert_eq!(Policy::Token.decide(&token, &stored), names(&["a", "b"]));
+        assert_eq!(Policy::Store.decide(&token, &stored), names(&["b", "c"]));
+        assert_eq!(Policy::Intersection.decide(&token, &stored), names(&["b"]));
+        assert_eq!(Policy::Union.decide(&token, &stored), names(&["a", "b", "c"]));
+    }
+}
