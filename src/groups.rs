@@ -269,7 +269,11 @@ impl AllGroups {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group dies again and again meanwhile.
-    pub(crate) async fn enrol(&self, key: Arc<GroupKey>, actor: Recipient<Delivery>) -> Result<ActorMembership, Error> {
+    pub(crate) async fn join_actor(
+        &self,
+        key: Arc<GroupKey>,
+        actor: Recipient<Delivery>,
+    ) -> Result<ActorMembership, Error> {
         let stay = Arc::new(Stay);
         let reach = Reach::Actor(actor, Arc::downgrade(&stay));
         let membership = ActorMembership { groups: self.clone(), key, id: ConnectionId::random(), stay: Some(stay) };

@@ -36,7 +36,7 @@ pub(crate) use call::{Reporter, Streams};
 pub use clients::{Clients, Target};
 pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};
-pub use groups::{Added, Durable, Groups, Removed, Users};
+pub use groups::{Added, DurableChange, Groups, Removed, Users};
 pub use methods::Method;
 
 type Answer<T> = LocalBoxFuture<'static, T>;
@@ -148,7 +148,7 @@ impl Hub {
     }
 
     /// Leaves methods out of the proxies that are generated for classic clients; they can be called all
-    /// the same. A name that there is not is none to leave out.
+    /// the same. Unknown names are ignored.
     #[must_use]
     pub fn unlisted(mut self, names: &[&str]) -> Self {
         for name in names {
@@ -232,7 +232,7 @@ impl Hub {
         };
         let given = call.arguments.len();
         if let Some(expected) = entry.count.filter(|expected| *expected != given) {
-            return Err(CallError::Count { method: name.as_str().into(), given, expected });
+            return Err(CallError::WrongArgumentCount { method: name.as_str().into(), given, expected });
         }
         if entry.guard.as_ref().is_some_and(|guard| !guard(call.moment.caller().identity())) {
             return Err(CallError::Unauthorized);
@@ -290,7 +290,7 @@ pub trait IntoAnswer {
 impl<T: Serialize> IntoAnswer for Result<T, HubError> {
     fn into_answer(self) -> Result<Json, CallError> {
         let value = self.map_err(CallError::Failed)?;
-        to_raw_value(&value).map_err(|error| CallError::Unwritable(error.to_string()))
+        to_raw_value(&value).map_err(|error| CallError::UnserializableResult(error.to_string()))
     }
 }
 

@@ -47,9 +47,10 @@ impl Counter {
 }
 
 counters! {
-    /// Connections whose OnConnected was begun.
+    /// Connections that were let in: their OnConnected has succeeded, or their client has returned from an earlier
+    /// process.
     connections_opened,
-    /// Connections that have ended, for whatever reason.
+    /// Of those, the ones that have ended, for whatever reason.
     connections_closed,
     /// Connections ended because their client did not read fast enough.
     connections_evicted,
@@ -93,15 +94,16 @@ counters! {
     rejoins_revoked,
     /// Rejoin tokens that could not be checked because the store did not answer.
     rejoins_unchecked,
-    /// Rejoin tokens too long to list their groups.
+    /// Rejoin tokens issued without their groups, whose names are too long in all.
     rejoins_without_list,
-    /// Answers that the store owed and did not give in time.
+    /// Reads and writes of durable groups that the store has refused or not answered in time.
     store_failures,
     /// Connections' rows that could not be written and were given up.
     leases_dropped,
     /// Connections' rows that dead processes had left.
     leases_reclaimed,
-    /// Bad requests, of any kind.
+    /// Requests of classic clients that were answered 4xx or 5xx, and those of ASP.NET Core clients that were refused
+    /// for who sent them.
     requests_refused,
 }
 

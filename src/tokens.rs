@@ -44,7 +44,7 @@ impl Purpose {
 
 /// Why a token does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsealed {
+pub enum BadToken {
     /// It is no token of this server's making.
     #[error("the token is malformed")]
     Malformed,
@@ -137,14 +137,14 @@ impl KeyRing {
     /// Answers the payload of a token that this ring, or one with the same keys, has sealed.
     ///
     /// # Errors
-    /// [`Unsealed`] says why it is none.
-    pub fn open(&self, purpose: Purpose, token: &str) -> Result<Vec<u8>, Unsealed> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Unsealed::Malformed)?;
-        let (head, payload) = bytes.split_at_checked(HEAD).ok_or(Unsealed::Malformed)?;
-        let [VERSION, id_and_signature @ ..] = head else { return Err(Unsealed::Malformed) };
+    /// [`BadToken`] says why it is none.
+    pub fn open(&self, purpose: Purpose, token: &str) -> Result<Vec<u8>, BadToken> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken::Malformed)?;
+        let (head, payload) = bytes.split_at_checked(HEAD).ok_or(BadToken::Malformed)?;
+        let [VERSION, id_and_signature @ ..] = head else { return Err(BadToken::Malformed) };
         let (id, signature) = id_and_signature.split_at(KEY_ID);
-        let key = self.keys.iter().find(|key| key.id == id).ok_or(Unsealed::UnknownKey)?;
-        key.signed(purpose, payload).verify_slice(signature).map_err(|_| Unsealed::Forged)?;
+        let key = self.keys.iter().find(|key| key.id == id).ok_or(BadToken::UnknownKey)?;
+        key.signed(purpose, payload).verify_slice(signature).map_err(|_| BadToken::Forged)?;
         Ok(payload.to_vec())
     }
 }
@@ -167,20 +167,20 @@ mod tests {
         let ring = ring(&[NEW]);
         let token = ring.seal(Purpose::Rejoin, b"rooms");
         assert_eq!(ring.open(Purpose::Rejoin, &token), Ok(b"rooms".to_vec()));
-        assert_eq!(ring.open(Purpose::Connection, &token), Err(Unsealed::Forged));
+        assert_eq!(ring.open(Purpose::Connection, &token), Err(BadToken::Forged));
     }
 
     #[test]
     fn a_retired_key_still_opens_while_it_is_in_the_ring_and_no_longer() {
         let token = ring(&[OLD]).seal(Purpose::Rejoin, b"rooms");
         assert!(ring(&[NEW, OLD]).open(Purpose::Rejoin, &token).is_ok());
-        assert_eq!(ring(&[NEW]).open(Purpose::Rejoin, &token), Err(Unsealed::UnknownKey));
+        assert_eq!(ring(&[NEW]).open(Purpose::Rejoin, &token), Err(BadToken::UnknownKey));
         let newer = ring(&[NEW, OLD]).seal(Purpose::Rejoin, b"rooms");
         assert!(ring(&[NEW]).open(Purpose::Rejoin, &newer).is_ok(), "the first key signs");
     }
 
     #[test]
-    fn a_ring_needs_a_key_that_is_one() {
+    fn a_key_ring_refuses_no_keys_and_short_ones() {
         assert_eq!(KeyRing::new::<&str>([]).unwrap_err(), BadSecret::Missing);
         assert_eq!(KeyRing::new([NEW, "short"]).unwrap_err(), BadSecret::TooShort);
     }

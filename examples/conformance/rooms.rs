@@ -7,7 +7,7 @@ use std::{
 };
 
 use hubcast::{
-    Args, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State,
+    Args, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, UserId, Users,
     hub::{Connected, Disconnected},
     message::Json,
 };
@@ -37,6 +37,8 @@ pub(crate) fn hub() -> Hub {
     let hub = hub
         .method("JoinRoom", join_room)
         .method("LeaveRoom", leave_room)
+        .method("AddToRoom", add_to_room)
+        .method("RemoveFromRoom", remove_from_room)
         .method("Send", send)
         .method("SendToOthers", send_to_others)
         .method("SendExcept", send_except)
@@ -76,8 +78,10 @@ pub(crate) fn hub() -> Hub {
         .unlisted(NEWER)
 }
 
-/// What only the newer of the two applications has, and the older one's proxies thus do not show.
+/// What the older of the two applications does not have, so that its proxies do not show it either.
 const NEWER: &[&str] = &[
+    "AddToRoom",
+    "RemoveFromRoom",
     "SendTo",
     "Burst",
     "Flood",
@@ -103,6 +107,20 @@ const NEWER: &[&str] = &[
 /// The older application's second hub.
 pub(crate) fn other() -> Hub {
     Hub::new("other").method("Hi", async || Ok("other"))
+}
+
+fn user(caller: &Caller) -> Result<UserId, HubError> {
+    caller.user().cloned().ok_or_else(|| HubError::new("you have no name"))
+}
+
+async fn add_to_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> Done {
+    users.add_to_group(user(&caller)?, room).await?;
+    Ok(())
+}
+
+async fn remove_from_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> Done {
+    users.remove_from_group(user(&caller)?, room).await?;
+    Ok(())
 }
 
 async fn fail_data(Args((why,)): Args<(String,)>) -> Done {

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_leave_out_what_is_not() {
+    fn answers_omit_absent_members() {
         let text =
             |answer: Answer<'_>| String::from_utf8(answer.encode(Id(Some("3".into())), Map::new()).into()).unwrap();
         let (five, null) = (to_raw_value(&5).unwrap(), to_raw_value(&()).unwrap());
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_not_is_null() {
+    fn a_missing_invocation_id_is_written_as_null() {
         let five = to_raw_value(&5).unwrap();
         assert_eq!(&*Answer::result(&five).encode(Id(None), Map::new()), br#"{"R":5,"I":null}"#);
         assert_eq!(&*progress(&Id(None), &five, Map::new()), br#"{"I":"P|","P":{"I":null,"D":5}}"#);

@@ -70,9 +70,9 @@ impl Errand<'_> {
     fn note_call(&self, error: &CallError) {
         match error {
             CallError::Failed(error) => self.note(error),
-            CallError::Unwritable(why) => self.warn(why),
+            CallError::UnserializableResult(why) => self.warn(why),
             CallError::NoSuchMethod
-            | CallError::Count { .. }
+            | CallError::WrongArgumentCount { .. }
             | CallError::Binding(_)
             | CallError::Unauthorized
             | CallError::NoStream => {}

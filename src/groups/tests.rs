@@ -135,7 +135,7 @@ async fn a_connection_that_has_ended_is_not_let_in() {
 async fn an_actor_is_a_member_until_its_membership_is_dropped() {
     let groups = AllGroups::new(1, Arbiter::current());
     let (listener, mut hears) = listener();
-    let membership = groups.enrol(key("room"), listener.recipient()).await.unwrap();
+    let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
     assert_eq!(publish(&groups, "room").await, 1);
     assert_eq!(hears.recv().await.unwrap().group, key("room"));
     let snapshot = groups.inspect(&key("room")).await.unwrap().unwrap();
@@ -148,7 +148,7 @@ async fn an_actor_is_a_member_until_its_membership_is_dropped() {
 async fn an_actor_that_has_died_is_no_member_after_the_next_publish() {
     let groups = AllGroups::new(1, Arbiter::current());
     let (listener, _hears) = listener();
-    let _membership = groups.enrol(key("room"), listener.clone().recipient()).await.unwrap();
+    let _membership = groups.join_actor(key("room"), listener.clone().recipient()).await.unwrap();
     assert!(listener.send(Crash).await.is_err());
     assert_eq!(publish(&groups, "room").await, 0);
     gone(&groups).await;
@@ -218,7 +218,7 @@ async fn a_group_that_panicked_counts_as_absent() {
 async fn an_actor_is_let_into_the_successor_of_a_group_that_panicked() {
     let groups = AllGroups::new(1, Arbiter::current());
     let (listener, mut hears) = listener();
-    let membership = groups.enrol(key("room"), listener.recipient()).await.unwrap();
+    let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
     crash_group(&groups, "room").await;
     // What is asked of the shard from here on comes after the news of the group's death.
     join(&groups, "room", &client().0).await;
@@ -233,7 +233,7 @@ async fn an_actor_is_let_into_the_successor_of_a_group_that_panicked() {
 async fn an_actor_that_gave_up_as_its_group_panicked_is_not_let_in_again() {
     let groups = AllGroups::new(1, Arbiter::current());
     let (listener, _hears) = listener();
-    let membership = groups.enrol(key("room"), listener.recipient()).await.unwrap();
+    let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
     let group = groups.living(&key("room")).unwrap().address;
     group.try_send(Crash).unwrap();
     drop(membership);

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn strictly_a_type_is_a_type() {
+    fn strict_binding_converts_nothing() {
         assert_eq!(strict::<i32>("-0"), Some(0));
         assert_eq!(strict::<f64>("-0").map(f64::is_sign_negative), Some(false));
         for not_an_integer in ["1.0", "1e0", "\"1\"", "true", "null", "2147483648"] {

@@ -52,7 +52,7 @@ impl Clients {
         self.caller.iter().cloned().collect()
     }
 
-    /// Everybody on the hub.
+    /// Everybody on the hub. Unlike the members of a group, two clients may hear two senders in different orders.
     pub fn all(&self) -> Target {
         self.target(Whom::All { except: ConnectionSet::default() })
     }
@@ -146,7 +146,8 @@ impl Target {
     /// any other value is a single argument.
     ///
     /// Answers how many connections the call was handed to: each has it in its queue then, in the order in
-    /// which it was sent. That nobody is there is no error.
+    /// which it was sent. That nobody is there is no error. Nobody waits until they have read it: a burst that exceeds
+    /// [`Limits`](crate::outbox::Limits) before its recipients have taken it disconnects them.
     ///
     /// # Errors
     /// [`SendError`], which a hub method passes on with `?`.

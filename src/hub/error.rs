@@ -125,7 +125,7 @@ pub enum CallError {
     /// The hub has no such method.
     NoSuchMethod,
     /// The method takes another number of arguments.
-    Count {
+    WrongArgumentCount {
         /// The method as it was registered.
         method: Box<str>,
         /// How many the client gave.
@@ -142,5 +142,5 @@ pub enum CallError {
     /// The method ran, and failed.
     Failed(HubError),
     /// The method ran, and its answer cannot be put on the wire.
-    Unwritable(String),
+    UnserializableResult(String),
 }

@@ -113,7 +113,7 @@ impl Groups {
         group: impl Into<GroupName>,
         actor: Recipient<Delivery>,
     ) -> Result<ActorMembership, Error> {
-        self.world.groups.enrol(self.key(group), actor).await
+        self.world.groups.join_actor(self.key(group), actor).await
     }
 
     /// Who is in a group now; `None` if there is no such group.
@@ -141,7 +141,7 @@ pub struct Users {
 
 /// What became of a durable change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Durable {
+pub struct DurableChange {
     /// What the store did.
     pub stored: Change,
     /// How many living connections of the user changed with it.
@@ -167,14 +167,14 @@ impl Users {
         &self,
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
-    ) -> Result<Durable, UsersError> {
+    ) -> Result<DurableChange, UsersError> {
         let (user, group) = (user.into(), group.into());
         let stored = self.write(&user, &group, Verb::Add).await?;
         let key = GroupKey::new(&self.hub, &group);
         let ids = self.connections_of(&user);
         let joins = ids.iter().map(|id| self.world.join(id, &key, OnBehalfOf::Caller));
         let joined = join_all(joins).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(Durable { stored, connections: joined.iter().filter(|joined| **joined == Some(Joined::Now)).count() })
+        Ok(DurableChange { stored, connections: joined.iter().filter(|joined| **joined == Some(Joined::Now)).count() })
     }
 
     /// Ends a user's membership for good: the row first, then every living connection leaves.
@@ -185,14 +185,14 @@ impl Users {
         &self,
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
-    ) -> Result<Durable, UsersError> {
+    ) -> Result<DurableChange, UsersError> {
         let (user, group) = (user.into(), group.into());
         let stored = self.write(&user, &group, Verb::Remove).await?;
         let key = GroupKey::new(&self.hub, &group);
         let ids = self.connections_of(&user);
         let leaves = ids.iter().map(|id| self.world.leave(id, &key));
         let left = join_all(leaves).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(Durable { stored, connections: left.iter().filter(|left| **left == Some(Left::Now)).count() })
+        Ok(DurableChange { stored, connections: left.iter().filter(|left| **left == Some(Left::Now)).count() })
     }
 
     async fn write(&self, user: &UserId, group: &GroupName, verb: Verb) -> Result<Change, UsersError> {

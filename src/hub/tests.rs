@@ -208,7 +208,7 @@ async fn a_method_fails_with_its_own_error_or_because_its_answer_is_no_json() {
         .method("Fail", async || Err::<(), _>(HubError::new("boom")))
         .method("Keyed", async || Ok::<_, HubError>(HashMap::from([(vec![1], 2)])));
     assert!(call(hub.clone(), "Fail", json!([])).await.contains("boom"));
-    assert!(call(hub, "Keyed", json!([])).await.starts_with("Unwritable("));
+    assert!(call(hub, "Keyed", json!([])).await.starts_with("UnserializableResult("));
 }
 
 #[test]

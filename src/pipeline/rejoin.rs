@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     ids::{GroupKey, HubName, UserId},
     metrics::{Counter, Metrics},
-    tokens::Unsealed,
+    tokens::BadToken,
 };
 
 /// A token whose list would make it longer than this carries none: it has to fit the query of a URL
@@ -211,12 +211,12 @@ impl Refusal {
     }
 }
 
-impl From<Unsealed> for Refusal {
-    fn from(unsealed: Unsealed) -> Self {
-        match unsealed {
-            Unsealed::Malformed => Self::Malformed,
-            Unsealed::UnknownKey => Self::UnknownKey,
-            Unsealed::Forged => Self::Forged,
+impl From<BadToken> for Refusal {
+    fn from(bad: BadToken) -> Self {
+        match bad {
+            BadToken::Malformed => Self::Malformed,
+            BadToken::UnknownKey => Self::UnknownKey,
+            BadToken::Forged => Self::Forged,
         }
     }
 }

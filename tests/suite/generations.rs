@@ -5,7 +5,7 @@ use hubcast::group::Delivery;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::support::{Classic, Client, STREAMS, Server, TRANSPORTS, within};
+use crate::support::{Classic, Client, STREAMS, Server, TRANSPORTS, until_async, within};
 
 /// A member of a group that is no client.
 struct Scribe(mpsc::UnboundedSender<String>);
@@ -151,10 +151,5 @@ async fn a_group_has_one_roster() {
     let members = |room: Option<hubcast::group::Snapshot>| room.map_or(0, |room| room.members.len());
     assert_eq!(members(groups.members("lobby").await.unwrap()), 2);
     assert_eq!(older.seat.ask("abort").await.status, 200);
-    within(async {
-        while members(groups.members("lobby").await.unwrap()) > 1 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    within(until_async(async || members(groups.members("lobby").await.unwrap()) == 1)).await;
 }

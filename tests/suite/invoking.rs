@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Client, Farewell, Server};
+use crate::support::{Client, Farewell, Server, until_async, within};
 
 const UNREADABLE: &str = "InvalidDataException: Error reading JSON.";
 
@@ -127,10 +127,13 @@ async fn arguments_take_what_their_types_take() {
 #[tokio::test]
 async fn calls_of_one_client_run_one_after_the_other() {
     let server = Server::start().await;
-    let (mut ann, mut bob) =
-        (Client::connect(server.address, "/chat").await, Client::connect(server.address, "/chat").await);
+    let mut ann = Client::connect(server.address, "/chat?user=ann").await;
+    let mut bob = Client::connect(server.address, "/chat?user=bob").await;
     ann.say(r#"{"type":1,"invocationId":"a","target":"Hold","arguments":["gate"]}"#).await;
     ann.say(r#"{"type":1,"invocationId":"b","target":"Add","arguments":[1,1]}"#).await;
+    let seat = server.engine.connections().of_user_anywhere(&"ann".into()).remove(0);
+    within(until_async(async || seat.inspect().await.is_some_and(|detail| detail.calls == 2))).await;
+    assert_eq!(server.engine.metrics().invocations.get(), 1, "the second has come and waits");
     bob.invoke("Open", json!(["gate"])).await;
     assert_eq!(ann.next().await["invocationId"], "a", "although the second call was the quicker one");
     assert_eq!(ann.next().await["invocationId"], "b");

@@ -3,7 +3,7 @@
 use hubcast::Victim;
 use serde_json::json;
 
-use crate::support::{Classic, Client, Server, TRANSPORTS, until, within};
+use crate::support::{Classic, Client, Server, TRANSPORTS, until, until_async, within};
 
 /// How many messages go through a room while somebody dies.
 const TRAFFIC: i64 = 200;
@@ -28,9 +28,10 @@ async fn talk_goes_on_without(victim: impl FnOnce(&str) -> Victim) {
 
 async fn until_both_hear(server: &Server, ann: &mut Client, bob: &mut Client) {
     let hub = server.engine.hub("chat").unwrap();
-    while hub.groups().members("lobby").await.ok().flatten().is_none_or(|room| room.members.len() < 2) {
-        tokio::task::yield_now().await;
-    }
+    until_async(async || {
+        hub.groups().members("lobby").await.ok().flatten().is_some_and(|room| room.members.len() == 2)
+    })
+    .await;
     ann.invoke("Send", json!(["lobby", "after all"])).await;
     for client in [ann, bob] {
         while client.called().await.1[1] != "after all" {}
@@ -93,12 +94,7 @@ async fn classic_clients_hear_on_without(victim: Victim) {
     within(server.engine.crash(&victim)).await;
     let hub = server.engine.hub("chat").unwrap();
     let full = async || hub.groups().members("lobby").await.ok().flatten().is_some_and(|room| room.members.len() == 3);
-    within(async {
-        while !full().await {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    within(until_async(full)).await;
     hub.clients().group("lobby").send("addChatMessage", ("the house", "after all")).await.unwrap();
     for member in &mut members {
         assert_eq!(member.called().await.2[1], "after all");

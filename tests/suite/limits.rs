@@ -71,10 +71,18 @@ async fn as_many_calls_run_at_a_time_as_are_allowed() {
     let settings = Settings { parallel_calls: NonZeroUsize::new(2).unwrap(), ..Settings::default() };
     let server = Server::start_with(move |engine| engine.aspnetcore_settings(settings)).await;
     let mut client = Client::connect(server.address, "/chat").await;
-    client.say(r#"{"type":1,"invocationId":"a","target":"Hold","arguments":["gate"]}"#).await;
+    let mut other = Client::connect(server.address, "/chat").await;
+    client.say(r#"{"type":1,"invocationId":"a","target":"Hold","arguments":["a"]}"#).await;
     assert_eq!(client.invoke("Add", json!([1, 1])).await, 2, "it overtakes the call that waits");
-    client.invoke("Open", json!(["gate"])).await;
-    assert_eq!(client.completion("a").await["result"], json!(null));
+    client.say(r#"{"type":1,"invocationId":"b","target":"Hold","arguments":["b"]}"#).await;
+    client.say(r#"{"type":1,"invocationId":"c","target":"Add","arguments":[1,1]}"#).await;
+    // The third is read and waits; a hub's word comes over all the same.
+    other.invoke("SendTo", json!(["all", [], "meanwhile"])).await;
+    assert_eq!(client.next().await["arguments"][1], "meanwhile");
+    other.invoke("Open", json!(["b"])).await;
+    assert_eq!([client.next().await, client.next().await].map(|answer| answer["invocationId"].clone()), ["b", "c"]);
+    other.invoke("Open", json!(["a"])).await;
+    assert_eq!(client.next().await["invocationId"], "a");
 }
 
 #[tokio::test]

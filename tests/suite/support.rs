@@ -32,7 +32,12 @@ pub(crate) fn within<T>(future: impl Future<Output = T>) -> impl Future<Output =
 
 /// Waits for something that nobody announces, and that comes within a few turns of another thread.
 pub(crate) async fn until(holds: impl Fn() -> bool) {
-    while !holds() {
+    until_async(async || holds()).await;
+}
+
+/// As [`until`], for what has to be asked.
+pub(crate) async fn until_async(holds: impl AsyncFn() -> bool) {
+    while !holds().await {
         tokio::task::yield_now().await;
     }
 }

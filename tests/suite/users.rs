@@ -28,7 +28,8 @@ async fn a_durable_group_takes_in_every_connection_of_its_user_now_and_later() {
     let mut desk = Client::connect(server.address, "/chat?user=ann").await;
     let users = server.engine.hub("chat").unwrap().users();
     users.add_to_group("ann", "lobby").await.unwrap();
-    let mut phone = Client::connect(server.address, "/chat?user=ann").await;
+    let mut phone = Client::connect(server.address, "/chat?user=ann&greet=1").await;
+    assert_eq!(phone.called().await.0, "greeting", "it is connected");
     let mut bob = Client::connect(server.address, "/chat?user=bob").await;
     bob.invoke("Send", json!(["lobby", "hello"])).await;
     assert_eq!(desk.heard().await, said("bob", "hello"));

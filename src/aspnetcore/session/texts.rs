@@ -39,7 +39,7 @@ impl Texts {
     ) -> Result<Option<Box<[u8]>>, HubError> {
         let error = match result {
             Ok(result) => return Ok(ticket.id.as_deref().map(|id| json::completion(id, &result))),
-            Err(CallError::Unwritable(text)) => return Err(HubError::hidden("JsonException", text)),
+            Err(CallError::UnserializableResult(text)) => return Err(HubError::hidden("JsonException", text)),
             Err(error) => self.of(&error, &ticket.target),
         };
         Ok(ticket.id.as_deref().map(|id| json::failure(id, &error)))
@@ -50,7 +50,7 @@ impl Texts {
         let invalid = |text: String| self.told(&failed, &HubError::hidden("InvalidDataException", text));
         match error {
             CallError::NoSuchMethod => format!("{failed} HubException: Method does not exist."),
-            CallError::Count { given, expected, .. } => {
+            CallError::WrongArgumentCount { given, expected, .. } => {
                 invalid(format!("Invocation provides {given} argument(s) but target expects {expected}."))
             }
             CallError::Binding(_) => invalid(BINDING.to_owned()),
@@ -61,7 +61,7 @@ impl Texts {
             CallError::Failed(error) => {
                 self.told(&format!("An unexpected error occurred invoking '{target}' on the server."), error)
             }
-            CallError::Unwritable(text) => invalid(text.clone()),
+            CallError::UnserializableResult(text) => invalid(text.clone()),
         }
     }
 }

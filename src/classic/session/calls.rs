@@ -153,13 +153,15 @@ impl Calls {
         }
         let unresolved = |why: String| format!("'{method}' method could not be resolved. {why}");
         match error {
-            CallError::Count { method: registered, expected, .. } if **registered == *method => {
+            CallError::WrongArgumentCount { method: registered, expected, .. } if **registered == *method => {
                 unresolved(format!("Potential candidates are: \n{registered}({expected} arguments)"))
             }
-            CallError::NoSuchMethod | CallError::Count { .. } => unresolved("No method found with that name.".into()),
+            CallError::NoSuchMethod | CallError::WrongArgumentCount { .. } => {
+                unresolved("No method found with that name.".into())
+            }
             CallError::Unauthorized => format!("Caller is not authorized to invoke the {method} method on {hub}."),
             CallError::NoStream => "The method gives no stream.".into(),
-            CallError::Binding(text) | CallError::Unwritable(text) => text.clone(),
+            CallError::Binding(text) | CallError::UnserializableResult(text) => text.clone(),
             CallError::Failed(error) => error.message().to_owned(),
         }
     }

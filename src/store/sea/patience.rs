@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn patience_has_an_end() {
+    async fn a_busy_database_is_given_up_at_the_deadline() {
         assert_eq!(outcome(u32::MAX, "busy").await, (Err("busy"), 4));
     }
 

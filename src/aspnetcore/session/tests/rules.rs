@@ -17,7 +17,7 @@ fn answer_to(error: CallError, detailed_errors: bool) -> String {
 
 #[test]
 fn every_failure_of_a_call_has_the_text_of_the_original() {
-    let count = || CallError::Count { method: "Method".into(), given: 1, expected: 2 };
+    let count = || CallError::WrongArgumentCount { method: "Method".into(), given: 1, expected: 2 };
     let hidden = || CallError::Failed(HubError::hidden("InvalidOperationException", "secret"));
     let given = " InvalidDataException: Invocation provides 1 argument(s) but target expects 2.";
     let binding = " InvalidDataException: Error binding arguments. Make sure that the types of the provided values \
@@ -35,12 +35,12 @@ fn every_failure_of_a_call_has_the_text_of_the_original() {
     ] {
         let again = match &error {
             CallError::NoSuchMethod => CallError::NoSuchMethod,
-            CallError::Count { .. } => count(),
+            CallError::WrongArgumentCount { .. } => count(),
             CallError::Binding(_) => CallError::Binding("whatever serde says".into()),
             CallError::Unauthorized => CallError::Unauthorized,
             CallError::NoStream => CallError::NoStream,
             CallError::Failed(error) if error.is_shown() => CallError::Failed(HubError::new("boom")),
-            CallError::Failed(_) | CallError::Unwritable(_) => hidden(),
+            CallError::Failed(_) | CallError::UnserializableResult(_) => hidden(),
         };
         assert_eq!(answer_to(error, false), plain);
         assert_eq!(answer_to(again, true), format!("{plain}{detail}"));
@@ -51,7 +51,7 @@ fn every_failure_of_a_call_has_the_text_of_the_original() {
 fn a_result_that_cannot_be_written_ends_the_connection() {
     let mut rig = Rig::open(Settings::default());
     rig.say(&call("1", "Method"));
-    let effects = rig.finish(Err(CallError::Unwritable("a map keyed by lists".into())));
+    let effects = rig.finish(Err(CallError::UnserializableResult("a map keyed by lists".into())));
     assert_eq!(
         effects,
         "send {\"type\":7,\"error\":\"Connection closed with an error.\",\"allowReconnect\":true} | \

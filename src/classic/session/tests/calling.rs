@@ -130,7 +130,7 @@ fn failures_are_told_in_general_unless_they_are_for_clients() {
 #[test]
 fn details_are_the_texts_of_the_original() {
     let mut bench = detailed();
-    let count = |method: &str| CallError::Count { method: method.into(), given: 2, expected: 1 };
+    let count = |method: &str| CallError::WrongArgumentCount { method: method.into(), given: 2, expected: 1 };
     let unresolved = "'Add' method could not be resolved. ";
     for (error, told) in [
         (CallError::NoSuchMethod, format!("{unresolved}No method found with that name.")),
