@@ -151,9 +151,9 @@ async fn a_method_is_found_in_any_case_and_called_with_its_arguments() {
 async fn a_call_that_fits_no_method_says_why() {
     for (method, arguments, wanted) in [
         ("Subtract", json!([2, 3]), "NoSuchMethod"),
-        ("add", json!([2]), r#"Count { method: "Add", given: 1, expected: 2 }"#),
-        ("add", json!([2, 3, 4]), r#"Count { method: "Add", given: 3, expected: 2 }"#),
-        ("Nothing", json!([2]), r#"Count { method: "Nothing", given: 1, expected: 0 }"#),
+        ("add", json!([2]), r#"WrongArgumentCount { method: "Add", given: 1, expected: 2 }"#),
+        ("add", json!([2, 3, 4]), r#"WrongArgumentCount { method: "Add", given: 3, expected: 2 }"#),
+        ("Nothing", json!([2]), r#"WrongArgumentCount { method: "Nothing", given: 1, expected: 0 }"#),
     ] {
         assert_eq!(call(chat(), method, arguments).await, wanted, "{method}");
     }
@@ -174,7 +174,7 @@ async fn a_guarded_method_is_for_those_whom_its_guard_lets_pass() {
     assert_eq!(say(Identity::proven("ann".into()), json!([])).await, "\"told\"");
     assert_eq!(say(Identity::named(Some("ann".into())), json!([])).await, "Unauthorized");
     let wrong = say(Identity::default(), json!([1])).await;
-    assert!(wrong.starts_with("Count"), "arguments are bound before anybody asks who calls: {wrong}");
+    assert!(wrong.starts_with("WrongArgumentCount"), "arguments are bound before anybody asks who calls: {wrong}");
 }
 
 #[actix::test]
