@@ -9,7 +9,7 @@ const require = createRequire(`${process.cwd()}/`);
 const { chromium } = require("playwright-core");
 
 const [scenario, base] = process.argv.slice(2);
-const PATIENCE = 15_000;
+const PATIENCE = 45_000;
 const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
 

@@ -21,7 +21,7 @@ pub(crate) use process::Process;
 pub(crate) use server::Server;
 
 /// How long anything may take before its test fails: far more than it does, on a machine that does other things.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for what has to come.
 #[track_caller]
