@@ -55,6 +55,13 @@ impl Item {
     }
 }
 
+/// Items that go out in one frame.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    count: usize,
+    bytes: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Open,
@@ -148,6 +155,10 @@ impl Queue {
     }
 
     fn trim(&mut self) {
+        if self.window.items == 0 {
+            self.items.drain(..self.offset());
+            (self.first, self.kept_bytes) = (self.sent, 0);
+        }
         while self.first < self.sent && (self.offset() > self.window.items || self.kept_bytes > self.window.bytes) {
             self.forget_front();
         }
@@ -176,31 +187,30 @@ impl Queue {
         match self.front() {
             Some(Item::Frame(frame)) => {
                 framer.whole(frame, out);
-                self.give_away(1);
+                self.give_frame_away();
                 true
             }
             None if self.asides.is_empty() => false,
             _ => {
-                let count = self.run(budget);
-                self.write_run(framer, count, out);
-                self.give_away(count);
+                let run = self.run(budget);
+                self.write_run(framer, run.count, out);
+                self.give_away(run);
                 true
             }
         }
     }
 
-    /// How many items from the front fit one frame of about `budget` bytes: at least one, if one waits.
-    fn run(&self, budget: usize) -> usize {
-        let mut room = budget;
-        self.items
-            .iter()
-            .skip(self.offset())
-            .take_while(|item| {
-                let fits = room > 0 && !matches!(item, Item::Frame(_));
-                room = room.saturating_sub(item.len(self.form));
-                fits
-            })
-            .count()
+    /// What fits one frame of about `budget` bytes from the front: at least one item, if one waits.
+    fn run(&self, budget: usize) -> Run {
+        let mut run = Run::default();
+        for item in self.items.range(self.offset()..) {
+            if run.bytes >= budget || matches!(item, Item::Frame(_)) {
+                break;
+            }
+            run.count += 1;
+            run.bytes += item.len(self.form);
+        }
+        run
     }
 
     fn write_run(&mut self, framer: &dyn Framer, count: usize, out: &mut BytesMut) {
@@ -215,22 +225,28 @@ impl Queue {
         framer.frame(&asides, &mut elements, self.sent + count as u64, out);
     }
 
-    fn give_away(&mut self, count: usize) {
-        for _ in 0..count {
-            self.forget_frame_at_front();
-            self.pass_over_front();
-        }
-        self.taken += count as u64;
-        self.trim();
-    }
-
     /// A frame belongs to the channel it was made for and is not kept for another.
-    fn forget_frame_at_front(&mut self) {
+    fn give_frame_away(&mut self) {
         let at = self.offset();
         if let Some(item @ Item::Frame(_)) = self.items.get_mut(at) {
             self.waiting_bytes -= item.len(self.form);
             *item = Item::Nothing;
         }
+        self.give_away(Run { count: 1, bytes: 0 });
+    }
+
+    fn give_away(&mut self, run: Run) {
+        if self.replay.bytes > 0 {
+            for _ in 0..run.count {
+                self.pass_over_front();
+            }
+        } else {
+            self.sent += run.count as u64;
+            self.waiting_bytes -= run.bytes;
+            self.kept_bytes += run.bytes;
+        }
+        self.taken += run.count as u64;
+        self.trim();
     }
 
     /// Begins a channel. Answers whether its client has missed something that is no longer here.
