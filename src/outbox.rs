@@ -219,7 +219,9 @@ impl Outbox {
             if shared.queue.has_room() {
                 return Poll::Ready(());
             }
-            shared.waiting.push(cx.waker().clone());
+            if !shared.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
+                shared.waiting.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await;

@@ -65,6 +65,8 @@ impl<D: Dialect> Connection<D> {
     fn take_turns(&mut self, group: &Arc<GroupKey>, ctx: &mut Context<Self>) {
         while let Some(wish) = self.turns.get_mut(group).and_then(VecDeque::pop_front) {
             let is_asked = match wish {
+                // Who joins afresh may have left meanwhile.
+                Wish::Join { answer: None, .. } if !self.guard.memberships.is_adrift(group) => false,
                 Wish::Join { on_behalf_of, answer } => self.join(group, on_behalf_of, answer, ctx),
                 Wish::Leave(answer) => {
                     self.leave(group, answer, ctx);

@@ -246,6 +246,9 @@ impl Outbox {
             return replaced.begun.extend_from_slice(rest);
         }
         let line = &mut shared.line;
+        if line.channel != channel {
+            return;
+        }
         line.begun.extend_from_slice(rest);
         if let Some(direct) = &mut line.direct {
             direct.is_blocked = !rest.is_empty();

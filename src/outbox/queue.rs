@@ -259,10 +259,15 @@ impl Queue {
             Resume::From(cursor) => cursor,
             Resume::Tail => self.tail(),
         };
+        let keeps = self.keeps();
+        if keeps {
+            // What waited for a channel that is replaced has been held to the limits alone.
+            self.slide();
+        }
         self.sent = wanted.clamp(self.first, self.tail());
         self.forget_frames();
         self.recount();
-        self.replay = Replay { until: self.tail(), bytes: self.waiting_bytes };
+        self.replay = if keeps { Replay { until: self.tail(), bytes: self.waiting_bytes } } else { Replay::default() };
         wanted != self.sent
     }
 

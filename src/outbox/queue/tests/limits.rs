@@ -73,6 +73,24 @@ fn what_is_replayed_is_not_held_against_a_client_that_returns() {
 }
 
 #[test]
+fn a_client_that_changes_channels_without_reading_is_held_to_its_window_each_time() {
+    let limits = Limits { bytes: 10, ..ROOMY };
+    let mut queue = Queue::new(&FORM, limits, Window { items: 100, bytes: 10 });
+    queue.attach(Resume::Waiting, View::default());
+    for _ in 0..10 {
+        push_all(&mut queue, &["aaaaa", "bbbbb"]);
+        queue.attach(Resume::Waiting, View::default());
+        assert!(queue.backlog().bytes <= 10);
+    }
+
+    let mut keeps_nothing = Queue::new(&FORM, limits, Window::default());
+    keeps_nothing.attach(Resume::Waiting, View::default());
+    push_all(&mut keeps_nothing, &["aaaaa", "bbbbb"]);
+    keeps_nothing.attach(Resume::Waiting, View::default());
+    assert_eq!(keeps_nothing.push(call("c")), Push::Overflowed);
+}
+
+#[test]
 fn without_a_window_nothing_is_kept_and_the_limits_hold_without_a_transport_too() {
     let mut queue = Queue::new(&FORM, Limits { items: 2, ..ROOMY }, Window::default());
     assert!(!queue.keeps());

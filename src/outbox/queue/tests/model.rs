@@ -167,9 +167,12 @@ impl Model {
             Resume::From(cursor) => cursor,
             Resume::Tail => self.tail() as u64,
         };
+        if self.window.items > 0 {
+            self.slide();
+        }
         self.sent = wanted.clamp(self.first as u64, self.tail() as u64) as usize;
         self.forget_frames(self.first..self.tail());
-        self.replayed_until = self.tail();
+        self.replayed_until = if self.window.items > 0 { self.tail() } else { 0 };
         wanted != self.sent as u64
     }
 
