@@ -139,11 +139,7 @@ impl<D: Dialect> Connection<D> {
 
     fn try_again_later(&self, group: Arc<GroupKey>, ctx: &mut Context<Self>) {
         warn!(conn:% = self.guard.seat().id, group:% = group; "a group that died cannot be joined afresh yet");
-        ctx.run_later(PAUSE, move |this, ctx| {
-            if this.guard.memberships.is_adrift(&group) {
-                this.join_afresh(&group, ctx);
-            }
-        });
+        ctx.run_later(PAUSE, move |this, ctx| this.join_afresh(&group, ctx));
     }
 
     /// Makes the channel hear a group that it may have been deaf to; to its client that is a join.

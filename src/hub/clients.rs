@@ -197,10 +197,10 @@ impl Clients {
     }
 
     async fn send_to_caller(&self, call: Invocation) -> usize {
-        let reached = self.send_to_connections(call, &self.caller_list());
-        if let Some(seat) = self.caller.as_ref().and_then(|id| self.world.connections.find(id)) {
-            seat.outbox.room().await;
-        }
+        let seat = self.caller.as_ref().and_then(|id| self.world.connections.find(id));
+        let Some(seat) = seat.filter(|seat| seat.listens_to(&self.hub)) else { return 0 };
+        let reached = push(&seat, &Arc::new(Message::new(call, Source::Connection)));
+        seat.outbox.room().await;
         reached
     }
 
