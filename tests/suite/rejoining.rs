@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use hubcast::RejoinSettings;
 use serde_json::json;
 
@@ -74,10 +75,24 @@ async fn a_token_is_good_once() {
     let (ann, token) = ann_in_the_lobby(&server).await;
     ann.drop_socket();
     let mut first = comer(&server, "ann", &token).await;
-    let mut second = comer(&server, "ann", &token).await;
     assert!(is_in_the_lobby(&server, &mut first).await);
+    let mut second = comer(&server, "ann", &token).await;
     assert!(!is_in_the_lobby(&server, &mut second).await);
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
+}
+
+#[tokio::test]
+async fn of_many_who_bring_a_token_at_once_one_is_put_back() {
+    let server = Server::start().await;
+    let (ann, token) = ann_in_the_lobby(&server).await;
+    ann.drop_socket();
+    let mut comers = join_all((0..8).map(|_| comer(&server, "ann", &token))).await;
+    let mut put_back = 0;
+    for comer in &mut comers {
+        put_back += usize::from(is_in_the_lobby(&server, comer).await);
+    }
+    assert_eq!(put_back, 1);
+    assert_eq!(server.engine.metrics().rejoins_replayed.get(), 7);
 }
 
 /// The client breaks off, and the server has noticed.
