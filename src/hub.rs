@@ -217,6 +217,11 @@ impl Hub {
         self.methods.values().filter(|(_, entry)| entry.is_listed).map(|(name, _)| &**name)
     }
 
+    /// A method's name as it was registered, however a client spells it.
+    pub(crate) fn registered(&self, method: &str) -> Option<&str> {
+        self.methods.get(&method.to_lowercase()).map(|(name, _)| &**name)
+    }
+
     /// Runs the method that a client calls.
     pub(crate) fn invoke(&self, call: Call) -> Answer<Result<Json, CallError>> {
         match self.admit(&call) {

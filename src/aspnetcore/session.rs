@@ -16,8 +16,7 @@ use super::{
 };
 use crate::{
     connection::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped},
-    hub::{HubError, Manners, Streams},
-    ids::HubName,
+    hub::{Hub, HubError, Manners, Streams},
     outbox::End,
     transport::Inbound,
 };
@@ -60,7 +59,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Session {
     settings: Arc<Settings>,
-    hub: HubName,
+    hub: Arc<Hub>,
     wants_tokens: bool,
     token_lifetime: Duration,
     state: State,
@@ -184,6 +183,7 @@ impl Session {
             Ok(ClientMessage::Invocation { id, target, arguments, streams, wants_stream }) => {
                 let streams = Streams { sent: streams, wants_answer: wants_stream };
                 let invoke = self.invoke(target.clone(), arguments, streams);
+                let target = self.hub.registered(&target).map_or(target, str::to_owned);
                 self.call(Ticket { id, target }, invoke)
             }
             Ok(ClientMessage::Ping) => {
@@ -319,7 +319,7 @@ impl Dialect for Session {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) settings: Arc<Settings>,
-    pub(crate) hub: HubName,
+    pub(crate) hub: Arc<Hub>,
     /// The client has asked for rejoin tokens.
     pub(crate) wants_tokens: bool,
     /// How long a rejoin token is good.

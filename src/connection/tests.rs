@@ -184,7 +184,11 @@ fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
         }
     };
     let hub = Hub::new("chat").on_connected(connected).on_disconnected(disconnected);
-    hub.method("Hold", hold).method("Finish", finish).method("Panic", panics)
+    hub.method("Hold", hold).method("Finish", finish).method("Panic", panics).method("PanicAtOnce", panics_at_once)
+}
+
+fn panics_at_once() -> std::future::Ready<Result<(), HubError>> {
+    panic!("before there is anything to wait for")
 }
 
 async fn panics() -> Result<(), HubError> {
@@ -295,11 +299,14 @@ async fn a_method_that_panics_harms_only_itself() {
     tokio::time::pause();
     let mut house = House::new();
     let mut client = house.connect("ann", &[]).await;
-    client.say("Panic").await;
-    assert!(client.hears().await.starts_with("Panic: Failed("));
+    for (method, panics) in [("Panic", 1), ("PanicAtOnce", 2)] {
+        client.say(method).await;
+        assert!(client.hears().await.starts_with(&format!("{method}: Failed(")));
+        assert_eq!(house.world.metrics.hub_panics.get(), panics);
+        assert_eq!(house.world.metrics.invocations_failed.get(), panics);
+    }
     client.say("Hold").await;
     assert_eq!(client.hears().await, "Hold: \"held\"");
-    assert_eq!(house.world.metrics.hub_panics.get(), 1);
 }
 
 #[actix::test]

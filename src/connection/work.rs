@@ -43,9 +43,9 @@ struct Errand<'a> {
 }
 
 impl Errand<'_> {
-    /// Awaits a future of the application; one that panics harms only itself.
-    async fn caught<T>(&self, work: impl Future<Output = T>, metrics: &Metrics) -> Result<T, HubError> {
-        AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
+    /// Does some work of the application; if it panics, before or after its first pause, it harms only itself.
+    async fn caught<T>(&self, work: impl AsyncFnOnce() -> T, metrics: &Metrics) -> Result<T, HubError> {
+        AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             error!(conn:% = self.conn, hub:% = self.hub, name = self.name, panic = text; "a hub panicked");
@@ -55,7 +55,7 @@ impl Errand<'_> {
     }
 
     /// As [`Errand::caught`], for a hook that may fail.
-    async fn run(&self, hook: impl Future<Output = Result<(), HubError>>, metrics: &Metrics) -> Result<(), HubError> {
+    async fn run(&self, hook: impl AsyncFnOnce() -> Result<(), HubError>, metrics: &Metrics) -> Result<(), HubError> {
         self.caught(hook, metrics).await?.inspect_err(|error| self.note(error))
     }
 
@@ -247,7 +247,7 @@ impl Scene {
     ) -> Result<(), HubError> {
         let run = async |(hub, moment): (&Arc<Hub>, &Moment)| {
             let errand = Errand { conn: &self.seat.id, hub: hub.name(), name };
-            errand.run(hook(hub, moment.clone()), &self.world.metrics).await
+            errand.run(async || hook(hub, moment.clone()).await, &self.world.metrics).await
         };
         join_all(self.hubs.iter().zip(&self.moments).map(run)).await.into_iter().collect()
     }
@@ -284,7 +284,7 @@ pub(super) async fn disconnect(
         let seat = Arc::clone(&told.moment.caller.seat);
         let errand = Errand { conn: &seat.id, hub: hub.name(), name: "OnDisconnected" };
         // A panic is in the log, and there is nobody to tell.
-        let _ = errand.caught(hub.disconnected(told), &metrics).await;
+        let _ = errand.caught(async || hub.disconnected(told).await, &metrics).await;
     };
     if has_come {
         join_all(told.into_iter().map(tell)).await;
@@ -307,7 +307,7 @@ pub(super) async fn invoke(
     let (seat, name) = (Arc::clone(&moment.caller.seat), method.clone());
     let errand = Errand { conn: &seat.id, hub: hub.name(), name: &name };
     let call = Call { method, arguments, moment, reporter, streams };
-    let method = hub.invoke(call).map(|outcome| outcome.inspect_err(|error| errand.note_call(error)));
+    let method = async || hub.invoke(call).await.inspect_err(|error| errand.note_call(error));
     let outcome = errand.caught(method, &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));
     outcome.inspect_err(|_| metrics.invocations_failed.count())
 }

@@ -31,7 +31,7 @@ pub enum Added {
     Joined,
     /// It was a member already.
     AlreadyMember,
-    /// There is no such connection, or it ended meanwhile.
+    /// There is no such connection on this hub, or it ended meanwhile.
     NoSuchConnection,
 }
 
@@ -42,7 +42,7 @@ pub enum Removed {
     Left,
     /// It was no member.
     NoMember,
-    /// There is no such connection, or it ended meanwhile and left everything.
+    /// There is no such connection on this hub, or it ended meanwhile and left everything.
     NoSuchConnection,
 }
 

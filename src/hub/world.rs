@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Hub;
 use crate::{
-    connections::{Command, Connections, OnBehalfOf},
+    connections::{Command, Connections, OnBehalfOf, Seat},
     group::{Joined, Left},
     groups::{self, AllGroups},
     ids::{ConnectionId, GroupKey, GroupName},
@@ -50,7 +50,12 @@ impl World {
         self.membership.ask(load).await.unwrap_or_else(|died| Err(Error::Unavailable(died.to_string())))
     }
 
-    /// Joins a connection to a group. `None`: there is no such connection.
+    /// The connection of that id, unless it is on another hub for good.
+    fn candidate(&self, id: &ConnectionId, group: &GroupKey) -> Option<Arc<Seat>> {
+        self.connections.find(id).filter(|seat| seat.hub.as_ref().is_none_or(|own| *own == group.hub))
+    }
+
+    /// Joins a connection to a group. `None`: there is no such connection on the group's hub.
     pub(crate) async fn join(
         &self,
         id: &ConnectionId,
@@ -58,15 +63,15 @@ impl World {
         on_behalf_of: OnBehalfOf,
     ) -> Result<Option<Joined>, groups::Error> {
         let command = |answer| Command::Join { group: Arc::clone(group), on_behalf_of, answer };
-        match self.connections.find(id) {
+        match self.candidate(id, group) {
             Some(seat) => seat.ask(command).await.transpose(),
             None => Ok(None),
         }
     }
 
-    /// Takes a connection out of a group. `None`: there is no such connection.
+    /// Takes a connection out of a group. `None`: there is no such connection on the group's hub.
     pub(crate) async fn leave(&self, id: &ConnectionId, group: &Arc<GroupKey>) -> Result<Option<Left>, groups::Error> {
-        match self.connections.find(id) {
+        match self.candidate(id, group) {
             Some(seat) => seat.ask(|answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose(),
             None => Ok(None),
         }

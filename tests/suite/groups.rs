@@ -1,5 +1,9 @@
 //! Joining groups, leaving them, and who hears what.
 
+use hubcast::{
+    Caller, Hub,
+    hub::{Added, Removed},
+};
 use serde_json::json;
 
 use crate::support::{Client, Server, until, within};
@@ -162,4 +166,16 @@ async fn the_application_speaks_to_a_group_from_outside() {
     let hub = server.engine.hub("chat").unwrap();
     hub.clients().group("lobby").send("addChatMessage", ("the house", "closing")).await.unwrap();
     assert_eq!(ann.heard().await, said("the house", "closing"));
+}
+
+#[tokio::test]
+async fn a_group_of_one_hub_takes_in_no_connection_of_another() {
+    let news = Hub::new("news").method("WhoAmI", async |caller: Caller| Ok(caller.id().to_string()));
+    let server = Server::start_with(|engine| engine.hub("/news", news)).await;
+    let mut reader = Client::connect(server.address, "/news?user=ann").await;
+    let id = reader.invoke("WhoAmI", json!([])).await;
+    let groups = server.engine.hub("chat").unwrap().groups();
+    assert_eq!(groups.add(id.as_str().unwrap(), "lobby").await, Ok(Added::NoSuchConnection));
+    assert_eq!(groups.remove(id.as_str().unwrap(), "lobby").await, Ok(Removed::NoSuchConnection));
+    assert_eq!(groups.list(), []);
 }

@@ -50,7 +50,7 @@ async fn every_failure_is_told_in_the_words_of_the_original() {
         ("Missing", json!([]), failed("Missing") + " HubException: Method does not exist."),
         ("mISSING", json!([1]), failed("mISSING") + " HubException: Method does not exist."),
         ("Add", json!([1]), failed("Add")),
-        ("add", json!([1, "two"]), failed("add")),
+        ("add", json!([1, "two"]), failed("Add")),
         ("Secret", json!([]), "Failed to invoke 'Secret' because user is unauthorized".to_owned()),
         ("Crash", json!([]), unexpected("Crash")),
         ("Fail", json!(["boom"]), unexpected("Fail") + " HubException: boom"),

@@ -158,7 +158,7 @@ impl Served {
         };
         let Some(hub) = self.hub() else { return HttpResponse::NotFound().finish() };
         let (feed, _) = outbox.attach(Resume::Waiting, View::default(), Arc::new(OneByOne(Wrap::WebSocketText)));
-        let session = Session::new(self.opened(&described, &identity), Instant::now());
+        let session = Session::new(self.opened(&hub, &described, &identity), Instant::now());
         let opening = self.opening(&pending, hub, described, identity, outbox);
         let connection = Connection::open(opening, request.conn_data::<SocketHandle>().cloned(), session);
         if !pending.ahead.is_empty() {
@@ -188,11 +188,11 @@ impl Served {
         self.core.world.hub(&self.endpoint.hub).cloned()
     }
 
-    fn opened(&self, request: &Request, identity: &Identity) -> Opened {
+    fn opened(&self, hub: &Arc<Hub>, request: &Request, identity: &Identity) -> Opened {
         let expires = identity.expires.filter(|_| self.endpoint.closes_on_expiry);
         Opened {
             settings: Arc::clone(&self.core.settings),
-            hub: self.endpoint.hub.clone(),
+            hub: Arc::clone(hub),
             wants_tokens: request.query(REJOIN).is_some(),
             token_lifetime: self.core.desk.settings.lifetime,
             expires: expires.and_then(instant_of),

@@ -12,7 +12,7 @@ use crate::{
 impl Session {
     pub(super) fn invoke(&self, method: String, arguments: Vec<Json>, streams: Streams) -> Invoke {
         Invoke {
-            hub: self.hub.clone(),
+            hub: self.hub.name().clone(),
             method,
             arguments: Arguments::new(arguments, Self::MANNERS.binding),
             state: CallerState::default(),

@@ -97,7 +97,7 @@ impl Rig {
 fn opened(settings: Settings) -> Opened {
     Opened {
         settings: Arc::new(settings),
-        hub: "chat".into(),
+        hub: Arc::new(Hub::new("chat").method("Known", async || Ok(()))),
         wants_tokens: true,
         token_lifetime: seconds(60),
         expires: None,

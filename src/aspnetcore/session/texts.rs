@@ -6,7 +6,8 @@ use crate::{
     message::Json,
 };
 
-/// What names a call: the id that the client gave, if it wants an answer, and the method as it spelt it.
+/// What names a call: the id that the client gave, if it wants an answer, and the method as it was registered.
+/// One that is unknown is spelt as the client did.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(super) id: Option<String>,

@@ -305,3 +305,14 @@ fn why_a_connection_was_refused_is_told_where_details_are_on_or_the_error_is_mea
         assert_eq!(told, format!("send {{\"type\":7,\"error\":\"{text}\"}} | end Refused 1000"));
     }
 }
+
+#[test]
+fn a_method_that_fails_is_named_as_it_was_registered_and_one_that_is_unknown_as_it_was_called() {
+    let unauthorized = |method: &str| {
+        let mut rig = Rig::open(Settings::default());
+        rig.say(&call("1", method));
+        rig.finish(Err(CallError::Unauthorized))
+    };
+    assert!(unauthorized("kNOWN").contains("invoke 'Known' because"));
+    assert!(unauthorized("uNKNOWN").contains("invoke 'uNKNOWN' because"));
+}
