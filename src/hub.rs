@@ -27,6 +27,7 @@ mod error;
 pub mod extract;
 mod groups;
 mod methods;
+mod turns;
 pub(crate) mod world;
 
 pub use call::{
@@ -38,6 +39,7 @@ pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};
 pub use groups::{Added, DurableChange, Groups, Removed, Users};
 pub use methods::Method;
+pub(crate) use turns::Turns;
 
 type Answer<T> = LocalBoxFuture<'static, T>;
 type MethodFn = Arc<dyn Fn(Call, &extract::States) -> Answer<Result<Json, CallError>> + Send + Sync>;

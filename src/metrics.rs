@@ -66,7 +66,7 @@ counters! {
     invocations,
     /// Calls of hub methods that failed.
     invocations_failed,
-    /// Hub methods and hooks that panicked.
+    /// Hub methods, hooks and modules that panicked.
     hub_panics,
     /// Calls of client methods, each however many it reached.
     sends,

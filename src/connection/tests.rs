@@ -18,7 +18,7 @@ use crate::{
     ids::{ConnectionId, GroupKey},
     message::{Invocation, Message as Sent, Source},
     outbox::{Asides, End, Feed, Framer, Limits, Outbox, Overflow, Resume, View, Window},
-    pipeline::{Bearer, Judge, Pipeline},
+    pipeline::{Bearer, Families, Judge, Pipeline},
     supervised::Supervised,
     tokens::KeyRing,
     transport::{Inbound, Received},
@@ -206,6 +206,7 @@ impl House {
             store: world.store.clone(),
             modules: Arc::new([]),
             connections: world.connections.clone(),
+            families: Families::default(),
             metrics: Arc::clone(&world.metrics),
         };
         let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(judge.clone()));

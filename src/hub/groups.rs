@@ -168,13 +168,7 @@ impl Users {
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        let (user, group) = (user.into(), group.into());
-        let stored = self.write(&user, &group, Verb::Add).await?;
-        let key = GroupKey::new(&self.hub, &group);
-        let ids = self.connections_of(&user);
-        let joins = ids.iter().map(|id| self.world.join(id, &key, OnBehalfOf::Caller));
-        let joined = join_all(joins).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(DurableChange { stored, connections: joined.iter().filter(|joined| **joined == Some(Joined::Now)).count() })
+        self.change(user.into(), group.into(), Verb::Add).await
     }
 
     /// Ends a user's membership for good: the row first, then every living connection leaves.
@@ -186,19 +180,25 @@ impl Users {
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        let (user, group) = (user.into(), group.into());
-        let stored = self.write(&user, &group, Verb::Remove).await?;
-        let key = GroupKey::new(&self.hub, &group);
-        let ids = self.connections_of(&user);
-        let leaves = ids.iter().map(|id| self.world.leave(id, &key));
-        let left = join_all(leaves).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(DurableChange { stored, connections: left.iter().filter(|left| **left == Some(Left::Now)).count() })
+        self.change(user.into(), group.into(), Verb::Remove).await
     }
 
-    async fn write(&self, user: &UserId, group: &GroupName, verb: Verb) -> Result<Change, UsersError> {
-        let (owner, group) = (self.owner(user), group.clone());
+    async fn change(&self, user: UserId, group: GroupName, verb: Verb) -> Result<DurableChange, UsersError> {
+        let (owner, key) = (self.owner(&user), GroupKey::new(&self.hub, &group));
+        let _turn = self.world.turns.of(&(&owner, &group)).await?;
         let write = |answer| Write { owner: owner.clone(), group: group.clone(), verb, answer };
-        Ok(self.world.membership.ask(write).await??)
+        let stored = self.world.membership.ask(write).await??;
+        let ids = self.connections_of(&user);
+        let changes = join_all(ids.iter().map(|id| self.change_one(id, &key, verb))).await;
+        let changed = changes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(DurableChange { stored, connections: changed.into_iter().filter(|changed| *changed).count() })
+    }
+
+    async fn change_one(&self, id: &ConnectionId, key: &Arc<GroupKey>, verb: Verb) -> Result<bool, Error> {
+        match verb {
+            Verb::Add => Ok(self.world.join(id, key, OnBehalfOf::Caller).await? == Some(Joined::Now)),
+            Verb::Remove => Ok(self.world.leave(id, key).await? == Some(Left::Now)),
+        }
     }
 
     fn connections_of(&self, user: &UserId) -> Vec<ConnectionId> {

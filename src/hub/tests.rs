@@ -55,6 +55,7 @@ pub(crate) fn world(hubs: Vec<Hub>) -> Arc<World> {
         groups,
         membership,
         store,
+        turns: Turns::new(Duration::from_secs(5)),
         metrics,
         at_work,
         is_draining: AtomicBool::new(false),

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio_util::task::TaskTracker;
 
-use super::Hub;
+use super::{Hub, Turns};
 use crate::{
     connections::{Command, Connections, OnBehalfOf, Seat},
     group::{Joined, Left},
@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) groups: AllGroups,
     pub(crate) membership: Supervised<Membership>,
     pub(crate) store: StoreHandle,
+    /// For durable changes.
+    pub(crate) turns: Turns,
     pub(crate) metrics: Arc<Metrics>,
     /// What hubs do now; whoever stops the process waits for its end.
     pub(crate) at_work: TaskTracker,

@@ -1,15 +1,19 @@
 //! Modules of the application, which have the last word on what a returning client is put back into.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use actix::prelude::*;
 use hubcast::{
-    GroupName,
+    GroupName, Victim,
     pipeline::{Module, Rejoining},
 };
+
+use tokio::sync::watch;
 
 use crate::{
     classic_groups::{has_heard_all, say},
     rejoining::{ann_in_the_lobby, comer, is_in_the_lobby},
-    support::{Classic, Server, TRANSPORTS},
+    support::{Classic, Server, TRANSPORTS, within},
 };
 
 /// Adds a group whose name tells for whom it was asked, and after which others.
@@ -98,4 +102,58 @@ async fn a_module_is_asked_about_classic_clients_too() {
         has_heard_all(&mut client).await;
         client.seat.ask("abort").await;
     }
+}
+
+/// Panics the first time that it is asked.
+#[derive(Default)]
+struct Faint(AtomicBool);
+
+impl Module for Faint {
+    async fn rejoining(&self, Rejoining { groups, .. }: Rejoining) -> Vec<GroupName> {
+        assert!(self.0.swap(true, Ordering::Relaxed), "as the test wants");
+        groups
+    }
+}
+
+/// Tells that it was asked, and waits until it may answer.
+struct Waiting {
+    asked: watch::Sender<bool>,
+    gate: watch::Receiver<bool>,
+}
+
+impl Module for Waiting {
+    async fn rejoining(&self, Rejoining { groups, .. }: Rejoining) -> Vec<GroupName> {
+        self.asked.send_replace(true);
+        // The test may have ended.
+        let _ = self.gate.clone().wait_for(|is_open| *is_open).await;
+        groups
+    }
+}
+
+#[tokio::test]
+async fn a_module_that_panics_harms_none_but_whom_it_was_asked_for_and_not_even_its_token() {
+    let server = Server::start_with(|engine| engine.module(Faint::default())).await;
+    let (ann, token) = ann_in_the_lobby(&server).await;
+    ann.drop_socket();
+    let farewell = comer(&server, "ann", &token).await.farewell().await;
+    assert!(farewell.may_return, "{farewell:?}");
+    let mut back = comer(&server, "ann", &token).await;
+    assert!(is_in_the_lobby(&server, &mut back).await);
+    assert_eq!(server.engine.metrics().hub_panics.get(), 1);
+    assert!(server.engine.restarts().into_iter().all(|(_, restarts)| restarts == 0));
+}
+
+#[tokio::test]
+async fn who_is_being_put_back_when_the_supervisor_of_rejoining_dies_is_put_back_all_the_same() {
+    let ((tell, mut asked), (open, gate)) = (watch::channel(false), watch::channel(true));
+    let server = Server::start_with(|engine| engine.module(Waiting { asked: tell, gate })).await;
+    let (ann, token) = ann_in_the_lobby(&server).await;
+    ann.drop_socket();
+    open.send_replace(false);
+    asked.mark_unchanged();
+    let mut back = comer(&server, "ann", &token).await;
+    within(asked.changed()).await.unwrap();
+    within(server.engine.crash(&Victim::Pipeline)).await;
+    open.send_replace(true);
+    assert!(is_in_the_lobby(&server, &mut back).await);
 }

@@ -1,5 +1,6 @@
 //! Users, who may have several connections, and groups that are theirs for good.
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::{Client, Server};
@@ -52,5 +53,24 @@ async fn a_client_that_is_told_it_is_connected_misses_nothing_of_its_groups() {
         assert_eq!(ann.called().await.0, "greeting", "it is connected");
         hub.clients().group("lobby").send("addChatMessage", ("bob", turn.to_string())).await.unwrap();
         assert_eq!(ann.heard().await, said("bob", &turn.to_string()));
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_of_a_user_and_what_its_connections_hear_agree_however_many_change_it_at_once() {
+    const CONNECTIONS: usize = 6;
+    let server = Server::start().await;
+    let mut anns: Vec<_> = join_all((0..CONNECTIONS).map(|_| Client::connect(server.address, "/chat?user=ann"))).await;
+    let hub = server.engine.hub("chat").unwrap();
+    for turn in 0..100 {
+        let room = format!("room {turn}");
+        join_all(anns.iter_mut().enumerate().map(|(place, ann)| {
+            let method = if place % 2 == 0 { "AddToRoom" } else { "RemoveFromRoom" };
+            ann.invoke(method, json!([room]))
+        }))
+        .await;
+        let stored = hub.users().groups_of("ann").await.unwrap().iter().filter(|group| group.as_str() == room).count();
+        let members = hub.groups().members(&*room).await.unwrap().map_or(0, |room| room.members.len());
+        assert_eq!(members, stored * CONNECTIONS, "{room}");
     }
 }
