@@ -27,7 +27,7 @@ mod users;
 const TOKEN: &str = "tell me all";
 
 /// How long anything in here may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Process {
     engine: Engine,

@@ -15,7 +15,7 @@ use super::*;
 use crate::config::{Environment, Flags};
 
 /// What every test waits at most for one thing.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service on a thread of its own, so that a test that fails leaves it behind instead of waiting for it.
 struct Running {

@@ -9,9 +9,9 @@ const require = createRequire(`${process.cwd()}/`);
 const { chromium } = require("playwright-core");
 
 const [scenario, base] = process.argv.slice(2);
-const PATIENCE = 45_000;
+const PATIENCE = 180_000;
 const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args, timeout: PATIENCE });
 
 // What runs in the page: one client, and everything that happens to it, in order.
 const inPage = () => {
@@ -115,8 +115,11 @@ const swallowEverything = async (transport) => {
   const line = await network();
   const ann = await enter(line.origin, "ann", transport, transport);
   line.swallow();
-  assert.equal(await ann.next(), "connectionSlow");
-  assert.equal(await ann.next(), "reconnecting");
+  // On a machine that does other things it may have been slow before.
+  const heard = [await ann.next()];
+  while (heard.at(-1) === "connectionSlow") heard.push(await ann.next());
+  assert.equal(heard[0], "connectionSlow");
+  assert.equal(heard.at(-1), "reconnecting");
   line.heal();
   assert.equal(await ann.next(), "reconnected");
   assert.equal(await ann.call("Add", 2, 3), 5);

@@ -9,7 +9,7 @@ import traceback
 from requests import Session
 from signalr import Connection
 
-PATIENCE = 15
+PATIENCE = 60
 
 
 class Client:

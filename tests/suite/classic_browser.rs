@@ -8,6 +8,16 @@ use crate::support::{Conversation, Process, Server};
 
 const SCRIPT: &str = "browser.mjs";
 
+/// The usual time that a client may be away.
+const PATIENT: Duration = Duration::from_secs(30);
+
+/// A server that gives a browser on a machine that does other things time to open a transport.
+async fn unhurried(disconnect_timeout: Duration) -> Server {
+    let settings = classic::Settings { transport_connect_timeout: Duration::from_secs(30), ..Default::default() };
+    let settings = settings.with_disconnect_timeout(disconnect_timeout);
+    Server::start_with(|engine| engine.classic_settings(settings)).await
+}
+
 /// Plays a scenario that says each of these lines when it is so far.
 async fn plays(server: &Server, scenario: &str, steps: &[&str]) {
     let mut browser = Conversation::begin(Path::new("node"), SCRIPT, &[scenario, &server.http("")]);
@@ -19,30 +29,29 @@ async fn plays(server: &Server, scenario: &str, steps: &[&str]) {
 
 #[tokio::test]
 async fn it_calls_hears_fails_and_stops_over_every_transport() {
-    let server = Server::start().await;
+    let server = unhurried(PATIENT).await;
     plays(&server, "transports", &["webSockets", "serverSentEvents", "longPolling", "foreverFrame"]).await;
 }
 
 #[tokio::test]
 async fn it_chooses_websockets() {
-    plays(&Server::start().await, "choice", &[]).await;
+    plays(&unhurried(PATIENT).await, "choice", &[]).await;
 }
 
 #[tokio::test]
 async fn it_speaks_through_generated_proxies() {
-    plays(&Server::start().await, "proxies", &[]).await;
+    plays(&unhurried(PATIENT).await, "proxies", &[]).await;
 }
 
 #[tokio::test]
 async fn it_misses_nothing_while_its_network_is_cut() {
-    let server = Server::start().await;
+    let server = unhurried(PATIENT).await;
     plays(&server, "cuts", &["healed"; 3]).await;
 }
 
 #[tokio::test]
 async fn it_notices_a_network_that_swallows_everything() {
-    let settings = classic::Settings::default().with_disconnect_timeout(Duration::from_secs(6));
-    let server = Server::start_with(|engine| engine.classic_settings(settings)).await;
+    let server = unhurried(Duration::from_secs(15)).await;
     plays(&server, "silence", &["healed"; 2]).await;
 }
 

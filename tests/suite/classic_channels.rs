@@ -297,14 +297,15 @@ async fn a_stream_that_has_nothing_to_say_says_that() {
 
 #[tokio::test]
 async fn a_poll_that_has_nothing_to_say_sends_blanks_and_then_a_whole_frame() {
-    let settings = classic::Settings { connection_timeout: Duration::from_secs(3), ..impatient() };
+    let settings = classic::Settings { connection_timeout: Duration::from_secs(7), ..impatient() };
     let server = Server::start_with(|engine| engine.classic_settings(settings)).await;
     let client = Classic::connect(server.address, "longPolling", "").await;
     let cursor = client.cursor.as_ref().unwrap();
     let path = client.seat.path("poll", "longPolling", "");
     let poll = Download::begin(server.address, &format!("POST {path}"), &format!("messageId={cursor}")).await;
     let answer = poll.rest().await;
-    assert!(answer.starts_with(" {") && answer.ends_with(r#","M":[]}"#), "{answer}");
+    assert!(answer.starts_with(' ') && answer.trim_start().starts_with('{'), "{answer}");
+    assert!(answer.ends_with(r#","M":[]}"#), "{answer}");
 }
 
 #[tokio::test]

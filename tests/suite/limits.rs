@@ -124,6 +124,6 @@ async fn a_client_is_pinged_so_that_it_knows_the_server_lives() {
 #[tokio::test]
 async fn a_proof_that_runs_out_ends_the_connection() {
     let server = Server::start().await;
-    let mut client = Client::connect(server.address, "/guarded?access_token=ann.member.1").await;
+    let mut client = Client::connect(server.address, "/guarded?access_token=ann.member.5").await;
     assert_eq!(client.farewell().await, Farewell { error: None, may_return: true });
 }

@@ -10,8 +10,11 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Long enough for a test to be sure that a lock is held, short enough to wait for.
-const IMPATIENCE: Duration = Duration::from_millis(50);
+/// Short enough to wait for, and long enough to open a database on a machine that does other things.
+const IMPATIENCE: Duration = Duration::from_secs(2);
+
+/// How soon a call is given up that waits for a lock.
+const HASTE: Duration = Duration::from_millis(50);
 
 mod in_memory {
     use super::*;
@@ -212,7 +215,7 @@ async fn given_up<T>(disk: &Disk, call: impl AsyncFn(&SeaStore) -> T) -> (SeaSto
     let (store, other) = (disk.open().await.unwrap(), disk.open().await.unwrap());
     store.add(&ann(), &"room".into()).await.unwrap();
     let lock = other.begin().await.unwrap();
-    let is_given_up = tokio::time::timeout(IMPATIENCE, call(&store)).await.is_err();
+    let is_given_up = tokio::time::timeout(HASTE, call(&store)).await.is_err();
     lock.rollback().await.unwrap();
     store.add(&ann(), &"room".into()).await.unwrap();
     // The end of the pool waits for whatever its connections still do.

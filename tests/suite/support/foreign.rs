@@ -3,14 +3,20 @@
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
+    time::timeout,
 };
 
-use super::within;
+use super::PATIENCE;
+
+/// How long a step of a scenario may take: far more than it does, on a machine that does other things. Whole browsers
+/// are started by some.
+const FOREIGN_PATIENCE: Duration = PATIENCE.saturating_mul(4);
 
 /// Where `tests/run` installs what the scripts need.
 fn installed() -> PathBuf {
@@ -48,12 +54,14 @@ impl Conversation {
 
     /// Waits until the scenario is as far as that.
     pub(crate) async fn hears(&mut self, line: &str) {
-        let heard = within(self.output.next_line()).await.unwrap();
+        let heard = timeout(FOREIGN_PATIENCE, self.output.next_line()).await;
+        let heard = heard.unwrap_or_else(|_| panic!("{} never said: {line}", self.name)).unwrap();
         assert_eq!(heard.as_deref(), Some(line), "{}", self.name);
     }
 
     pub(crate) async fn ends_well(mut self) {
-        let status = within(self.child.wait()).await.unwrap();
+        let status = timeout(FOREIGN_PATIENCE, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("{} never ended", self.name)).unwrap();
         assert!(status.success(), "{} {status}; what it says is above", self.name);
     }
 }

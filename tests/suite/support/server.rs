@@ -1,6 +1,6 @@
 //! A server in this process, on threads of its own.
 
-use std::{net::SocketAddr, thread::JoinHandle};
+use std::{net::SocketAddr, thread::JoinHandle, time::Duration};
 
 use actix_web::{App, HttpServer, rt::System, web::scope};
 use hubcast::{
@@ -69,7 +69,8 @@ impl Server {
                     App::new().configure(mounted.classic_routes()).service(newer)
                 };
                 let server = HttpServer::new(app).on_connect(hubcast::on_connect).workers(2).disable_signals();
-                let server = server.bind(("127.0.0.1", 0)).unwrap();
+                // A machine that does other things may not read a request for longer than is usual.
+                let server = server.client_request_timeout(Duration::from_secs(60)).bind(("127.0.0.1", 0)).unwrap();
                 assert!(tell.send((server.addrs()[0], engine)).is_ok(), "the test waits for it");
                 let server = server.run();
                 let handle = server.handle();
