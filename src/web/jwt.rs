@@ -96,13 +96,19 @@ impl Jwt {
     }
 
     fn claims(&self, token: &str) -> Result<Map<String, Value>, Unproven> {
-        let algorithm = decode_header(token).map_err(|_| refused("it is no JSON web token"))?.alg;
-        let validation = self.validation(algorithm);
+        let header = decode_header(token).map_err(|_| refused("it is no JSON web token"))?;
+        // RFC 7515 section 4.1.11: whoever does not know what is critical must refuse; nothing of it is known here.
+        if header.crit.is_some() {
+            return Err(refused("it demands an extension that is not known here (`crit`)"));
+        }
+        let validation = self.validation(header.alg);
         let mut refusal = refused("none of the keys is for its algorithm");
-        for (_, key) in self.keys.iter().filter(|(of, _)| *of == algorithm) {
+        for (_, key) in self.keys.iter().filter(|(of, _)| *of == header.alg) {
             match decode(token, key, &validation) {
                 Ok(token) => return Ok(token.claims),
-                Err(error) => refusal = refused(reason(error.kind())),
+                Err(error) if *error.kind() == ErrorKind::InvalidSignature => refusal = refused(reason(error.kind())),
+                // The signature is looked at first: this is its key, and no other has a better word to say.
+                Err(error) => return Err(refused(reason(error.kind()))),
             }
         }
         Err(refusal)

@@ -70,6 +70,27 @@ fn every_key_of_the_ring_is_tried() {
 }
 
 #[test]
+fn the_reason_of_the_key_that_fits_is_told_wherever_it_stands() {
+    let other = "another secret as long as HS256 wants";
+    for [first, second] in [[SECRET, other], [other, SECRET]] {
+        let jwt = Jwt::default().secret(first).secret(second).audience(Some("chat".into()));
+        let with = |claims: Value| refusal(&jwt, &hs256(&claims, SECRET));
+        assert!(with(json!({ "sub": "ann", "exp": at(-120), "aud": "chat" })).contains("expired"));
+        assert!(with(json!({ "sub": "ann", "exp": at(600), "aud": "mail" })).contains("another audience"));
+        assert!(with(json!({ "sub": "ann", "aud": "chat" })).contains("lacks a claim"));
+        let forged = hs256(&ann(), "a third secret that is as long as it has to be");
+        assert!(refusal(&jwt, &forged).contains("signature is wrong"));
+    }
+}
+
+#[test]
+fn a_token_that_demands_an_extension_is_refused() {
+    let header = Header { crit: Some(vec!["b64".into()]), ..Header::new(Algorithm::HS256) };
+    let token = encode(&header, &ann(), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+    assert!(refusal(&Jwt::default().secret(SECRET), &token).contains("`crit`"));
+}
+
+#[test]
 fn no_token_and_nonsense_are_refused() {
     let jwt = Jwt::default().secret(SECRET);
     let without = jwt.identify(&TestRequest::default().to_http_request()).unwrap_err().0;
