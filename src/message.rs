@@ -34,7 +34,7 @@ pub struct Invocation {
 
 impl Invocation {
     /// A call with `arguments`: a tuple, array or list gives one argument for each element, `()` gives
-    /// none, and any other value is a single argument.
+    /// none, and any other value is a single argument, which is null for `None` and for numbers that JSON has not.
     ///
     /// # Errors
     /// What the serializer says, if the arguments cannot be JSON.
@@ -43,11 +43,13 @@ impl Invocation {
     }
 }
 
-fn array_of(arguments: &impl Serialize) -> Result<Json, serde_json::Error> {
+fn array_of<T: Serialize>(arguments: &T) -> Result<Json, serde_json::Error> {
     let text = serde_json::to_string(arguments)?;
+    // To a serializer `()` and `None` look alike; but what has no size has nothing to say.
+    let is_nothing = size_of::<T>() == 0;
     RawValue::from_string(match text.as_bytes() {
         [b'[', ..] => text,
-        b"null" => "[]".into(),
+        b"null" if is_nothing => "[]".into(),
         _ => format!("[{text}]"),
     })
 }
@@ -167,6 +169,17 @@ mod tests {
         assert_eq!(arguments(&()), "[]");
         assert_eq!(arguments(&"alone"), r#"["alone"]"#);
         assert_eq!(arguments(&7), "[7]");
+    }
+
+    #[test]
+    fn a_value_that_is_absent_is_an_argument_all_the_same() {
+        #[derive(Serialize)]
+        struct Nothing;
+        assert_eq!(arguments(&None::<u8>), "[null]");
+        assert_eq!(arguments(&f64::NAN), "[null]");
+        assert_eq!(arguments(&serde_json::Value::Null), "[null]");
+        assert_eq!(arguments(&(None::<u8>,)), "[null]");
+        assert_eq!(arguments(&Nothing), "[]");
     }
 
     #[test]
