@@ -94,6 +94,11 @@ impl Settings {
         Self { disconnect_timeout: timeout, keep_alive: Some(timeout / 3), ..self }
     }
 
+    /// The longest that a client may be without a channel and still be the same.
+    pub(crate) fn longest_absence(&self) -> Duration {
+        self.disconnect_timeout.saturating_add(self.long_poll_delay.max(session::GRACE))
+    }
+
     /// What is wrong with them, if anything is. Wire: the rules of the original, which clients count on.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let too_rare = |keep_alive: Duration| keep_alive > self.disconnect_timeout / 3;

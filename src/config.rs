@@ -22,6 +22,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 mod auth;
+mod building;
 mod classic;
 mod faults;
 mod flags;
@@ -32,7 +33,7 @@ mod tests;
 mod units;
 
 pub use auth::{Auth, Mode, PublicKey};
-pub use classic::Classic;
+pub use classic::{Classic, KeepAlive};
 pub use faults::{Fault, Faults};
 pub use flags::Flags;
 pub use serving::{AspNetCore, Limits, Rejoin};
@@ -47,6 +48,7 @@ pub struct Settings {
     /// Where clients connect. Default `127.0.0.1:8080`: whoever wants the network says so.
     pub listen: SocketAddr,
     /// How many threads serve clients. Default: one for each processor.
+    #[serde(deserialize_with = "units::whole")]
     pub workers: NonZeroUsize,
     /// The name of this process among those that share a store. Default `hubcast`.
     pub node: String,
@@ -195,13 +197,15 @@ impl Settings {
         for (keys, text) in settings.contradictions() {
             faults.add_unless_known(&layers, &keys, text);
         }
+        for error in settings.build_errors() {
+            faults.add_unless_known(&layers, &building::keys_of(&error), error.to_string());
+        }
         faults.none_or(settings)
     }
 
     /// What does not fit together: the keys that it takes, the one to be named first, and why.
     fn contradictions(&self) -> Vec<(Vec<&'static str>, String)> {
         let mut found = self.auth.contradictions(self.listen);
-        found.extend(self.classic.contradiction());
         if let Some(origin) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
             let text = format!(
                 "`{origin}` is no origin as browsers write one: `https://app.example` or `http://app.example:8000`, in \

@@ -21,14 +21,13 @@ use crate::{
 };
 
 mod builder;
-mod checks;
+pub(crate) mod checks;
 #[cfg(any(test, feature = "testkit"))]
 mod crash;
 mod run;
 
 pub use builder::EngineBuilder;
 pub use checks::BuildError;
-pub(crate) use checks::LONGEST_SPAN;
 #[cfg(any(test, feature = "testkit"))]
 pub use crash::Victim;
 use run::Run;

@@ -60,7 +60,7 @@
 //!
 //! [`ids`] and [`metrics`]; [`message`], [`store`], [`tokens`] and `supervised`; [`outbox`]; [`group`] and [`transport`];
 //! [`groups`]; [`connections`]; `membership` and [`pipeline`]; [`hub`]; [`web`] and the connection itself;
-//! [`aspnetcore`] and [`classic`]; the [`Engine`]; [`admin`], [`page`], [`chat`] and [`config`]; [`server`]. A door uses
+//! [`aspnetcore`] and [`classic`]; the [`Engine`]; [`admin`], [`page`] and [`chat`]; [`config`]; [`server`]. A door uses
 //! those before it and never one behind it.
 
 #[cfg(doctest)]

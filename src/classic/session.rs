@@ -37,7 +37,7 @@ use welcome::Welcome;
 pub(super) use welcome::{NotStarted, Waiter};
 
 /// Wire: how much longer than the timeout the original waits for a stream to come back.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// Wire: 1000, whatever happened; clients do not look.
 const NORMAL: End = End { code: 1000 };

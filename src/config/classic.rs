@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::units;
 use crate::{classic, outbox::Window};
@@ -16,9 +16,9 @@ pub struct Classic {
     #[serde(deserialize_with = "units::span")]
     pub disconnect_timeout: Duration,
     /// How often a channel is written to, or `none`; a client that hears nothing for twice as long opens another.
-    /// Default 10 s, at least 2 s and at most a third of the disconnect timeout.
-    #[serde(deserialize_with = "units::span_or_none")]
-    pub keep_alive: Option<Duration>,
+    /// Default a third of the disconnect timeout; at least 2 s, and no more than that.
+    #[serde(deserialize_with = "keep_alive")]
+    pub keep_alive: KeepAlive,
     /// How long a poll waits for something to say. Default 110 s: less than what proxies cut.
     #[serde(deserialize_with = "units::span")]
     pub connection_timeout: Duration,
@@ -30,15 +30,20 @@ pub struct Classic {
     pub long_poll_delay: Duration,
     /// The largest message that a client may send over a WebSocket, in bytes. Default 64 KiB; beyond it the channel is
     /// closed, and the client comes back.
+    #[serde(deserialize_with = "units::whole")]
     pub max_message: NonZeroUsize,
     /// The largest body of a request, in bytes. Default 1 MiB; beyond it the answer is 413.
+    #[serde(deserialize_with = "units::whole")]
     pub max_form: NonZeroUsize,
     /// How many messages are kept for a client that comes back. Default 1,000; one that has missed more is told nothing
     /// of them, and hubs are told that there is a gap.
+    #[serde(deserialize_with = "units::whole")]
     pub window_items: usize,
     /// How many bytes are, whichever is reached first. Default 1 MiB.
+    #[serde(deserialize_with = "units::whole")]
     pub window_bytes: usize,
     /// How many calls of one client run at a time. Default 100; more have to wait, or are answered 503.
+    #[serde(deserialize_with = "units::whole")]
     pub parallel_calls: NonZeroUsize,
     /// How long a client may take nothing of what waits for it, before it is disconnected. Default 10 s.
     #[serde(deserialize_with = "units::span")]
@@ -58,7 +63,7 @@ impl Default for Classic {
         let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self {
             disconnect_timeout: usual.disconnect_timeout,
-            keep_alive: usual.keep_alive,
+            keep_alive: KeepAlive::default(),
             connection_timeout: usual.connection_timeout,
             transport_connect_timeout: usual.transport_connect_timeout,
             long_poll_delay: usual.long_poll_delay,
@@ -75,11 +80,31 @@ impl Default for Classic {
     }
 }
 
+/// How often a channel is written to that has nothing to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// Thrice in the disconnect timeout, whatever that is.
+    #[default]
+    Third,
+    /// So often.
+    Every(Duration),
+    /// Not at all.
+    Never,
+}
+
+fn keep_alive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeepAlive, D::Error> {
+    Ok(units::span_or_none(deserializer)?.map_or(KeepAlive::Never, KeepAlive::Every))
+}
+
 impl From<Classic> for classic::Settings {
     fn from(settings: Classic) -> Self {
         Self {
             disconnect_timeout: settings.disconnect_timeout,
-            keep_alive: settings.keep_alive,
+            keep_alive: match settings.keep_alive {
+                KeepAlive::Third => Some(settings.disconnect_timeout / 3),
+                KeepAlive::Every(span) => Some(span),
+                KeepAlive::Never => None,
+            },
             connection_timeout: settings.connection_timeout,
             transport_connect_timeout: settings.transport_connect_timeout,
             long_poll_delay: settings.long_poll_delay,
@@ -92,12 +117,5 @@ impl From<Classic> for classic::Settings {
             proxies: settings.proxies,
             detailed_errors: settings.detailed_errors,
         }
-    }
-}
-
-impl Classic {
-    pub(super) fn contradiction(&self) -> Option<(Vec<&'static str>, String)> {
-        let fault = classic::Settings::from(self.clone()).fault()?;
-        Some((vec!["classic.disconnect_timeout", "classic.keep_alive"], fault.to_owned()))
     }
 }

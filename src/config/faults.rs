@@ -45,11 +45,11 @@ impl Faults {
     }
 
     /// Adds what follows from several keys, unless one of them is wrong in itself.
-    pub(super) fn add_unless_known(&mut self, layers: &Value, keys: &[&str], text: String) {
-        let is_known = self.0.iter().any(|fault| keys.iter().any(|key| fault.key.starts_with(key)));
-        let origin = keys.iter().find_map(|key| find(layers, key.split('.'))?.origin());
+    pub(super) fn add_unless_known(&mut self, layers: &Value, keys: &[impl AsRef<str>], text: String) {
+        let is_known = self.0.iter().any(|fault| keys.iter().any(|key| fault.key.starts_with(key.as_ref())));
+        let origin = keys.iter().find_map(|key| find(layers, key.as_ref().split('.'))?.origin());
         if let (false, Some(key)) = (is_known, keys.first()) {
-            self.add(key, origin, text);
+            self.add(key.as_ref(), origin, text);
         }
     }
 

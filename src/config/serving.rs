@@ -16,7 +16,8 @@ pub struct Rejoin {
     pub policy: Policy,
     /// Policies of hubs that differ, by the hub's name. Default none.
     pub policies: BTreeMap<String, Policy>,
-    /// For how long a token is accepted. Default 24 h; a client that stays is given a new one in time.
+    /// For how long a token is accepted. Default 24 h; a client that stays is given a new one at half of it, so that
+    /// half of it has to last while a classic client is away.
     #[serde(deserialize_with = "units::span")]
     pub lifetime: Duration,
 }
@@ -46,8 +47,10 @@ impl Rejoin {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// So many messages. Default 10,000: a burst that a healthy client takes in well under a second.
+    #[serde(deserialize_with = "units::whole")]
     pub items: NonZeroUsize,
     /// So many bytes. Default 1 MiB.
+    #[serde(deserialize_with = "units::whole")]
     pub bytes: NonZeroUsize,
     /// What happens beyond: `close` (default) disconnects the client, so that it never misses a message unnoticed;
     /// `drop-oldest` leaves out the oldest broadcast that waits.
@@ -107,6 +110,7 @@ pub struct AspNetCore {
     #[serde(deserialize_with = "units::limit")]
     pub max_message: Option<usize>,
     /// How many calls of one client run at a time; the next one waits. Default 1.
+    #[serde(deserialize_with = "units::whole")]
     pub parallel_calls: NonZeroUsize,
     /// Tell clients why a call failed, whatever it was. Default false: it tells of the server's insides.
     pub detailed_errors: bool,

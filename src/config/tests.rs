@@ -86,7 +86,7 @@ fn the_file_reaches_every_kind_of_value() {
         drain_timeout = '2m'
         [rejoin]
         lifetime = '1h 30m'
-        policies = { chat = 'union', Other = 'store' }
+        policies = { chat = 'union' }
         [store]
         on_failure = 'continue'
         [limits]
@@ -105,7 +105,7 @@ fn the_file_reaches_every_kind_of_value() {
     assert_eq!(settings.store.on_failure, OnStoreFailure::Continue);
     let rejoin = settings.rejoin.settings(&settings.store);
     assert_eq!(rejoin.lifetime, Duration::from_secs(5400));
-    assert_eq!(rejoin.policies, [("Other".into(), Policy::Store), ("chat".into(), Policy::Union)]);
+    assert_eq!(rejoin.policies, [("chat".into(), Policy::Union)]);
     let limits = crate::outbox::Limits::from(settings.limits);
     assert_eq!((limits.items, limits.overflow), (7, crate::outbox::Overflow::DropOldest));
     assert_eq!(crate::aspnetcore::Settings::from(settings.aspnetcore).max_message, Some(100));
@@ -200,6 +200,68 @@ fn older_clients_have_rules_of_their_own() {
     assert_eq!(keys("[classic]\ndisconnect_timeout = '5s'\n", &[]), ["classic.disconnect_timeout"]);
     assert_eq!(keys("[classic]\nkeep_alive = '11s'\n", &[]), ["classic.disconnect_timeout"]);
     assert_eq!(keys("[classic]\nkeep_alive = 'x'\n", &[]), ["classic.keep_alive"]);
+}
+
+#[test]
+fn older_clients_are_written_to_thrice_in_their_timeout_unless_told_otherwise() {
+    let keep_alive = |content: &str| crate::classic::Settings::from(read(content, &[]).unwrap().classic).keep_alive;
+    assert_eq!(keep_alive(""), Some(Duration::from_secs(10)));
+    assert_eq!(keep_alive("[classic]\ndisconnect_timeout = '6s'"), Some(Duration::from_secs(2)));
+    assert_eq!(keep_alive("[classic]\ndisconnect_timeout = '2m'"), Some(Duration::from_secs(40)));
+    assert_eq!(keep_alive("[classic]\ndisconnect_timeout = '2m'\nkeep_alive = '5s'"), Some(Duration::from_secs(5)));
+}
+
+#[test]
+fn a_whole_number_is_nothing_else() {
+    let keys_of_numbers = [
+        "workers",
+        "limits.items",
+        "limits.bytes",
+        "aspnetcore.max_message",
+        "aspnetcore.parallel_calls",
+        "classic.max_message",
+        "classic.max_form",
+        "classic.window_items",
+        "classic.window_bytes",
+        "classic.parallel_calls",
+    ];
+    for key in keys_of_numbers {
+        for wrong in ["1.5", "true", "false", "'on'", "'many'", "-1", "[1]"] {
+            let Err(faults) = read(&format!("{key} = {wrong}"), &[]) else { panic!("{key} = {wrong}") };
+            let faults: Vec<_> = faults.iter().map(|fault| (&*fault.key, fault.origin.is_some())).collect();
+            assert_eq!(faults, [(key, true)], "{key} = {wrong}");
+        }
+        assert!(read(&format!("{key} = 100"), &[]).is_ok(), "{key}");
+    }
+    let [(key, text)] = &faults("", &[("HUBCAST_WORKERS", "yes")])[..] else { panic!("one fault") };
+    assert_eq!((&**key, &**text), ("workers", "this is `yes`, where a whole number is needed"));
+}
+
+#[test]
+fn what_no_engine_could_be_built_of_is_told_with_the_rest() {
+    let content = "
+        workers = 0
+        [rejoin]
+        lifetime = '69s'
+        policies = { nope = 'store', chat = 'union', never = 'token' }
+        [aspnetcore]
+        max_message = 63
+    ";
+    let (_directory, flags) = file(content);
+    let told = Settings::read(&flags, &variables(&[("HUBCAST_REJOIN__POLICIES__OTHER", "store")])).unwrap_err();
+    let told: Vec<_> = told.iter().map(|fault| (&*fault.key, fault.origin.as_deref().unwrap_or_default())).collect();
+    let path = flags.config.unwrap().display().to_string();
+    let expected = [
+        ("aspnetcore.max_message", &*path),
+        ("rejoin.lifetime", &path),
+        ("rejoin.policies.never", &path),
+        ("rejoin.policies.nope", &path),
+        ("rejoin.policies.other", "HUBCAST_REJOIN__POLICIES__OTHER"),
+        ("workers", &path),
+    ];
+    assert_eq!(told, expected);
+    let away = "rejoin.lifetime = '5m'\nclassic.disconnect_timeout = '3m'";
+    assert_eq!(keys(away, &[]), ["rejoin.lifetime"]);
 }
 
 #[test]

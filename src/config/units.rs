@@ -1,6 +1,12 @@
 //! How values are written.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{
+    fmt,
+    marker::PhantomData,
+    num::{IntErrorKind, ParseIntError},
+    str::FromStr,
+    time::Duration,
+};
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as friendly;
 use secrecy::{ExposeSecret, SecretString};
@@ -9,7 +15,7 @@ use serde::{
     de::{DeserializeOwned, Error, SeqAccess, Visitor, value::StrDeserializer},
 };
 
-use crate::engine::LONGEST_SPAN;
+use crate::engine::checks::LONGEST_SPAN;
 
 /// A secret of at least `SHORTEST` bytes; it prints as dots would.
 #[derive(Clone, Debug)]
@@ -66,6 +72,19 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
         "none" => Ok(None),
         text => text.parse().map(Some).map_err(|_| D::Error::custom("a number of bytes is needed, or `none`")),
     }
+}
+
+/// A whole number. The crate itself would take a fraction or a word for the nearest one.
+pub(super) fn whole<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = ParseIntError>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error: ParseIntError| match error.kind() {
+        IntErrorKind::Zero => D::Error::custom("it must be more than 0"),
+        _ => D::Error::custom(format!("this is `{text}`, where a whole number is needed")),
+    })
 }
 
 /// A list, or its elements in one text, separated by commas.

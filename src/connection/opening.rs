@@ -46,7 +46,8 @@ pub struct RejoinSettings {
     pub policy: Policy,
     /// Policies of hubs that differ.
     pub policies: Vec<(HubName, Policy)>,
-    /// For how long a token is accepted. Default one day; a client that stays is given a new one in time.
+    /// For how long a token is accepted. Default one day; a client that stays is given a new one at half of it, so
+    /// that half of it has to last while a classic client is away.
     pub lifetime: Duration,
     /// What happens to a client that comes while the store does not answer. Default: it is refused.
     pub on_store_failure: OnStoreFailure,

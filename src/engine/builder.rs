@@ -204,10 +204,11 @@ impl EngineBuilder {
     fn check(&self) -> Result<(), BuildError> {
         checks::hubs(&self.hubs)?;
         checks::endpoints(&self.endpoints, &self.mounts, &self.hubs)?;
-        checks::core_settings(&self.aspnetcore)?;
-        checks::classic_settings(&self.classic)?;
-        checks::policies(&self.rejoin, &self.hubs)?;
-        checks::span("rejoin.lifetime", self.rejoin.lifetime)?;
+        let faults = checks::settings(&self.hubs, &self.rejoin, &self.aspnetcore, &self.classic);
+        faults.into_iter().next().map_or(Ok(()), Err)?;
+        if !self.mounts.is_empty() {
+            checks::lifetime(&self.rejoin, &self.classic)?;
+        }
         checks::span("store_deadline", self.store_deadline)
     }
 

@@ -48,6 +48,12 @@ pub enum BuildError {
     /// Settings for clients of SignalR 2.x that they cannot live with.
     #[error("the settings for classic clients do not fit: {0}")]
     ClassicSettings(&'static str),
+    /// A classic client that comes back in time would bring a token that has run out.
+    #[error(
+        "`rejoin.lifetime` must be at least {0:?}: a token is replaced at half of its life, and the other half has to \
+         last while a classic client is away"
+    )]
+    ShortLifetime(Duration),
     /// Nothing runs actors here.
     #[error("an engine is built inside a running actix system, such as `#[actix_web::main]` makes")]
     NoSystem,
@@ -82,12 +88,26 @@ pub(super) fn endpoints(endpoints: &[Endpoint], mounts: &[classic::Endpoint], hu
     Ok(())
 }
 
-pub(super) fn policies(rejoin: &RejoinSettings, hubs: &[Hub]) -> Result<(), BuildError> {
-    let unknown = rejoin.policies.iter().find(|(name, _)| !hubs.iter().any(|hub| hub.name() == name));
-    unknown.map_or(Ok(()), |(name, _)| Err(BuildError::PolicyOfNoHub(name.to_string())))
+/// Everything that is wrong with settings, for an engine that has these hubs.
+pub(crate) fn settings(
+    hubs: &[Hub],
+    rejoin: &RejoinSettings,
+    core: &aspnetcore::Settings,
+    classic: &classic::Settings,
+) -> Vec<BuildError> {
+    let unknown = rejoin.policies.iter().filter(|(name, _)| !hubs.iter().any(|hub| hub.name() == name));
+    let policies = unknown.map(|(name, _)| Err(BuildError::PolicyOfNoHub(name.to_string())));
+    let others = [core_settings(core), classic_settings(classic), span("rejoin.lifetime", rejoin.lifetime)];
+    policies.chain(others).filter_map(Result::err).collect()
 }
 
-pub(super) fn core_settings(settings: &aspnetcore::Settings) -> Result<(), BuildError> {
+/// Whether tokens outlast the absence of a classic client, where such are served.
+pub(crate) fn lifetime(rejoin: &RejoinSettings, classic: &classic::Settings) -> Result<(), BuildError> {
+    let least = classic.longest_absence().saturating_mul(2);
+    if rejoin.lifetime < least { Err(BuildError::ShortLifetime(least)) } else { Ok(()) }
+}
+
+fn core_settings(settings: &aspnetcore::Settings) -> Result<(), BuildError> {
     if settings.max_message.is_some_and(|limit| limit < LEAST_MESSAGE) {
         return Err(BuildError::ShortMessages);
     }
@@ -98,7 +118,7 @@ pub(super) fn core_settings(settings: &aspnetcore::Settings) -> Result<(), Build
     span("aspnetcore.send_timeout", settings.send_timeout)
 }
 
-pub(super) fn classic_settings(settings: &classic::Settings) -> Result<(), BuildError> {
+fn classic_settings(settings: &classic::Settings) -> Result<(), BuildError> {
     settings.fault().map_or(Ok(()), |fault| Err(BuildError::ClassicSettings(fault)))?;
     span("classic.disconnect_timeout", settings.disconnect_timeout)?;
     span("classic.connection_timeout", settings.connection_timeout)?;
@@ -167,6 +187,17 @@ mod tests {
         assert_eq!(error(chat().rejoin(RejoinSettings { policies, ..Default::default() })), told);
         let short = aspnetcore::Settings { max_message: Some(63), ..Default::default() };
         assert!(error(chat().aspnetcore_settings(short)).contains("at least 64 bytes"));
+    }
+
+    #[actix::test]
+    async fn a_token_must_outlast_the_absence_of_a_classic_client_where_there_are_any() {
+        let with = |seconds| RejoinSettings { lifetime: Duration::from_secs(seconds), ..Default::default() };
+        // Away for 30 s and a grace of 5 s; a token is new for half of its life at least.
+        assert!(error(chat().classic("/signalr").rejoin(with(69))).contains("at least 70s"));
+        assert!(chat().classic("/signalr").rejoin(with(70)).build().is_ok());
+        assert!(chat().rejoin(with(1)).build().is_ok());
+        let polls = classic::Settings { long_poll_delay: Duration::from_secs(60), ..Default::default() };
+        assert!(error(chat().classic("/signalr").classic_settings(polls).rejoin(with(179))).contains("at least 180s"));
     }
 
     #[actix::test]

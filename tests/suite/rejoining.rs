@@ -150,7 +150,7 @@ async fn a_token_that_was_changed_is_refused_and_counted_and_its_bearer_served()
 async fn a_token_that_has_run_out_is_refused() {
     let lifetime = std::time::Duration::from_nanos(1);
     let server =
-        Server::start_with(move |engine| engine.rejoin(RejoinSettings { lifetime, ..Default::default() })).await;
+        Server::start_newer(move |engine| engine.rejoin(RejoinSettings { lifetime, ..Default::default() })).await;
     let (_ann, token) = ann_in_the_lobby(&server).await;
     let mut back = comer(&server, "ann", &token).await;
     assert!(!is_in_the_lobby(&server, &mut back).await);

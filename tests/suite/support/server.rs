@@ -21,7 +21,7 @@ pub(crate) struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The example's endpoints and hub, and everything else as it comes.
+/// The example's endpoints for newer clients and its hub, and everything else as it comes.
 fn usual(hub: Hub) -> EngineBuilder {
     let name = hub.name().clone();
     Engine::builder()
@@ -30,7 +30,6 @@ fn usual(hub: Hub) -> EngineBuilder {
         .aspnetcore_endpoint(Endpoint::new("/nows", &name).without_websockets())
         .aspnetcore_endpoint(Endpoint::new("/strict", &name).minimum_version(1))
         .aspnetcore_endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
-        .classic("/signalr")
         .authenticate(identity::identify)
 }
 
@@ -50,10 +49,15 @@ impl Server {
         change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
     ) -> (Self, Diary) {
         let (diary, hub) = Diary::of(rooms::hub());
-        (Self::start_on(hub, change).await, diary)
+        (Self::start_on(hub, |engine| change(engine.classic("/signalr"))).await, diary)
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
+        Self::start_on(rooms::hub(), |engine| change(engine.classic("/signalr"))).await
+    }
+
+    /// A server for newer clients alone.
+    pub(crate) async fn start_newer(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
         Self::start_on(rooms::hub(), change).await
     }
 
