@@ -6,7 +6,7 @@
 //! and its policy lets a browser load nothing else.
 
 use actix_web::{
-    HttpResponse,
+    HttpResponse, guard,
     http::header,
     web::{self, ServiceConfig},
 };
@@ -22,7 +22,8 @@ pub fn routes(config: &mut ServiceConfig) {
         ("/page.css", "text/css; charset=utf-8", include_str!("page.css")),
         ("/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
     ] {
-        config.route(path, web::get().to(move || async move { file(kind, text) }));
+        let reads = guard::Any(guard::Get()).or(guard::Head());
+        config.route(path, web::route().guard(reads).to(move || async move { file(kind, text) }));
     }
 }
 
@@ -41,22 +42,26 @@ fn file(kind: &'static str, text: &'static str) -> HttpResponse {
 mod tests {
     use actix_web::{
         App,
-        http::StatusCode,
+        http::{Method, StatusCode},
         test::{TestRequest, call_service, init_service},
     };
 
     use super::*;
 
     #[actix_web::test]
-    async fn every_file_is_served_under_a_policy_that_lets_nothing_else_in() {
+    async fn every_file_or_its_head_alone_is_served_under_a_policy_that_lets_nothing_else_in() {
         let app = init_service(App::new().configure(routes)).await;
         for (path, kind) in [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")] {
-            let response = call_service(&app, TestRequest::get().uri(path).to_request()).await;
-            assert_eq!(response.status(), StatusCode::OK, "{path}");
-            let header = |name: &str| response.headers().get(name).expect("a header").to_str().expect("text");
-            assert!(header("content-type").starts_with(kind), "{path}");
-            assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"), "{path}");
-            assert_eq!(header("x-content-type-options"), "nosniff");
+            for method in [Method::GET, Method::HEAD] {
+                let request = TestRequest::default().method(method).uri(path).to_request();
+                let response = call_service(&app, request).await;
+                assert_eq!(response.status(), StatusCode::OK, "{path}");
+                let header = |name: &str| response.headers().get(name).expect("a header").to_str().expect("text");
+                assert!(header("content-type").starts_with(kind), "{path}");
+                let policy = header("content-security-policy");
+                assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{path}");
+                assert_eq!(header("x-content-type-options"), "nosniff");
+            }
         }
     }
 
