@@ -64,7 +64,9 @@ pub(super) fn hubs(hubs: &[Hub]) -> Result<(), BuildError> {
         if hub.name().contains('.') {
             return Err(BuildError::DottedHub(hub.name().to_string()));
         }
-        if hubs[..place].iter().any(|earlier| earlier.name().eq_ignore_ascii_case(hub.name())) {
+        // As classic clients' names are looked up.
+        let name = hub.name().to_lowercase();
+        if hubs[..place].iter().any(|earlier| earlier.name().to_lowercase() == name) {
             return Err(BuildError::DuplicateHub(hub.name().to_string()));
         }
     }
@@ -153,6 +155,8 @@ mod tests {
     #[actix::test]
     async fn hubs_and_endpoints_that_clients_cannot_tell_apart_or_that_there_are_not_are_refused() {
         assert_eq!(error(chat().hub("/other", Hub::new("Chat"))), "there are two hubs named `Chat`");
+        let accented = chat().hub("/1", Hub::new("Überblick")).hub("/2", Hub::new("überblick"));
+        assert_eq!(error(accented), "there are two hubs named `überblick`");
         assert_eq!(error(chat().hub("/other", Hub::new("a.b"))), "the hub name `a.b` contains a dot");
         for path in ["/chat", "Chat/", "chat"] {
             let expected = format!("there are two endpoints at `{}`", path.trim_end_matches('/'));
