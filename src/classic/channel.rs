@@ -10,13 +10,13 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     frames::{Frames, Shape},
     message::Call,
-    query::{Arrival, Transport},
-    session::{Attached, NotStarted, NotTaken, Place, Session, To},
+    query::{Arrival, Callable, Transport},
+    session::{Attached, Incoming, NotStarted, NotTaken, Place, Session, To},
 };
 use crate::{
     connection::{Connection, Correction, Refused, Return, Returned},
     hub::{Hub, Request},
-    ids::GroupKey,
+    ids::{GroupKey, HubName},
     outbox::{Asides, Feed, Rest, Resume, View},
     transport::SocketHandle,
 };
@@ -31,6 +31,8 @@ pub(super) struct Open {
     pub(super) asks_for_start: bool,
     /// The hubs that the channel listens to.
     pub(super) hubs: Vec<Arc<Hub>>,
+    /// The hubs that can be called over it.
+    pub(super) callable: Arc<Callable>,
     pub(super) request: Arc<Request>,
     pub(super) cursor: Option<String>,
     pub(super) token: Option<String>,
@@ -149,6 +151,7 @@ impl Connection<Session> {
             transport: open.transport,
             arrival: open.arrival,
             asks_for_start: open.asks_for_start,
+            callable: open.callable,
             claimed: returned.map(|returned| claims_of(returned, &open.hubs)),
             token: open.token,
             place,
@@ -210,6 +213,8 @@ impl Handler<Start> for Connection<Session> {
 #[derive(Message)]
 #[rtype(result = "Result<Box<[u8]>, NotTaken>")]
 pub(super) struct Send {
+    /// The hub, as it is registered.
+    pub(super) hub: HubName,
     pub(super) call: Call,
     pub(super) request: Arc<Request>,
 }
@@ -217,16 +222,16 @@ pub(super) struct Send {
 impl Handler<Send> for Connection<Session> {
     type Result = LocalBoxFuture<'static, Result<Box<[u8]>, NotTaken>>;
 
-    fn handle(&mut self, Send { call, request }: Send, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Send { hub, call, request }: Send, ctx: &mut Self::Context) -> Self::Result {
         let (to, answer) = oneshot::channel();
         if self.guard.has_ended() {
-            return Box::pin(ready(Err(NotTaken::Busy)));
+            return Box::pin(ready(Err(NotTaken)));
         }
-        match self.session.call(call, To::Request(to), Some(request)) {
+        match self.session.call(Incoming { hub, call, to: To::Request(to), request: Some(request) }) {
             Ok(effects) => self.carry_out(effects, ctx),
             Err(not_taken) => return Box::pin(ready(Err(not_taken))),
         }
-        Box::pin(async move { answer.await.map_err(|_| NotTaken::Busy) })
+        Box::pin(async move { answer.await.map_err(|_| NotTaken) })
     }
 }
 

@@ -12,10 +12,7 @@
 //!
 //! Wire: the method of a request is never looked at.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -31,7 +28,7 @@ use super::{
     callback::Callback,
     negotiate::{Answer, Version},
     proxy,
-    query::{BadHubs, Operation, Transport, hubs_of, query},
+    query::{BadHubs, Callable, Operation, Transport, hubs_of, query},
     token::Token,
 };
 use crate::{
@@ -129,8 +126,8 @@ pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: 
 struct Served {
     endpoint: Endpoint,
     hubs: Vec<Arc<Hub>>,
-    /// The hubs that can be called: their names in small letters, and as they are registered.
-    names: Arc<HashMap<String, HubName>>,
+    /// What can be called by requests and over channels that come through here, wherever their connection began.
+    callable: Arc<Callable>,
     core: Arc<Core>,
 }
 
@@ -166,8 +163,8 @@ impl Served {
     fn new(endpoint: &Endpoint, core: &Arc<Core>) -> Self {
         let is_served = |hub: &&Arc<Hub>| endpoint.hubs().is_none_or(|names| names.contains(hub.name()));
         let hubs: Vec<_> = core.world.hubs.iter().filter(is_served).cloned().collect();
-        let names = hubs.iter().map(|hub| (hub.name().to_lowercase(), hub.name().clone())).collect();
-        Self { endpoint: endpoint.clone(), hubs, names: Arc::new(names), core: Arc::clone(core) }
+        let callable = Arc::new(Callable::new(hubs.iter().map(|hub| hub.name())));
+        Self { endpoint: endpoint.clone(), hubs, callable, core: Arc::clone(core) }
     }
 
     async fn serve(&self, request: HttpRequest, payload: Payload) -> HttpResponse {

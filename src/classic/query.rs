@@ -3,12 +3,13 @@
 //! Wire: the operation is found at the end of the path, names are found without case, and a name that is
 //! given twice has both values, joined by a comma.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use serde::Deserialize;
 
 use crate::{
     hub::{Hub, Request},
+    ids::HubName,
     web::value_of,
 };
 
@@ -138,6 +139,21 @@ pub(super) fn hubs_of(data: Option<&str>, served: &[Arc<Hub>]) -> Result<Vec<Arc
 /// Wire: clients spell the names of hubs as they like.
 pub(super) fn find_hub<'a>(served: &'a [Arc<Hub>], name: &str) -> Option<&'a Arc<Hub>> {
     served.iter().find(|hub| hub.name().to_lowercase() == name.to_lowercase())
+}
+
+/// The hubs that can be called at one endpoint, for whoever has many calls to judge.
+#[derive(Debug)]
+pub(crate) struct Callable(HashMap<String, HubName>);
+
+impl Callable {
+    pub(super) fn new<'a>(hubs: impl IntoIterator<Item = &'a HubName>) -> Self {
+        Self(hubs.into_iter().map(|name| (name.to_lowercase(), name.clone())).collect())
+    }
+
+    /// A hub as it is registered, if it can be called. Wire: as in [`find_hub`].
+    pub(super) fn find(&self, name: &str) -> Option<&HubName> {
+        self.0.get(&name.to_lowercase())
+    }
 }
 
 #[cfg(test)]

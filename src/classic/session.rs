@@ -4,20 +4,19 @@
 //! A connection begins with the first request that needs it, has one channel at a time or none, and ends
 //! when its client says good-bye, or has had no channel for too long.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     Settings,
     cursor::Cursor,
-    message::{self, Call},
+    message,
     query::{Arrival, Transport},
 };
 use crate::{
     connection::{Dialect, Effect, Effects, Ending, Event, Reason, Refused},
-    hub::{HubError, Manners, Request, bind::Binding},
-    ids::HubName,
+    hub::{HubError, Manners, bind::Binding},
     outbox::{End, Resume},
     transport::{Inbound, Received},
 };
@@ -30,7 +29,7 @@ mod welcome;
 
 pub(super) use attached::{Attached, Place};
 use calls::{Calls, Ticket};
-pub(super) use calls::{NotTaken, Report, To};
+pub(super) use calls::{Incoming, NotTaken, Report, To};
 use channel::Channel;
 use news::News;
 use welcome::Welcome;
@@ -78,7 +77,6 @@ pub(crate) struct Session {
 /// What a session begins with.
 pub(super) struct Begin {
     pub(super) settings: Arc<Settings>,
-    pub(super) hubs: Arc<HashMap<String, HubName>>,
     pub(super) report: Report,
     /// How long a groups token is good.
     pub(super) token_lifetime: Duration,
@@ -88,9 +86,9 @@ type Out = Effects<Session>;
 
 impl Session {
     pub(super) fn new(begin: Begin, now: Instant) -> Self {
-        let Begin { settings, hubs, report, token_lifetime } = begin;
+        let Begin { settings, report, token_lifetime } = begin;
         Self {
-            calls: Calls::new(Arc::clone(&settings), hubs, report),
+            calls: Calls::new(Arc::clone(&settings), report),
             news: News::new(token_lifetime),
             epoch: crate::ids::secret().chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().into(),
             channel: None,
@@ -226,9 +224,10 @@ impl Session {
             Inbound::Text(bytes) => {
                 let text = String::from_utf8_lossy(bytes);
                 // Wire: what is no call, or is for no hub, is passed over; there is nothing to answer to.
-                let call = message::decode(&text).ok();
-                let taken = call.and_then(|call| self.call(call, To::Channel(received.channel), None).ok());
-                taken.unwrap_or_default()
+                let Ok(call) = message::decode(&text) else { return Vec::new() };
+                let Some(hub) = channel.callable.find(&call.hub).cloned() else { return Vec::new() };
+                let incoming = Incoming { hub, call, to: To::Channel(received.channel), request: None };
+                self.call(incoming).unwrap_or_default()
             }
             Inbound::Binary(_) => channel.close(NO_BINARY),
             Inbound::TooLarge => channel.close(TOO_LARGE),
@@ -236,11 +235,11 @@ impl Session {
     }
 
     /// A call has come in. It is acted on when the durable groups are joined.
-    pub(super) fn call(&mut self, call: Call, to: To, request: Option<Arc<Request>>) -> Result<Out, NotTaken> {
+    pub(super) fn call(&mut self, incoming: Incoming) -> Result<Out, NotTaken> {
         if self.welcome.is_restored() {
-            return self.calls.take(call, to, request);
+            return self.calls.take(incoming);
         }
-        self.calls.hold(call, to, request)?;
+        self.calls.hold(incoming)?;
         Ok(self.welcome.restore())
     }
 

@@ -272,6 +272,27 @@ async fn what_is_no_call_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn what_can_be_called_is_what_the_endpoint_serves_that_a_call_comes_through() {
+    let server = Server::start_with(|engine| {
+        engine.classic_endpoint(classic::Endpoint::new("/deep/one").only([&"chat".into()]))
+    })
+    .await;
+    let hi = format!("data={}", escaped(r#"{"H":"other","M":"Hi","I":0}"#));
+    let refusal = (400, "'other' Hub could not be resolved.");
+    for begins_at in ["/signalr", "/deep/one"] {
+        let seat = Seat::negotiate(server.address, "").await;
+        let at = |place: &str, operation: &str| {
+            format!("POST {}", seat.path(operation, "longPolling", "").replacen("/signalr", place, 1))
+        };
+        assert_eq!(ask_with(server.address, &at(begins_at, "connect"), "", "").await.status, 200);
+        for (place, answer) in [("/signalr", (200, r#"{"R":"other","I":"0"}"#)), ("/deep/one", refusal)] {
+            let told = ask_with(server.address, &at(place, "send"), "", &hi).await;
+            assert_eq!(said(&told), answer, "begun at {begins_at}, called at {place}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_call_may_come_in_a_form_of_any_kind_and_for_polls_in_the_query() {
     let server = Server::start().await;
     let seat = Seat::negotiate(server.address, "").await;

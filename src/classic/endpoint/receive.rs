@@ -57,7 +57,7 @@ impl Served {
         };
         for _ in 0..ATTEMPTS {
             let connection = self.connection(&asked, transport, token);
-            let open = open_of(&asked, &form, arrival, transport, shape.clone());
+            let open = self.open_of(&asked, &form, arrival, transport, shape.clone());
             match connection.send(open).await {
                 Ok(Ok((feed, frames))) => {
                     return Ok(self.answer_with(&asked, payload, preamble, feed, frames, connection));
@@ -90,7 +90,6 @@ impl Served {
         let element = Arc::clone(&outbox);
         let begin = Begin {
             settings: Arc::clone(&core.settings),
-            hubs: Arc::clone(&self.names),
             // Whoever reports progress to a client that has gone is not told.
             report: Arc::new(move |bytes| {
                 let _ = element.push_own(bytes);
@@ -113,6 +112,29 @@ impl Served {
             bearer: Bearer { family: token.connection.to_string(), epoch: 0, hub: None, user },
         };
         Connection::open_at_once(opening, Session::new(begin, Instant::now()))
+    }
+
+    fn open_of(
+        &self,
+        asked: &Asked,
+        form: &[(String, String)],
+        arrival: Arrival,
+        transport: Transport,
+        shape: Shape,
+    ) -> Open {
+        Open {
+            arrival,
+            transport,
+            shape,
+            asks_for_start: version_of(&asked.described).asks_for_start(),
+            hubs: asked.hubs.clone(),
+            callable: Arc::clone(&self.callable),
+            request: Arc::clone(&asked.described),
+            cursor: query_or_form(asked, form, "messageId"),
+            token: query_or_form(asked, form, "groupsToken"),
+            // A socket that brings polls may bring others' requests next.
+            socket: asked.request.conn_data::<SocketHandle>().filter(|_| transport != Transport::LongPolling).cloned(),
+        }
     }
 
     fn answer_with(
@@ -174,21 +196,6 @@ fn shape_of(asked: &Asked, transport: Transport) -> Result<Shape, Refusal> {
         Transport::ForeverFrame => Shape::ForeverFrame,
         Transport::LongPolling => Shape::Poll(callback_of(asked)?),
     })
-}
-
-fn open_of(asked: &Asked, form: &[(String, String)], arrival: Arrival, transport: Transport, shape: Shape) -> Open {
-    Open {
-        arrival,
-        transport,
-        shape,
-        asks_for_start: version_of(&asked.described).asks_for_start(),
-        hubs: asked.hubs.clone(),
-        request: Arc::clone(&asked.described),
-        cursor: query_or_form(asked, form, "messageId"),
-        token: query_or_form(asked, form, "groupsToken"),
-        // A socket that brings polls may bring others' requests next.
-        socket: asked.request.conn_data::<SocketHandle>().filter(|_| transport != Transport::LongPolling).cloned(),
-    }
 }
 
 /// The client may try again.

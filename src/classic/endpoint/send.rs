@@ -13,8 +13,8 @@ use crate::{
     classic::{
         channel::{Send, Start, Stop},
         message,
-        query::{Transport, query},
-        session::{NotTaken, Session},
+        query::{BadHubs, Transport, query},
+        session::Session,
         token::Token,
     },
     connection::Connection,
@@ -51,11 +51,12 @@ impl Served {
         let data = value_of(&form, "data").or_else(in_query);
         let data = data.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, NO_DATA))?;
         let call = message::decode(&data).map_err(|no_call| refuse(StatusCode::BAD_REQUEST, no_call.to_string()))?;
-        let send = Send { call, request: Arc::clone(&asked.described) };
+        let hub = self.callable.find(&call.hub).cloned();
+        let hub = hub.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, BadHubs::Unknown(call.hub.clone()).to_string()))?;
+        let send = Send { hub, call, request: Arc::clone(&asked.described) };
         match self.connection(asked, transport, token).send(send).await {
             Ok(Ok(answer)) => json(asked, &answer),
-            Ok(Err(no_hub @ NotTaken::NoHub(_))) => Err(refuse(StatusCode::BAD_REQUEST, no_hub.to_string())),
-            Ok(Err(busy @ NotTaken::Busy)) => Err(unavailable(&busy.to_string())),
+            Ok(Err(busy)) => Err(unavailable(&busy.to_string())),
             Err(_) => Err(unavailable("The connection has ended.")),
         }
     }

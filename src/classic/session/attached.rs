@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    classic::query::{Arrival, Transport},
+    classic::query::{Arrival, Callable, Transport},
     ids::GroupKey,
 };
 
@@ -15,6 +15,8 @@ pub(crate) struct Attached {
     pub(crate) arrival: Arrival,
     /// The client asks for its OnConnected itself.
     pub(crate) asks_for_start: bool,
+    /// The hubs that can be called over it.
+    pub(crate) callable: Arc<Callable>,
     /// The token that it presented.
     pub(crate) token: Option<String>,
     /// The groups of that token, if it was asked what they are worth.

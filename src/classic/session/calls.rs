@@ -1,6 +1,6 @@
 //! A client's calls: taken up, and answered where their answer belongs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -36,14 +36,21 @@ pub(crate) struct Ticket {
     to: To,
 }
 
-/// Why a call is not taken.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotTaken {
-    #[error("'{0}' Hub could not be resolved.")]
-    NoHub(String),
-    #[error("Too many invocations of this connection are under way.")]
-    Busy,
+/// A call that has come in.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    /// The hub, as it is registered.
+    pub(crate) hub: HubName,
+    pub(crate) call: Call,
+    pub(crate) to: To,
+    /// The request that has brought it, if it came over no channel.
+    pub(crate) request: Option<Arc<Request>>,
 }
+
+/// A call is not taken: its client may try again.
+#[derive(Debug, thiserror::Error)]
+#[error("Too many invocations of this connection are under way.")]
+pub(crate) struct NotTaken;
 
 /// Puts an element into the sequence of what the client hears.
 pub(crate) type Report = Arc<dyn Fn(Box<[u8]>) + Send + Sync>;
@@ -51,17 +58,15 @@ pub(crate) type Report = Arc<dyn Fn(Box<[u8]>) + Send + Sync>;
 /// The calls of one connection.
 pub(super) struct Calls {
     settings: Arc<Settings>,
-    /// The hubs that can be called: their names in small letters, and as they are registered.
-    hubs: Arc<HashMap<String, HubName>>,
     report: Report,
     running: usize,
     /// Calls that came before the durable groups were joined; no more than may run at a time.
-    held: Vec<(Call, To, Option<Arc<Request>>)>,
+    held: Vec<Incoming>,
 }
 
 impl Calls {
-    pub(super) fn new(settings: Arc<Settings>, hubs: Arc<HashMap<String, HubName>>, report: Report) -> Self {
-        Self { settings, hubs, report, running: 0, held: Vec::new() }
+    pub(super) fn new(settings: Arc<Settings>, report: Report) -> Self {
+        Self { settings, report, running: 0, held: Vec::new() }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -73,9 +78,9 @@ impl Calls {
     }
 
     /// A call has come in before it may be acted on.
-    pub(super) fn hold(&mut self, call: Call, to: To, request: Option<Arc<Request>>) -> Result<(), NotTaken> {
-        self.check(&call, &to)?;
-        self.held.push((call, to, request));
+    pub(super) fn hold(&mut self, incoming: Incoming) -> Result<(), NotTaken> {
+        self.check(&incoming.to)?;
+        self.held.push(incoming);
         Ok(())
     }
 
@@ -83,21 +88,21 @@ impl Calls {
     pub(super) fn release(&mut self) -> Out {
         let held = std::mem::take(&mut self.held);
         // Each was checked when it came.
-        held.into_iter().filter_map(|(call, to, request)| self.take(call, to, request).ok()).flatten().collect()
+        held.into_iter().filter_map(|incoming| self.take(incoming).ok()).flatten().collect()
     }
 
-    fn check(&self, call: &Call, to: &To) -> Result<HubName, NotTaken> {
-        let hub = self.hubs.get(&call.hub.to_lowercase()).ok_or_else(|| NotTaken::NoHub(call.hub.clone()))?;
+    fn check(&self, to: &To) -> Result<(), NotTaken> {
         match to {
-            To::Request(_) if self.is_saturated() => Err(NotTaken::Busy),
-            To::Request(_) | To::Channel(_) => Ok(hub.clone()),
+            To::Request(_) if self.is_saturated() => Err(NotTaken),
+            To::Request(_) | To::Channel(_) => Ok(()),
         }
     }
 
     /// A call has come in. One that came over a channel is taken in any case: a client whose line is busy is
     /// not read on.
-    pub(super) fn take(&mut self, call: Call, to: To, request: Option<Arc<Request>>) -> Result<Out, NotTaken> {
-        let registered = self.check(&call, &to)?;
+    pub(super) fn take(&mut self, incoming: Incoming) -> Result<Out, NotTaken> {
+        let Incoming { hub: registered, call, to, request } = incoming;
+        self.check(&to)?;
         let Call { hub, method, arguments, id, state } = call;
         let state = CallerState::new(state);
         let is_too_deep = arguments.iter().any(|argument| depth_of(argument.get()) > DEEPEST);

@@ -1,10 +1,16 @@
 //! The channel that a connection has at present, and what keeps it alive.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{Attached, NORMAL, Out};
 use crate::{
-    classic::{Settings, frames::KEEP_ALIVE, query::Transport},
+    classic::{
+        Settings,
+        frames::KEEP_ALIVE,
+        query::{Callable, Transport},
+    },
     connection::Effect,
     outbox::End,
 };
@@ -13,6 +19,8 @@ use crate::{
 pub(super) struct Channel {
     pub(super) number: u32,
     transport: Transport,
+    /// The hubs that can be called over it.
+    pub(super) callable: Arc<Callable>,
     /// When the client is next told that the channel is alive.
     beat_due: Option<Instant>,
     /// When a channel that is never told so has had its time.
@@ -27,6 +35,7 @@ impl Channel {
         Self {
             number: attached.number,
             transport: attached.transport,
+            callable: Arc::clone(&attached.callable),
             beat_due: settings.keep_alive.map(|period| now + period),
             ends_at: has_end.then(|| now + settings.connection_timeout),
             is_closing: false,

@@ -4,7 +4,7 @@ use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::{connection::Invoke, hub::CallError, message::Json};
+use crate::{classic::query::Callable, connection::Invoke, hub::CallError, message::Json};
 
 mod beginning;
 mod calling;
@@ -41,7 +41,6 @@ impl Bench {
         let kept = Arc::clone(&reports);
         let begin = Begin {
             settings: Arc::new(settings),
-            hubs: Arc::new([("chat".to_owned(), HubName::from("Chat"))].into()),
             report: Arc::new(move |bytes| kept.lock().unwrap().push(text(&bytes))),
             token_lifetime: seconds(24 * 60 * 60),
         };
@@ -71,6 +70,7 @@ impl Bench {
             transport,
             arrival,
             asks_for_start: true,
+            callable: Arc::new(Callable::new(&["Chat".into()])),
             token: None,
             claimed: None,
             place: if arrival == Arrival::Connect { Place::Unsaid } else { Place::Known },

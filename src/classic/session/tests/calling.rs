@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::hub::Request;
 
 const ADD: &str = r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#;
 
@@ -19,7 +20,9 @@ impl Bench {
     /// A call of a request, and its answer.
     fn post(&mut self, data: &str) -> Result<Posted, NotTaken> {
         let (to, answer) = oneshot::channel();
-        let out = self.session.call(message::decode(data).unwrap(), To::Request(to), Some(request()))?;
+        let call = message::decode(data).unwrap();
+        let incoming = Incoming { hub: "Chat".into(), call, to: To::Request(to), request: Some(request()) };
+        let out = self.session.call(incoming)?;
         Ok((self.words(out), answer))
     }
 }
@@ -82,9 +85,12 @@ fn what_is_no_call_or_for_no_hub_is_passed_over_on_a_socket() {
 }
 
 #[test]
-fn a_request_for_no_hub_is_refused_by_name() {
-    let refusal = Bench::open().post(r#"{"H":"nope","M":"Add"}"#).unwrap_err();
-    assert_eq!(refusal.to_string(), "'nope' Hub could not be resolved.");
+fn what_can_be_called_over_a_socket_is_what_its_endpoint_serves() {
+    let mut bench = Bench::open();
+    let elsewhere = bench.channel(Transport::WebSockets, Arrival::Reconnect);
+    bench.attached(&Attached { callable: Arc::new(Callable::new(&["Other".into()])), ..elsewhere });
+    assert!(bench.hear(ADD).is_empty());
+    assert_eq!(bench.hear(r#"{"H":"OTHER","M":"Hi","I":0}"#), ["invoke Other.Hi"]);
 }
 
 #[test]
@@ -94,7 +100,7 @@ fn a_busy_client_is_not_read_on_and_its_requests_are_refused() {
     assert!(!bench.session.is_saturated());
     bench.hear(ADD);
     assert!(bench.session.is_saturated());
-    assert!(matches!(bench.post(ADD), Err(NotTaken::Busy)));
+    assert!(matches!(bench.post(ADD), Err(NotTaken)));
     bench.return_(Ok(json(5)));
     assert!(!bench.session.is_saturated());
     assert!(bench.post(ADD).is_ok());
