@@ -55,6 +55,23 @@ async fn streams_say_what_they_are() {
 }
 
 #[tokio::test]
+async fn who_speaks_an_older_http_gets_no_chunks_and_its_connection_ends_with_the_answer() {
+    let server = Server::start().await;
+    for (transport, more) in [("serverSentEvents", ""), ("foreverFrame", "&frameId=1"), ("longPolling", "")] {
+        let seat = Seat::negotiate(server.address, "").await;
+        let request = format!("GET {} HTTP/1.0", seat.path("connect", transport, more));
+        let head = Download::begin(server.address, &request, "").await.head;
+        assert_eq!((head.status, head.header("transfer-encoding")), (200, None), "{transport}");
+    }
+    let seat = Seat::negotiate(server.address, "").await;
+    let request = format!("GET {} HTTP/1.0", seat.path("connect", "longPolling", ""));
+    // It is read until it closes, although it is asked to go on.
+    let poll = ask(server.address, &request, "Connection: keep-alive\r\n").await;
+    assert_eq!((poll.header("transfer-encoding"), poll.header("content-length")), (None, None));
+    assert_eq!(poll.json()["S"], 1, "{}", poll.body);
+}
+
+#[tokio::test]
 async fn a_socket_needs_an_upgrade() {
     let server = Server::start().await;
     let seat = Seat::negotiate(server.address, "").await;

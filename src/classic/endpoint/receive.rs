@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use actix::Addr;
-use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode, web::Payload};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{ConnectionType, StatusCode, Version},
+    web::Payload,
+};
 use tokio::time::Instant;
 
 use super::{Asked, JAVASCRIPT, JSON, Refusal, Served, UNCACHED, callback_of, query_or_form, refuse, version_of};
@@ -62,7 +66,7 @@ impl Served {
                 Ok(Ok((feed, frames))) => {
                     return Ok(self.answer_with(&asked, payload, preamble, feed, frames, connection));
                 }
-                Ok(Err(NoChannel::Late(frame))) => return Ok(stream(media_of(&asked)).0.body(frame)),
+                Ok(Err(NoChannel::Late(frame))) => return Ok(head(media_of(&asked)).body(frame)),
                 Ok(Err(NoChannel::Refused(refused))) => return Err(unavailable(refused.error.message())),
                 // The connection has ended meanwhile; its client is back all the same.
                 Ok(Err(NoChannel::Ended)) | Err(_) => {}
@@ -154,12 +158,16 @@ impl Served {
                     .unwrap_or_else(HttpResponse::from_error)
             }
             (Preamble::EventStream, _) => {
-                stream("text/event-stream").body_of(Body::stream(feed, EVENT_STREAM_BEGINS).watching(socket))
+                let body = Body::stream(feed, EVENT_STREAM_BEGINS).watching(socket);
+                stream("text/event-stream", body, &asked.request)
             }
-            (Preamble::ForeverFrame(id), _) => stream("text/html; charset=UTF-8")
-                .body_of(Body::stream(feed, forever_frame_begins(id)).watching(socket)),
+            (Preamble::ForeverFrame(id), _) => {
+                let body = Body::stream(feed, forever_frame_begins(id)).watching(socket);
+                stream("text/html; charset=UTF-8", body, &asked.request)
+            }
             (Preamble::Poll | Preamble::WebSocket, _) => {
-                stream(media_of(asked)).body_of(Body::answer(feed, move |rest| frames.last(&rest)).watching(socket))
+                let body = Body::answer(feed, move |rest| frames.last(&rest)).watching(socket);
+                stream(media_of(asked), body, &asked.request)
             }
         }
     }
@@ -203,19 +211,21 @@ pub(super) fn unavailable(text: &str) -> Refusal {
     HttpResponse::ServiceUnavailable().insert_header((actix_web::http::header::RETRY_AFTER, "1")).body(text.to_owned())
 }
 
-struct Stream(HttpResponseBuilder);
-
-/// The head of an answer that goes on for a while: nobody on the way may hold it back.
-fn stream(media: &'static str) -> Stream {
+/// The head of an answer that may go on for a while: nobody on the way may hold it back.
+fn head(media: &'static str) -> HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
     answer.content_type(media).insert_header(UNCACHED).insert_header(("x-accel-buffering", "no"));
-    Stream(answer)
+    answer
 }
 
-impl Stream {
-    fn body_of(mut self, body: Body) -> HttpResponse {
-        self.0.streaming::<_, std::convert::Infallible>(body)
+/// Wire: whoever speaks an older HTTP knows no chunks (RFC 9112 section 6.1), so that a body ends with its connection.
+fn stream(media: &'static str, body: Body, request: &HttpRequest) -> HttpResponse {
+    let mut answer = head(media).streaming::<_, std::convert::Infallible>(body);
+    if request.version() < Version::HTTP_11 {
+        answer.head_mut().no_chunking(true);
+        answer.head_mut().set_connection_type(ConnectionType::Close);
     }
+    answer
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl Answer {
     }
 }
 
-/// Sends `METHOD /path`, with `headers` that each end in a line break, and an empty body.
+/// Sends `METHOD /path`, over HTTP/1.1 unless it says ` HTTP/1.0`, with `headers` that each end in a line break, and an empty body.
 pub(crate) async fn ask(server: SocketAddr, request: &str, headers: &str) -> Answer {
     ask_with(server, request, headers, "").await
 }
@@ -54,7 +54,8 @@ pub(crate) async fn ask_with(server: SocketAddr, request: &str, headers: &str, b
 async fn send(server: SocketAddr, request: &str, headers: &str, body: &str) -> TcpStream {
     let mut socket = within(TcpStream::connect(server)).await.unwrap();
     let closing = if headers.to_lowercase().contains("connection:") { "" } else { "Connection: close\r\n" };
-    let (line, length) = (format!("{request} HTTP/1.1\r\nHost: {server}\r\n"), body.len());
+    let version = if request.ends_with(" HTTP/1.0") { "" } else { " HTTP/1.1" };
+    let (line, length) = (format!("{request}{version}\r\nHost: {server}\r\n"), body.len());
     let text = format!("{line}{closing}Content-Length: {length}\r\n{headers}\r\n{body}");
     socket.write_all(text.as_bytes()).await.unwrap();
     socket
