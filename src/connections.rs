@@ -58,8 +58,24 @@ pub(crate) enum Command {
 pub(crate) enum OnBehalfOf {
     /// Somebody asked for it now.
     Caller,
-    /// It is restored from the store or from a token; if somebody has asked to leave since, that holds.
-    Restoration,
+    /// Somebody has made its user a member for good now.
+    User,
+    /// A token brings it back; if somebody has asked to leave since, that holds.
+    Token,
+    /// Its user is a member for good; likewise.
+    Store,
+}
+
+impl OnBehalfOf {
+    /// True if nobody asked for it now.
+    pub(crate) fn restores(self) -> bool {
+        matches!(self, Self::Token | Self::Store)
+    }
+
+    /// True if it is its user's membership.
+    pub(crate) fn is_durable(self) -> bool {
+        matches!(self, Self::User | Self::Store)
+    }
 }
 
 /// A connection as an operator sees it.

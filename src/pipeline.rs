@@ -22,7 +22,7 @@ mod rejoin;
 pub(crate) use families::Families;
 pub(crate) use judge::Judge;
 pub use policy::Policy;
-pub use rejoin::{Bearer, Claims, Presenter, Refusal};
+pub use rejoin::{Bearer, Claims, Listed, Presenter, Refusal};
 
 /// How many messages may wait for the pipeline. Beyond it, whoever asks waits.
 const MAILBOX: usize = 1024;
@@ -86,7 +86,7 @@ pub(crate) struct Rejoin {
 pub(crate) struct RejoinHub {
     pub(crate) name: HubName,
     pub(crate) policy: Policy,
-    /// What the store says, if the policy asks it.
+    /// What the store says; if nobody has asked it, which of the groups that the connection is in for good it is in.
     pub(crate) stored: Vec<GroupName>,
 }
 
@@ -114,7 +114,7 @@ impl<A: Actor> actix::dev::MessageResponse<A, Rejoin> for Rejoined {
 #[rtype(result = "()")]
 pub(crate) struct Remember {
     pub(crate) family: String,
-    pub(crate) groups: Vec<Arc<GroupKey>>,
+    pub(crate) groups: Listed,
 }
 
 /// See the module's documentation.

@@ -18,6 +18,7 @@ use crate::{
     hub::{Hub, Request},
     ids::{GroupKey, HubName},
     outbox::{Asides, Feed, Rest, Resume, View},
+    pipeline::Listed,
     transport::SocketHandle,
 };
 
@@ -116,6 +117,7 @@ impl Connection<Session> {
         };
         Return {
             token: open.token.clone(),
+            durable: self.guard.memberships.durable(),
             joins_durable: open.arrival == Arrival::Connect || !self.session.has_had_channel(),
             correct,
         }
@@ -179,7 +181,7 @@ impl Connection<Session> {
 fn claims_of(returned: Returned, hubs: &[Arc<Hub>]) -> Vec<Arc<GroupKey>> {
     let Returned { groups, claims } = returned;
     let Some(claims) = claims else { return Vec::new() };
-    let mut claimed = claims.groups().unwrap_or(groups);
+    let mut claimed = claims.groups().map_or(groups, Listed::all);
     claimed.retain(|key| hubs.iter().any(|hub| *hub.name() == key.hub));
     claimed.sort();
     claimed

@@ -20,7 +20,7 @@ use crate::{
     ids::{GroupKey, HubName},
     membership::Note,
     outbox::End,
-    pipeline::{Bearer, Claims, Remember},
+    pipeline::{Bearer, Claims, Listed, Remember},
     tokens::Purpose,
 };
 
@@ -171,9 +171,11 @@ impl Guard {
     /// The groups that the client hears, and a token for them.
     pub(super) fn regrouped(&self) -> Regrouped {
         let groups = self.memberships.heard();
-        let claims = Claims::new(&self.bearer, &groups, SystemTime::now(), self.desk.settings.lifetime);
+        let (durable, joined) = groups.iter().cloned().partition(|group| self.memberships.is_durable(group));
+        let listed = Listed { joined, durable };
+        let claims = Claims::new(&self.bearer, &listed, SystemTime::now(), self.desk.settings.lifetime);
         if !claims.has_list() {
-            self.remember(&groups);
+            self.remember(listed);
         }
         let has_unsaid = self.seat.outbox.has_news();
         Regrouped { groups, token: self.desk.ring.seal(Purpose::Rejoin, &claims.encode()), has_unsaid }
@@ -206,9 +208,9 @@ impl Guard {
         }
     }
 
-    fn remember(&self, groups: &[Arc<GroupKey>]) {
+    fn remember(&self, groups: Listed) {
         let (pipeline, remember) =
-            (self.desk.pipeline.clone(), Remember { family: self.bearer.family.clone(), groups: groups.to_vec() });
+            (self.desk.pipeline.clone(), Remember { family: self.bearer.family.clone(), groups });
         in_background(async move {
             // What a dead pipeline does not remember is restored from the store.
             let _ = pipeline.send(remember).await;

@@ -88,7 +88,7 @@ impl<D: Dialect> Connection<D> {
         answer: Option<Answer<Joined>>,
         ctx: &mut Context<Self>,
     ) -> bool {
-        if !self.guard.memberships.begin_join(group, on_behalf_of == OnBehalfOf::Restoration) {
+        if !self.guard.memberships.begin_join(group, on_behalf_of.restores()) {
             reply(answer, Ok(Joined::Already));
             return false;
         }
@@ -120,9 +120,10 @@ impl<D: Dialect> Connection<D> {
     ) {
         match joined {
             Ok(Admission::Member(joined, _)) => {
-                let joined = if on_behalf_of == OnBehalfOf::Caller { self.hear(group, joined) } else { joined };
+                let is_news = on_behalf_of.is_durable() && self.guard.memberships.make_durable(group);
+                let joined = if on_behalf_of.restores() { joined } else { self.hear(group, joined) };
                 reply(answer, Ok(joined));
-                if joined == Joined::Now {
+                if joined == Joined::Now || is_news {
                     self.tell_groups(ctx);
                 }
             }
@@ -189,6 +190,6 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn join_afresh(&mut self, group: &Arc<GroupKey>, ctx: &mut Context<Self>) {
-        self.ask(group, Wish::Join { on_behalf_of: OnBehalfOf::Restoration, answer: None }, ctx);
+        self.ask(group, Wish::Join { on_behalf_of: OnBehalfOf::Token, answer: None }, ctx);
     }
 }

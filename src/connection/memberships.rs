@@ -29,6 +29,8 @@ pub(crate) struct Memberships {
 struct Entry {
     is_joining: bool,
     is_member: bool,
+    /// Its user is a member for good.
+    is_durable: bool,
     /// The group that has let it in.
     within: Generation,
     /// The latest group of the name that is known to have died.
@@ -80,6 +82,22 @@ impl Memberships {
         Joining::Done
     }
 
+    /// Takes note that a group which the connection is in is one that its user is in for good; false if that was known.
+    pub(crate) fn make_durable(&mut self, key: &Arc<GroupKey>) -> bool {
+        let entry = self.entries.get_mut(key).filter(|entry| entry.is_member && !entry.is_durable);
+        entry.map(|entry| entry.is_durable = true).is_some()
+    }
+
+    /// The groups that the connection is in because its user is for good.
+    pub(crate) fn durable(&self) -> Vec<Arc<GroupKey>> {
+        self.members().filter(|key| self.is_durable(key)).cloned().collect()
+    }
+
+    /// True if the connection is in a group because its user is for good.
+    pub(crate) fn is_durable(&self, key: &Arc<GroupKey>) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.is_durable)
+    }
+
     /// Takes note that somebody asks to leave; a restoration under way must not undo it.
     pub(crate) fn begin_leave(&mut self, key: &Arc<GroupKey>) {
         self.entries.entry(Arc::clone(key)).or_default().was_left = true;
@@ -90,6 +108,7 @@ impl Memberships {
     pub(crate) fn end_leave(&mut self, key: &Arc<GroupKey>, is_answered: bool, is_restoring: bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.is_member &= !is_answered;
+        entry.is_durable &= entry.is_member;
         entry.was_left &= is_restoring;
         self.drop_idle(key);
     }

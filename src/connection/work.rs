@@ -1,6 +1,6 @@
 //! What a connection has hubs do for it: futures that run beside its mailbox.
 
-use std::{borrow::Borrow, fmt::Display, panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Borrow, collections::HashSet, fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{
     future::{FutureExt, join_all, try_join_all},
@@ -108,15 +108,15 @@ pub(super) async fn connect(scene: Scene, claim: Option<String>) -> Result<Optio
 pub(super) async fn restore(scene: impl Borrow<Scene>, claim: Option<String>) -> Result<Option<Claims>, Refused> {
     let scene = scene.borrow();
     let durable = scene.all_durable_groups().await?;
-    let (mut groups, claims) = match claim {
+    let (groups, claims) = match claim {
         Some(token) => {
             let rejoined = scene.rejoin(Some(token), None, &durable).await?;
             (rejoined.groups, rejoined.claims)
         }
         None => (Vec::new(), None),
     };
-    groups.extend(keys_of(&durable));
-    scene.join_all(groups).await?;
+    scene.join_all(groups, OnBehalfOf::Token).await?;
+    scene.join_all(keys_of(&durable), OnBehalfOf::Store).await?;
     Ok(claims)
 }
 
@@ -131,6 +131,8 @@ pub(crate) struct Return {
     pub(crate) token: Option<String>,
     /// It joins its durable groups too, since this process has not seen it begin, or it begins anew.
     pub(crate) joins_durable: bool,
+    /// Those that it is in, as far as this process knows.
+    pub(crate) durable: Vec<Arc<GroupKey>>,
     /// What it cannot have heard of yet: how memberships have changed since.
     pub(crate) correct: Box<Correction>,
 }
@@ -150,14 +152,17 @@ pub(crate) struct Returned {
 pub(super) async fn rejoin(scene: Scene, comes: Return) -> Result<Returned, Refused> {
     let settings = &scene.desk.settings;
     let asks_store = comes.joins_durable || scene.hubs.iter().any(|hub| settings.policy_of(hub.name()).asks_store());
-    let durable = if asks_store { scene.all_durable_groups().await? } else { scene.no_durable_groups() };
+    let durable = if asks_store { scene.all_durable_groups().await? } else { scene.by_hub(&comes.durable) };
     let connection = Some(scene.seat.id.to_string());
     let Rejoined { mut groups, claims, .. } = scene.rejoin(comes.token, connection, &durable).await?;
+    let durable: HashSet<_> = keys_of(&durable).collect();
     if comes.joins_durable {
-        groups.extend(keys_of(&durable));
+        groups.extend(durable.iter().cloned());
     }
     let groups = (comes.correct)(groups);
-    scene.join_all(groups.clone()).await?;
+    let (stored, others): (Vec<_>, Vec<_>) = groups.iter().cloned().partition(|group| durable.contains(group));
+    scene.join_all(others, OnBehalfOf::Token).await?;
+    scene.join_all(stored, OnBehalfOf::Store).await?;
     Ok(Returned { groups, claims })
 }
 
@@ -174,8 +179,9 @@ impl Scene {
         try_join_all(hubs).await
     }
 
-    fn no_durable_groups(&self) -> Durable {
-        self.hubs.iter().map(|hub| (hub.name().clone(), Vec::new())).collect()
+    fn by_hub(&self, groups: &[Arc<GroupKey>]) -> Durable {
+        let of = |hub: &HubName| groups.iter().filter(|key| key.hub == *hub).map(|key| key.name.clone()).collect();
+        self.hubs.iter().map(|hub| (hub.name().clone(), of(hub.name()))).collect()
     }
 
     async fn durable_groups(&self, hub: &HubName) -> Result<Vec<GroupName>, Refused> {
@@ -228,9 +234,13 @@ impl Scene {
     }
 
     /// Joins all of these groups, or the client is not let in: it would believe to be in them.
-    async fn join_all(&self, groups: Vec<Arc<GroupKey>>) -> Result<(), Refused> {
+    async fn join_all(
+        &self,
+        groups: impl IntoIterator<Item = Arc<GroupKey>>,
+        on_behalf_of: OnBehalfOf,
+    ) -> Result<(), Refused> {
         let join = async |group: Arc<GroupKey>| {
-            let joined = self.world.join(&self.seat.id, &group, OnBehalfOf::Restoration).await;
+            let joined = self.world.join(&self.seat.id, &group, on_behalf_of).await;
             joined.map(drop).map_err(|error| {
                 warn!(conn:% = self.seat.id, group:% = group, error:% = error; "a group is not restored");
                 Refused { error: HubError::new(GROUP_FAILURE), is_retryable: true }

@@ -196,7 +196,7 @@ impl Users {
 
     async fn change_one(&self, id: &ConnectionId, key: &Arc<GroupKey>, verb: Verb) -> Result<bool, Error> {
         match verb {
-            Verb::Add => Ok(self.world.join(id, key, OnBehalfOf::Caller).await? == Some(Joined::Now)),
+            Verb::Add => Ok(self.world.join(id, key, OnBehalfOf::User).await? == Some(Joined::Now)),
             Verb::Remove => Ok(self.world.leave(id, key).await? == Some(Left::Now)),
         }
     }

@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::Claims;
-use crate::ids::{ConnectionId, GroupKey};
+use super::{Claims, Listed};
+use crate::ids::ConnectionId;
 
 /// Of how many families something is remembered: a list that was too long for a token, who has spent one last. The
 /// oldest is forgotten first; its client is put back into what is stored alone.
@@ -44,7 +44,7 @@ pub(crate) struct Families(Arc<Mutex<Known>>);
 #[derive(Default)]
 struct Known {
     /// The groups of families whose lists are too long for a token.
-    lists: Recent<Vec<Arc<GroupKey>>>,
+    lists: Recent<Listed>,
     /// The epoch that was spent last, and by which connection.
     spent: Recent<(u64, ConnectionId)>,
 }
@@ -55,11 +55,11 @@ impl Families {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn remember(&self, family: &str, groups: Vec<Arc<GroupKey>>) {
+    pub(super) fn remember(&self, family: &str, groups: Listed) {
         self.known().lists.put(family, groups);
     }
 
-    pub(super) fn list_of(&self, family: &str) -> Option<Vec<Arc<GroupKey>>> {
+    pub(super) fn list_of(&self, family: &str) -> Option<Listed> {
         self.known().lists.of.get(family).cloned()
     }
 

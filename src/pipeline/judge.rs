@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use log::info;
 
-use super::{Claims, DynModule, Families, Presenter, Refusal, Rejoin, RejoinHub, Rejoined, Rejoining};
+use super::{Claims, DynModule, Families, Listed, Presenter, Refusal, Rejoin, RejoinHub, Rejoined, Rejoining};
 use crate::{
     connections::Connections,
     ids::{ConnectionId, GroupKey},
@@ -51,7 +51,7 @@ impl Judge {
     }
 
     /// The groups that a token claims; of one without a list those that are remembered.
-    fn claimed(&self, claims: &Claims) -> Vec<Arc<GroupKey>> {
+    fn claimed(&self, claims: &Claims) -> Listed {
         claims.groups().or_else(|| self.families.list_of(&claims.family)).unwrap_or_default()
     }
 
@@ -113,7 +113,7 @@ impl Judge {
     }
 
     /// The groups on all hubs of the client that follow from the groups that it claims.
-    async fn decide_all(&self, claimed: &[Arc<GroupKey>], rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
+    async fn decide_all(&self, claimed: &Listed, rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
         let mut groups = Vec::new();
         for hub in &rejoin.hubs {
             groups.extend(self.decide(hub, claimed, rejoin).await);
@@ -121,8 +121,8 @@ impl Judge {
         groups
     }
 
-    async fn decide(&self, hub: &RejoinHub, claimed: &[Arc<GroupKey>], rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
-        let token: Vec<_> = claimed.iter().filter(|key| key.hub == hub.name).map(|key| key.name.clone()).collect();
+    async fn decide(&self, hub: &RejoinHub, claimed: &Listed, rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
+        let token = claimed.of_hub(&hub.name, &hub.stored);
         let mut groups = hub.policy.decide(&token, &hub.stored);
         for module in self.modules.iter() {
             let rejoining = Rejoining {

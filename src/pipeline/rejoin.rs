@@ -3,6 +3,7 @@
 //! It knows neither keys nor clocks nor stores; what is compared is passed in.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    ids::{GroupKey, HubName, UserId},
+    ids::{GroupKey, GroupName, HubName, UserId},
     metrics::{Counter, Metrics},
     tokens::BadToken,
 };
@@ -35,9 +36,12 @@ pub struct Claims {
     /// The user.
     #[serde(rename = "u", default)]
     pub user: Option<UserId>,
-    /// The groups, each as `hub.group`; absent if the list was too long.
+    /// The groups that somebody had the connection join, each as `hub.group`; absent if the list was too long.
     #[serde(rename = "g", default)]
-    groups: Option<Vec<String>>,
+    joined: Option<Vec<String>>,
+    /// Those that it was in because its user was for good, likewise.
+    #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+    durable: Vec<String>,
     /// When it was issued, in milliseconds since 1970.
     #[serde(rename = "i")]
     issued: u64,
@@ -59,34 +63,67 @@ pub struct Bearer {
     pub user: Option<UserId>,
 }
 
+/// The groups of a connection, by how it came into them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Somebody had it join: a token brings it back.
+    pub joined: Vec<Arc<GroupKey>>,
+    /// Its user is a member for good: only the store brings it back, or whoever was removed would be with an old token.
+    pub durable: Vec<Arc<GroupKey>>,
+}
+
+impl Listed {
+    /// All of them.
+    #[must_use]
+    pub fn all(self) -> Vec<Arc<GroupKey>> {
+        self.joined.into_iter().chain(self.durable).collect()
+    }
+
+    /// The groups of one hub that a token brings back to a user who is `stored` in these for good.
+    #[must_use]
+    pub fn of_hub(&self, hub: &HubName, stored: &[GroupName]) -> Vec<GroupName> {
+        let stored: HashSet<_> = stored.iter().collect();
+        let durable = self.durable.iter().filter(|key| stored.contains(&key.name));
+        self.joined.iter().chain(durable).filter(|key| key.hub == *hub).map(|key| key.name.clone()).collect()
+    }
+}
+
 fn millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The groups as a token lists them; nothing if that would be too long. It is made anew whenever groups change, so
-/// that what comes after the limit is not looked at.
-fn list_of(groups: &[Arc<GroupKey>]) -> Option<Vec<String>> {
-    let mut room = LONGEST_LIST;
+/// The groups as a token lists them; nothing if that would take more than `room`. It is made anew whenever groups
+/// change, so that what comes after the limit is not looked at.
+fn list_of(groups: &[Arc<GroupKey>], room: &mut usize) -> Option<Vec<String>> {
     let mut fit = |name: String| {
         // What JSON escapes is longer than it looks.
         let length = Value::from(&*name).to_string().len() + ",".len();
-        room = room.checked_sub(length)?;
+        *room = room.checked_sub(length)?;
         Some(name)
     };
     groups.iter().map(|group| fit(group.to_string())).collect()
 }
 
+fn keys_of(list: &[String]) -> Vec<Arc<GroupKey>> {
+    let key = |text: &String| text.split_once('.').map(|(hub, name)| GroupKey::new(&hub.into(), &name.into()));
+    list.iter().filter_map(key).collect()
+}
+
 impl Claims {
     /// The claims of `bearer` to these groups, from `now` on for `lifetime`.
     #[must_use]
-    pub fn new(bearer: &Bearer, groups: &[Arc<GroupKey>], now: SystemTime, lifetime: Duration) -> Self {
+    pub fn new(bearer: &Bearer, groups: &Listed, now: SystemTime, lifetime: Duration) -> Self {
+        let mut room = LONGEST_LIST;
+        let lists = list_of(&groups.joined, &mut room).zip(list_of(&groups.durable, &mut room));
+        let (joined, durable) = lists.unzip();
         Self {
             family: bearer.family.clone(),
             epoch: bearer.epoch,
             hub: bearer.hub.clone(),
             user: bearer.user.clone(),
-            groups: list_of(groups),
+            joined,
+            durable: durable.unwrap_or_default(),
             issued: millis(now),
             expires: millis(now + lifetime),
         }
@@ -108,15 +145,14 @@ impl Claims {
 
     /// The groups; `None` if the list was too long for the token.
     #[must_use]
-    pub fn groups(&self) -> Option<Vec<Arc<GroupKey>>> {
-        let key = |text: &String| text.split_once('.').map(|(hub, name)| GroupKey::new(&hub.into(), &name.into()));
-        self.groups.as_ref().map(|list| list.iter().filter_map(key).collect())
+    pub fn groups(&self) -> Option<Listed> {
+        self.joined.as_ref().map(|joined| Listed { joined: keys_of(joined), durable: keys_of(&self.durable) })
     }
 
     /// False if the list was too long for the token.
     #[must_use]
     pub fn has_list(&self) -> bool {
-        self.groups.is_some()
+        self.joined.is_some()
     }
 
     /// When it was issued.
@@ -239,15 +275,23 @@ mod tests {
         names.iter().map(|name| GroupKey::new(&"chat".into(), &(*name).into())).collect()
     }
 
+    fn joined(names: &[&str]) -> Listed {
+        Listed { joined: keys(names), durable: Vec::new() }
+    }
+
+    fn listed() -> Listed {
+        Listed { durable: keys(&["for good"]), ..joined(&["a", "b.c", ""]) }
+    }
+
     fn claims() -> Claims {
-        Claims::new(&bearer(), &keys(&["a", "b.c", ""]), UNIX_EPOCH + HOUR, HOUR)
+        Claims::new(&bearer(), &listed(), UNIX_EPOCH + HOUR, HOUR)
     }
 
     #[test]
     fn claims_survive_being_encoded() {
         let read = Claims::decode(&claims().encode()).unwrap();
         assert_eq!(read, claims());
-        assert_eq!(read.groups().unwrap(), keys(&["a", "b.c", ""]), "a group's name may hold dots, a hub's may not");
+        assert_eq!(read.groups().unwrap(), listed(), "a group's name may hold dots, a hub's may not");
         assert_eq!(read.issued() + HOUR, read.expires());
     }
 
@@ -277,17 +321,39 @@ mod tests {
     fn a_list_too_long_for_a_url_is_left_out() {
         let many: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
         let names: Vec<_> = many.iter().map(String::as_str).collect();
-        let claims = Claims::new(&bearer(), &keys(&names), UNIX_EPOCH, HOUR);
+        let claims = Claims::new(&bearer(), &joined(&names), UNIX_EPOCH, HOUR);
         assert_eq!(claims.groups(), None);
         assert!(claims.encode().len() < 200);
         for name in ["plain", "\u{1}\u{2}\u{3}\u{4}\u{5}"] {
             let mut count = 0;
-            while Claims::new(&bearer(), &keys(&vec![name; count + 1]), UNIX_EPOCH, HOUR).has_list() {
+            while Claims::new(&bearer(), &joined(&vec![name; count + 1]), UNIX_EPOCH, HOUR).has_list() {
                 count += 1;
             }
-            let longest = Claims::new(&bearer(), &keys(&vec![name; count]), UNIX_EPOCH, HOUR).encode().len();
+            let longest = Claims::new(&bearer(), &joined(&vec![name; count]), UNIX_EPOCH, HOUR).encode().len();
             assert!((LONGEST_LIST..LONGEST_LIST + 200).contains(&longest), "{count} times {name:?}: {longest}");
         }
+    }
+
+    #[test]
+    fn one_list_that_is_too_long_leaves_out_both() {
+        let many = keys(&vec!["a group of some length"; 200]);
+        for listed in [
+            Listed { joined: many.clone(), ..listed() },
+            Listed { durable: many.clone(), ..listed() },
+            Listed { joined: many[..90].to_vec(), durable: many[..90].to_vec() },
+        ] {
+            let claims = Claims::new(&bearer(), &listed, UNIX_EPOCH, HOUR);
+            assert_eq!(claims.groups(), None);
+            assert!(claims.encode().len() < 200);
+        }
+    }
+
+    #[test]
+    fn a_token_brings_back_what_was_joined_and_of_the_rest_what_is_stored() {
+        let listed = Listed { durable: keys(&["stored", "removed"]), ..joined(&["joined"]) };
+        let names = |list: &[&str]| list.iter().map(|name| GroupName::from(*name)).collect::<Vec<_>>();
+        assert_eq!(listed.of_hub(&"chat".into(), &names(&["stored", "another"])), names(&["joined", "stored"]));
+        assert_eq!(listed.of_hub(&"other".into(), &names(&["stored"])), names(&[]));
     }
 
     #[test]

@@ -123,6 +123,23 @@ async fn a_token_is_good_again_for_whom_the_next_has_not_reached() {
 }
 
 #[tokio::test]
+async fn who_was_removed_for_good_is_not_brought_back_by_an_older_token() {
+    let server = Server::start().await;
+    let mut phone = comer(&server, "ann", "1").await;
+    token(&mut phone).await;
+    phone.tell("AddToRoom", json!(["lobby"])).await;
+    let claim = token(&mut phone).await;
+    gone(&server, phone).await;
+    let mut desk = comer(&server, "ann", &claim).await;
+    assert!(is_in_the_lobby(&server, &mut desk).await, "the store says so");
+    gone(&server, desk).await;
+    server.engine.hub("chat").unwrap().users().remove_from_group("ann", "lobby").await.unwrap();
+    let mut back = comer(&server, "ann", &claim).await;
+    assert!(!is_in_the_lobby(&server, &mut back).await);
+    assert_eq!(server.engine.metrics().rejoins_accepted.get(), 2, "there was nothing wrong with the token");
+}
+
+#[tokio::test]
 async fn a_token_is_good_for_its_user_alone() {
     let server = Server::start().await;
     let (_ann, token) = ann_in_the_lobby(&server).await;

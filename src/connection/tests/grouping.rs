@@ -55,7 +55,7 @@ async fn of_what_is_asked_of_a_group_at_once_the_last_holds() {
     let client = house.connect("ann", &[]).await;
     let lobby = key("lobby");
     let join = |whose| house.world.join(&client.id, &lobby, whose);
-    for whose in [OnBehalfOf::Caller, OnBehalfOf::Restoration] {
+    for whose in [OnBehalfOf::Caller, OnBehalfOf::Store] {
         let (joined, left) = tokio::join!(join(whose), house.world.leave(&client.id, &lobby));
         assert_eq!((joined, left), (Ok(Some(Joined::Now)), Ok(Some(Left::Now))));
         sleep(QUIET).await;
