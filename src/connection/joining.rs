@@ -145,15 +145,14 @@ impl<D: Dialect> Connection<D> {
 
     /// Makes the channel hear a group that it may have been deaf to; to its client that is a join.
     fn hear(&mut self, group: &Arc<GroupKey>, joined: Joined) -> Joined {
-        let outbox = &self.guard.seat().outbox;
-        let was_muted = self.guard.memberships.is_muted(group);
-        if was_muted {
-            outbox.change_view(|view| {
-                view.muted.remove(group);
-            });
-        } else if joined == Joined::Already {
+        if joined == Joined::Already && !self.guard.memberships.is_muted(group) {
             return joined;
         }
+        let outbox = &self.guard.seat().outbox;
+        // A group that was left while the channel was deaf to it is muted there still, and the memberships have forgotten it.
+        outbox.change_view(|view| {
+            view.muted.remove(group);
+        });
         let at = outbox.tail();
         self.guard.memberships.hear(group, at);
         Joined::Now

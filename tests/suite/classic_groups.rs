@@ -121,6 +121,22 @@ async fn a_client_that_returns_without_its_token_hears_no_group() {
 }
 
 #[tokio::test]
+async fn a_group_that_was_left_while_the_channel_was_deaf_to_it_is_heard_after_the_next_join() {
+    let server = Server::start().await;
+    for transport in TRANSPORTS {
+        let before = Classic::join(server.address, transport, "ann", "lobby").await;
+        // As some clients come back: it says neither where it is nor in which groups.
+        let mut client = Classic::open(before.seat.clone(), transport).await;
+        for method in ["LeaveRoom", "JoinRoom"] {
+            client.invoke(method, json!(["lobby"])).await;
+        }
+        say(&server, "lobby", "hello").await;
+        hears(&mut client, "hello").await;
+        client.seat.ask("abort").await;
+    }
+}
+
+#[tokio::test]
 async fn a_hub_that_a_client_does_not_list_is_not_heard() {
     let server = Server::start().await;
     let mut client = Classic::connect(server.address, "webSockets", "").await;
