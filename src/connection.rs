@@ -178,6 +178,7 @@ impl<D: Dialect> Connection<D> {
         let restored = work::restore(self.guard.scene(), None);
         ctx.spawn(restored.into_actor(self).map(|restored, this, ctx| {
             this.end_restoration();
+            this.guard.hear_restored(&[]);
             this.drive(Event::Restored(restored.map(drop)), ctx);
             this.tell_groups(ctx);
         }));

@@ -147,6 +147,10 @@ impl Connection<Session> {
         let (feed, has_gap) = self.guard.seat().outbox.attach(resume, view, Arc::new(frames.clone()));
         let place = if has_gap { Place::Lost } else { place };
         let is_fresh = returned.is_some() && !self.session.has_had_channel();
+        let claimed = returned.map(|returned| claims_of(returned, &open.hubs));
+        if let Some(claimed) = &claimed {
+            self.guard.hear_restored(claimed);
+        }
         self.take_note(&open, place, is_fresh);
         let attached = Attached {
             number: feed.channel(),
@@ -154,7 +158,7 @@ impl Connection<Session> {
             arrival: open.arrival,
             asks_for_start: open.asks_for_start,
             callable: open.callable,
-            claimed: returned.map(|returned| claims_of(returned, &open.hubs)),
+            claimed,
             token: open.token,
             place,
             is_fresh,

@@ -181,6 +181,12 @@ impl Guard {
         Regrouped { groups, token: self.desk.ring.seal(Purpose::Rejoin, &claims.encode()), has_unsaid }
     }
 
+    /// Takes note that the client is to be told now of the groups that it was restored into.
+    pub(crate) fn hear_restored(&mut self, claimed: &[Arc<GroupKey>]) {
+        let at = self.seat.outbox.tail();
+        self.memberships.hear_restored(claimed, at);
+    }
+
     /// Takes note that the client is not to hear this group any more.
     pub(super) fn forget(&mut self, group: &Arc<GroupKey>) {
         let at = self.seat.outbox.tail();

@@ -37,7 +37,7 @@ struct Entry {
     lost: Generation,
     is_muted: bool,
     was_left: bool,
-    /// Where in the sequence of what its client hears somebody had it join.
+    /// Where in the sequence of what its client hears it was to be told of it; absent if its token says so.
     heard_from: Option<u64>,
 }
 
@@ -144,6 +144,16 @@ impl Memberships {
     pub(crate) fn hear(&mut self, key: &Arc<GroupKey>, at: u64) {
         if let Some(entry) = self.entries.get_mut(key) {
             (entry.is_muted, entry.heard_from) = (false, Some(at));
+        }
+    }
+
+    /// Takes note that a client is to be told at `at` of the groups that it was restored into, but for those that it
+    /// claims itself, which are sorted.
+    pub(crate) fn hear_restored(&mut self, claimed: &[Arc<GroupKey>], at: u64) {
+        for (key, entry) in &mut self.entries {
+            if entry.is_member && !entry.is_muted && claimed.binary_search(key).is_err() {
+                entry.heard_from = entry.heard_from.or(Some(at));
+            }
         }
     }
 

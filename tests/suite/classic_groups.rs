@@ -137,6 +137,24 @@ async fn a_group_that_was_left_while_the_channel_was_deaf_to_it_is_heard_after_t
 }
 
 #[tokio::test]
+async fn a_client_that_lost_what_it_was_first_told_of_its_durable_rooms_is_told_again_and_misses_nothing() {
+    let server = Server::start().await;
+    Classic::connect(server.address, "webSockets", "&user=ann").await.invoke("AddToRoom", json!(["home"])).await;
+    for transport in TRANSPORTS {
+        let mut client = Classic::connect(server.address, transport, "&user=ann").await;
+        let (epoch, _) = client.cursor.as_ref().unwrap().split_once('-').unwrap();
+        (client.cursor, client.groups) = (Some(format!("{epoch}-0")), None);
+        client.drop_channel();
+        say(&server, "home", "missed").await;
+        client.return_().await;
+        hears(&mut client, "missed").await;
+        has_heard_all(&mut client).await;
+        assert!(client.groups.is_some(), "{transport}");
+        client.seat.ask("abort").await;
+    }
+}
+
+#[tokio::test]
 async fn a_hub_that_a_client_does_not_list_is_not_heard() {
     let server = Server::start().await;
     let mut client = Classic::connect(server.address, "webSockets", "").await;

@@ -156,6 +156,18 @@ fn what_a_client_claims_is_corrected_by_what_it_cannot_have_heard_of() {
 }
 
 #[test]
+fn a_client_cannot_have_heard_of_what_it_was_restored_into_unless_it_was_told_or_claims_it() {
+    let mut memberships = in_groups(&["claimed", "joined", "muted", "restored"]);
+    memberships.mute_all_but(&["claimed", "joined", "restored"].map(key), 0);
+    memberships.hear(&key("joined"), 3);
+    memberships.hear_restored(&[key("claimed")], 5);
+    memberships.hear_restored(&[key("claimed")], 7);
+    for (cursor, heard) in [(3, &["joined", "restored"][..]), (5, &["restored"]), (6, &[])] {
+        assert_eq!(names(&memberships.correct(Vec::new(), cursor)), heard, "{cursor}");
+    }
+}
+
+#[test]
 fn departures_are_remembered_up_to_a_number_and_the_oldest_is_forgotten_first() {
     let mut memberships = Memberships::default();
     for at in 0..=DEPARTURES as u64 {
