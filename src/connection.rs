@@ -102,13 +102,19 @@ impl<D: Dialect> Connection<D> {
         for effect in effects {
             self.perform(effect, ctx);
         }
-        if !self.session.is_saturated() {
-            // Whoever waited may have gone with its socket.
-            for held in self.held.drain(..) {
-                let _ = held.send(());
-            }
+        if self.guard.has_ended() || !self.session.is_saturated() {
+            self.release();
         }
         self.set_timer(ctx);
+    }
+
+    /// Has transports read on: the session can take more, or nothing that they read counts any more, and they should
+    /// see how their channels end.
+    pub(crate) fn release(&mut self) {
+        for held in self.held.drain(..) {
+            // Whoever waited may have gone with its socket.
+            let _ = held.send(());
+        }
     }
 
     fn perform(&mut self, effect: Effect<D::Ticket>, ctx: &mut Context<Self>) {

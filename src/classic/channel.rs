@@ -165,6 +165,8 @@ impl Connection<Session> {
             has_unsaid,
         };
         self.socket = open.socket;
+        // Who is held sent over a channel that this one replaces.
+        self.release();
         let effects = self.session.attached(&attached, Instant::now());
         self.carry_out(effects, ctx);
         Ok((feed, frames))

@@ -36,6 +36,7 @@ const QUIET: Duration = Duration::from_secs(60);
 /// Does what its client's text says, and ends for everything that a connection can end for.
 struct Puppet {
     due: Option<Instant>,
+    is_full: bool,
 }
 
 fn ending(reason: Reason) -> Vec<Effect<String>> {
@@ -53,6 +54,10 @@ impl Puppet {
             "twice" => [ending(Reason::Stopped), ending(Reason::Faulted)].into_iter().flatten().collect(),
             "fall silent" => {
                 self.due = Some(now + Duration::from_secs(1));
+                Vec::new()
+            }
+            "fill up" => {
+                self.is_full = true;
                 Vec::new()
             }
             "panic" => panic!("as the test wants"),
@@ -107,7 +112,7 @@ impl Dialect for Puppet {
     }
 
     fn is_saturated(&self) -> bool {
-        false
+        self.is_full
     }
 
     fn wants_tokens(&self) -> bool {
@@ -234,7 +239,7 @@ impl House {
             claim: None,
             bearer,
         };
-        let address = Connection::open(opening, None, Puppet { due: None });
+        let address = Connection::open(opening, None, Puppet { due: None, is_full: false });
         Client { id, address, outbox, feed: Some(feed) }
     }
 

@@ -30,8 +30,9 @@ impl<D: Dialect> Handler<Received> for Connection<D> {
     type Result = Taken;
 
     fn handle(&mut self, received: Received, ctx: &mut Self::Context) -> Taken {
+        let is_current = self.is_current(received.channel);
         self.drive(Event::Received(received), ctx);
-        if self.guard.has_ended() || !self.session.is_saturated() {
+        if self.guard.has_ended() || !is_current || !self.session.is_saturated() {
             return Taken::Now;
         }
         let (held, ready) = oneshot::channel();

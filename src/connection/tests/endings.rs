@@ -134,6 +134,29 @@ async fn nobody_waits_for_a_connection_that_has_ended() {
 }
 
 #[actix::test]
+async fn who_is_not_read_on_is_read_on_at_the_end() {
+    tokio::time::pause();
+    let mut house = House::new();
+    let client = house.connect("ann", &[]).await;
+    let (before, mut said) = (Instant::now(), Box::pin(client.say("fill up")));
+    assert!(said.as_mut().now_or_never().is_none());
+    client.command(Command::Abort).await;
+    said.await;
+    assert_eq!(before.elapsed(), Duration::ZERO, "nobody waits until the socket is cut");
+}
+
+#[actix::test]
+async fn what_a_replaced_channel_says_holds_nobody() {
+    tokio::time::pause();
+    let mut house = House::new();
+    let client = house.connect("ann", &[]).await;
+    let _newer = client.outbox.attach(Resume::Tail, View::default(), Arc::new(Plain));
+    let before = Instant::now();
+    client.say("fill up").await;
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[actix::test]
 async fn a_method_is_run_to_its_end_and_knows_when_its_caller_has_gone() {
     tokio::time::pause();
     let mut house = House::new();
