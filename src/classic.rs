@@ -50,8 +50,10 @@ pub struct Settings {
     pub max_message: usize,
     /// The largest body of a request, in bytes. Default 1 MiB; beyond it the answer is 413.
     pub max_form: usize,
-    /// How much is kept for a client that comes back. Default 1,000 messages or 1 MiB, whichever is reached
-    /// first; one that has missed more is told nothing of them, and hubs are told that there is a gap.
+    /// How much is kept of what a client was sent, for when it comes back. Default 1,000 messages or 1 MiB,
+    /// whichever is reached first. What it was not sent yet waits up to the larger of this and the
+    /// [`Limits`](crate::outbox::Limits). One that has missed more is told nothing of the oldest: it is counted as a gap,
+    /// and hubs are told of it in OnReconnected, unless the client just goes on polling.
     pub window: Window,
     /// How many calls of one client run at a time. Default 100; more have to wait (WebSockets) or are
     /// answered 503.

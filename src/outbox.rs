@@ -190,6 +190,7 @@ impl Outbox {
         let channel = shared.line.channel + 1;
         let older = std::mem::replace(&mut shared.line, Line::new(channel));
         shared.replaced = Some(Replaced { channel: older.channel, rest, begun: older.begun });
+        shared.tell_of_room();
         drop(shared);
         older.transport.into_iter().for_each(Waker::wake);
         (Feed { outbox: Arc::clone(self), channel, framer, ended: false }, gap)
@@ -211,8 +212,8 @@ impl Outbox {
         shared.wake_transport_if_due();
     }
 
-    /// Waits until no more than half of what may wait does, or nobody is there to take it: for whoever sends much to
-    /// this client alone, and does not want it to be too slow for that.
+    /// Waits until no more than half of what may wait does, or the connection has ended: for whoever sends much to this
+    /// client alone, and wants it neither to be too slow for that nor to miss it between two polls.
     pub async fn room(&self) {
         poll_fn(|cx| {
             let mut shared = self.lock();

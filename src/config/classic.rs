@@ -35,8 +35,9 @@ pub struct Classic {
     /// The largest body of a request, in bytes. Default 1 MiB; beyond it the answer is 413.
     #[serde(deserialize_with = "units::whole")]
     pub max_form: NonZeroUsize,
-    /// How many messages are kept for a client that comes back. Default 1,000; one that has missed more is told nothing
-    /// of them, and hubs are told that there is a gap.
+    /// How many messages are kept of those that a client was sent, for when it comes back. Default 1,000. What it was not
+    /// sent yet waits up to the larger of this and the limits. One that has missed more is told nothing of the oldest: it
+    /// is counted as a gap, and hubs are told of it in OnReconnected, unless the client just goes on polling.
     #[serde(deserialize_with = "units::whole")]
     pub window_items: usize,
     /// How many bytes are, whichever is reached first. Default 1 MiB.

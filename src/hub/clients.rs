@@ -63,8 +63,8 @@ impl Clients {
     }
 
     /// The client that called; outside of a hub method, nobody. What has changed in its [`CallerState`] goes
-    /// along, if it is of the generation that has one. Whoever sends it much waits until it has taken most of that:
-    /// a method cannot make its own caller too slow.
+    /// along, if it is of the generation that has one. Whoever sends it much waits until it has taken most of that, or
+    /// has ended: a method cannot make its own caller too slow, nor have it miss anything.
     pub fn caller(&self) -> Target {
         self.target(Whom::Caller)
     }
@@ -147,7 +147,8 @@ impl Target {
     ///
     /// Answers how many connections the call was handed to: each has it in its queue then, in the order in
     /// which it was sent. That nobody is there is no error. Nobody waits until they have read it: a burst that exceeds
-    /// [`Limits`](crate::outbox::Limits) before its recipients have taken it disconnects them.
+    /// [`Limits`](crate::outbox::Limits) before its recipients have taken it disconnects them, or is forgotten in part where
+    /// they are away.
     ///
     /// # Errors
     /// [`SendError`], which a hub method passes on with `?`.

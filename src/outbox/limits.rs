@@ -28,7 +28,8 @@ pub enum Overflow {
     DropOldest,
 }
 
-/// What is kept for a client that returns.
+/// What is kept for a client that returns of what it was sent. What it was not sent yet waits, while it is away, up to the
+/// larger of this and the [`Limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     /// So many items; 0 keeps nothing.

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Every item has a sequence number, `first + index`; a client's cursor is the number of the next item it
-//! has not seen. Without a window nothing is kept and `first == sent`.
+//! has not seen. Without a window nothing is kept and `first == sent`. While a client is away, what is too much to wait
+//! for it counts as sent, and is replayed if it returns in time.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -117,7 +118,7 @@ impl Queue {
         self.waiting_bytes += item.len(self.form);
         self.items.push_back(item);
         self.peak_bytes = self.peak_bytes.max(self.waiting_bytes);
-        if self.attached || self.window.items == 0 { self.hold_to_limits() } else { self.slide() }
+        if self.attached || !self.keeps() { self.hold_to_limits() } else { self.hold_for_return() }
     }
 
     fn waiting(&self) -> usize {
@@ -254,16 +255,16 @@ impl Queue {
         self.attached = true;
         self.view = view;
         self.asides = Asides::default();
+        let keeps = self.keeps();
+        if keeps {
+            // What waited for a channel that is replaced has been held to the limits alone, besides its replay.
+            self.hold_for_return();
+        }
         let wanted = match resume {
             Resume::Waiting => self.sent,
             Resume::From(cursor) => cursor,
             Resume::Tail => self.tail(),
         };
-        let keeps = self.keeps();
-        if keeps {
-            // What waited for a channel that is replaced has been held to the limits alone.
-            self.slide();
-        }
         self.sent = wanted.clamp(self.first, self.tail());
         self.forget_frames();
         self.recount();
@@ -288,8 +289,8 @@ impl Queue {
 
     pub(super) fn detach(&mut self) {
         self.attached = false;
-        if self.window.items > 0 {
-            self.slide();
+        if self.keeps() {
+            self.hold_for_return();
         }
     }
 

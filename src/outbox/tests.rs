@@ -16,6 +16,7 @@ use super::*;
 use crate::message::{Invocation, Source};
 
 mod direct;
+mod room;
 
 /// A call on this wire is its target and nothing else.
 static FORM: WireForm = WireForm { slot: 2, encode: |call| call.target.as_bytes().to_vec().into() };
@@ -320,38 +321,5 @@ fn pushes_from_many_threads_all_arrive_and_in_the_order_of_each() {
         let numbers: Vec<_> = all.split_inclusive(']').filter_map(|told| told.strip_prefix(&own)).collect();
         let wanted: Vec<_> = (0..EACH).map(|number| format!("{number}]")).collect();
         assert_eq!(numbers, wanted, "thread {thread}");
-    }
-}
-
-#[test]
-fn there_is_room_while_no_more_than_half_of_what_may_wait_does() {
-    let limits = Limits { items: 4, ..LIMITS };
-    let outbox = Outbox::new(&FORM, limits, Window::default());
-    let has_room = || outbox.room().now_or_never().is_some();
-    let mut feed = attach(&outbox);
-    for (text, expected) in [("a", true), ("b", true), ("c", false)] {
-        outbox.push(&message(text));
-        assert_eq!(has_room(), expected, "{text}");
-    }
-    poll(&mut feed);
-    assert!(has_room(), "it was taken");
-}
-
-#[test]
-fn whoever_waits_for_room_is_woken_when_it_was_made_or_will_never_be() {
-    type Ending = fn(&Outbox, Feed);
-    let endings: [Ending; 3] =
-        [|_, mut feed| drop(poll(&mut feed)), |_, feed| drop(feed), |outbox, _feed| outbox.abandon(End { code: 1008 })];
-    for ending in endings {
-        let (outbox, bell) =
-            (Outbox::new(&FORM, Limits { items: 2, ..LIMITS }, Window::default()), Arc::new(Bell::default()));
-        let feed = attach(&outbox);
-        outbox.push(&message("a"));
-        outbox.push(&message("b"));
-        let (waker, mut room) = (Arc::clone(&bell).into(), Box::pin(outbox.room()));
-        assert!(room.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
-        ending(&outbox, feed);
-        assert_eq!(bell.rings(), 1);
-        assert!(room.poll_unpin(&mut Context::from_waker(&waker)).is_ready());
     }
 }

@@ -174,6 +174,40 @@ async fn what_a_client_missed_comes_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_client_misses_nothing_between_two_polls_although_it_is_more_than_the_window() {
+    let server = Server::start().await;
+    let mut client = Classic::connect(server.address, "longPolling", "").await;
+    for number in 0..3_000 {
+        say(&server, &number.to_string()).await;
+    }
+    for number in 0..3_000 {
+        hears(&mut client, &number.to_string()).await;
+    }
+    let long = "x".repeat(2 << 20);
+    say(&server, &long).await;
+    say(&server, "behind it").await;
+    hears(&mut client, &long).await;
+    hears(&mut client, "behind it").await;
+    assert_eq!(server.engine.metrics().gaps.get(), 0);
+}
+
+#[tokio::test]
+async fn a_method_does_not_have_its_own_caller_miss_anything_between_two_polls() {
+    const TICKS: u32 = 12_000;
+    let server = Server::start().await;
+    let mut client = Classic::connect(server.address, "longPolling", "").await;
+    let seat = client.seat.clone();
+    let call = json!({ "H": "chat", "M": "Burst", "A": [TICKS], "I": "1" }).to_string();
+    let hear = async {
+        for tick in 0..TICKS {
+            assert_eq!(client.called().await.2, json!([tick]));
+        }
+    };
+    let (answer, ()) = tokio::join!(seat.post(&call), hear);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[tokio::test]
 async fn a_frame_that_got_lost_comes_again() {
     let server = Server::start().await;
     for transport in STREAMS {

@@ -3,8 +3,8 @@
 use super::{Item, Queue};
 use crate::outbox::{Overflow, Push};
 
-/// What waits for a client because it has returned. It was kept within the window, and so is not held against
-/// the limits: else a client that comes back into a busy group would be too slow at once.
+/// What waits for a client because it has returned. It was bounded while the client was away, and so is not held
+/// against the limits: else a client that comes back into a busy group would be too slow at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Replay {
     /// The place behind it.
@@ -23,15 +23,23 @@ impl Replay {
 }
 
 impl Queue {
-    /// A client that is away loses the oldest of what it was not sent; it will be told of the gap.
-    pub(super) fn slide(&mut self) -> Push {
-        while self.items.len() > self.window.items || self.waiting_bytes + self.kept_bytes > self.window.bytes {
-            if self.sent == self.first && !self.pass_over_front() {
-                break;
-            }
-            self.forget_front();
-        }
+    /// A client that is away is spared more than the window: it may be one that polls, and back in a moment. What is
+    /// too much even so counts as sent, the oldest first, and is kept within the window or forgotten, which is a gap.
+    pub(super) fn hold_for_return(&mut self) -> Push {
+        while self.is_over_absence() && self.pass_over_front() {}
+        self.trim();
         Push::Queued
+    }
+
+    fn is_over_absence(&self) -> bool {
+        let (items, bytes) = (self.limits.items.max(self.window.items), self.limits.bytes.max(self.window.bytes));
+        self.waiting() > items || (self.waiting_bytes > bytes && self.bytes_behind_a_giant(bytes) > bytes)
+    }
+
+    /// What waits but for an oldest item that exceeds `most` by itself: it could never be sent if it counted.
+    fn bytes_behind_a_giant(&self, most: usize) -> usize {
+        let oldest = self.front().map_or(0, |item| item.len(self.form));
+        if oldest > most { self.waiting_bytes - oldest } else { self.waiting_bytes }
     }
 
     pub(super) fn hold_to_limits(&mut self) -> Push {
@@ -83,15 +91,15 @@ impl Queue {
         }
     }
 
-    /// True unless more than half of what may wait does, with a transport that can take it.
+    /// True unless more than half of what may wait does. What is replayed counts here, and so does what waits for a
+    /// client that is away: whoever can wait adds nothing to it.
     pub(in crate::outbox) fn has_room(&self) -> bool {
-        let (items, bytes) = self.held_against_limits();
-        !self.attached || !self.is_open() || (items <= self.limits.items / 2 && bytes <= self.limits.bytes / 2)
+        let has_few = || self.waiting() <= self.limits.items / 2 && self.waiting_bytes <= self.limits.bytes / 2;
+        !self.is_open() || has_few()
     }
 
     /// True when so much waits for a transport that somebody should look whether it moves at all.
     pub(in crate::outbox) fn is_congested(&self) -> bool {
-        let (items, bytes) = self.held_against_limits();
-        self.attached && (items > self.limits.items / 8 || bytes > self.limits.bytes / 8)
+        self.attached && (self.waiting() > self.limits.items / 8 || self.waiting_bytes > self.limits.bytes / 8)
     }
 }

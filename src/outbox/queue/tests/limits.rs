@@ -99,6 +99,19 @@ fn without_a_window_nothing_is_kept_and_the_limits_hold_without_a_transport_too(
 }
 
 #[test]
+fn whoever_is_away_is_never_too_slow_however_much_comes_and_what_is_held_is_bounded() {
+    let mut queue = attached(Limits { items: 4, bytes: 10, ..ROOMY }, Window { items: 3, bytes: 6 });
+    for round in 0..20 {
+        queue.detach();
+        push_all(&mut queue, &["aa"; 50]);
+        let Backlog { items, bytes, kept, .. } = queue.backlog();
+        assert!(items <= 4 && bytes <= 10 && kept <= 3, "{round}");
+        queue.attach(Resume::From(queue.first), View::default());
+        assert_eq!(queue.push(own("aa")), Push::Queued, "{round}");
+    }
+}
+
+#[test]
 fn a_queue_without_a_transport_is_not_congested() {
     let mut queue = Queue::new(&FORM, Limits { items: 16, ..ROOMY }, Window { items: 100, bytes: 100 });
     push_all(&mut queue, &["a", "b", "c"]);

@@ -84,7 +84,7 @@ impl Model {
         if self.is_attached || self.window.items == 0 {
             return self.hold_to_limits();
         }
-        self.slide();
+        self.hold_for_return();
         Push::Queued
     }
 
@@ -115,11 +115,14 @@ impl Model {
         until - self.first > self.window.items || self.bytes(self.first..until) > self.window.bytes
     }
 
-    fn slide(&mut self) {
-        while self.is_beyond_window(self.tail()) {
-            self.first += 1;
-            self.sent = self.sent.max(self.first);
-        }
+    fn hold_for_return(&mut self) {
+        let (items, bytes) = (self.limits.items.max(self.window.items), self.limits.bytes.max(self.window.bytes));
+        let is_too_much = |from: usize| {
+            let counts_from = from + usize::from(self.bytes(from..from + 1) > bytes);
+            self.tail() - from > items || self.bytes(counts_from..self.tail()) > bytes
+        };
+        self.sent = (self.sent..self.tail()).find(|from| !is_too_much(*from)).unwrap_or(self.tail());
+        self.trim();
     }
 
     fn trim(&mut self) {
@@ -162,14 +165,14 @@ impl Model {
 
     fn attach(&mut self, resume: Resume) -> bool {
         (self.is_attached, self.mutes, self.news) = (true, true, None);
+        if self.window.items > 0 {
+            self.hold_for_return();
+        }
         let wanted = match resume {
             Resume::Waiting => self.sent as u64,
             Resume::From(cursor) => cursor,
             Resume::Tail => self.tail() as u64,
         };
-        if self.window.items > 0 {
-            self.slide();
-        }
         self.sent = wanted.clamp(self.first as u64, self.tail() as u64) as usize;
         self.forget_frames(self.first..self.tail());
         self.replayed_until = if self.window.items > 0 { self.tail() } else { 0 };
@@ -179,7 +182,7 @@ impl Model {
     fn detach(&mut self) {
         self.is_attached = false;
         if self.window.items > 0 {
-            self.slide();
+            self.hold_for_return();
         }
     }
 

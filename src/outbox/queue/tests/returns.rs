@@ -49,16 +49,60 @@ fn the_window_is_bounded_in_bytes_too() {
 
 #[test]
 fn a_client_that_is_away_loses_the_oldest_and_is_told_of_the_gap() {
-    for (from, has_gap) in [(0, true), (1, true), (2, false)] {
-        let mut queue = attached(ROOMY, Window { items: 2, ..KEEPS_ALL });
+    let narrow = (Limits { items: 2, ..ROOMY }, Window { items: 1, ..KEEPS_ALL });
+    let wide = (Limits { items: 1, ..ROOMY }, Window { items: 2, ..KEEPS_ALL });
+    for ((limits, window), from, has_gap, replayed) in [
+        (narrow, 0, true, "[c d e @5]"),
+        (narrow, 1, true, "[c d e @5]"),
+        (narrow, 2, false, "[c d e @5]"),
+        (wide, 0, true, "[b c d e @5]"),
+        (wide, 1, false, "[b c d e @5]"),
+    ] {
+        let mut queue = attached(limits, window);
         push_all(&mut queue, &["a"]);
         drain(&mut queue);
         queue.detach();
-        push_all(&mut queue, &["b", "c", "d"]);
-        assert_eq!(queue.backlog().items, 2, "what was lost does not wait");
+        push_all(&mut queue, &["b", "c", "d", "e"]);
+        assert_eq!(queue.backlog().items, 2, "the larger of both may wait");
         assert_eq!(queue.attach(Resume::From(from), View::default()), has_gap, "{from}");
-        assert_eq!(drain(&mut queue), "[c d @4]");
+        assert_eq!(drain(&mut queue), replayed, "{from}");
     }
+}
+
+#[test]
+fn a_client_between_two_polls_misses_nothing_that_may_wait_although_the_window_is_smaller() {
+    let mut queue = attached(ROOMY, Window { items: 2, bytes: 4 });
+    queue.detach();
+    push_all(&mut queue, &["aa", "bb", "cc", "dd"]);
+    for (from, next) in [(0, "[aa bb @2]"), (2, "[cc dd @4]")] {
+        assert!(!queue.attach(Resume::From(from), View::default()));
+        assert_eq!(take(&mut queue, 3).as_deref(), Some(next));
+        queue.detach();
+    }
+}
+
+#[test]
+fn an_item_larger_than_all_that_may_wait_is_there_at_the_return_and_what_comes_behind_it_too() {
+    let mut queue = attached(Limits { bytes: 6, ..ROOMY }, Window { items: 100, bytes: 6 });
+    queue.detach();
+    push_all(&mut queue, &["larger than both", "b", "c"]);
+    assert!(!queue.attach(Resume::From(0), View::default()));
+    assert_eq!(drain(&mut queue), "[larger than both b c @3]");
+}
+
+#[test]
+fn a_client_whose_return_fails_finds_the_same_when_it_returns_again() {
+    let mut queue = attached(Limits { items: 2, ..ROOMY }, Window { items: 2, ..KEEPS_ALL });
+    push_all(&mut queue, &["a", "b"]);
+    drain(&mut queue);
+    queue.detach();
+    push_all(&mut queue, &["c", "d"]);
+    for _ in 0..3 {
+        assert!(!queue.attach(Resume::From(0), View::default()));
+        queue.detach();
+    }
+    assert!(!queue.attach(Resume::From(0), View::default()));
+    assert_eq!(drain(&mut queue), "[a b c d @4]");
 }
 
 #[test]
