@@ -285,7 +285,7 @@ impl Handler<Publish> for Group {
         for (id, reach) in self.roster.iter() {
             if except.contains(id) {
                 if let Reach::Outbox(outbox) = reach {
-                    outbox.pass_over();
+                    outbox.pass_over(&message);
                 }
             } else if self.deliver(reach, &message, &mut wave) {
                 reached += 1;

@@ -91,12 +91,15 @@ impl Outbox {
 
     /// Queues a call that others receive too.
     pub fn push(&self, message: &Arc<Message>) -> Push {
-        self.put(Item::Shared(Arc::clone(message)))
+        self.put(Some(message), Item::Shared(Arc::clone(message)))
     }
 
     /// Queues a call that many others receive, and leaves it to `wave` to have it written.
     pub fn push_in(self: &Arc<Self>, message: &Arc<Message>, wave: &mut Wave) -> Push {
         let mut shared = self.lock();
+        if !shared.queue.listens_to(message) {
+            return Push::Unheard;
+        }
         let push = shared.queue.push(Item::Shared(Arc::clone(message)));
         let owner = shared.after_push(push);
         if !std::mem::replace(&mut shared.is_in_wave, true) {
@@ -109,22 +112,26 @@ impl Outbox {
 
     /// Queues bytes for this client alone; they keep their place among the calls and are replayed like them.
     pub fn push_own(&self, bytes: impl Into<Box<[u8]>>) -> Push {
-        self.put(Item::Own(Box::new(bytes.into())))
+        self.put(None, Item::Own(Box::new(bytes.into())))
     }
 
     /// Queues a whole frame for the transport attached now; it dies with that transport.
     pub fn push_frame(&self, frame: impl Into<Box<[u8]>>) -> Push {
-        self.put(Item::Frame(Box::new(frame.into())))
+        self.put(None, Item::Frame(Box::new(frame.into())))
     }
 
     /// Takes note that a call was not for this client, so that its cursor moves all the same. Without a
     /// window there is no cursor, and this does nothing.
-    pub fn pass_over(&self) -> Push {
-        if self.lock().queue.keeps() { self.put(Item::Nothing) } else { Push::Queued }
+    pub fn pass_over(&self, message: &Message) -> Push {
+        if self.lock().queue.keeps() { self.put(Some(message), Item::Nothing) } else { Push::Queued }
     }
 
-    fn put(&self, item: Item) -> Push {
+    /// Queues an item, unless it comes of a message that the client does not listen to.
+    fn put(&self, of: Option<&Message>, item: Item) -> Push {
         let mut shared = self.lock();
+        if of.is_some_and(|message| !shared.queue.listens_to(message)) {
+            return Push::Unheard;
+        }
         let push = shared.queue.push(item);
         let owner = shared.after_push(push);
         wake_transport(shared);
@@ -294,7 +301,7 @@ impl Shared {
                 self.told_congested = true;
                 Notice::Congested
             }
-            Push::Queued | Push::Overflowed | Push::Closed => return None,
+            Push::Queued | Push::Overflowed | Push::Closed | Push::Unheard => return None,
         };
         self.notices.push_back(notice);
         self.owner.take()

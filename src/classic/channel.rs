@@ -140,10 +140,7 @@ impl Connection<Session> {
         let has_unsaid = self.guard.seat().outbox.has_news();
         let (resume, place) = self.session.place(open.cursor.as_deref());
         let frames = self.frames(&open);
-        let view = View {
-            hubs: Some(open.hubs.iter().map(|hub| hub.name().clone()).collect()),
-            muted: self.guard.memberships.muted(),
-        };
+        let view = View { hubs: Some(names_of(&open.hubs)), muted: self.guard.memberships.muted() };
         let (feed, has_gap) = self.guard.seat().outbox.attach(resume, view, Arc::new(frames.clone()));
         let place = if has_gap { Place::Lost } else { place };
         let is_fresh = returned.is_some() && !self.session.has_had_channel();
@@ -181,6 +178,11 @@ impl Connection<Session> {
             self.guard.resume(is_fresh);
         }
     }
+}
+
+/// What a channel listens to.
+pub(super) fn names_of(hubs: &[Arc<Hub>]) -> Vec<HubName> {
+    hubs.iter().map(|hub| hub.name().clone()).collect()
 }
 
 /// The groups that a client's token lists, as far as its channel listens to their hubs.

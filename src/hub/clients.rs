@@ -189,7 +189,7 @@ impl Clients {
         let mut reached = 0;
         self.world.connections.for_each_on(&self.hub, |seat| {
             if except.contains(&seat.id) {
-                seat.outbox.pass_over();
+                seat.outbox.pass_over(&message);
             } else {
                 reached += push(seat, &message);
             }

@@ -47,6 +47,8 @@ pub enum Push {
     Overflowed,
     /// The connection has ended; nothing was kept.
     Closed,
+    /// The client does not listen to that hub; nothing was kept.
+    Unheard,
 }
 
 /// How far a channel has come. Two that are equal say that its client has taken nothing between them.

@@ -111,6 +111,11 @@ impl Queue {
         }
     }
 
+    /// True if the present channel, or else the last one, could hear a message.
+    pub(super) fn listens_to(&self, message: &Message) -> bool {
+        self.view.listens_to(message)
+    }
+
     pub(super) fn push(&mut self, item: Item) -> Push {
         if self.state != State::Open {
             return Push::Closed;

@@ -18,12 +18,21 @@ pub struct View {
 }
 
 impl View {
-    pub(super) fn shows(&self, message: &Message) -> bool {
+    /// True if the channel could hear the message. What it is deaf to by its hubs need not wait for it, whereas a group
+    /// that is muted may be heard again before it is written.
+    pub(super) fn listens_to(&self, message: &Message) -> bool {
         match &message.source {
-            Source::Group(key) => self.muted.is_empty() || !self.muted.contains(key),
+            Source::Group(_) => true,
             Source::Connection | Source::User | Source::Hub => {
                 self.hubs.as_ref().is_none_or(|hubs| hubs.contains(&message.call().hub))
             }
+        }
+    }
+
+    pub(super) fn shows(&self, message: &Message) -> bool {
+        match &message.source {
+            Source::Group(key) => self.muted.is_empty() || !self.muted.contains(key),
+            Source::Connection | Source::User | Source::Hub => self.listens_to(message),
         }
     }
 }

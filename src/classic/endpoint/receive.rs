@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Asked, JAVASCRIPT, JSON, Refusal, Served, UNCACHED, callback_of, query_or_form, refuse, version_of};
 use crate::{
     classic::{
-        channel::{NoChannel, Open},
+        channel::{NoChannel, Open, names_of},
         frames::{EVENT_STREAM_BEGINS, Frames, Shape, forever_frame_begins},
         message::FORM,
         query::{Arrival, Transport, query},
@@ -91,6 +91,7 @@ impl Served {
     fn begin(&self, asked: &Asked, transport: Transport, token: &Token) -> Addr<Connection<Session>> {
         let core = &*self.core;
         let outbox = Outbox::new(&FORM, core.limits, core.settings.window);
+        outbox.change_view(|view| view.hubs = Some(names_of(&asked.hubs)));
         let element = Arc::clone(&outbox);
         let begin = Begin {
             settings: Arc::clone(&core.settings),

@@ -130,7 +130,6 @@ fn a_view_hides_what_the_channel_does_not_listen_to_and_the_cursor_moves_all_the
         Item::Shared(Arc::new(Message::new(call, source)))
     };
     let view = View { hubs: Some(vec!["chat".into()]), muted: HashSet::from([room("quiet")]) };
-    queue.attach(Resume::Waiting, view);
     for source in [Source::Hub, Source::User, Source::Connection] {
         queue.push(elsewhere(source.clone()));
         queue.push(call_from("here", source));
@@ -139,6 +138,7 @@ fn a_view_hides_what_the_channel_does_not_listen_to_and_the_cursor_moves_all_the
     queue.push(call_from("heard", Source::Group(room("loud"))));
     queue.push(elsewhere(Source::Group(room("loud"))));
     queue.push(own("mine"));
+    queue.attach(Resume::Waiting, view);
     assert_eq!(drain(&mut queue), "[here here here heard elsewhere mine @10]");
 
     queue.attach(Resume::From(6), View::default());
