@@ -16,6 +16,7 @@ use crate::outbox::Window;
 mod callback;
 mod channel;
 mod cursor;
+mod dismissed;
 mod endpoint;
 mod frames;
 mod message;

@@ -95,7 +95,7 @@ impl Connection<Session> {
             return Box::pin(actix::fut::ready(Err(NoChannel::Late(self.standing(&open)))));
         }
         self.guard.turn_to(&open.hubs, &open.request);
-        if !open.returns(self.session.has_had_channel()) {
+        if self.session.is_dismissed() || !open.returns(self.session.has_had_channel()) {
             return Box::pin(actix::fut::ready(open).map(|open, this: &mut Self, ctx| this.attach(open, None, ctx)));
         }
         let rejoined = self.rejoin(self.comeback(&open));

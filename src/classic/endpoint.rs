@@ -26,6 +26,7 @@ use actix_web::{
 use super::{
     Settings,
     callback::Callback,
+    dismissed::Dismissed,
     negotiate::{Answer, Version},
     proxy,
     query::{BadHubs, Callable, Operation, Transport, hubs_of, query},
@@ -96,6 +97,7 @@ pub(crate) struct Core {
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) world: Arc<World>,
     pub(crate) desk: Arc<Desk>,
+    dismissed: Arc<Dismissed>,
     /// Held while a connection is made, so that no two requests make the same.
     making: Mutex<()>,
 }
@@ -108,7 +110,9 @@ impl Core {
         world: Arc<World>,
         desk: Arc<Desk>,
     ) -> Self {
-        Self { settings: Arc::new(settings), limits, authenticate, world, desk, making: Mutex::default() }
+        // A client gives up its attempts to come back after the timeout, and may have gone as long after its last poll.
+        let dismissed = Arc::new(Dismissed::new(settings.disconnect_timeout * 2));
+        Self { settings: Arc::new(settings), limits, authenticate, world, desk, dismissed, making: Mutex::default() }
     }
 }
 

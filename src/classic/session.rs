@@ -71,8 +71,14 @@ pub(crate) struct Session {
     welcome: Welcome,
     /// The client waits for its first frame, which comes after OnConnected, on whatever channel it has then.
     owes_init: bool,
+    /// A hub has ended the connection that its client believes to have.
+    is_dismissed: bool,
+    remember: Remember,
     has_ended: bool,
 }
+
+/// Remembers that a hub has ended the connection while its client was away.
+type Remember = Box<dyn Fn(Instant) + Send>;
 
 /// What a session begins with.
 pub(super) struct Begin {
@@ -80,13 +86,16 @@ pub(super) struct Begin {
     pub(super) report: Report,
     /// How long a groups token is good.
     pub(super) token_lifetime: Duration,
+    /// A connection of that name was ended by a hub not long ago, and its client was away.
+    pub(super) is_dismissed: bool,
+    pub(super) remember: Remember,
 }
 
 type Out = Effects<Session>;
 
 impl Session {
     pub(super) fn new(begin: Begin, now: Instant) -> Self {
-        let Begin { settings, report, token_lifetime } = begin;
+        let Begin { settings, report, token_lifetime, is_dismissed, remember } = begin;
         Self {
             calls: Calls::new(Arc::clone(&settings), report),
             news: News::new(token_lifetime),
@@ -97,6 +106,8 @@ impl Session {
             away_until: now + settings.disconnect_timeout + GRACE,
             welcome: Welcome::default(),
             owes_init: false,
+            is_dismissed,
+            remember,
             has_ended: false,
             settings,
         }
@@ -117,6 +128,11 @@ impl Session {
         self.has_had_channel
     }
 
+    /// True if all that is left to do is to send the client away.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.is_dismissed
+    }
+
     /// True while a channel is there that is no poll.
     pub(super) fn has_stream(&self) -> bool {
         self.channel.as_ref().is_some_and(|channel| !channel.is_poll())
@@ -130,6 +146,7 @@ impl Session {
     /// Where a channel begins whose client brings this cursor, and whether that is where its client was.
     pub(super) fn place(&self, cursor: Option<&str>) -> (Resume, Place) {
         match cursor.map(Cursor::parse) {
+            _ if self.is_dismissed => (Resume::Tail, Place::Unsaid),
             None if self.has_had_channel => (Resume::Tail, Place::Unsaid),
             None => (Resume::Waiting, Place::Unsaid),
             Some(Some(Cursor { epoch, at })) if *epoch == *self.epoch => (Resume::From(at), Place::Known),
@@ -142,6 +159,9 @@ impl Session {
         let awaits_welcome = attached.arrival == Arrival::Connect && !attached.asks_for_start;
         self.has_had_channel = true;
         self.channel = Some(Channel::new(attached, &self.settings, now));
+        if self.is_dismissed {
+            return self.dismiss(now);
+        }
         self.owes_init |= awaits_welcome;
         let mut out = self.greet(attached);
         out.append(&mut self.pay_init());
@@ -271,7 +291,11 @@ impl Session {
         word.into_iter().chain(self.end(Reason::Drained, NORMAL)).collect()
     }
 
-    fn dismiss(&mut self) -> Out {
+    /// A hub ends the connection. Its client is told on the channel that it has, or on the next that it asks for.
+    fn dismiss(&mut self, now: Instant) -> Out {
+        if self.channel.is_none() {
+            (self.remember)(now);
+        }
         let mut out = vec![Effect::Open(DISMISSED.into())];
         out.append(&mut self.end(Reason::Aborted, NORMAL));
         out
@@ -314,7 +338,7 @@ impl Dialect for Session {
             Event::Detached => self.detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, TOO_SLOW),
             Event::Regrouped(regrouped) => self.news.regrouped(regrouped, now),
-            Event::Aborted => self.dismiss(),
+            Event::Aborted => self.dismiss(now),
             Event::Draining => self.drain(),
         }
     }

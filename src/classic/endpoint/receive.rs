@@ -93,6 +93,7 @@ impl Served {
         let outbox = Outbox::new(&FORM, core.limits, core.settings.window);
         outbox.change_view(|view| view.hubs = Some(names_of(&asked.hubs)));
         let element = Arc::clone(&outbox);
+        let (dismissed, id) = (Arc::clone(&core.dismissed), token.connection.clone());
         let begin = Begin {
             settings: Arc::clone(&core.settings),
             // Whoever reports progress to a client that has gone is not told.
@@ -100,6 +101,8 @@ impl Served {
                 let _ = element.push_own(bytes);
             }),
             token_lifetime: core.desk.settings.lifetime,
+            is_dismissed: core.dismissed.has(&token.connection, Instant::now()),
+            remember: Box::new(move |now| dismissed.add(id.clone(), now)),
         };
         let user = asked.identity.user.clone();
         let opening = Opening {

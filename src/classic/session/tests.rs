@@ -1,5 +1,7 @@
 //! What a session makes of what happens to it, told in words.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
@@ -21,6 +23,8 @@ struct Bench {
     running: Vec<(Ticket, Invoke)>,
     /// What was reported of progress.
     reports: Arc<std::sync::Mutex<Vec<String>>>,
+    /// How often it was to be remembered that a hub has ended the connection.
+    dismissals: Arc<AtomicUsize>,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -37,15 +41,25 @@ fn json(value: impl serde::Serialize) -> Json {
 
 impl Bench {
     fn new(settings: Settings) -> Self {
+        Self::begin(settings, false)
+    }
+
+    fn begin(settings: Settings, is_dismissed: bool) -> Self {
+        let dismissals = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&dismissals);
         let reports = Arc::<std::sync::Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&reports);
         let begin = Begin {
             settings: Arc::new(settings),
             report: Arc::new(move |bytes| kept.lock().unwrap().push(text(&bytes))),
             token_lifetime: seconds(24 * 60 * 60),
+            is_dismissed,
+            remember: Box::new(move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }),
         };
         let now = Instant::now();
-        Self { session: Session::new(begin, now), now, channel: 0, running: Vec::new(), reports }
+        Self { session: Session::new(begin, now), now, channel: 0, running: Vec::new(), reports, dismissals }
     }
 
     /// A connection over a WebSocket whose OnConnected has run.

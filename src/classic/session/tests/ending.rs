@@ -4,6 +4,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 
+const DISMISSAL: &str = r#"open "D":1,"E":"The server has closed the connection.""#;
+
 #[test]
 fn a_client_that_says_good_bye_is_gone() {
     let mut bench = Bench::open();
@@ -45,8 +47,20 @@ fn whoever_waits_for_on_connected_is_not_kept_waiting_by_the_end() {
 #[test]
 fn whom_a_hub_dismisses_is_told_so_in_all_the_words_there_were() {
     let mut bench = Bench::open();
-    let word = r#"open "D":1,"E":"The server has closed the connection.""#;
-    assert_eq!(bench.on(Event::Aborted), [word, "end Aborted 1000"]);
+    assert_eq!(bench.on(Event::Aborted), [DISMISSAL, "end Aborted 1000"]);
+    assert_eq!(bench.dismissals.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn whom_a_hub_dismisses_between_two_polls_is_told_so_at_the_next() {
+    let mut away = Bench::open();
+    away.on(Event::Detached);
+    assert_eq!(away.on(Event::Aborted), [DISMISSAL, "end Aborted 1000", "cut"]);
+    assert_eq!(away.dismissals.load(Ordering::Relaxed), 1);
+    for arrival in [Arrival::Other, Arrival::Reconnect, Arrival::Connect] {
+        let mut back = Bench::begin(Settings::default(), true);
+        assert_eq!(back.attach(Transport::LongPolling, arrival), [DISMISSAL, "end Aborted 1000"], "{arrival:?}");
+    }
 }
 
 #[test]
