@@ -120,8 +120,9 @@ pub(super) fn hubs_of(data: Option<&str>, served: &[Arc<Hub>]) -> Result<Vec<Arc
         #[serde(alias = "Name")]
         name: String,
     }
-    let Some(data) = data else { return Ok(Vec::new()) };
-    let named: Vec<Named> = serde_json::from_str(data).map_err(|_| BadHubs::Unreadable)?;
+    let Some(data) = data.filter(|data| !data.trim().is_empty()) else { return Ok(Vec::new()) };
+    let named: Option<Vec<Named>> = serde_json::from_str(data).map_err(|_| BadHubs::Unreadable)?;
+    let named = named.unwrap_or_default();
     if named.len() > MOST_HUBS {
         return Err(BadHubs::TooMany);
     }
@@ -190,7 +191,9 @@ mod tests {
         let served = [Arc::new(Hub::new("chat")), Arc::new(Hub::new("other"))];
         let names = |data| hubs_of(data, &served).map(|hubs| hubs.iter().map(|hub| hub.name().to_string()).collect());
         assert_eq!(names(None), Ok(Vec::new()));
-        assert_eq!(names(Some("[]")), Ok(Vec::new()));
+        for none in ["[]", "null", "", " "] {
+            assert_eq!(names(Some(none)), Ok(Vec::new()), "{none:?}");
+        }
         assert_eq!(names(Some(r#"[{"name":"OTHER"},{"Name":"chat","x":1}]"#)), Ok(vec!["other".into(), "chat".into()]));
         assert_eq!(names(Some(r#"[{"name":"chat"},{"name":"nope"}]"#)), Err(BadHubs::Unknown("nope".into())));
         assert_eq!(names(Some(r#"[{"name":"chat"},{"name":"CHAT"}]"#)), Err(BadHubs::Twice));

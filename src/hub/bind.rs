@@ -1,10 +1,11 @@
 //! Turns the arguments of a call into the types that a hub method takes.
 //!
 //! Newer clients are held to the type: a text for a number is refused. Classic clients are used to less:
-//! a number or a boolean is taken for the text of it, digits in a text for the number. What fits as it is, is never
-//! converted.
+//! a number or a boolean is taken for the text of it, and a text for the number or the boolean that it tells; a number
+//! is true unless it is 0. A null among texts is taken for an empty one: in .NET it is a text like any other. What fits
+//! as it is, is never converted, so that null is `None` to an `Option`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserializer,
@@ -30,6 +31,8 @@ pub enum Binding {
 pub(crate) fn bind<T: DeserializeOwned>(binding: Binding, json: &str) -> Result<T, Error> {
     match binding {
         Binding::Strict => strict(json),
+        // Wire: groups and users of the original refuse a null for a name, which an empty text would not tell them.
+        Binding::Lenient if json == "null" => strict(json),
         Binding::Lenient => strict(json).or_else(|_| T::deserialize(Lenient(serde_json::from_str(json)?))),
     }
 }
@@ -53,17 +56,47 @@ impl<'a> Lenient<'a> {
         serde_json::Deserializer::from_str(self.0.get())
     }
 
-    /// Digits in a text, with blanks around them, for whoever asks for a number.
-    fn as_number(&self) -> Option<Number> {
+    /// What a text says, without the blanks around it.
+    fn said(&self) -> Option<String> {
         let text: String = serde_json::from_str(self.0.get()).ok()?;
-        text.trim().parse::<i64>().ok().map(Number::from)
+        Some(text.trim_matches(BLANKS).to_owned())
     }
 
-    /// The text of a number or a boolean, for whoever asks for a text.
-    fn as_text(&self) -> Option<&'a str> {
+    /// The number that a text tells, for whoever asks for a number.
+    fn as_number(&self) -> Option<Number> {
+        let text = self.said()?;
+        let whole = text.parse::<i64>().map(Number::from).or_else(|_| text.parse::<u64>().map(Number::from));
+        whole.ok().or_else(|| Number::from_f64(text.parse().ok()?))
+    }
+
+    /// The boolean that a text or a number tells, for whoever asks for a boolean.
+    fn as_truth(&self) -> Option<bool> {
+        let number = serde_json::from_str::<f64>(self.0.get());
+        number.map(|number| number != 0.0).ok().or_else(|| self.said()?.to_ascii_lowercase().parse().ok())
+    }
+
+    /// The text of what is none, for whoever asks for a text.
+    fn as_text(&self) -> Option<Cow<'a, str>> {
         let json = self.0.get();
-        let is_plain = json.starts_with(|first: char| first == '-' || first.is_ascii_digit() || "tf".contains(first));
-        is_plain.then_some(json)
+        match json.as_bytes() {
+            b"null" => Some("".into()),
+            b"-0" => Some("0".into()),
+            b"true" | b"false" => Some(json.into()),
+            [b'-' | b'0'..=b'9', ..] => Some(text_of_number(json)),
+            _ => None,
+        }
+    }
+}
+
+/// Wire: what the original servers trim; no other blanks.
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+
+/// Wire: a whole number is its digits, however many; any other is written in its shortest form.
+fn text_of_number(json: &str) -> Cow<'_, str> {
+    let is_whole = !json.contains(['.', 'e', 'E']);
+    match serde_json::from_str::<Number>(json) {
+        Ok(number) if !is_whole => number.to_string().into(),
+        Ok(_) | Err(_) => json.into(),
     }
 }
 
@@ -87,9 +120,16 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         deserialize_f32 deserialize_f64
     }
 
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.as_truth() {
+            Some(truth) => visitor.visit_bool(truth),
+            None => self.strict().deserialize_bool(visitor),
+        }
+    }
+
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.as_text() {
-            Some(text) => visitor.visit_borrowed_str(text),
+            Some(text) => visitor.visit_str(&text),
             None => self.strict().deserialize_str(visitor),
         }
     }
@@ -127,7 +167,7 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        char bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -218,8 +258,60 @@ mod tests {
     }
 
     #[test]
+    fn leniently_a_text_is_the_number_or_the_boolean_that_it_tells() {
+        assert_eq!(lenient("\"1.5\""), Some(1.5));
+        assert_eq!(lenient("\" 1e3 \""), Some(1000.0_f32));
+        assert_eq!(lenient("\"18446744073709551615\""), Some(u64::MAX));
+        assert_eq!(lenient("\"+2\""), Some(2));
+        assert_eq!(lenient("[\"\\t007\\n\"]"), Some([7]));
+        for (json, truth) in [("\"true\"", true), ("\" False \"", false), ("1", true), ("0", false), ("-0.5", true)] {
+            assert_eq!(lenient(json), Some(truth), "{json}");
+        }
+        for neither in ["\"1\"", "\"yes\"", "\"\"", "null", "[]"] {
+            assert_eq!(lenient::<bool>(neither), None, "{neither}");
+        }
+        for no_number in ["\"NaN\"", "\"inf\"", "\"1,000\"", "\"0x10\"", "\"\"", "true"] {
+            assert_eq!(lenient::<f64>(no_number), None, "{no_number}");
+        }
+    }
+
+    #[test]
+    fn leniently_the_text_of_a_number_is_the_originals() {
+        for (number, text) in [
+            ("1.0", "1.0"),
+            ("1.10", "1.1"),
+            ("1e2", "100.0"),
+            ("-0", "0"),
+            ("-7", "-7"),
+            ("12345678901234567890123", "12345678901234567890123"),
+        ] {
+            assert_eq!(lenient::<String>(number).as_deref(), Some(text), "{number}");
+        }
+    }
+
+    #[test]
+    fn leniently_a_null_among_texts_is_an_empty_one_unless_there_is_a_better_word_for_it() {
+        assert_eq!(lenient::<String>("null"), None);
+        assert_eq!(lenient("[1,null,true]"), Some(["1", "", "true"].map(String::from)));
+        assert_eq!(lenient("[1,null]"), Some([Some(String::from("1")), None]));
+        assert_eq!(lenient::<(i32,)>("[null]"), None);
+    }
+
+    #[test]
     fn leniently_what_makes_no_sense_is_still_refused() {
-        for not_an_integer in ["\"x\"", "1.5", "null", "true", "2147483648", "\"2147483648\"", "[1]", "{}", "\"\""] {
+        for not_an_integer in [
+            "\"x\"",
+            "\"\u{a0}2\"",
+            "1.5",
+            "\"2.0\"",
+            "null",
+            "true",
+            "2147483648",
+            "\"2147483648\"",
+            "[1]",
+            "{}",
+            "\"\"",
+        ] {
             assert_eq!(lenient::<i32>(not_an_integer), None, "{not_an_integer}");
         }
         assert_eq!(lenient::<String>("{\"a\":1}"), None);
