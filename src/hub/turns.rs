@@ -62,7 +62,7 @@ mod tests {
     #[actix::test]
     async fn most_who_want_something_else_do_not_wait() {
         let turns = Turns::new(Duration::from_secs(5));
-        let held: Vec<_> = (0..TURNS).filter_map(|user| turns.of(&user).now_or_never()).collect();
-        assert!(held.len() > TURNS / 2, "{}", held.len());
+        let held: Vec<_> = (0..TURNS / 4).filter_map(|user| turns.of(&user).now_or_never()).collect();
+        assert!(held.len() > TURNS / 8, "{}", held.len());
     }
 }
