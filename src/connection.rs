@@ -216,7 +216,11 @@ impl<D: Dialect> Connection<D> {
         let world = self.guard.world();
         let method = work::invoke(self.guard.hub(&invoke.hub), Arc::clone(&world.metrics), invoke);
         let returned = work::to_its_end(&world.at_work, method, CallError::Failed);
-        ctx.spawn(returned.into_actor(self).map(|result, this, ctx| this.drive(Event::Returned(ticket, result), ctx)));
+        let outbox = D::queues_answer(&ticket).then(|| Arc::clone(&self.guard.seat().outbox));
+        let answerable = work::when_there_is_room(outbox, returned);
+        ctx.spawn(
+            answerable.into_actor(self).map(|result, this, ctx| this.drive(Event::Returned(ticket, result), ctx)),
+        );
     }
 
     /// Ends the connection. The actor stays until its last channel has gone or is cut.

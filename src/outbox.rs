@@ -55,7 +55,7 @@ struct Shared {
     told_overflowed: bool,
     /// A [`Wave`] will see to what waits.
     is_in_wave: bool,
-    /// Whoever waits for [`Outbox::room`].
+    /// Whoever waits for [`Outbox::room_for`] something.
     waiting: Vec<Waker>,
 }
 
@@ -219,12 +219,13 @@ impl Outbox {
         shared.wake_transport_if_due();
     }
 
-    /// Waits until no more than half of what may wait does, or the connection has ended: for whoever sends much to this
-    /// client alone, and wants it neither to be too slow for that nor to miss it between two polls.
-    pub async fn room(&self) {
+    /// Waits until so many bytes more make no more than half of what may wait, or nothing waits, or the connection has
+    /// ended: for whoever sends much to this client alone, and wants it neither to be too slow for that nor to miss it
+    /// between two polls.
+    pub async fn room_for(&self, bytes: usize) {
         poll_fn(|cx| {
             let mut shared = self.lock();
-            if shared.queue.has_room() {
+            if shared.queue.has_room_for(bytes) {
                 return Poll::Ready(());
             }
             if !shared.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
@@ -309,7 +310,7 @@ impl Shared {
 
     /// Wakes whoever waits for room, if there is some.
     fn tell_of_room(&mut self) {
-        if !self.waiting.is_empty() && self.queue.has_room() {
+        if !self.waiting.is_empty() && self.queue.has_room_for(0) {
             self.waiting.drain(..).for_each(Waker::wake);
         }
     }

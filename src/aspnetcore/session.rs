@@ -295,6 +295,10 @@ impl Dialect for Session {
         self.wants_tokens
     }
 
+    fn queues_answer(ticket: &Ticket) -> bool {
+        ticket.id.is_some()
+    }
+
     fn send_timeout(&self) -> Duration {
         self.settings.send_timeout
     }

@@ -360,6 +360,10 @@ impl Dialect for Session {
         true
     }
 
+    fn queues_answer(ticket: &Ticket) -> bool {
+        ticket.goes_to_a_channel()
+    }
+
     fn send_timeout(&self) -> Duration {
         self.settings.send_timeout
     }

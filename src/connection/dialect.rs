@@ -33,6 +33,9 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
     /// True if the client wants to know its groups as a token.
     fn wants_tokens(&self) -> bool;
 
+    /// True if the answer to a call waits with everything else that is sent.
+    fn queues_answer(ticket: &Self::Ticket) -> bool;
+
     /// How long a client may take nothing of what waits for it.
     fn send_timeout(&self) -> Duration;
 

@@ -119,6 +119,10 @@ impl Dialect for Puppet {
         false
     }
 
+    fn queues_answer(_: &String) -> bool {
+        true
+    }
+
     fn send_timeout(&self) -> Duration {
         Duration::from_secs(10)
     }

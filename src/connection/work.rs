@@ -17,6 +17,7 @@ use crate::{
     ids::{ConnectionId, GroupKey, GroupName, HubName},
     message::Json,
     metrics::Metrics,
+    outbox::Outbox,
     pipeline::{Claims, Presenter, Rejoin, RejoinHub, Rejoined},
     store::Owner,
 };
@@ -95,6 +96,19 @@ where
 {
     actix::spawn(at_work.track_future(work))
         .map(move |outcome| outcome.unwrap_or_else(|panic| Err(interrupted(panic.into()))))
+}
+
+/// Holds a result back until there is room for it: a client that calls much and reads slowly is held up, and not too
+/// slow for its own answers.
+pub(super) async fn when_there_is_room(
+    outbox: Option<Arc<Outbox>>,
+    returned: impl Future<Output = Result<Json, CallError>>,
+) -> Result<Json, CallError> {
+    let result = returned.await;
+    if let Some(outbox) = outbox {
+        outbox.room_for(result.as_ref().map_or(0, |json| json.get().len())).await;
+    }
+    result
 }
 
 /// Restores the groups of a connection, then runs OnConnected. Answers the claims that were accepted.

@@ -200,9 +200,8 @@ impl Clients {
     async fn send_to_caller(&self, call: Invocation) -> usize {
         let seat = self.caller.as_ref().and_then(|id| self.world.connections.find(id));
         let Some(seat) = seat.filter(|seat| seat.listens_to(&self.hub)) else { return 0 };
-        let reached = push(&seat, &Arc::new(Message::new(call, Source::Connection)));
-        seat.outbox.room().await;
-        reached
+        seat.outbox.room_for(call.arguments.get().len()).await;
+        push(&seat, &Arc::new(Message::new(call, Source::Connection)))
     }
 
     fn send_to_connections(&self, call: Invocation, ids: &[ConnectionId]) -> usize {

@@ -1,7 +1,7 @@
 //! A client that does not read is its own problem.
 
 use hubcast::{
-    ConnectionId,
+    ConnectionId, Hub,
     outbox::{Limits, Overflow},
 };
 use serde_json::json;
@@ -38,6 +38,32 @@ async fn a_stalled_reader_is_evicted_and_the_rest_receive_everything_in_order() 
     assert!(seat.backlog().peak_bytes <= MOST + 2 * SIZE, "{:?}", seat.backlog());
     within(until(|| server.engine.connections().count() == 2)).await;
     ann.heard_nothing().await;
+}
+
+/// How long a result is of which two do not fit into what may wait.
+const HALF: usize = MOST / 2 + 1;
+
+#[tokio::test]
+async fn a_client_is_not_too_slow_for_the_answers_to_its_own_calls() {
+    const CALLS: usize = 200;
+    let long = Hub::new("long").method("Long", async || Ok("x".repeat(HALF)));
+    let limits = Limits { items: 64, bytes: MOST, overflow: Overflow::Close };
+    let server = Server::start_with(move |engine| engine.limits(limits).hub("/long", long)).await;
+    let mut client = Client::connect(server.address, "/long").await;
+    for call in 0..CALLS {
+        client
+            .say(&json!({ "type": 1, "invocationId": call.to_string(), "target": "Long", "arguments": [] }).to_string())
+            .await;
+    }
+    // It reads nothing until so much waits for it that the next answer has to.
+    let seat = server.engine.connections().all().remove(0);
+    within(until(|| seat.backlog().bytes > 0)).await;
+    for call in 0..CALLS {
+        let answer = client.next().await;
+        assert_eq!(answer["invocationId"], call.to_string());
+        assert_eq!(answer["result"].as_str().map(str::len), Some(HALF));
+    }
+    assert!(seat.backlog().peak_bytes < MOST, "{:?}", seat.backlog());
 }
 
 /// A server that gives a slow client little.

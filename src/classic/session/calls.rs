@@ -36,6 +36,12 @@ pub(crate) struct Ticket {
     to: To,
 }
 
+impl Ticket {
+    pub(super) fn goes_to_a_channel(&self) -> bool {
+        matches!(self.to, To::Channel(_))
+    }
+}
+
 /// A call that has come in.
 #[derive(Debug)]
 pub(crate) struct Incoming {

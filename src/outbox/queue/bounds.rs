@@ -91,11 +91,11 @@ impl Queue {
         }
     }
 
-    /// True unless more than half of what may wait does. What is replayed counts here, and so does what waits for a
-    /// client that is away: whoever can wait adds nothing to it.
-    pub(in crate::outbox) fn has_room(&self) -> bool {
-        let has_few = || self.waiting() <= self.limits.items / 2 && self.waiting_bytes <= self.limits.bytes / 2;
-        !self.is_open() || has_few()
+    /// True unless more than half of what may wait would, with so many bytes more. What is replayed counts here, and so
+    /// does what waits for a client that is away: whoever can wait adds nothing to it.
+    pub(in crate::outbox) fn has_room_for(&self, bytes: usize) -> bool {
+        let fits = || self.waiting() <= self.limits.items / 2 && self.waiting_bytes + bytes <= self.limits.bytes / 2;
+        !self.is_open() || self.is_idle() || fits()
     }
 
     /// True when so much waits for a transport that somebody should look whether it moves at all.

@@ -6,7 +6,7 @@ use super::*;
 fn there_is_room_while_no_more_than_half_of_what_may_wait_does() {
     let limits = Limits { items: 4, ..LIMITS };
     let outbox = Outbox::new(&FORM, limits, Window::default());
-    let has_room = || outbox.room().now_or_never().is_some();
+    let has_room = || outbox.room_for(0).now_or_never().is_some();
     let mut feed = attach(&outbox);
     for (text, expected) in [("a", true), ("b", true), ("c", false)] {
         outbox.push(&message(text));
@@ -31,7 +31,7 @@ fn whoever_waits_for_room_is_woken_when_it_was_made_or_will_never_be() {
         let feed = attach(&outbox);
         outbox.push(&message("a"));
         outbox.push(&message("b"));
-        let (waker, mut room) = (Arc::clone(&bell).into(), Box::pin(outbox.room()));
+        let (waker, mut room) = (Arc::clone(&bell).into(), Box::pin(outbox.room_for(0)));
         assert!(room.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
         ending(&outbox, feed);
         assert_eq!(bell.rings(), 1);
@@ -42,7 +42,7 @@ fn whoever_waits_for_room_is_woken_when_it_was_made_or_will_never_be() {
 #[test]
 fn a_client_that_is_away_has_no_more_room_than_one_that_is_there() {
     let outbox = Outbox::new(&FORM, Limits { items: 4, ..LIMITS }, WINDOW);
-    let has_room = || outbox.room().now_or_never().is_some();
+    let has_room = || outbox.room_for(0).now_or_never().is_some();
     drop(attach(&outbox));
     for (text, expected) in [("a", true), ("b", true), ("c", false)] {
         outbox.push(&message(text));
@@ -59,4 +59,17 @@ fn a_client_that_is_away_has_no_more_room_than_one_that_is_there() {
     assert!(!has_room());
     outbox.finish(GOING);
     assert!(has_room(), "nobody comes for it any more");
+}
+
+#[test]
+fn who_brings_much_waits_until_it_fits_into_half_or_nothing_waits() {
+    let outbox = Outbox::new(&FORM, Limits { bytes: 8, ..LIMITS }, Window::default());
+    let has_room_for = |bytes| outbox.room_for(bytes).now_or_never().is_some();
+    let mut feed = attach(&outbox);
+    assert!(has_room_for(1_000), "it has to go out some day");
+    outbox.push(&message("a"));
+    assert!(has_room_for(3));
+    assert!(!has_room_for(4));
+    poll(&mut feed);
+    assert!(has_room_for(4));
 }
