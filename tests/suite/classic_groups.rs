@@ -75,6 +75,27 @@ async fn a_client_is_back_in_its_groups_after_a_restart_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn a_token_does_not_bring_back_what_its_user_is_not_stored_in_any_more() {
+    for transport in TRANSPORTS {
+        let before = Server::start_with(with_known_keys).await;
+        let mut client = Classic::join(before.address, transport, "ann", "lobby").await;
+        let token = client.groups.clone();
+        client.invoke("AddToRoom", json!(["home"])).await;
+        has_heard_all(&mut client).await;
+        assert_ne!(client.groups, token, "being in a group for good is news");
+        client.drop_channel();
+        drop(before);
+        let after = Server::start_with(with_known_keys).await;
+        client.seat.server = after.address;
+        client.return_().await;
+        say(&after, "home", "nobody hears this").await;
+        say(&after, "lobby", "welcome back").await;
+        hears(&mut client, "welcome back").await;
+        client.seat.ask("abort").await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_with_another_key_knows_nobody() {
     let (before, after) = (Server::start().await, Server::start().await);
     let client = Classic::join(before.address, "longPolling", "ann", "lobby").await;
