@@ -121,9 +121,26 @@ impl Queue {
             return Push::Closed;
         }
         self.waiting_bytes += item.len(self.form);
+        self.clear_a_place();
         self.items.push_back(item);
         self.peak_bytes = self.peak_bytes.max(self.waiting_bytes);
         if self.attached || !self.keeps() { self.hold_to_limits() } else { self.hold_for_return() }
+    }
+
+    /// Once all places are taken, what comes takes that of the oldest which is kept: with each broadcast one place of every
+    /// window is touched, and not two.
+    fn clear_a_place(&mut self) {
+        let (taken, places) = (self.items.len(), self.places());
+        if taken >= places && self.offset() > self.window.items {
+            self.forget_front();
+        } else if taken == self.items.capacity() && (places / 2..places).contains(&taken) {
+            self.items.reserve_exact(places - taken);
+        }
+    }
+
+    /// How many items may be kept, so that as many as a broadcast or two brings can be forgotten before they come.
+    fn places(&self) -> usize {
+        self.window.items + self.window.items / 16
     }
 
     fn waiting(&self) -> usize {
@@ -165,7 +182,7 @@ impl Queue {
             self.items.drain(..self.offset());
             (self.first, self.kept_bytes) = (self.sent, 0);
         }
-        while self.first < self.sent && (self.offset() > self.window.items || self.kept_bytes > self.window.bytes) {
+        while self.first < self.sent && (self.offset() > self.places() || self.kept_bytes > self.window.bytes) {
             self.forget_front();
         }
         if self.items.is_empty() && self.items.capacity() > KEPT_CAPACITY {

@@ -79,6 +79,10 @@ impl Model {
         if self.is_closed {
             return Push::Closed;
         }
+        let kept = self.sent - self.first;
+        if self.tail() - self.first >= self.places() && kept > self.window.items {
+            self.first += 1;
+        }
         self.history.push((kind, text.to_owned()));
         self.counted.peak_bytes = self.counted.peak_bytes.max(self.backlog().bytes);
         if self.is_attached || self.window.items == 0 {
@@ -111,8 +115,12 @@ impl Model {
         }
     }
 
+    fn places(&self) -> usize {
+        self.window.items + self.window.items / 16
+    }
+
     fn is_beyond_window(&self, until: usize) -> bool {
-        until - self.first > self.window.items || self.bytes(self.first..until) > self.window.bytes
+        until - self.first > self.places() || self.bytes(self.first..until) > self.window.bytes
     }
 
     fn hold_for_return(&mut self) {
@@ -219,7 +227,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 fn windows() -> impl Strategy<Value = Window> {
-    prop_oneof![Just(Window::default()), (1..20_usize, 0..60_usize).prop_map(|(items, bytes)| Window { items, bytes }),]
+    prop_oneof![Just(Window::default()), (1..50_usize, 0..60_usize).prop_map(|(items, bytes)| Window { items, bytes }),]
 }
 
 fn item(kind: Kind, text: &str) -> Item {
