@@ -20,7 +20,7 @@ use hubcast::{
     Engine, Hub,
     group::Delivery,
     message::{Invocation, Message, Source, WireForm},
-    outbox::{Asides, Framer, Limits, Outbox, Pace, Resume, Sink, View, Window},
+    outbox::{Asides, Framer, Limits, Outbox, Pace, Parcel, Resume, Sink, View, Window},
     transport::Wrap,
 };
 use tokio::task::yield_now;
@@ -59,8 +59,8 @@ fn payload() -> String {
     "x".repeat(PAYLOAD)
 }
 
-fn message() -> Result<Arc<Message>> {
-    Ok(Arc::new(Message::new(Invocation::new(&"chat".into(), "heard", &payload())?, Source::Hub)))
+fn message() -> Result<Parcel> {
+    Ok(Parcel::new(Message::new(Invocation::new(&"chat".into(), "heard", &payload())?, Source::Hub)))
 }
 
 /// Microseconds per delivery to clients, and how many broadcasts one write carried on average.

@@ -14,7 +14,7 @@ use log::{Level, log};
 use crate::{
     ids::{ConnectionId, ConnectionSet, GroupKey},
     message::Message,
-    outbox::{Pace, Push, Wave},
+    outbox::{Pace, Parcel, Push, Wave},
 };
 
 mod member;
@@ -201,9 +201,9 @@ impl Group {
         }
     }
 
-    fn deliver(&self, reach: &Reach, message: &Arc<Message>, wave: &mut Wave) -> bool {
+    fn deliver(&self, reach: &Reach, message: &Arc<Message>, parcel: &Parcel, wave: &mut Wave) -> bool {
         match reach {
-            Reach::Outbox(outbox) => outbox.push_in(message, wave) == Push::Queued,
+            Reach::Outbox(outbox) => outbox.push_in(parcel, wave) == Push::Queued,
             Reach::Actor(actor, _) => {
                 let delivery = Delivery { group: Arc::clone(&self.key), message: Arc::clone(message) };
                 actor.try_send(delivery).is_ok()
@@ -282,12 +282,13 @@ impl Handler<Publish> for Group {
     fn handle(&mut self, Publish { message, except }: Publish, ctx: &mut Self::Context) -> Reached {
         self.published += 1;
         let (mut reached, mut closed, mut wave) = (0, false, self.pace.wave());
+        let parcel = Parcel::new(Message::clone(&message));
         for (id, reach) in self.roster.iter() {
             if except.contains(id) {
                 if let Reach::Outbox(outbox) = reach {
                     outbox.pass_over(&message);
                 }
-            } else if self.deliver(reach, &message, &mut wave) {
+            } else if self.deliver(reach, &message, &parcel, &mut wave) {
                 reached += 1;
             } else {
                 closed |= matches!(reach, Reach::Actor(..));

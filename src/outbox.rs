@@ -21,6 +21,7 @@ use crate::{
 
 mod feed;
 mod framer;
+mod item;
 mod limits;
 mod notices;
 mod queue;
@@ -30,9 +31,11 @@ mod wave;
 pub use feed::{Control, Feed, Rest, Sink, Step};
 use feed::{Line, Replaced};
 pub use framer::{Asides, End, Framer};
+use item::Item;
+pub use item::Parcel;
 pub use limits::{Backlog, Limits, Overflow, Progress, Push, Window};
 pub use notices::{Notice, Notices};
-use queue::{Item, Queue};
+use queue::Queue;
 pub use view::{Resume, View};
 pub use wave::{Pace, Wave};
 
@@ -90,17 +93,17 @@ impl Outbox {
     }
 
     /// Queues a call that others receive too.
-    pub fn push(&self, message: &Arc<Message>) -> Push {
-        self.put(Some(message), Item::Shared(Arc::clone(message)))
+    pub fn push(&self, parcel: &Parcel) -> Push {
+        self.put(Item::shared(parcel))
     }
 
     /// Queues a call that many others receive, and leaves it to `wave` to have it written.
-    pub fn push_in(self: &Arc<Self>, message: &Arc<Message>, wave: &mut Wave) -> Push {
+    pub fn push_in(self: &Arc<Self>, parcel: &Parcel, wave: &mut Wave) -> Push {
         let mut shared = self.lock();
-        if !shared.queue.listens_to(message) {
-            return Push::Unheard;
+        let push = shared.take_in(Item::shared(parcel));
+        if push == Push::Unheard {
+            return push;
         }
-        let push = shared.queue.push(Item::Shared(Arc::clone(message)));
         let owner = shared.after_push(push);
         if !std::mem::replace(&mut shared.is_in_wave, true) {
             wave.add(Arc::clone(self));
@@ -112,31 +115,27 @@ impl Outbox {
 
     /// Queues bytes for this client alone; they keep their place among the calls and are replayed like them.
     pub fn push_own(&self, bytes: impl Into<Box<[u8]>>) -> Push {
-        self.put(None, Item::Own(Box::new(bytes.into())))
+        self.put(Item::own(bytes.into()))
     }
 
     /// Queues a whole frame for the transport attached now; it dies with that transport.
     pub fn push_frame(&self, frame: impl Into<Box<[u8]>>) -> Push {
-        self.put(None, Item::Frame(Box::new(frame.into())))
+        self.put(Item::frame(frame.into()))
     }
 
     /// Takes note that a call was not for this client, so that its cursor moves all the same. Without a
     /// window there is no cursor, and this does nothing.
     pub fn pass_over(&self, message: &Message) -> Push {
-        if self.lock().queue.keeps() { self.put(Some(message), Item::Nothing) } else { Push::Queued }
+        let shared = self.lock();
+        match (shared.queue.keeps(), shared.queue.listens_to(message)) {
+            (false, _) => Push::Queued,
+            (true, false) => Push::Unheard,
+            (true, true) => put(shared, Item::NOTHING),
+        }
     }
 
-    /// Queues an item, unless it comes of a message that the client does not listen to.
-    fn put(&self, of: Option<&Message>, item: Item) -> Push {
-        let mut shared = self.lock();
-        if of.is_some_and(|message| !shared.queue.listens_to(message)) {
-            return Push::Unheard;
-        }
-        let push = shared.queue.push(item);
-        let owner = shared.after_push(push);
-        wake_transport(shared);
-        owner.into_iter().for_each(Waker::wake);
-        push
+    fn put(&self, item: Item) -> Push {
+        put(self.lock(), item)
     }
 
     /// Changes what the next frame says besides its elements. A channel begins without any.
@@ -165,7 +164,7 @@ impl Outbox {
         let mut shared = self.lock();
         if news.is_some() && shared.queue.keeps() {
             // A full window forgets its oldest; a place takes no room.
-            shared.queue.push(Item::Nothing);
+            shared.queue.push(Item::NOTHING);
         }
         shared.queue.asides_mut().news = news;
         shared.wake_transport_if_due();
@@ -290,6 +289,14 @@ impl Outbox {
 }
 
 impl Shared {
+    /// Queues an item, unless it is a message that the client does not listen to.
+    fn take_in(&mut self, item: Item) -> Push {
+        if item.message().is_some_and(|message| !self.queue.listens_to(message)) {
+            return Push::Unheard;
+        }
+        self.queue.push(item)
+    }
+
     /// Queues what the owner must hear of a push, and answers whom to wake for it.
     fn after_push(&mut self, push: Push) -> Option<Waker> {
         let notice = match push {
@@ -322,6 +329,17 @@ impl Shared {
             transport.wake();
         }
     }
+}
+
+fn put(mut shared: MutexGuard<'_, Shared>, item: Item) -> Push {
+    let push = shared.take_in(item);
+    if push == Push::Unheard {
+        return push;
+    }
+    let owner = shared.after_push(push);
+    wake_transport(shared);
+    owner.into_iter().for_each(Waker::wake);
+    push
 }
 
 /// Has the transport look what there is to do, once the lock is free: it is what it will take first.

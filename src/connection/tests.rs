@@ -17,7 +17,7 @@ use crate::{
     },
     ids::{ConnectionId, GroupKey},
     message::{Invocation, Message as Sent, Source},
-    outbox::{Asides, End, Feed, Framer, Limits, Outbox, Overflow, Resume, View, Window},
+    outbox::{Asides, End, Feed, Framer, Limits, Outbox, Overflow, Parcel, Resume, View, Window},
     pipeline::{Bearer, Families, Judge, Pipeline},
     supervised::Supervised,
     tokens::KeyRing,
@@ -338,7 +338,7 @@ async fn a_client_that_takes_nothing_for_too_long_is_given_up() {
     tokio::time::pause();
     let mut house = House::new();
     let client = house.connect("ann", &[]).await;
-    let message = Arc::new(Sent::new(Invocation::new(&"chat".into(), "tell", &()).unwrap(), Source::Hub));
+    let message = Parcel::new(Sent::new(Invocation::new(&"chat".into(), "tell", &()).unwrap(), Source::Hub));
     for _ in 0..4 {
         client.outbox.push(&message);
     }

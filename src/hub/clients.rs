@@ -9,7 +9,7 @@ use crate::{
     connections::Seat,
     ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId},
     message::{Invocation, Message, Source},
-    outbox::Push,
+    outbox::{Parcel, Push},
 };
 
 /// Everybody on a hub, to choose from. Take it as an argument of a hub method, or from
@@ -185,13 +185,14 @@ impl Target {
 
 impl Clients {
     fn send_to_all(&self, call: Invocation, except: &ConnectionSet) -> usize {
-        let message = Arc::new(Message::new(call, Source::Hub));
+        let message = Message::new(call, Source::Hub);
+        let parcel = Parcel::new(message.clone());
         let mut reached = 0;
         self.world.connections.for_each_on(&self.hub, |seat| {
             if except.contains(&seat.id) {
                 seat.outbox.pass_over(&message);
             } else {
-                reached += push(seat, &message);
+                reached += push(seat, &parcel);
             }
         });
         reached
@@ -201,21 +202,21 @@ impl Clients {
         let seat = self.caller.as_ref().and_then(|id| self.world.connections.find(id));
         let Some(seat) = seat.filter(|seat| seat.listens_to(&self.hub)) else { return 0 };
         seat.outbox.room_for(call.arguments.get().len()).await;
-        push(&seat, &Arc::new(Message::new(call, Source::Connection)))
+        push(&seat, &Parcel::new(Message::new(call, Source::Connection)))
     }
 
     fn send_to_connections(&self, call: Invocation, ids: &[ConnectionId]) -> usize {
-        let message = Arc::new(Message::new(call, Source::Connection));
+        let parcel = Parcel::new(Message::new(call, Source::Connection));
         let unique: HashSet<_> = ids.iter().collect();
         let seats = unique.into_iter().filter_map(|id| self.world.connections.find(id));
-        seats.filter(|seat| seat.listens_to(&self.hub)).map(|seat| push(&seat, &message)).sum()
+        seats.filter(|seat| seat.listens_to(&self.hub)).map(|seat| push(&seat, &parcel)).sum()
     }
 
     fn send_to_users(&self, call: Invocation, users: &[UserId]) -> usize {
-        let message = Arc::new(Message::new(call, Source::User));
+        let parcel = Parcel::new(Message::new(call, Source::User));
         let unique: HashSet<_> = users.iter().collect();
         let seats = unique.into_iter().flat_map(|user| self.world.connections.of_user(&self.hub, user));
-        seats.map(|seat| push(&seat, &message)).sum()
+        seats.map(|seat| push(&seat, &parcel)).sum()
     }
 
     async fn send_to_groups(
@@ -235,6 +236,6 @@ impl Clients {
     }
 }
 
-fn push(seat: &Seat, message: &Arc<Message>) -> usize {
-    usize::from(seat.outbox.push(message) == Push::Queued)
+fn push(seat: &Seat, parcel: &Parcel) -> usize {
+    usize::from(seat.outbox.push(parcel) == Push::Queued)
 }

@@ -11,11 +11,14 @@
 //! has not seen. Without a window nothing is kept and `first == sent`. While a client is away, what is too much to wait
 //! for it counts as sent, and is replayed if it returns in time.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 
-use super::{Asides, Backlog, End, Framer, Limits, Push, Resume, View, Window};
+use super::{
+    Asides, Backlog, End, Framer, Limits, Push, Resume, View, Window,
+    item::{Item, Piece},
+};
 use crate::message::{Message, WireForm};
 
 mod bounds;
@@ -24,37 +27,6 @@ use bounds::Replay;
 
 /// A queue that grew beyond this gives its memory back once it is empty: a burst is not kept for ever.
 const KEPT_CAPACITY: usize = 64;
-
-/// Bytes behind one pointer: a window of a thousand items is read and written at both ends with each
-/// broadcast, so that an item should be as small as that of a shared message.
-pub(super) type Thin = Box<Box<[u8]>>;
-
-/// One thing for the client.
-#[derive(Debug)]
-pub(super) enum Item {
-    /// A call that others receive too.
-    Shared(Arc<Message>),
-    /// Bytes for this client alone, in the sequence and replayed like a call.
-    Own(Thin),
-    /// A whole frame for the transport attached now; worthless to a later one.
-    Frame(Thin),
-    /// A place in the sequence without content: somebody excluded this client.
-    Nothing,
-}
-
-impl Item {
-    fn len(&self, form: &WireForm) -> usize {
-        match self {
-            Self::Shared(message) => message.encoded(form).len(),
-            Self::Own(bytes) | Self::Frame(bytes) => bytes.len(),
-            Self::Nothing => 0,
-        }
-    }
-
-    fn is_droppable(&self) -> bool {
-        matches!(self, Self::Shared(_) | Self::Nothing)
-    }
-}
 
 /// Items that go out in one frame.
 #[derive(Clone, Copy, Debug, Default)]
@@ -207,8 +179,8 @@ impl Queue {
 
     /// Writes the next frames, about `budget` bytes of them, and answers whether there was anything.
     pub(super) fn take(&mut self, framer: &dyn Framer, budget: usize, out: &mut BytesMut) -> bool {
-        match self.front() {
-            Some(Item::Frame(frame)) => {
+        match self.front().map(Item::piece) {
+            Some(Some(Piece::Frame(frame))) => {
                 framer.whole(frame, out);
                 self.give_frame_away();
                 true
@@ -227,7 +199,7 @@ impl Queue {
     fn run(&self, budget: usize) -> Run {
         let mut run = Run::default();
         for item in self.items.range(self.offset()..) {
-            if run.bytes >= budget || matches!(item, Item::Frame(_)) {
+            if run.bytes >= budget || item.is_frame() {
                 break;
             }
             run.count += 1;
@@ -240,10 +212,10 @@ impl Queue {
         let asides = std::mem::take(&mut self.asides);
         let from = self.offset();
         let (view, form) = (&self.view, self.form);
-        let mut elements = self.items.range(from..from + count).filter_map(|item| match item {
-            Item::Shared(message) => view.shows(message).then(|| &message.encoded(form)[..]),
-            Item::Own(bytes) => Some(&bytes[..]),
-            Item::Frame(_) | Item::Nothing => None,
+        let mut elements = self.items.range(from..from + count).filter_map(|item| match item.piece()? {
+            Piece::Shared(message) => view.shows(message).then(|| &message.encoded(form)[..]),
+            Piece::Own(bytes) => Some(&bytes[..]),
+            Piece::Frame(_) => None,
         });
         framer.frame(&asides, &mut elements, self.sent + count as u64, out);
     }
@@ -251,9 +223,9 @@ impl Queue {
     /// A frame belongs to the channel it was made for and is not kept for another.
     fn give_frame_away(&mut self) {
         let at = self.offset();
-        if let Some(item @ Item::Frame(_)) = self.items.get_mut(at) {
+        if let Some(item) = self.items.get_mut(at).filter(|item| item.is_frame()) {
             self.waiting_bytes -= item.len(self.form);
-            *item = Item::Nothing;
+            *item = Item::NOTHING;
         }
         self.give_away(Run { count: 1, bytes: 0 });
     }
@@ -296,8 +268,8 @@ impl Queue {
 
     fn forget_frames(&mut self) {
         for item in &mut self.items {
-            if matches!(item, Item::Frame(_)) {
-                *item = Item::Nothing;
+            if item.is_frame() {
+                *item = Item::NOTHING;
             }
         }
     }

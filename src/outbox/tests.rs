@@ -69,8 +69,12 @@ fn attach(outbox: &Arc<Outbox>) -> Feed {
     outbox.attach(Resume::Waiting, View::default(), Arc::new(Bracketed)).0
 }
 
-fn message(text: &str) -> Arc<Message> {
-    Arc::new(Message::new(Invocation::new(&"chat".into(), text, &()).unwrap(), Source::Hub))
+fn call(text: &str) -> Message {
+    Message::new(Invocation::new(&"chat".into(), text, &()).unwrap(), Source::Hub)
+}
+
+fn message(text: &str) -> Parcel {
+    Parcel::new(call(text))
 }
 
 /// What the transport writes next, `end 1000`, or nothing.
@@ -126,7 +130,7 @@ fn what_changes_nothing_for_the_client_wakes_no_transport() {
     outbox.tell_client(None);
     outbox.change_asides(|_| ());
     outbox.change_view(|_| ());
-    assert_eq!(outbox.pass_over(&message("a")), Push::Queued);
+    assert_eq!(outbox.pass_over(&call("a")), Push::Queued);
     assert_eq!((bell.rings(), outbox.tail()), (0, 0));
 }
 
@@ -134,7 +138,7 @@ fn what_changes_nothing_for_the_client_wakes_no_transport() {
 fn whoever_is_passed_over_keeps_its_place_if_it_may_return() {
     let outbox = Outbox::new(&FORM, LIMITS, WINDOW);
     outbox.push(&message("a"));
-    outbox.pass_over(&message("b"));
+    outbox.pass_over(&call("b"));
     outbox.push(&message("c"));
     let mut feed = attach(&outbox);
     assert_eq!(poll(&mut feed), "[a][c]");
@@ -332,13 +336,13 @@ fn what_is_said_on_hubs_that_a_client_does_not_listen_to_takes_no_place_and_wake
     poll_with(&mut feed, &Arc::clone(&bell).into());
     let says = |outbox: &Arc<Outbox>| {
         let pushes = [outbox.push(&message("a")), outbox.push_in(&message("a"), &mut Pace::default().wave())];
-        [pushes[0], pushes[1], outbox.pass_over(&message("a"))]
+        [pushes[0], pushes[1], outbox.pass_over(&call("a"))]
     };
     assert_eq!((says(&outbox), outbox.tail(), bell.rings()), ([Push::Unheard; 3], 0, 0));
     drop(feed);
     assert_eq!((says(&outbox), outbox.tail()), ([Push::Unheard; 3], 0), "away, it is as it was there");
-    let in_room = message("b").with_source(Source::Group(GroupKey::new(&"chat".into(), &"room".into())));
-    assert_eq!(outbox.push(&Arc::new(in_room)), Push::Queued, "a room is heard on any hub");
+    let in_room = call("b").with_source(Source::Group(GroupKey::new(&"chat".into(), &"room".into())));
+    assert_eq!(outbox.push(&Parcel::new(in_room)), Push::Queued, "a room is heard on any hub");
     drop(attach(&outbox));
     assert_eq!((says(&outbox), outbox.tail()), ([Push::Queued; 3], 4));
 }

@@ -1,7 +1,7 @@
 //! How much may wait, what is let go beyond it, and when somebody should look.
 
-use super::{Item, Queue};
-use crate::outbox::{Overflow, Push};
+use super::Queue;
+use crate::outbox::{Overflow, Push, item::Item};
 
 /// What waits for a client because it has returned. It was bounded while the client was away, and so is not held
 /// against the limits: else a client that comes back into a busy group would be too slow at once.
@@ -87,7 +87,7 @@ impl Queue {
         if let Some(item) = self.items.remove(index) {
             self.waiting_bytes -= item.len(self.form);
             self.replay.until += u64::from(self.replayed() > 0);
-            self.items.insert(self.offset(), Item::Nothing);
+            self.items.insert(self.offset(), Item::NOTHING);
         }
     }
 

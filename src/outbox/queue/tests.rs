@@ -1,12 +1,12 @@
 //! Each rule by example, then random histories against a model that keeps everything and counts afresh.
 
-use std::{collections::HashSet, fmt::Write};
+use std::{collections::HashSet, fmt::Write, sync::Arc};
 
 use super::*;
 use crate::{
     ids::GroupKey,
     message::{Invocation, Source},
-    outbox::Overflow,
+    outbox::{Overflow, Parcel},
 };
 
 mod limits;
@@ -43,7 +43,7 @@ impl Framer for Spelled {
 
 fn call_from(text: &str, source: Source) -> Item {
     let call = Invocation::new(&"chat".into(), text, &()).unwrap();
-    Item::Shared(Arc::new(Message::new(call, source)))
+    Item::shared(&Parcel::new(Message::new(call, source)))
 }
 
 fn call(text: &str) -> Item {
@@ -51,11 +51,11 @@ fn call(text: &str) -> Item {
 }
 
 fn own(text: &str) -> Item {
-    Item::Own(Box::new(text.as_bytes().into()))
+    Item::own(text.as_bytes().into())
 }
 
 fn frame(text: &str) -> Item {
-    Item::Frame(Box::new(text.as_bytes().into()))
+    Item::frame(text.as_bytes().into())
 }
 
 fn room(name: &str) -> Arc<GroupKey> {
@@ -91,7 +91,7 @@ fn all_that_waits_is_taken_in_one_frame_and_in_its_order() {
     let mut queue = attached(ROOMY, Window::default());
     push_all(&mut queue, &["a", "b"]);
     queue.push(own("c"));
-    queue.push(Item::Nothing);
+    queue.push(Item::NOTHING);
     assert_eq!(queue.backlog(), Backlog { items: 4, bytes: 3, peak_bytes: 3, ..Backlog::default() });
     assert_eq!(drain(&mut queue), "[a b c @4]");
     assert_eq!(queue.backlog(), Backlog { peak_bytes: 3, taken: 4, ..Backlog::default() });
@@ -127,7 +127,7 @@ fn a_view_hides_what_the_channel_does_not_listen_to_and_the_cursor_moves_all_the
     let mut queue = Queue::new(&FORM, ROOMY, KEEPS_ALL);
     let elsewhere = |source| {
         let call = Invocation::new(&"news".into(), "elsewhere", &()).unwrap();
-        Item::Shared(Arc::new(Message::new(call, source)))
+        Item::shared(&Parcel::new(Message::new(call, source)))
     };
     let view = View { hubs: Some(vec!["chat".into()]), muted: HashSet::from([room("quiet")]) };
     for source in [Source::Hub, Source::User, Source::Connection] {

@@ -236,7 +236,7 @@ fn item(kind: Kind, text: &str) -> Item {
         Kind::Muted => call_from(text, Source::Group(room("quiet"))),
         Kind::Own => own(text),
         Kind::Frame => frame(text),
-        Kind::Nothing => Item::Nothing,
+        Kind::Nothing => Item::NOTHING,
     }
 }
 
