@@ -133,7 +133,7 @@ impl<D: Dialect> Connection<D> {
             Effect::Invoke(ticket, invoke) => self.invoke(ticket, invoke, ctx),
             Effect::Retoken => self.tell_groups(ctx),
             Effect::End(ending) => self.end(&ending, ctx),
-            Effect::Forsake => self.guard.seat().ended.cancel(),
+            Effect::Forsake => self.guard.forsake(),
             Effect::Cut => self.cut(ctx),
         }
     }

@@ -33,7 +33,7 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// A call with `arguments`: a tuple, array or list gives one argument for each element, `()` gives
+    /// A call with `arguments`: a tuple, array or list gives one argument for each element, `()` by value gives
     /// none, and any other value is a single argument, which is null for `None` and for numbers that JSON has not.
     ///
     /// # Errors

@@ -303,6 +303,7 @@ impl Shared {
             Push::Overflowed if !self.told_overflowed => {
                 self.told_overflowed = true;
                 self.queue.abandon(End { code: SLOW_CLIENT });
+                self.tell_of_room();
                 Notice::Overflowed
             }
             Push::Queued if !self.told_congested && self.queue.is_congested() => {

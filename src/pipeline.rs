@@ -145,9 +145,11 @@ impl Handler<Rejoin> for Pipeline {
         // token is spent for nothing.
         let judged = actix::spawn(async move { judge.rejoin(rejoin).await });
         Box::pin(async move {
-            judged.await.unwrap_or_else(|panic| {
-                error!(error:% = panic; "a module panicked");
-                metrics.hub_panics.count();
+            judged.await.unwrap_or_else(|interrupted| {
+                if interrupted.is_panic() {
+                    error!(error:% = interrupted; "a module panicked");
+                    metrics.hub_panics.count();
+                }
                 Rejoined { is_unchecked: true, ..Rejoined::default() }
             })
         })

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     connection::{Connection, Correction, Refused, Return, Returned},
     hub::{Hub, Request},
-    ids::{GroupKey, HubName},
+    ids::HubName,
     outbox::{Asides, Feed, Rest, Resume, View},
     pipeline::Listed,
     transport::SocketHandle,
@@ -146,7 +146,7 @@ impl Connection<Session> {
         let is_fresh = returned.is_some() && !self.session.has_had_channel();
         let claimed = returned.map(|returned| claims_of(returned, &open.hubs));
         if let Some(claimed) = &claimed {
-            self.guard.hear_restored(claimed);
+            self.guard.hear_restored(&claimed.clone().all());
         }
         self.take_note(&open, place, is_fresh);
         let attached = Attached {
@@ -186,12 +186,14 @@ pub(super) fn names_of(hubs: &[Arc<Hub>]) -> Vec<HubName> {
 }
 
 /// The groups that a client's token lists, as far as its channel listens to their hubs.
-fn claims_of(returned: Returned, hubs: &[Arc<Hub>]) -> Vec<Arc<GroupKey>> {
+fn claims_of(returned: Returned, hubs: &[Arc<Hub>]) -> Listed {
     let Returned { groups, claims } = returned;
-    let Some(claims) = claims else { return Vec::new() };
-    let mut claimed = claims.groups().map_or(groups, Listed::all);
-    claimed.retain(|key| hubs.iter().any(|hub| *hub.name() == key.hub));
-    claimed.sort();
+    let Some(claims) = claims else { return Listed::default() };
+    let mut claimed = claims.groups().unwrap_or(Listed { joined: groups, durable: Vec::new() });
+    for list in [&mut claimed.joined, &mut claimed.durable] {
+        list.retain(|key| hubs.iter().any(|hub| *hub.name() == key.hub));
+        list.sort();
+    }
     claimed
 }
 
@@ -208,7 +210,7 @@ impl Handler<Start> for Connection<Session> {
 
     fn handle(&mut self, start: Start, ctx: &mut Self::Context) -> Self::Result {
         let (waiter, answer) = oneshot::channel();
-        if !self.guard.has_ended() {
+        if !self.guard.has_ended() && !self.session.is_dismissed() {
             if self.session.is_unstarted() {
                 self.guard.turn_to(&start.hubs, &start.request);
             }
@@ -234,7 +236,7 @@ impl Handler<Send> for Connection<Session> {
 
     fn handle(&mut self, Send { hub, call, request }: Send, ctx: &mut Self::Context) -> Self::Result {
         let (to, answer) = oneshot::channel();
-        if self.guard.has_ended() {
+        if self.guard.has_ended() || self.session.is_dismissed() {
             return Box::pin(ready(Err(NotTaken)));
         }
         match self.session.call(Incoming { hub, call, to: To::Request(to), request: Some(request) }) {

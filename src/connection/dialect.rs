@@ -7,9 +7,10 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     hub::{Arguments, CallError, CallerState, HubError, Manners, Reporter, Request, Streams},
-    ids::{GroupKey, HubName},
+    ids::HubName,
     message::Json,
     outbox::End,
+    pipeline::Listed,
     transport::Received,
 };
 
@@ -79,7 +80,7 @@ pub(crate) enum Event<T> {
 /// The groups that a client hears, and a token that says so.
 #[derive(Debug)]
 pub(crate) struct Regrouped {
-    pub(crate) groups: Vec<Arc<GroupKey>>,
+    pub(crate) groups: Listed,
     pub(crate) token: String,
     /// The news before has not been told yet.
     pub(crate) has_unsaid: bool,

@@ -27,6 +27,9 @@ use crate::{
 /// Wire: 1011, internal error (RFC 6455 section 7.4.1).
 const INTERNAL_ERROR: End = End { code: 1011 };
 
+/// Nobody reads it.
+const FORSAKEN: End = End { code: 1000 };
+
 /// See the module's documentation.
 pub(crate) struct Guard {
     seat: Arc<Seat>,
@@ -172,10 +175,10 @@ impl Guard {
     pub(super) fn regrouped(&self) -> Regrouped {
         let groups = self.memberships.heard();
         let (durable, joined) = groups.iter().cloned().partition(|group| self.memberships.is_durable(group));
-        let listed = Listed { joined, durable };
-        let claims = Claims::new(&self.bearer, &listed, SystemTime::now(), self.desk.settings.lifetime);
+        let groups = Listed { joined, durable };
+        let claims = Claims::new(&self.bearer, &groups, SystemTime::now(), self.desk.settings.lifetime);
         if !claims.has_list() {
-            self.remember(listed);
+            self.remember(groups.clone());
         }
         let has_unsaid = self.seat.outbox.has_news();
         Regrouped { groups, token: self.desk.ring.seal(Purpose::Rejoin, &claims.encode()), has_unsaid }
@@ -205,6 +208,12 @@ impl Guard {
             self.told = self.hubs.clone();
             self.count_in();
         }
+    }
+
+    /// The client has gone for good, and whoever works for it need not wait until it takes something.
+    pub(super) fn forsake(&self) {
+        self.seat.ended.cancel();
+        self.seat.outbox.abandon(FORSAKEN);
     }
 
     /// Counts the connection as one that its hubs know, once.

@@ -73,10 +73,12 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// All of them.
+    /// All of them, sorted.
     #[must_use]
     pub fn all(self) -> Vec<Arc<GroupKey>> {
-        self.joined.into_iter().chain(self.durable).collect()
+        let mut all: Vec<_> = self.joined.into_iter().chain(self.durable).collect();
+        all.sort();
+        all
     }
 
     /// The groups of one hub that a token brings back to a user who is `stored` in these for good.

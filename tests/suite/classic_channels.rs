@@ -299,21 +299,6 @@ async fn a_client_that_a_hub_drops_is_told_not_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_client_that_a_hub_drops_between_two_polls_is_told_so_at_the_next_and_is_not_let_in_again() {
-    let (server, mut diary) = Server::start_writing(|engine| engine).await;
-    let mut client = Classic::connect(server.address, "longPolling", "").await;
-    assert_eq!(diary.next().await, "connected");
-    client.seat.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
-    assert_eq!(diary.next().await, "lost");
-    for _ in 0..2 {
-        assert_eq!(client.frame().await.unwrap()["D"], 1);
-        client.return_().await;
-    }
-    Classic::connect(server.address, "longPolling", "").await;
-    assert_eq!(diary.next().await, "connected", "another client, and nothing of the first");
-}
-
-#[tokio::test]
 async fn a_server_that_ends_sends_polls_back_at_once_and_ends_streams() {
     let server = Server::start().await;
     let polling = Classic::connect(server.address, "longPolling", "").await;

@@ -80,7 +80,11 @@ async fn a_token_does_not_bring_back_what_its_user_is_not_stored_in_any_more() {
         let before = Server::start_with(with_known_keys).await;
         let mut client = Classic::join(before.address, transport, "ann", "lobby").await;
         let token = client.groups.clone();
-        client.invoke("AddToRoom", json!(["home"])).await;
+        // It has joined one of the two before.
+        client.invoke("JoinRoom", json!(["den"])).await;
+        for room in ["home", "den"] {
+            client.invoke("AddToRoom", json!([room])).await;
+        }
         has_heard_all(&mut client).await;
         assert_ne!(client.groups, token, "being in a group for good is news");
         client.drop_channel();
@@ -88,7 +92,9 @@ async fn a_token_does_not_bring_back_what_its_user_is_not_stored_in_any_more() {
         let after = Server::start_with(with_known_keys).await;
         client.seat.server = after.address;
         client.return_().await;
-        say(&after, "home", "nobody hears this").await;
+        for room in ["home", "den"] {
+            say(&after, room, "nobody hears this").await;
+        }
         say(&after, "lobby", "welcome back").await;
         hears(&mut client, "welcome back").await;
         client.seat.ask("abort").await;

@@ -1,4 +1,4 @@
-//! A server that stops: what its clients are told, and what it ends first.
+//! A server that stops, or ends a connection: what its clients are told, and what it ends first.
 
 use std::{iter, pin::pin};
 
@@ -7,7 +7,7 @@ use hubcast::{Hub, HubError, hub::Disconnected};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-use crate::support::{Client, Server, within};
+use crate::support::{Classic, Client, Server, within};
 
 /// A hub that does nothing until the gate is open, and says what it has begun and ended.
 fn slow(gate: watch::Receiver<bool>, diary: mpsc::UnboundedSender<&'static str>) -> Hub {
@@ -51,4 +51,22 @@ async fn a_drain_sends_clients_away_and_waits_for_what_hubs_have_begun() {
     ended.sort_unstable();
     let twice = ["OnDisconnected begun", "OnDisconnected begun", "OnDisconnected ended", "OnDisconnected ended"];
     assert_eq!(ended, [&twice[..], &["method ended"]].concat());
+}
+
+#[tokio::test]
+async fn a_client_that_a_hub_drops_between_two_polls_is_told_so_at_the_next_and_is_not_let_in_again() {
+    let (server, mut diary) = Server::start_writing(|engine| engine).await;
+    let mut client = Classic::connect(server.address, "longPolling", "").await;
+    assert_eq!(diary.next().await, "connected");
+    client.seat.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
+    assert_eq!(diary.next().await, "lost");
+    for refused in [client.seat.post(r#"{"H":"chat","M":"WhoAmI","I":2}"#).await, client.seat.ask("start").await] {
+        assert_eq!(refused.status, 503, "{}", refused.body);
+    }
+    for _ in 0..2 {
+        assert_eq!(client.frame().await.unwrap()["D"], 1);
+        client.return_().await;
+    }
+    Classic::connect(server.address, "longPolling", "").await;
+    assert_eq!(diary.next().await, "connected", "another client, and nothing of the first");
 }

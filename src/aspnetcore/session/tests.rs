@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::{hub::CallError, transport::Received};
+use crate::{hub::CallError, pipeline::Listed, transport::Received};
 
 mod properties;
 mod rules;
@@ -115,7 +115,7 @@ fn call(id: &str, target: &str) -> String {
 const PING: &str = "{\"type\":6}\u{1e}";
 
 fn regrouped() -> Event<Ticket> {
-    Event::Regrouped(Regrouped { groups: Vec::new(), token: "token".into(), has_unsaid: false })
+    Event::Regrouped(Regrouped { groups: Listed::default(), token: "token".into(), has_unsaid: false })
 }
 
 fn refused(is_retryable: bool) -> Event<Ticket> {

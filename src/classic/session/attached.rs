@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     classic::query::{Arrival, Callable, Transport},
-    ids::GroupKey,
+    pipeline::Listed,
 };
 
 /// A channel that has been attached.
@@ -20,7 +20,7 @@ pub(crate) struct Attached {
     /// The token that it presented.
     pub(crate) token: Option<String>,
     /// The groups of that token, if it was asked what they are worth.
-    pub(crate) claimed: Option<Vec<Arc<GroupKey>>>,
+    pub(crate) claimed: Option<Listed>,
     pub(crate) place: Place,
     /// The connection is new to this process, although its client is not.
     pub(crate) is_fresh: bool,

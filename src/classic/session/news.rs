@@ -3,7 +3,7 @@
 //! Wire: the groups token (`G`) names all groups, and is sent when they have changed since it was last said;
 //! what changed and changed back meanwhile is no news.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,13 +11,13 @@ use super::{Attached, Out};
 use crate::{
     classic::message,
     connection::{Effect, Regrouped},
-    ids::GroupKey,
+    pipeline::Listed,
 };
 
 /// Groups, and the token for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Known {
-    groups: Vec<Arc<GroupKey>>,
+    groups: Listed,
     token: Option<String>,
 }
 

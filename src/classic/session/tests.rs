@@ -6,7 +6,7 @@ use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::{classic::query::Callable, connection::Invoke, hub::CallError, message::Json};
+use crate::{classic::query::Callable, connection::Invoke, hub::CallError, message::Json, pipeline::Listed};
 
 mod beginning;
 mod calling;

@@ -111,7 +111,7 @@ fn a_store_that_cannot_answer_refuses_a_client_that_may_try_again() {
 fn a_client_that_returns_after_a_restart_is_reconnected_and_never_connected() {
     let mut bench = Bench::new(Settings::default());
     let channel = bench.channel(Transport::ServerSentEvents, Arrival::Reconnect);
-    let back = Attached { place: Place::Lost, is_fresh: true, claimed: Some(Vec::new()), ..channel };
+    let back = Attached { place: Place::Lost, is_fresh: true, claimed: Some(Listed::default()), ..channel };
     assert_eq!(bench.attached(&back), ["open", "reconnect with a gap", "retoken"]);
     assert!(bench.on(Event::Reconnected(Ok(()))).is_empty());
 }

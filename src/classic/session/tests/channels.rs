@@ -113,7 +113,7 @@ fn a_client_that_does_not_know_where_it_is_is_told_at_once() {
 fn a_poll_that_is_new_to_this_process_is_a_return() {
     let mut bench = Bench::new(Settings::default());
     let channel = bench.channel(Transport::LongPolling, Arrival::Other);
-    let poll = Attached { place: Place::Lost, is_fresh: true, claimed: Some(Vec::new()), ..channel };
+    let poll = Attached { place: Place::Lost, is_fresh: true, claimed: Some(Listed::default()), ..channel };
     assert_eq!(bench.attached(&poll), ["open", "reconnect with a gap", "retoken"]);
 }
 

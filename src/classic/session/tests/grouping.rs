@@ -9,6 +9,10 @@ fn groups(names: &[&str]) -> Vec<Arc<GroupKey>> {
     names.iter().map(|name| GroupKey::new(&"Chat".into(), &(*name).into())).collect()
 }
 
+fn joined(names: &[&str]) -> Listed {
+    Listed { joined: groups(names), durable: Vec::new() }
+}
+
 impl Bench {
     /// Its groups are these now, and what was said before has reached the channel.
     fn in_groups(&mut self, names: &[&str], token: &str) -> Vec<String> {
@@ -16,7 +20,7 @@ impl Bench {
     }
 
     fn regrouped(&mut self, names: &[&str], token: &str, has_unsaid: bool) -> Vec<String> {
-        self.on(Event::Regrouped(Regrouped { groups: groups(names), token: token.into(), has_unsaid }))
+        self.on(Event::Regrouped(Regrouped { groups: joined(names), token: token.into(), has_unsaid }))
     }
 
     /// A new channel whose client brings this token.
@@ -76,10 +80,20 @@ fn news_that_no_channel_has_said_are_said_on_the_next() {
 }
 
 #[test]
+fn being_for_good_in_a_group_that_was_joined_before_is_news() {
+    let mut bench = Bench::open();
+    bench.in_groups(&["a"], "T1");
+    let for_good = Listed { joined: Vec::new(), durable: groups(&["a"]) };
+    let regrouped = |token: &str| Regrouped { groups: for_good.clone(), token: token.into(), has_unsaid: false };
+    assert_eq!(bench.on(Event::Regrouped(regrouped("T2"))), [r#"tell "G":"T2""#]);
+    assert_eq!(bench.on(Event::Regrouped(regrouped("T3"))), ["tell nothing"]);
+}
+
+#[test]
 fn a_client_that_returns_is_judged_by_the_groups_that_it_claimed() {
     let mut bench = Bench::open();
     let channel = bench.channel(Transport::WebSockets, Arrival::Reconnect);
-    let back = Attached { token: Some("T1".into()), claimed: Some(groups(&["a", "b"])), ..channel };
+    let back = Attached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel };
     assert_eq!(bench.attached(&back), ["reconnect", "retoken"]);
     assert_eq!(bench.in_groups(&["a", "b"], "T2"), ["tell nothing"], "it is in just these");
 }
@@ -88,7 +102,7 @@ fn a_client_that_returns_is_judged_by_the_groups_that_it_claimed() {
 fn a_client_that_is_not_let_back_into_a_group_is_told_so() {
     let mut bench = Bench::open();
     let channel = bench.channel(Transport::WebSockets, Arrival::Reconnect);
-    bench.attached(&Attached { token: Some("T1".into()), claimed: Some(groups(&["a", "b"])), ..channel });
+    bench.attached(&Attached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel });
     assert_eq!(bench.in_groups(&["a"], "T2"), [r#"tell "G":"T2""#]);
 }
 
