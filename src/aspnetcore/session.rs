@@ -183,7 +183,6 @@ impl Session {
             Ok(ClientMessage::Invocation { id, target, arguments, streams, wants_stream }) => {
                 let streams = Streams { sent: streams, wants_answer: wants_stream };
                 let invoke = self.invoke(target.clone(), arguments, streams);
-                let target = self.hub.registered(&target).map_or(target, str::to_owned);
                 self.call(Ticket { id, target }, invoke)
             }
             Ok(ClientMessage::Ping) => {

@@ -173,8 +173,8 @@ impl Guard {
 
     /// The groups that the client hears, and a token for them.
     pub(super) fn regrouped(&self) -> Regrouped {
-        let groups = self.memberships.heard();
-        let (durable, joined) = groups.iter().cloned().partition(|group| self.memberships.is_durable(group));
+        let heard = self.memberships.heard().into_iter();
+        let (durable, joined) = heard.partition(|group| self.memberships.is_durable(group));
         let groups = Listed { joined, durable };
         let claims = Claims::new(&self.bearer, &groups, SystemTime::now(), self.desk.settings.lifetime);
         if !claims.has_list() {

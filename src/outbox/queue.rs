@@ -150,7 +150,7 @@ impl Queue {
     }
 
     fn trim(&mut self) {
-        if self.window.items == 0 {
+        if !self.keeps() {
             self.items.drain(..self.offset());
             (self.first, self.kept_bytes) = (self.sent, 0);
         }

@@ -33,7 +33,7 @@ impl Session {
 
     pub(super) fn returned(&mut self, ticket: &Ticket, result: Result<Json, CallError>, now: Instant) -> Out {
         self.running -= 1;
-        let mut out: Out = match self.texts.answer(ticket, result) {
+        let mut out: Out = match self.texts.answer(&self.hub, ticket, result) {
             Ok(answer) => answer.into_iter().map(Effect::Send).collect(),
             Err(error) => return self.fault(error, Reason::Faulted),
         };

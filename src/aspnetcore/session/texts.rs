@@ -2,12 +2,11 @@
 
 use crate::{
     aspnetcore::json,
-    hub::{CallError, HubError},
+    hub::{CallError, Hub, HubError},
     message::Json,
 };
 
-/// What names a call: the id that the client gave, if it wants an answer, and the method as it was registered.
-/// One that is unknown is spelt as the client did.
+/// What names a call: the id that the client gave, if it wants an answer, and the method as it spelt it.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(super) id: Option<String>,
@@ -35,13 +34,15 @@ impl Texts {
     /// What the connection has to be closed for: a result that cannot be put on the wire.
     pub(super) fn answer(
         self,
+        hub: &Hub,
         ticket: &Ticket,
         result: Result<Json, CallError>,
     ) -> Result<Option<Box<[u8]>>, HubError> {
         let error = match result {
             Ok(result) => return Ok(ticket.id.as_deref().map(|id| json::completion(id, &result))),
             Err(CallError::UnserializableResult(text)) => return Err(HubError::hidden("JsonException", text)),
-            Err(error) => self.of(&error, &ticket.target),
+            // Wire: a method is named as it was registered, and one that is unknown as the client spelt it.
+            Err(error) => self.of(&error, hub.registered(&ticket.target).unwrap_or(&ticket.target)),
         };
         Ok(ticket.id.as_deref().map(|id| json::failure(id, &error)))
     }
