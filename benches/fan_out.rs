@@ -20,8 +20,10 @@ use hubcast::{
     Engine, Hub,
     group::Delivery,
     message::{Invocation, Message, Source, WireForm},
-    outbox::{Asides, Framer, Limits, Outbox, Pace, Parcel, Resume, Sink, View, Window},
-    transport::Wrap,
+    outbox::{
+        ChannelFilter, FlushScheduler, FrameFields, Framer, Limits, Outbox, ReplayLimits, Resume, SharedMessage, Sink,
+    },
+    transport::FrameType,
 };
 use tokio::task::yield_now;
 
@@ -46,8 +48,8 @@ impl Sink for Void {
 struct Texts;
 
 impl Framer for Texts {
-    fn frame(&self, _: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
-        elements.for_each(|element| Wrap::WebSocketText.frame(out, |out| out.put_slice(element)));
+    fn frame(&self, _: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
+        elements.for_each(|element| FrameType::WebSocketText.frame(out, |out| out.put_slice(element)));
     }
 
     fn whole(&self, frame: &[u8], out: &mut BytesMut) {
@@ -59,28 +61,29 @@ fn payload() -> String {
     "x".repeat(PAYLOAD)
 }
 
-fn message() -> Result<Parcel> {
-    Ok(Parcel::new(Message::new(Invocation::new(&"chat".into(), "heard", &payload())?, Source::Hub)))
+fn message() -> Result<SharedMessage> {
+    Ok(SharedMessage::new(Message::new(Invocation::new(&"chat".into(), "heard", &payload())?, Source::Hub)))
 }
 
 /// Microseconds per delivery to clients, and how many broadcasts one write carried on average.
 async fn clients(in_flight: usize) -> Result<(f64, f64)> {
     let void = Arc::new(Void::default());
-    let outboxes: Vec<_> = (0..MEMBERS).map(|_| Outbox::new(&FORM, Limits::default(), Window::default())).collect();
+    let outboxes: Vec<_> =
+        (0..MEMBERS).map(|_| Outbox::new(&FORM, Limits::default(), ReplayLimits::default())).collect();
     let mut feeds = Vec::new();
     for outbox in &outboxes {
-        let (feed, _) = outbox.attach(Resume::Tail, View::default(), Arc::new(Texts));
+        let (feed, _) = outbox.attach(Resume::Tail, ChannelFilter::default(), Arc::new(Texts));
         let sink: Arc<dyn Sink> = void.clone();
         feed.lend(sink);
         feeds.push(feed);
     }
-    let pace = Pace::default();
+    let scheduler = FlushScheduler::default();
     let begun = Instant::now();
     for _ in 0..BROADCASTS / in_flight {
         for _ in 0..in_flight {
-            let (message, mut wave) = (message()?, pace.wave());
+            let (message, mut batch) = (message()?, scheduler.batch());
             for outbox in &outboxes {
-                let _ = outbox.push_in(&message, &mut wave);
+                let _ = outbox.push_in(&message, &mut batch);
             }
         }
         while outboxes.iter().any(|outbox| outbox.backlog().items > 0) {

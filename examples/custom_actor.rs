@@ -10,7 +10,7 @@ use actix_web::{App, HttpServer};
 use hubcast::{
     Call, Engine, Hub, HubError,
     group::Delivery,
-    hub::{CallError, Connected, Disconnected, IntoAnswer},
+    hub::{CallError, Connected, Disconnected, IntoHubResult},
     message::Json,
     web::QueryUser,
 };
@@ -61,13 +61,13 @@ impl Handler<Call> for Porter {
 }
 
 async fn join(call: &Call) -> Result<(), HubError> {
-    call.moment.groups().join(LOBBY).await?;
+    call.context.groups().join(LOBBY).await?;
     Ok(())
 }
 
 async fn say(call: &Call, text: String) -> Result<(), HubError> {
-    let name = call.moment.caller().name();
-    call.moment.clients().group(LOBBY).send("addChatMessage", (name, text)).await?;
+    let name = call.context.caller().name();
+    call.context.clients().group(LOBBY).send("addChatMessage", (name, text)).await?;
     Ok(())
 }
 

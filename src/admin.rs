@@ -38,15 +38,15 @@ use subtle::ConstantTimeEq;
 use crate::{Engine, web::bearer_header};
 
 mod connections;
+mod error;
 mod groups;
 mod health;
 mod listing;
 mod overview;
 mod query;
-mod refusal;
 mod users;
 
-use refusal::Refusal;
+use error::AdminError;
 
 /// The routes of the table above, to be mounted with `App::configure`. Whoever shows `token` as a bearer token may
 /// see everything; an empty one opens nothing.
@@ -64,7 +64,7 @@ pub fn routes(engine: &Engine, token: &SecretString) -> impl FnOnce(&mut Service
             .service(get("/groups/{hub}/{name:.*}", groups::detail))
             .service(get("/users", users::list))
             .service(get("/users/{user:.*}", users::detail))
-            .default_service(web::to(|| async { Refusal::Unknown("no such route".into()).answer() }))
+            .default_service(web::to(|| async { AdminError::Unknown("no such route".into()).answer() }))
             .wrap(gate);
         config.service(admin);
     }
@@ -92,10 +92,10 @@ async fn admit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let shown = bearer_header(request.headers()).ok_or(Refusal::Unauthorised)?;
+    let shown = bearer_header(request.headers()).ok_or(AdminError::Unauthorised)?;
     let token = token.expose_secret();
     if token.is_empty() || !bool::from(token.as_bytes().ct_eq(shown.as_bytes())) {
-        return Err(Refusal::Unauthorised.into());
+        return Err(AdminError::Unauthorised.into());
     }
     next.call(request).await
 }

@@ -13,8 +13,8 @@ use std::{num::NonZeroUsize, time::Duration};
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    outbox::{Asides, Framer},
-    transport::Wrap,
+    outbox::{FrameFields, Framer},
+    transport::FrameType,
 };
 
 mod endpoint;
@@ -25,7 +25,7 @@ mod negotiations;
 mod session;
 
 pub use endpoint::Endpoint;
-pub(crate) use endpoint::{Core, mount};
+pub(crate) use endpoint::{EndpointState, mount};
 
 /// How clients of this generation are served. The defaults are those of the original, since clients were
 /// made to fit them.
@@ -67,10 +67,10 @@ impl Default for Settings {
 
 /// One hub message, one message of the transport: some clients take no more, and those that do gain little.
 #[derive(Clone, Copy, Debug)]
-struct OneByOne(Wrap);
+struct HubFramer(FrameType);
 
-impl Framer for OneByOne {
-    fn frame(&self, _: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
+impl Framer for HubFramer {
+    fn frame(&self, _: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
         for element in elements {
             self.0.frame(out, |out| out.put_slice(element));
         }

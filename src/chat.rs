@@ -24,7 +24,7 @@ use crate::{
     store::Change,
 };
 
-type Answer<T> = Result<T, HubError>;
+type HubResult<T> = Result<T, HubError>;
 
 /// The client's method that takes a message.
 const MESSAGE: &str = "addChatMessage";
@@ -44,11 +44,16 @@ pub fn hub() -> Hub {
         .method("SendToUser", send_to_user)
 }
 
-async fn join_room(groups: Groups, Args((room,)): Args<(String,)>) -> Answer<bool> {
+async fn join_room(groups: Groups, Args((room,)): Args<(String,)>) -> HubResult<bool> {
     Ok(groups.join(room).await? == Added::Joined)
 }
 
-async fn enter_room(caller: Caller, groups: Groups, clients: Clients, Args((room,)): Args<(String,)>) -> Answer<bool> {
+async fn enter_room(
+    caller: Caller,
+    groups: Groups,
+    clients: Clients,
+    Args((room,)): Args<(String,)>,
+) -> HubResult<bool> {
     let is_new = groups.join(&*room).await? == Added::Joined;
     if is_new {
         say(clients.group(&*room), &caller, format!("{} has joined {room}", caller.name())).await?;
@@ -56,27 +61,31 @@ async fn enter_room(caller: Caller, groups: Groups, clients: Clients, Args((room
     Ok(is_new)
 }
 
-async fn leave_room(groups: Groups, Args((room,)): Args<(String,)>) -> Answer<bool> {
+async fn leave_room(groups: Groups, Args((room,)): Args<(String,)>) -> HubResult<bool> {
     Ok(groups.leave(room).await? == Removed::Left)
 }
 
-async fn add_to_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> Answer<bool> {
+async fn add_to_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> HubResult<bool> {
     Ok(users.add_to_group(user(&caller)?, room).await?.stored == Change::Made)
 }
 
-async fn remove_from_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> Answer<bool> {
+async fn remove_from_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> HubResult<bool> {
     Ok(users.remove_from_group(user(&caller)?, room).await?.stored == Change::Made)
 }
 
-fn user(caller: &Caller) -> Answer<UserId> {
+fn user(caller: &Caller) -> HubResult<UserId> {
     caller.user().cloned().ok_or_else(|| HubError::new("only a user can be in a room for good, and you have no name"))
 }
 
-async fn send(caller: Caller, clients: Clients, Args((room, message)): Args<(String, String)>) -> Answer<()> {
+async fn send(caller: Caller, clients: Clients, Args((room, message)): Args<(String, String)>) -> HubResult<()> {
     say(clients.group(room), &caller, message).await
 }
 
-async fn send_to_others(caller: Caller, clients: Clients, Args((room, message)): Args<(String, String)>) -> Answer<()> {
+async fn send_to_others(
+    caller: Caller,
+    clients: Clients,
+    Args((room, message)): Args<(String, String)>,
+) -> HubResult<()> {
     say(clients.others_in_group(room), &caller, message).await
 }
 
@@ -84,15 +93,19 @@ async fn send_except(
     caller: Caller,
     clients: Clients,
     Args((room, message, except)): Args<(String, String, Vec<String>)>,
-) -> Answer<()> {
+) -> HubResult<()> {
     say(clients.group_except(room, except), &caller, message).await
 }
 
-async fn send_to_user(caller: Caller, clients: Clients, Args((user, message)): Args<(String, String)>) -> Answer<()> {
+async fn send_to_user(
+    caller: Caller,
+    clients: Clients,
+    Args((user, message)): Args<(String, String)>,
+) -> HubResult<()> {
     say(clients.user(user), &caller, message).await
 }
 
-async fn say(whom: Target, caller: &Caller, message: String) -> Answer<()> {
+async fn say(whom: Target, caller: &Caller, message: String) -> HubResult<()> {
     whom.send(MESSAGE, (caller.name(), message)).await?;
     Ok(())
 }

@@ -11,12 +11,12 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use crate::outbox::Window;
+use crate::outbox::ReplayLimits;
 
+mod aborted;
 mod callback;
 mod channel;
 mod cursor;
-mod dismissed;
 mod endpoint;
 mod frames;
 mod message;
@@ -27,7 +27,7 @@ mod session;
 mod token;
 
 pub use endpoint::Endpoint;
-pub(crate) use endpoint::{Core, mount};
+pub(crate) use endpoint::{EndpointState, mount};
 
 /// How clients of this generation are served. The defaults are those of the original, since clients were
 /// made to fit them.
@@ -55,7 +55,7 @@ pub struct Settings {
     /// whichever is reached first. What it was not sent yet waits up to the larger of this and the
     /// [`Limits`](crate::outbox::Limits). One that has missed more is told nothing of the oldest: it is counted as a gap,
     /// and hubs are told of it in OnReconnected, unless the client just goes on polling.
-    pub window: Window,
+    pub window: ReplayLimits,
     /// How many calls of one client run at a time. Default 100; more have to wait (WebSockets) or are
     /// answered 503.
     pub parallel_calls: NonZeroUsize,
@@ -80,7 +80,7 @@ impl Default for Settings {
             long_poll_delay: Duration::ZERO,
             max_message: 64 * 1024,
             max_form: 1024 * 1024,
-            window: Window { items: 1_000, bytes: 1024 * 1024 },
+            window: ReplayLimits { items: 1_000, bytes: 1024 * 1024 },
             parallel_calls: NonZeroUsize::MIN.saturating_add(99),
             send_timeout: Duration::from_secs(10),
             jsonp: false,

@@ -14,27 +14,27 @@ use log::debug;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    connections::{Command, Detail},
+    connections::{Command, ConnectionSnapshot},
     group::Generation,
     hub::CallError,
-    outbox::Notice,
+    outbox::OutboxEvent,
     transport::SocketHandle,
 };
 
 mod dialect;
-mod guard;
-mod joining;
+mod group_ops;
+mod hooks;
 mod memberships;
-mod opening;
+mod new_connection;
+mod state;
 mod traffic;
-mod work;
 
-pub(crate) use dialect::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped};
-pub(crate) use guard::Guard;
-use joining::{Turns, Wish};
-pub(crate) use opening::{Desk, Opening};
-pub use opening::{OnStoreFailure, RejoinSettings};
-pub(crate) use work::{Correction, Return, Returned};
+pub(crate) use dialect::{ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason};
+use group_ops::{GroupOp, PendingGroupOps};
+pub(crate) use hooks::{GroupAdjustment, RejoinOutcome, RejoinRequest};
+pub(crate) use new_connection::{NewConnection, RejoinService};
+pub use new_connection::{OnStoreFailure, RejoinSettings};
+pub(crate) use state::ConnectionState;
 
 /// How many messages may wait for a connection. Beyond it, whoever asks waits.
 const MAILBOX: usize = 64;
@@ -46,7 +46,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// See the module's documentation.
 pub(crate) struct Connection<D: Dialect> {
     pub(crate) session: D,
-    pub(crate) guard: Guard,
+    pub(crate) state: ConnectionState,
     /// The timer that is set, and for when.
     timer: Option<(Instant, SpawnHandle)>,
     /// Looks whether the client takes what waits for it.
@@ -58,40 +58,40 @@ pub(crate) struct Connection<D: Dialect> {
     /// How many attempts to put the client back into its groups are under way.
     restorations: u32,
     /// What waits for its turn, of groups that have not answered yet what they were asked before.
-    turns: Turns,
+    turns: PendingGroupOps,
 }
 
 impl<D: Dialect> Connection<D> {
     /// Starts the actor of a connection; others find it when it is let in.
-    pub(crate) fn open(opening: Opening, socket: Option<SocketHandle>, session: D) -> Addr<Self> {
-        Self::create(move |ctx| Self::new(Guard::new(opening, ctx.address()), socket, session))
+    pub(crate) fn open(opening: NewConnection, socket: Option<SocketHandle>, session: D) -> Addr<Self> {
+        Self::create(move |ctx| Self::new(ConnectionState::new(opening, ctx.address()), socket, session))
     }
 
     /// As [`Connection::open`], but it can be found as soon as this returns.
-    pub(crate) fn open_at_once(opening: Opening, session: D) -> Addr<Self> {
+    pub(crate) fn open_at_once(opening: NewConnection, session: D) -> Addr<Self> {
         Self::create(move |ctx| {
-            let guard = Guard::new(opening, ctx.address());
-            guard.enter();
-            Self::new(guard, None, session)
+            let state = ConnectionState::new(opening, ctx.address());
+            state.enter();
+            Self::new(state, None, session)
         })
     }
 
-    fn new(guard: Guard, socket: Option<SocketHandle>, session: D) -> Self {
+    fn new(state: ConnectionState, socket: Option<SocketHandle>, session: D) -> Self {
         Self {
             session,
-            guard,
+            state,
             timer: None,
             watch: None,
             socket,
             held: Vec::new(),
             restorations: 0,
-            turns: Turns::new(),
+            turns: PendingGroupOps::new(),
         }
     }
 
     /// Tells the session what has happened and does what it wants.
-    pub(crate) fn drive(&mut self, event: Event<D::Ticket>, ctx: &mut Context<Self>) {
-        if self.guard.has_ended() && !matches!(event, Event::Tick) {
+    pub(crate) fn drive(&mut self, event: Event<D::PendingInvocation>, ctx: &mut Context<Self>) {
+        if self.state.has_ended() && !matches!(event, Event::Tick) {
             return;
         }
         let effects = self.session.on(event, Instant::now());
@@ -102,7 +102,7 @@ impl<D: Dialect> Connection<D> {
         for effect in effects {
             self.perform(effect, ctx);
         }
-        if self.guard.has_ended() || !self.session.is_saturated() {
+        if self.state.has_ended() || !self.session.is_saturated() {
             self.release();
         }
         self.set_timer(ctx);
@@ -117,13 +117,13 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
-    fn perform(&mut self, effect: Effect<D::Ticket>, ctx: &mut Context<Self>) {
-        let outbox = &self.guard.seat().outbox;
+    fn perform(&mut self, effect: Effect<D::PendingInvocation>, ctx: &mut Context<Self>) {
+        let outbox = &self.state.handle().outbox;
         match effect {
             Effect::Send(bytes) => drop(outbox.push_own(bytes)),
             Effect::Frame(bytes) => drop(outbox.push_frame(bytes)),
-            Effect::Answer(waiting, bytes) => drop(waiting.send(bytes)),
-            Effect::Open(bytes) => outbox.change_asides(|asides| asides.opening = Some(bytes)),
+            Effect::Reply(waiting, bytes) => drop(waiting.send(bytes)),
+            Effect::Open(bytes) => outbox.change_asides(|fields| fields.opening = Some(bytes)),
             Effect::Tell(news) => outbox.tell_client(news),
             Effect::HangUp(end) => outbox.hang_up(end),
             Effect::Restore => self.restore(ctx),
@@ -133,19 +133,19 @@ impl<D: Dialect> Connection<D> {
             Effect::Invoke(ticket, invoke) => self.invoke(ticket, invoke, ctx),
             Effect::Retoken => self.tell_groups(ctx),
             Effect::End(ending) => self.end(&ending, ctx),
-            Effect::Forsake => self.guard.forsake(),
+            Effect::Forsake => self.state.forsake(),
             Effect::Cut => self.cut(ctx),
         }
     }
 
     fn connect(&mut self, ctx: &mut Context<Self>) {
-        self.guard.enter();
+        self.state.enter();
         self.restorations += 1;
-        let connected = work::connect(self.guard.scene(), self.guard.claim());
-        let connected = self.guard.entering(connected);
+        let connected = hooks::connect(self.state.scene(), self.state.claim());
+        let connected = self.state.entering(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
             this.end_restoration();
-            let outcome = this.guard.let_in(connected);
+            let outcome = this.state.let_in(connected);
             let is_in = outcome.is_ok();
             this.drive(Event::Connected(outcome), ctx);
             if is_in {
@@ -159,14 +159,14 @@ impl<D: Dialect> Connection<D> {
     /// not have it hear are still its groups, but it is deaf to them.
     pub(crate) fn rejoin(
         &mut self,
-        comes: Return,
-    ) -> impl ActorFuture<Self, Output = Result<Returned, Refused>> + use<D> {
+        comes: RejoinRequest,
+    ) -> impl ActorFuture<Self, Output = Result<RejoinOutcome, ConnectError>> + use<D> {
         self.restorations += 1;
-        let begun = self.guard.seat().outbox.tail();
-        work::rejoin(self.guard.scene(), comes).into_actor(self).map(move |returned, this, _| {
+        let begun = self.state.handle().outbox.tail();
+        hooks::rejoin(self.state.scene(), comes).into_actor(self).map(move |returned, this, _| {
             this.end_restoration();
             if let Ok(returned) = &returned {
-                this.guard.memberships.mute_all_but(&returned.groups, begun);
+                this.state.memberships.mute_all_but(&returned.groups, begun);
             }
             returned
         })
@@ -175,25 +175,25 @@ impl<D: Dialect> Connection<D> {
     fn end_restoration(&mut self) {
         self.restorations -= 1;
         if self.restorations == 0 {
-            self.guard.memberships.end_restoration();
+            self.state.memberships.end_restoration();
         }
     }
 
     fn restore(&mut self, ctx: &mut Context<Self>) {
         self.restorations += 1;
-        let restored = work::restore(self.guard.scene(), None);
+        let restored = hooks::restore(self.state.scene(), None);
         ctx.spawn(restored.into_actor(self).map(|restored, this, ctx| {
             this.end_restoration();
-            this.guard.hear_restored(&[]);
+            this.state.hear_restored(&[]);
             this.drive(Event::Restored(restored.map(drop)), ctx);
             this.tell_groups(ctx);
         }));
     }
 
     fn welcome(&mut self, ctx: &mut Context<Self>) {
-        let welcomed = self.guard.entering(work::welcome(self.guard.scene()));
+        let welcomed = self.state.entering(hooks::welcome(self.state.scene()));
         ctx.spawn(welcomed.into_actor(self).map(|welcomed, this, ctx| {
-            let outcome = this.guard.let_in(welcomed.map(|()| None));
+            let outcome = this.state.let_in(welcomed.map(|()| None));
             this.drive(Event::Connected(outcome), ctx);
             this.drain_if_due(ctx);
         }));
@@ -201,23 +201,23 @@ impl<D: Dialect> Connection<D> {
 
     /// Sends a client away that has come while others were.
     fn drain_if_due(&mut self, ctx: &mut Context<Self>) {
-        if self.guard.world().is_draining() {
+        if self.state.services().is_draining() {
             self.drive(Event::Draining, ctx);
         }
     }
 
     fn reconnect(&mut self, has_gap: bool, ctx: &mut Context<Self>) {
-        let at_work = &self.guard.world().at_work;
-        let reconnected = work::to_its_end(at_work, work::reconnect(self.guard.scene(), has_gap), identity);
+        let at_work = &self.state.services().at_work;
+        let reconnected = hooks::to_its_end(at_work, hooks::reconnect(self.state.scene(), has_gap), identity);
         ctx.spawn(reconnected.into_actor(self).map(|outcome, this, ctx| this.drive(Event::Reconnected(outcome), ctx)));
     }
 
-    fn invoke(&mut self, ticket: D::Ticket, invoke: Invoke, ctx: &mut Context<Self>) {
-        let world = self.guard.world();
-        let method = work::invoke(self.guard.hub(&invoke.hub), Arc::clone(&world.metrics), invoke);
-        let returned = work::to_its_end(&world.at_work, method, CallError::Failed);
-        let outbox = D::queues_answer(&ticket).then(|| Arc::clone(&self.guard.seat().outbox));
-        let answerable = work::when_there_is_room(outbox, returned);
+    fn invoke(&mut self, ticket: D::PendingInvocation, invoke: Invoke, ctx: &mut Context<Self>) {
+        let services = self.state.services();
+        let method = hooks::invoke(self.state.hub(&invoke.hub), Arc::clone(&services.metrics), invoke);
+        let returned = hooks::to_its_end(&services.at_work, method, CallError::Failed);
+        let outbox = D::queues_answer(&ticket).then(|| Arc::clone(&self.state.handle().outbox));
+        let answerable = hooks::when_there_is_room(outbox, returned);
         ctx.spawn(
             answerable.into_actor(self).map(|result, this, ctx| this.drive(Event::Returned(ticket, result), ctx)),
         );
@@ -225,12 +225,12 @@ impl<D: Dialect> Connection<D> {
 
     /// Ends the connection. The actor stays until its last channel has gone or is cut.
     fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
-        debug!(conn:% = self.guard.seat().id, reason:? = ending.reason; "connection ends");
+        debug!(conn:% = self.state.handle().id, reason:? = ending.reason; "connection ends");
         if ending.reason == Reason::TooSlow {
             self.cut_socket();
         }
         self.turns.clear();
-        self.guard.depart(ending);
+        self.state.depart(ending);
         ctx.run_later(FAREWELL, |this, ctx| this.cut(ctx));
     }
 
@@ -261,11 +261,11 @@ impl<D: Dialect> Connection<D> {
         self.timer = Some((deadline, handle));
     }
 
-    fn detail(&self) -> Detail {
-        Detail {
-            groups: self.guard.memberships.members().cloned().collect(),
+    fn detail(&self) -> ConnectionSnapshot {
+        ConnectionSnapshot {
+            groups: self.state.memberships.members().cloned().collect(),
             calls: self.session.calls(),
-            phase: if self.guard.has_ended() { "ended" } else { self.session.phase() },
+            phase: if self.state.has_ended() { "ended" } else { self.session.phase() },
         }
     }
 }
@@ -275,7 +275,7 @@ impl<D: Dialect> Actor for Connection<D> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
-        ctx.add_stream(self.guard.seat().outbox.notices());
+        ctx.add_stream(self.state.handle().outbox.events());
         self.set_timer(ctx);
     }
 }
@@ -286,11 +286,11 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
     fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
         match command {
             // Whoever waits for an answer is told by its sender being dropped.
-            Command::Join { .. } | Command::Leave { .. } if self.guard.has_ended() => {}
+            Command::Join { .. } | Command::Leave { .. } if self.state.has_ended() => {}
             Command::Join { group, on_behalf_of, answer } => {
-                self.ask(&group, Wish::Join { on_behalf_of, answer: Some(answer) }, ctx);
+                self.ask(&group, GroupOp::Join { on_behalf_of, answer: Some(answer) }, ctx);
             }
-            Command::Leave { group, answer } => self.ask(&group, Wish::Leave(answer), ctx),
+            Command::Leave { group, answer } => self.ask(&group, GroupOp::Leave(answer), ctx),
             Command::Abort => self.drive(Event::Aborted, ctx),
             Command::Drain => self.drive(Event::Draining, ctx),
             Command::Inspect(answer) => drop(answer.send(self.detail())),
@@ -300,30 +300,30 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
     }
 }
 
-impl<D: Dialect> StreamHandler<Notice> for Connection<D> {
-    fn handle(&mut self, notice: Notice, ctx: &mut Self::Context) {
-        match notice {
-            Notice::HungUp(channel) if self.is_current(channel) => self.drive(Event::Detached, ctx),
-            Notice::Detached(channel) if self.is_current(channel) => self.detached(ctx),
+impl<D: Dialect> StreamHandler<OutboxEvent> for Connection<D> {
+    fn handle(&mut self, event: OutboxEvent, ctx: &mut Self::Context) {
+        match event {
+            OutboxEvent::HungUp(channel) if self.is_current(channel) => self.drive(Event::Detached, ctx),
+            OutboxEvent::Detached(channel) if self.is_current(channel) => self.detached(ctx),
             // A channel that was replaced concerns nobody any more.
-            Notice::HungUp(_) | Notice::Detached(_) => {}
-            Notice::Overflowed => self.drive(Event::Overflowed, ctx),
-            Notice::Congested => self.watch_progress(ctx),
-            Notice::Lost { group, generation } => self.lost(&group, Generation(generation), ctx),
+            OutboxEvent::HungUp(_) | OutboxEvent::Detached(_) => {}
+            OutboxEvent::Overflowed => self.drive(Event::Overflowed, ctx),
+            OutboxEvent::Congested => self.watch_progress(ctx),
+            OutboxEvent::Lost { group, generation } => self.lost(&group, Generation(generation), ctx),
         }
     }
 }
 
 impl<D: Dialect> Connection<D> {
     fn is_current(&self, channel: u32) -> bool {
-        self.guard.seat().outbox.channel() == channel
+        self.state.handle().outbox.channel() == channel
     }
 
     fn detached(&mut self, ctx: &mut Context<Self>) {
         // The TCP connection may carry something else from now on.
         self.socket = None;
         self.drive(Event::Detached, ctx);
-        if self.guard.has_ended() {
+        if self.state.has_ended() {
             ctx.stop();
         }
     }

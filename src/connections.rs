@@ -31,7 +31,7 @@ pub(crate) enum Command {
         /// The group.
         group: Arc<GroupKey>,
         /// Who wants it.
-        on_behalf_of: OnBehalfOf,
+        on_behalf_of: JoinCause,
         /// What became of it.
         answer: oneshot::Sender<Result<Joined, crate::groups::Error>>,
     },
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     /// End, since the process does; the client is to come back.
     Drain,
     /// Tell how it stands.
-    Inspect(oneshot::Sender<Detail>),
+    Inspect(oneshot::Sender<ConnectionSnapshot>),
     /// Panic, for a test that wants to see what follows.
     #[cfg(any(test, feature = "testkit"))]
     Crash,
@@ -55,7 +55,7 @@ pub(crate) enum Command {
 
 /// Why a connection joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnBehalfOf {
+pub(crate) enum JoinCause {
     /// Somebody asked for it now.
     Caller,
     /// Somebody has made its user a member for good now.
@@ -66,7 +66,7 @@ pub(crate) enum OnBehalfOf {
     Store,
 }
 
-impl OnBehalfOf {
+impl JoinCause {
     /// True if nobody asked for it now.
     pub(crate) fn restores(self) -> bool {
         matches!(self, Self::Token | Self::Store)
@@ -80,7 +80,7 @@ impl OnBehalfOf {
 
 /// A connection as an operator sees it.
 #[derive(Clone, Debug, Default)]
-pub struct Detail {
+pub struct ConnectionSnapshot {
     /// Its groups, sorted.
     pub groups: Vec<Arc<GroupKey>>,
     /// Calls of hub methods that run or wait.
@@ -91,7 +91,7 @@ pub struct Detail {
 
 /// A living connection.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ConnectionHandle {
     /// Its public identity.
     pub id: ConnectionId,
     /// Its user, if it has one.
@@ -101,7 +101,7 @@ pub struct Seat {
     /// Where its messages go.
     pub(crate) outbox: Arc<Outbox>,
     /// What there is to know about its client.
-    pub about: About,
+    pub about: ConnectionInfo,
     /// Cancelled when it ends, or its client has gone for good.
     pub(crate) ended: CancellationToken,
     pub(crate) port: Recipient<Command>,
@@ -130,7 +130,7 @@ impl std::fmt::Debug for Address {
 
 /// What there is to know about a client.
 #[derive(Debug)]
-pub struct About {
+pub struct ConnectionInfo {
     /// The dialect by its name.
     pub dialect: &'static str,
     /// The hubs that it named.
@@ -145,7 +145,7 @@ pub struct About {
     pub since: std::time::SystemTime,
 }
 
-impl About {
+impl ConnectionInfo {
     /// The transport of the newest channel, by its name on the wire.
     #[must_use]
     pub fn transport(&self) -> &'static str {
@@ -158,7 +158,7 @@ impl About {
     }
 }
 
-impl Seat {
+impl ConnectionHandle {
     /// True if what `hub` says to users or to everybody may concern this connection.
     #[must_use]
     pub fn listens_to(&self, hub: &HubName) -> bool {
@@ -172,7 +172,7 @@ impl Seat {
     }
 
     /// Asks the connection how it stands; `None` if it ends meanwhile.
-    pub async fn inspect(&self) -> Option<Detail> {
+    pub async fn inspect(&self) -> Option<ConnectionSnapshot> {
         self.ask(Command::Inspect).await
     }
 
@@ -184,8 +184,8 @@ impl Seat {
     }
 }
 
-type ById = SharedMap<ConnectionId, Arc<Seat>, foldhash::fast::RandomState>;
-type ByUser = SharedMap<UserId, Arc<[Arc<Seat>]>, foldhash::fast::RandomState>;
+type ById = SharedMap<ConnectionId, Arc<ConnectionHandle>, foldhash::fast::RandomState>;
+type ByUser = SharedMap<UserId, Arc<[Arc<ConnectionHandle>]>, foldhash::fast::RandomState>;
 
 /// The directory; clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -199,31 +199,33 @@ struct Directory {
 
 impl Connections {
     /// Enters a connection. False if there is one of that id, which stays.
-    pub(crate) fn enter(&self, seat: &Arc<Seat>) -> bool {
+    pub(crate) fn enter(&self, handle: &Arc<ConnectionHandle>) -> bool {
         let by_id = self.0.by_id.pin();
-        if by_id.try_insert(seat.id.clone(), Arc::clone(seat)).is_err() {
+        if by_id.try_insert(handle.id.clone(), Arc::clone(handle)).is_err() {
             return false;
         }
-        if let Some(user) = &seat.user {
-            self.change_user(user, |seats| seats.iter().cloned().chain([Arc::clone(seat)]).collect());
+        if let Some(user) = &handle.user {
+            self.change_user(user, |handles| handles.iter().cloned().chain([Arc::clone(handle)]).collect());
         }
         true
     }
 
     /// Removes exactly this connection, not a later one of the same id.
-    pub(crate) fn leave(&self, seat: &Arc<Seat>) {
+    pub(crate) fn leave(&self, handle: &Arc<ConnectionHandle>) {
         let by_id = self.0.by_id.pin();
-        let removed = by_id.remove_if(&seat.id, |_, found| Arc::ptr_eq(found, seat));
-        if let (Ok(Some(_)), Some(user)) = (removed, &seat.user) {
-            self.change_user(user, |seats| seats.iter().filter(|other| !Arc::ptr_eq(other, seat)).cloned().collect());
+        let removed = by_id.remove_if(&handle.id, |_, found| Arc::ptr_eq(found, handle));
+        if let (Ok(Some(_)), Some(user)) = (removed, &handle.user) {
+            self.change_user(user, |handles| {
+                handles.iter().filter(|other| !Arc::ptr_eq(other, handle)).cloned().collect()
+            });
         }
     }
 
-    fn change_user(&self, user: &UserId, change: impl Fn(&[Arc<Seat>]) -> Arc<[Arc<Seat>]>) {
+    fn change_user(&self, user: &UserId, change: impl Fn(&[Arc<ConnectionHandle>]) -> Arc<[Arc<ConnectionHandle>]>) {
         self.0.by_user.pin().compute(user.clone(), |entry| {
-            let seats = change(entry.map_or(&[], |(_, seats)| &seats[..]));
-            match (seats.is_empty(), entry) {
-                (false, _) => Operation::Insert(seats),
+            let handles = change(entry.map_or(&[], |(_, handles)| &handles[..]));
+            match (handles.is_empty(), entry) {
+                (false, _) => Operation::Insert(handles),
                 (true, Some(_)) => Operation::Remove,
                 (true, None) => Operation::Abort(()),
             }
@@ -232,32 +234,32 @@ impl Connections {
 
     /// The connection of that id.
     #[must_use]
-    pub fn find(&self, id: &ConnectionId) -> Option<Arc<Seat>> {
+    pub fn find(&self, id: &ConnectionId) -> Option<Arc<ConnectionHandle>> {
         self.0.by_id.pin().get(id).cloned()
     }
 
     /// The connections of a user that listen to a hub.
     #[must_use]
-    pub fn of_user(&self, hub: &HubName, user: &UserId) -> Vec<Arc<Seat>> {
+    pub fn of_user(&self, hub: &HubName, user: &UserId) -> Vec<Arc<ConnectionHandle>> {
         let by_user = self.0.by_user.pin();
-        let seats = by_user.get(user).map_or(&[][..], |seats| seats);
-        seats.iter().filter(|seat| seat.listens_to(hub)).cloned().collect()
+        let handles = by_user.get(user).map_or(&[][..], |handles| handles);
+        handles.iter().filter(|handle| handle.listens_to(hub)).cloned().collect()
     }
 
     /// The connections of a user, whatever they listen to.
     #[must_use]
-    pub fn of_user_anywhere(&self, user: &UserId) -> Vec<Arc<Seat>> {
-        self.0.by_user.pin().get(user).map_or_else(Vec::new, |seats| seats.to_vec())
+    pub fn of_user_anywhere(&self, user: &UserId) -> Vec<Arc<ConnectionHandle>> {
+        self.0.by_user.pin().get(user).map_or_else(Vec::new, |handles| handles.to_vec())
     }
 
     /// Calls `visit` with each connection that listens to a hub.
-    pub fn for_each_on(&self, hub: &HubName, mut visit: impl FnMut(&Arc<Seat>)) {
-        self.0.by_id.pin().values().filter(|seat| seat.listens_to(hub)).for_each(&mut visit);
+    pub fn for_each_on(&self, hub: &HubName, mut visit: impl FnMut(&Arc<ConnectionHandle>)) {
+        self.0.by_id.pin().values().filter(|handle| handle.listens_to(hub)).for_each(&mut visit);
     }
 
     /// Every connection, in no order.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Seat>> {
+    pub fn all(&self) -> Vec<Arc<ConnectionHandle>> {
         self.0.by_id.pin().values().cloned().collect()
     }
 

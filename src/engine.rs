@@ -14,8 +14,8 @@ use crate::{
     aspnetcore::{self, Endpoint},
     classic,
     connections::{Command, Connections},
-    groups::AllGroups,
-    hub::{Clients, Groups, Users, world::World},
+    groups::GroupDirectory,
+    hub::{Clients, Groups, Users, services::HubServices},
     ids::HubName,
     metrics::Metrics,
 };
@@ -24,28 +24,28 @@ mod builder;
 pub(crate) mod checks;
 #[cfg(any(test, feature = "testkit"))]
 mod crash;
-mod run;
+mod node_info;
 
 pub use builder::EngineBuilder;
 pub use checks::BuildError;
 #[cfg(any(test, feature = "testkit"))]
-pub use crash::Victim;
-use run::Run;
+pub use crash::CrashTarget;
+use node_info::NodeInfo;
 
 /// The running engine; clones are the same one.
 #[derive(Clone)]
 pub struct Engine {
-    world: Arc<World>,
+    services: Arc<HubServices>,
     endpoints: Arc<[Endpoint]>,
-    core: Arc<aspnetcore::Core>,
-    run: Arc<Run>,
+    core: Arc<aspnetcore::EndpointState>,
+    run: Arc<NodeInfo>,
     mounts: Arc<[classic::Endpoint]>,
-    classic: Arc<classic::Core>,
+    classic: Arc<classic::EndpointState>,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("world", &self.world).finish_non_exhaustive()
+        f.debug_struct("Engine").field("world", &self.services).finish_non_exhaustive()
     }
 }
 
@@ -71,7 +71,7 @@ impl Engine {
     pub fn aspnetcore_routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let engine = self.clone();
         move |config| {
-            engine.world.groups.adopt_shard();
+            engine.services.groups.adopt_shard();
             for endpoint in engine.endpoints.iter() {
                 aspnetcore::mount(config, endpoint, &engine.core);
             }
@@ -91,44 +91,44 @@ impl Engine {
     /// A hub to publish through, from anywhere; `None` if there is no hub of that name.
     #[must_use]
     pub fn hub(&self, name: &str) -> Option<HubHandle> {
-        let hub = self.world.hub(name)?;
-        Some(HubHandle { world: Arc::clone(&self.world), name: hub.name().clone() })
+        let hub = self.services.hub(name)?;
+        Some(HubHandle { services: Arc::clone(&self.services), name: hub.name().clone() })
     }
 
     /// What has happened so far.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
-        &self.world.metrics
+        &self.services.metrics
     }
 
     /// Every living connection.
     #[must_use]
     pub fn connections(&self) -> &Connections {
-        &self.world.connections
+        &self.services.connections
     }
 
     /// Every group.
     #[must_use]
-    pub fn groups(&self) -> &AllGroups {
-        &self.world.groups
+    pub fn groups(&self) -> &GroupDirectory {
+        &self.services.groups
     }
 
     /// Tells every client to come back later or elsewhere, and ends its connection. Then waits for what hubs have
     /// begun, methods and OnDisconnected too, for as long as it takes: whoever stops the process sets a limit.
     pub async fn drain(&self) {
-        self.world.is_draining.store(true, Ordering::Relaxed);
-        let seats = self.world.connections.all();
+        self.services.is_draining.store(true, Ordering::Relaxed);
+        let handles = self.services.connections.all();
         // A connection that has ended meanwhile is drained.
-        join_all(seats.iter().map(|seat| seat.port.send(Command::Drain))).await;
-        self.world.at_work.close();
-        self.world.at_work.wait().await;
+        join_all(handles.iter().map(|handle| handle.port.send(Command::Drain))).await;
+        self.services.at_work.close();
+        self.services.at_work.wait().await;
     }
 }
 
 /// A hub as seen from outside of its methods.
 #[derive(Clone, Debug)]
 pub struct HubHandle {
-    world: Arc<World>,
+    services: Arc<HubServices>,
     name: HubName,
 }
 
@@ -142,18 +142,18 @@ impl HubHandle {
     /// Everybody on the hub, to choose from.
     #[must_use]
     pub fn clients(&self) -> Clients {
-        Clients::of_hub(&self.world, &self.name)
+        Clients::of_hub(&self.services, &self.name)
     }
 
     /// The groups of the hub.
     #[must_use]
     pub fn groups(&self) -> Groups {
-        Groups::new(&self.world, &self.name, None)
+        Groups::new(&self.services, &self.name, None)
     }
 
     /// The users of the hub and their durable groups.
     #[must_use]
     pub fn users(&self) -> Users {
-        Users::new(&self.world, &self.name)
+        Users::new(&self.services, &self.name)
     }
 }

@@ -14,13 +14,13 @@ use log::{Level, log};
 use crate::{
     ids::{ConnectionId, ConnectionSet, GroupKey},
     message::Message,
-    outbox::{Pace, Parcel, Push, Wave},
+    outbox::{FlushBatch, FlushScheduler, Push, SharedMessage},
 };
 
 mod member;
 mod roster;
 
-pub use member::{Delivery, Member, Reach, Stay};
+pub use member::{Delivery, Member, MemberSink, MembershipToken};
 use roster::Roster;
 pub use roster::{Joined, Left};
 
@@ -58,7 +58,7 @@ pub(crate) struct Leave {
 
 /// A command: sends a call to the members.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Reached")]
+#[rtype(result = "DeliveryCount")]
 pub(crate) struct Publish {
     pub(crate) message: Arc<Message>,
     /// Who is left out.
@@ -67,19 +67,19 @@ pub(crate) struct Publish {
 
 /// How many members a publish was handed to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, MessageResponse)]
-pub struct Reached(pub usize);
+pub struct DeliveryCount(pub usize);
 
 /// The shard that a group belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Shard {
     pub(crate) emptied: Recipient<Emptied>,
-    pub(crate) fallen: Recipient<Fallen>,
+    pub(crate) fallen: Recipient<GroupCrashed>,
 }
 
 /// A command: another incarnation of the shard has taken the group over.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Adopt {
+pub(crate) struct ShardChanged {
     /// Whom to tell from now on how the group fares.
     pub(crate) shard: Shard,
     pub(crate) epoch: u64,
@@ -88,18 +88,18 @@ pub(crate) struct Adopt {
 /// The query of operators and tests.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Snapshot")]
-pub(crate) struct Inspect(pub(crate) Span);
+pub(crate) struct Inspect(pub(crate) MemberRange);
 
 /// Which members of a group a [`Snapshot`] lists, in the order of their ids.
 #[derive(Clone, Debug)]
-pub struct Span {
+pub struct MemberRange {
     /// Only those after this one; from the first when absent.
     pub after: Option<ConnectionId>,
     /// At most so many.
     pub limit: usize,
 }
 
-impl Span {
+impl MemberRange {
     /// Every member.
     pub const ALL: Self = Self { after: None, limit: usize::MAX };
     /// None of them: only how many there are.
@@ -121,7 +121,7 @@ pub struct Snapshot {
 
 /// What an empty group tells its shard.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Fate")]
+#[rtype(result = "RetireDecision")]
 pub(crate) struct Emptied {
     pub(crate) key: Arc<GroupKey>,
     pub(crate) generation: Generation,
@@ -132,7 +132,7 @@ pub(crate) struct Emptied {
 /// What a group that panics leaves to its shard.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Fallen {
+pub(crate) struct GroupCrashed {
     pub(crate) key: Arc<GroupKey>,
     pub(crate) generation: Generation,
     /// Its actors, who are not told and are to be let in afresh. Clients join by themselves.
@@ -141,11 +141,11 @@ pub(crate) struct Fallen {
 
 /// What the shard answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
-pub(crate) enum Fate {
+pub(crate) enum RetireDecision {
     /// No join is on its way, and none will be: the group is to end.
     Retire,
     /// A join is on its way.
-    Stay,
+    MembershipToken,
 }
 
 /// See the module's documentation.
@@ -153,8 +153,8 @@ pub(crate) struct Group {
     key: Arc<GroupKey>,
     generation: Generation,
     shard: Shard,
-    pace: Pace,
-    roster: Roster<Reach>,
+    scheduler: FlushScheduler,
+    roster: Roster<MemberSink>,
     published: u64,
     /// Joins seen at the report of emptiness that is under way.
     reported: Option<(u64, u64)>,
@@ -164,12 +164,12 @@ pub(crate) struct Group {
 impl Group {
     /// A group without members, of which its first is on the way. `generation` differs from that of any
     /// earlier group of the name.
-    pub(crate) fn new(key: Arc<GroupKey>, generation: Generation, shard: Shard, pace: Pace) -> Self {
+    pub(crate) fn new(key: Arc<GroupKey>, generation: Generation, shard: Shard, scheduler: FlushScheduler) -> Self {
         Self {
             key,
             generation,
             shard,
-            pace,
+            scheduler,
             roster: Roster::default(),
             published: 0,
             reported: None,
@@ -189,22 +189,28 @@ impl Group {
         ctx.spawn(answer);
     }
 
-    fn meet_fate(fate: Result<Fate, MailboxError>, group: &mut Self, ctx: &mut Context<Self>) {
+    fn meet_fate(fate: Result<RetireDecision, MailboxError>, group: &mut Self, ctx: &mut Context<Self>) {
         match fate {
-            Ok(Fate::Retire) => {
+            Ok(RetireDecision::Retire) => {
                 group.has_retired = true;
                 ctx.stop();
             }
-            Ok(Fate::Stay) => group.report_if_empty(ctx),
+            Ok(RetireDecision::MembershipToken) => group.report_if_empty(ctx),
             // The shard has died; its successor will make itself known.
             Err(_) => group.reported = None,
         }
     }
 
-    fn deliver(&self, reach: &Reach, message: &Arc<Message>, parcel: &Parcel, wave: &mut Wave) -> bool {
+    fn deliver(
+        &self,
+        reach: &MemberSink,
+        message: &Arc<Message>,
+        shared: &SharedMessage,
+        batch: &mut FlushBatch,
+    ) -> bool {
         match reach {
-            Reach::Outbox(outbox) => outbox.push_in(parcel, wave) == Push::Queued,
-            Reach::Actor(actor, _) => {
+            MemberSink::Outbox(outbox) => outbox.push_in(shared, batch) == Push::Queued,
+            MemberSink::Actor(actor, _) => {
                 let delivery = Delivery { group: Arc::clone(&self.key), message: Arc::clone(message) };
                 actor.try_send(delivery).is_ok()
             }
@@ -212,7 +218,7 @@ impl Group {
     }
 
     fn prune_actors(&mut self, ctx: &mut Context<Self>) {
-        let gone = self.roster.iter().filter(|(_, reach)| matches!(reach, Reach::Actor(..)) && !reach.is_open());
+        let gone = self.roster.iter().filter(|(_, reach)| matches!(reach, MemberSink::Actor(..)) && !reach.is_open());
         let gone: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
         for id in gone {
             self.roster.leave(&id);
@@ -242,11 +248,11 @@ impl Drop for Group {
         let mut actors = Vec::new();
         for (id, reach) in self.roster.iter() {
             match reach {
-                Reach::Outbox(outbox) => outbox.tell_lost(Arc::clone(&self.key), self.generation.0),
-                Reach::Actor(..) => actors.push(Member { id: id.clone(), reach: reach.clone() }),
+                MemberSink::Outbox(outbox) => outbox.tell_lost(Arc::clone(&self.key), self.generation.0),
+                MemberSink::Actor(..) => actors.push(Member { id: id.clone(), reach: reach.clone() }),
             }
         }
-        self.shard.fallen.do_send(Fallen { key: Arc::clone(&self.key), generation: self.generation, actors });
+        self.shard.fallen.do_send(GroupCrashed { key: Arc::clone(&self.key), generation: self.generation, actors });
     }
 }
 
@@ -277,34 +283,34 @@ impl Handler<Leave> for Group {
 }
 
 impl Handler<Publish> for Group {
-    type Result = Reached;
+    type Result = DeliveryCount;
 
-    fn handle(&mut self, Publish { message, except }: Publish, ctx: &mut Self::Context) -> Reached {
+    fn handle(&mut self, Publish { message, except }: Publish, ctx: &mut Self::Context) -> DeliveryCount {
         self.published += 1;
-        let (mut reached, mut closed, mut wave) = (0, false, self.pace.wave());
-        let parcel = Parcel::new(Message::clone(&message));
+        let (mut reached, mut closed, mut batch) = (0, false, self.scheduler.batch());
+        let shared = SharedMessage::new(Message::clone(&message));
         for (id, reach) in self.roster.iter() {
             if except.contains(id) {
-                if let Reach::Outbox(outbox) = reach {
+                if let MemberSink::Outbox(outbox) = reach {
                     outbox.pass_over(&message);
                 }
-            } else if self.deliver(reach, &message, &parcel, &mut wave) {
+            } else if self.deliver(reach, &message, &shared, &mut batch) {
                 reached += 1;
             } else {
-                closed |= matches!(reach, Reach::Actor(..));
+                closed |= matches!(reach, MemberSink::Actor(..));
             }
         }
         if closed {
             self.prune_actors(ctx);
         }
-        Reached(reached)
+        DeliveryCount(reached)
     }
 }
 
-impl Handler<Adopt> for Group {
+impl Handler<ShardChanged> for Group {
     type Result = ();
 
-    fn handle(&mut self, Adopt { shard, epoch }: Adopt, ctx: &mut Self::Context) {
+    fn handle(&mut self, ShardChanged { shard, epoch }: ShardChanged, ctx: &mut Self::Context) {
         self.shard = shard;
         self.roster.count_for(epoch);
         self.reported = None;
@@ -317,7 +323,7 @@ impl Handler<Inspect> for Group {
 
     fn handle(&mut self, Inspect(span): Inspect, _: &mut Self::Context) -> Snapshot {
         let listed = self.roster.span(span.after.as_ref(), span.limit);
-        let actors = listed.iter().filter(|(_, reach)| matches!(reach, Reach::Actor(..)));
+        let actors = listed.iter().filter(|(_, reach)| matches!(reach, MemberSink::Actor(..)));
         Snapshot {
             actors: actors.map(|(id, _)| id.clone()).collect(),
             members: listed.iter().map(|(id, _)| id.clone()).collect(),

@@ -3,7 +3,7 @@
 //! Role: the only place that starts a [`Group`](crate::group) and hands out its address.
 //! Life: one shard for each worker thread, each supervised; a group's home is a hash of its name. A shard
 //! that was restarted takes over the groups that its predecessor left.
-//! Neighbours: connections and hubs above come in through [`AllGroups`]; groups below.
+//! Neighbours: connections and hubs above come in through [`GroupDirectory`]; groups below.
 //! Never: a shard owns a map and awaits nothing. It counts the joins that it passes on, and retires a group
 //! only if the group has seen them all: no join is lost to a dying group, no group outlives its members.
 
@@ -21,18 +21,18 @@ use papaya::HashMap as SharedMap;
 
 use crate::{
     group::{
-        Admission, Delivery, Generation, Group, Inspect, Leave, Left, Member, Publish, Reach, Reached, Shard, Snapshot,
-        Span, Stay,
+        Admission, Delivery, DeliveryCount, Generation, Group, Inspect, Leave, Left, Member, MemberRange, MemberSink,
+        MembershipToken, Publish, Shard, Snapshot,
     },
     ids::{ConnectionId, ConnectionSet, GroupKey, HubName},
     message::Message,
-    outbox::Pace,
+    outbox::FlushScheduler,
     supervised::{Died, Supervised},
 };
 
 mod shard;
 
-use shard::{Enter, Groups};
+use shard::{Groups, JoinGroup};
 
 /// How often a join is tried again when its group dies before it answers.
 const ATTEMPTS: usize = 3;
@@ -52,14 +52,14 @@ impl From<Died> for Error {
 }
 
 #[derive(Clone)]
-struct Living {
+struct GroupHandle {
     address: Addr<Group>,
     generation: Generation,
 }
 
-type Directory = SharedMap<Arc<GroupKey>, Living, foldhash::fast::RandomState>;
+type Directory = SharedMap<Arc<GroupKey>, GroupHandle, foldhash::fast::RandomState>;
 
-struct Commons {
+struct Inner {
     directory: Directory,
     numbers: AtomicU64,
     count: usize,
@@ -72,19 +72,19 @@ struct Commons {
 
 /// The way to every group of the process, from any thread.
 #[derive(Clone)]
-pub struct AllGroups(Arc<Commons>);
+pub struct GroupDirectory(Arc<Inner>);
 
-impl std::fmt::Debug for AllGroups {
+impl std::fmt::Debug for GroupDirectory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AllGroups").field("groups", &self.count()).finish_non_exhaustive()
     }
 }
 
-impl AllGroups {
+impl GroupDirectory {
     /// No groups yet; `shards` threads will share them, and `fallback` is one that runs actors in any case.
     #[must_use]
     pub(crate) fn new(shards: usize, fallback: ArbiterHandle) -> Self {
-        Self(Arc::new(Commons {
+        Self(Arc::new(Inner {
             directory: Directory::default(),
             numbers: AtomicU64::new(1),
             count: shards.max(1),
@@ -146,10 +146,10 @@ impl AllGroups {
         self.0.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn spawn(&self, key: &Arc<GroupKey>, shard: Shard, pace: &Pace) -> Living {
+    fn spawn(&self, key: &Arc<GroupKey>, shard: Shard, scheduler: &FlushScheduler) -> GroupHandle {
         let generation = Generation(self.next_number());
-        let address = Group::new(Arc::clone(key), generation, shard, pace.clone()).start();
-        let living = Living { address, generation };
+        let address = Group::new(Arc::clone(key), generation, shard, scheduler.clone()).start();
+        let living = GroupHandle { address, generation };
         self.0.directory.pin().insert(Arc::clone(key), living.clone());
         living
     }
@@ -159,7 +159,7 @@ impl AllGroups {
         usize::try_from(hash % self.0.count as u64).expect("less than a count")
     }
 
-    fn living(&self, key: &GroupKey) -> Option<Living> {
+    fn living(&self, key: &GroupKey) -> Option<GroupHandle> {
         self.0.directory.pin().get(key).cloned()
     }
 
@@ -170,7 +170,7 @@ impl AllGroups {
     pub(crate) async fn join(&self, key: &Arc<GroupKey>, member: Member) -> Result<Admission, Error> {
         let shard = self.shard(self.home_of(key));
         for _ in 0..ATTEMPTS {
-            let enter = Enter { key: Arc::clone(key), member: member.clone() };
+            let enter = JoinGroup { key: Arc::clone(key), member: member.clone() };
             if let Ok(admission) = shard.send(enter).await? {
                 return Ok(admission);
             }
@@ -204,7 +204,7 @@ impl AllGroups {
         key: &Arc<GroupKey>,
         message: &Arc<Message>,
         except: &ConnectionSet,
-    ) -> Result<Reached, Error> {
+    ) -> Result<DeliveryCount, Error> {
         let publish = || Publish { message: Arc::clone(message), except: except.clone() };
         Ok(self.ask(key, publish).await?.unwrap_or_default())
     }
@@ -214,14 +214,14 @@ impl AllGroups {
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile.
     pub(crate) async fn inspect(&self, key: &Arc<GroupKey>) -> Result<Option<Snapshot>, Error> {
-        self.survey(key, Span::ALL).await
+        self.survey(key, MemberRange::ALL).await
     }
 
     /// Some of who is in a group; nothing if there is no such group.
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile.
-    pub(crate) async fn survey(&self, key: &Arc<GroupKey>, span: Span) -> Result<Option<Snapshot>, Error> {
+    pub(crate) async fn survey(&self, key: &Arc<GroupKey>, span: MemberRange) -> Result<Option<Snapshot>, Error> {
         self.ask(key, || Inspect(span.clone())).await
     }
 
@@ -274,8 +274,8 @@ impl AllGroups {
         key: Arc<GroupKey>,
         actor: Recipient<Delivery>,
     ) -> Result<ActorMembership, Error> {
-        let stay = Arc::new(Stay);
-        let reach = Reach::Actor(actor, Arc::downgrade(&stay));
+        let stay = Arc::new(MembershipToken);
+        let reach = MemberSink::Actor(actor, Arc::downgrade(&stay));
         let membership = ActorMembership { groups: self.clone(), key, id: ConnectionId::random(), stay: Some(stay) };
         self.join(&membership.key, Member { id: membership.id.clone(), reach }).await?;
         Ok(membership)
@@ -285,10 +285,10 @@ impl AllGroups {
 /// The membership of an actor; it ends when this is dropped.
 #[derive(Debug)]
 pub struct ActorMembership {
-    groups: AllGroups,
+    groups: GroupDirectory,
     key: Arc<GroupKey>,
     id: ConnectionId,
-    stay: Option<Arc<Stay>>,
+    stay: Option<Arc<MembershipToken>>,
 }
 
 impl ActorMembership {

@@ -26,31 +26,32 @@ mod clients;
 mod error;
 pub mod extract;
 mod groups;
+mod keyed_mutex;
 mod methods;
-mod turns;
-pub(crate) mod world;
+pub(crate) mod services;
 
 pub use call::{
-    Arguments, Call, Caller, CallerState, Connected, Disconnected, Identity, Manners, Moment, Reconnected, Request,
+    Arguments, Call, Caller, CallerState, Connected, Disconnected, HubBehavior, HubContext, Identity, Reconnected,
+    Request,
 };
 pub(crate) use call::{Reporter, Streams};
 pub use clients::{Clients, Target};
 pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};
 pub use groups::{Added, DurableChange, Groups, Removed, Users};
+pub(crate) use keyed_mutex::KeyedMutex;
 pub use methods::Method;
-pub(crate) use turns::Turns;
 
-type Answer<T> = LocalBoxFuture<'static, T>;
-type MethodFn = Arc<dyn Fn(Call, &extract::States) -> Answer<Result<Json, CallError>> + Send + Sync>;
-type Hook<M, T> = Arc<dyn Fn(M) -> Answer<T> + Send + Sync>;
-type Guard = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
+type HubFuture<T> = LocalBoxFuture<'static, T>;
+type MethodFn = Arc<dyn Fn(Call, &extract::States) -> HubFuture<Result<Json, CallError>> + Send + Sync>;
+type Hook<M, T> = Arc<dyn Fn(M) -> HubFuture<T> + Send + Sync>;
+type Authorize = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
 
 #[derive(Clone)]
 struct Entry {
     run: MethodFn,
     count: Option<usize>,
-    guard: Option<Guard>,
+    guard: Option<Authorize>,
     is_listed: bool,
 }
 
@@ -142,7 +143,7 @@ impl Hub {
         self.insert(name, method, Some(Arc::new(guard)))
     }
 
-    fn insert<M: Method<E>, E: 'static>(mut self, name: &str, method: M, guard: Option<Guard>) -> Self {
+    fn insert<M: Method<E>, E: 'static>(mut self, name: &str, method: M, guard: Option<Authorize>) -> Self {
         let run: MethodFn = Arc::new(move |call, states| method.call(call, states));
         let entry = Entry { run, count: Some(M::COUNT), guard, is_listed: true };
         self.methods.insert(name.to_lowercase(), (name.to_owned(), entry));
@@ -225,7 +226,7 @@ impl Hub {
     }
 
     /// Runs the method that a client calls.
-    pub(crate) fn invoke(&self, call: Call) -> Answer<Result<Json, CallError>> {
+    pub(crate) fn invoke(&self, call: Call) -> HubFuture<Result<Json, CallError>> {
         match self.admit(&call) {
             Ok(run) => run(call, &self.states),
             Err(error) => async { Err(error) }.boxed_local(),
@@ -241,27 +242,27 @@ impl Hub {
         if let Some(expected) = entry.count.filter(|expected| *expected != given) {
             return Err(CallError::WrongArgumentCount { method: name.as_str().into(), given, expected });
         }
-        if entry.guard.as_ref().is_some_and(|guard| !guard(call.moment.caller().identity())) {
+        if entry.guard.as_ref().is_some_and(|guard| !guard(call.context.caller().identity())) {
             return Err(CallError::Unauthorized);
         }
         refuse_streams(call.streams).map(|()| &entry.run)
     }
 
-    pub(crate) fn connected(&self, moment: Moment) -> Answer<Result<(), HubError>> {
+    pub(crate) fn connected(&self, context: HubContext) -> HubFuture<Result<(), HubError>> {
         match &self.connected {
-            Some(hook) => hook(Connected(moment)),
+            Some(hook) => hook(Connected(context)),
             None => async { Ok(()) }.boxed_local(),
         }
     }
 
-    pub(crate) fn reconnected(&self, reconnected: Reconnected) -> Answer<Result<(), HubError>> {
+    pub(crate) fn reconnected(&self, reconnected: Reconnected) -> HubFuture<Result<(), HubError>> {
         match &self.reconnected {
             Some(hook) => hook(reconnected),
             None => async { Ok(()) }.boxed_local(),
         }
     }
 
-    pub(crate) fn disconnected(&self, disconnected: Disconnected) -> Answer<()> {
+    pub(crate) fn disconnected(&self, disconnected: Disconnected) -> HubFuture<()> {
         match &self.disconnected {
             Some(hook) => hook(disconnected),
             None => async {}.boxed_local(),
@@ -286,7 +287,7 @@ fn gone() -> HubError {
 }
 
 /// What a hub method can answer.
-pub trait IntoAnswer {
+pub trait IntoHubResult {
     /// The answer as JSON; null for `()`.
     ///
     /// # Errors
@@ -294,7 +295,7 @@ pub trait IntoAnswer {
     fn into_answer(self) -> Result<Json, CallError>;
 }
 
-impl<T: Serialize> IntoAnswer for Result<T, HubError> {
+impl<T: Serialize> IntoHubResult for Result<T, HubError> {
     fn into_answer(self) -> Result<Json, CallError> {
         let value = self.map_err(CallError::Failed)?;
         to_raw_value(&value).map_err(|error| CallError::UnserializableResult(error.to_string()))

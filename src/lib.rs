@@ -94,7 +94,7 @@ pub mod web;
 
 pub use connection::{OnStoreFailure, RejoinSettings};
 #[cfg(any(test, feature = "testkit"))]
-pub use engine::Victim;
+pub use engine::CrashTarget;
 pub use engine::{BuildError, Engine, EngineBuilder, HubHandle};
 pub use hub::{Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, Users};
 pub use ids::{ConnectionId, GroupName, HubName, UserId};

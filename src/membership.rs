@@ -17,15 +17,15 @@ use log::{info, warn};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    connections::{Connections, Seat},
+    connections::{ConnectionHandle, Connections},
     ids::GroupName,
     metrics::Metrics,
     store::{Change, DynStore, Error, Lease, LeaseChange, Node, Owner},
 };
 
-mod due;
+mod deadline;
 
-use due::{Due, answer_loads, insist, once, tell};
+use deadline::{WithDeadline, answer_loads, insist, once, tell};
 
 /// How many messages may wait for the supervisor. Beyond it, whoever asks waits.
 const MAILBOX: usize = 1024;
@@ -38,7 +38,7 @@ const BATCH: usize = 1_000;
 
 /// How this process keeps house with the store.
 #[derive(Clone, Debug)]
-pub(crate) struct Housekeeping {
+pub(crate) struct MembershipConfig {
     /// This process.
     pub(crate) node: Node,
     /// How long an answer may take, waiting, attempts and pauses included. Default 5 s: a client waits that
@@ -53,7 +53,7 @@ pub(crate) struct Housekeeping {
 #[rtype(result = "()")]
 pub(crate) struct Load {
     pub(crate) owner: Owner,
-    pub(crate) answer: Answer<Vec<GroupName>>,
+    pub(crate) answer: Reply<Vec<GroupName>>,
 }
 
 /// A command: write a membership, or its end.
@@ -63,11 +63,11 @@ pub(crate) struct Write {
     pub(crate) owner: Owner,
     pub(crate) group: GroupName,
     pub(crate) verb: Verb,
-    pub(crate) answer: Answer<Change>,
+    pub(crate) answer: Reply<Change>,
 }
 
 /// Where the answer goes. It is dropped unsent if the supervisor dies; the question may be put again.
-pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,29 +79,29 @@ pub(crate) enum Verb {
 /// A command: take note that a connection has begun or ended. Its row follows when the store has time.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Note {
+pub(crate) struct LeaseUpdate {
     pub(crate) change: LeaseChange,
 }
 
-impl Note {
+impl LeaseUpdate {
     /// The note that this connection has begun.
-    pub(crate) fn opened(seat: &Seat) -> Self {
-        Self { change: LeaseChange::Opened(lease_of(seat)) }
+    pub(crate) fn opened(handle: &ConnectionHandle) -> Self {
+        Self { change: LeaseChange::Opened(lease_of(handle)) }
     }
 
     /// The note that it has ended.
-    pub(crate) fn closed(seat: &Seat) -> Self {
-        Self { change: LeaseChange::Closed(seat.id.clone()) }
+    pub(crate) fn closed(handle: &ConnectionHandle) -> Self {
+        Self { change: LeaseChange::Closed(handle.id.clone()) }
     }
 }
 
-fn lease_of(seat: &Seat) -> Lease {
+fn lease_of(handle: &ConnectionHandle) -> Lease {
     Lease {
-        connection: seat.id.clone(),
-        user: seat.user.clone(),
-        user_agent: seat.about.user_agent.clone(),
-        transport: seat.about.transport().to_owned(),
-        since: seat.about.since,
+        connection: handle.id.clone(),
+        user: handle.user.clone(),
+        user_agent: handle.about.user_agent.clone(),
+        transport: handle.about.transport().to_owned(),
+        since: handle.about.since,
     }
 }
 
@@ -115,12 +115,12 @@ enum Job {
 /// See the module's documentation.
 pub(crate) struct Membership {
     store: Arc<dyn DynStore>,
-    housekeeping: Housekeeping,
+    housekeeping: MembershipConfig,
     connections: Connections,
     metrics: Arc<Metrics>,
-    loads: VecDeque<Due<Load>>,
+    loads: VecDeque<WithDeadline<Load>>,
     is_loading: bool,
-    jobs: VecDeque<Due<Job>>,
+    jobs: VecDeque<WithDeadline<Job>>,
     leases: Vec<LeaseChange>,
     is_writing: bool,
     /// When the lease was last renewed by this incarnation.
@@ -130,7 +130,7 @@ pub(crate) struct Membership {
 impl Membership {
     pub(crate) fn new(
         store: Arc<dyn DynStore>,
-        housekeeping: Housekeeping,
+        housekeeping: MembershipConfig,
         connections: Connections,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -148,8 +148,8 @@ impl Membership {
         }
     }
 
-    fn due<T>(&self, what: T) -> Due<T> {
-        Due { by: Instant::now() + self.housekeeping.deadline, what }
+    fn due<T>(&self, what: T) -> WithDeadline<T> {
+        WithDeadline { by: Instant::now() + self.housekeeping.deadline, what }
     }
 
     fn queue(&mut self, job: Job, ctx: &mut Context<Self>) {
@@ -179,7 +179,7 @@ impl Membership {
         if self.is_writing {
             return;
         }
-        let Some(Due { by, what }) = self.jobs.pop_front() else { return };
+        let Some(WithDeadline { by, what }) = self.jobs.pop_front() else { return };
         self.is_writing = true;
         let done: LocalBoxActorFuture<Self, ()> = match what {
             Job::Write(write) => self.write_membership(write, by),
@@ -237,7 +237,7 @@ impl Membership {
         if living.is_empty() {
             return;
         }
-        self.leases.extend(living.iter().map(|seat| LeaseChange::Opened(lease_of(seat))));
+        self.leases.extend(living.iter().map(|handle| LeaseChange::Opened(lease_of(handle))));
         self.queue(Job::Leases, ctx);
     }
 
@@ -310,14 +310,14 @@ impl Handler<Write> for Membership {
     }
 }
 
-fn refuse<T>(answer: Answer<T>) {
+fn refuse<T>(answer: Reply<T>) {
     tell(answer, Err(Error::Unavailable(format!("{WAITING} questions wait for it"))));
 }
 
-impl Handler<Note> for Membership {
+impl Handler<LeaseUpdate> for Membership {
     type Result = ();
 
-    fn handle(&mut self, Note { change }: Note, ctx: &mut Self::Context) {
+    fn handle(&mut self, LeaseUpdate { change }: LeaseUpdate, ctx: &mut Self::Context) {
         let is_first = self.leases.is_empty();
         self.leases.push(change);
         self.bound_leases();

@@ -3,8 +3,8 @@
 //! Role: at once the bound that keeps a slow client from hurting others, the window from which a client
 //! that returns is replayed, and the place where «how far behind is it» is read.
 //! Life: one per connection, as long as the connection; transports come and go ([`Outbox::attach`]).
-//! Neighbours: groups and hubs push, from any thread; a [`Feed`] drains all that waits into one write; the
-//! owner hears of what concerns it through [`Notices`].
+//! Neighbours: groups and hubs push, from any thread; a [`OutboxReader`] drains all that waits into one write; the
+//! owner hears of what concerns it through [`OutboxEvents`].
 //! Never: it knows no transport and no dialect (a [`Framer`] does), and pushing never waits.
 
 use std::{
@@ -19,25 +19,25 @@ use crate::{
     message::{Message, WireForm},
 };
 
-mod feed;
+mod entry;
+mod events;
+mod filter;
+mod flush_batch;
 mod framer;
-mod item;
 mod limits;
-mod notices;
 mod queue;
-mod view;
-mod wave;
+mod reader;
 
-pub use feed::{Control, Feed, Rest, Sink, Step};
-use feed::{Line, Replaced};
-pub use framer::{Asides, End, Framer};
-use item::Item;
-pub use item::Parcel;
-pub use limits::{Backlog, Limits, Overflow, Progress, Push, Window};
-pub use notices::{Notice, Notices};
+use entry::QueueEntry;
+pub use entry::SharedMessage;
+pub use events::{OutboxEvent, OutboxEvents};
+pub use filter::{ChannelFilter, Resume};
+pub use flush_batch::{FlushBatch, FlushScheduler};
+pub use framer::{End, FrameFields, Framer};
+pub use limits::{Backlog, Limits, Overflow, Progress, Push, ReplayLimits};
 use queue::Queue;
-pub use view::{Resume, View};
-pub use wave::{Pace, Wave};
+pub use reader::{ChannelControl, OutboxReader, ReadStep, Sink, Unsent};
+use reader::{ChannelWriter, PreviousChannel};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -47,16 +47,16 @@ pub struct Outbox {
 
 struct Shared {
     queue: Queue,
-    line: Line,
+    line: ChannelWriter,
     /// What is left of the channel that the present one has replaced.
-    replaced: Option<Replaced>,
+    replaced: Option<PreviousChannel>,
     owner: Option<Waker>,
     /// Bounded by what happens: a loss for each group that was joined, two notices for each channel, and one each of
     /// the rest.
-    notices: VecDeque<Notice>,
+    events: VecDeque<OutboxEvent>,
     told_congested: bool,
     told_overflowed: bool,
-    /// A [`Wave`] will see to what waits.
+    /// A [`FlushBatch`] will see to what waits.
     is_in_wave: bool,
     /// Whoever waits for [`Outbox::room_for`] something.
     waiting: Vec<Waker>,
@@ -71,14 +71,14 @@ impl std::fmt::Debug for Shared {
 impl Outbox {
     /// An empty outbox whose calls are encoded in `form`.
     #[must_use]
-    pub fn new(form: &'static WireForm, limits: Limits, window: Window) -> Arc<Self> {
+    pub fn new(form: &'static WireForm, limits: Limits, window: ReplayLimits) -> Arc<Self> {
         Arc::new(Self {
             shared: Mutex::new(Shared {
                 queue: Queue::new(form, limits, window),
-                line: Line::default(),
+                line: ChannelWriter::default(),
                 replaced: None,
                 owner: None,
-                notices: VecDeque::new(),
+                events: VecDeque::new(),
                 told_congested: false,
                 told_overflowed: false,
                 is_in_wave: false,
@@ -93,20 +93,20 @@ impl Outbox {
     }
 
     /// Queues a call that others receive too.
-    pub fn push(&self, parcel: &Parcel) -> Push {
-        self.put(Item::shared(parcel))
+    pub fn push(&self, message: &SharedMessage) -> Push {
+        self.put(QueueEntry::shared(message))
     }
 
-    /// Queues a call that many others receive, and leaves it to `wave` to have it written.
-    pub fn push_in(self: &Arc<Self>, parcel: &Parcel, wave: &mut Wave) -> Push {
+    /// Queues a call that many others receive, and leaves it to `batch` to have it written.
+    pub fn push_in(self: &Arc<Self>, message: &SharedMessage, batch: &mut FlushBatch) -> Push {
         let mut shared = self.lock();
-        let push = shared.take_in(Item::shared(parcel));
+        let push = shared.take_in(QueueEntry::shared(message));
         if push == Push::Unheard {
             return push;
         }
         let owner = shared.after_push(push);
         if !std::mem::replace(&mut shared.is_in_wave, true) {
-            wave.add(Arc::clone(self));
+            batch.add(Arc::clone(self));
         }
         drop(shared);
         owner.into_iter().for_each(Waker::wake);
@@ -115,12 +115,12 @@ impl Outbox {
 
     /// Queues bytes for this client alone; they keep their place among the calls and are replayed like them.
     pub fn push_own(&self, bytes: impl Into<Box<[u8]>>) -> Push {
-        self.put(Item::own(bytes.into()))
+        self.put(QueueEntry::own(bytes.into()))
     }
 
     /// Queues a whole frame for the transport attached now; it dies with that transport.
     pub fn push_frame(&self, frame: impl Into<Box<[u8]>>) -> Push {
-        self.put(Item::frame(frame.into()))
+        self.put(QueueEntry::frame(frame.into()))
     }
 
     /// Takes note that a call was not for this client, so that its cursor moves all the same. Without a
@@ -130,18 +130,18 @@ impl Outbox {
         match (shared.queue.keeps(), shared.queue.listens_to(message)) {
             (false, _) => Push::Queued,
             (true, false) => Push::Unheard,
-            (true, true) => put(shared, Item::NOTHING),
+            (true, true) => put(shared, QueueEntry::NOTHING),
         }
     }
 
-    fn put(&self, item: Item) -> Push {
+    fn put(&self, item: QueueEntry) -> Push {
         put(self.lock(), item)
     }
 
     /// Changes what the next frame says besides its elements. A channel begins without any.
-    pub fn change_asides<T>(&self, change: impl FnOnce(&mut Asides) -> T) -> T {
+    pub fn change_asides<T>(&self, change: impl FnOnce(&mut FrameFields) -> T) -> T {
         let mut shared = self.lock();
-        let result = change(shared.queue.asides_mut());
+        let result = change(shared.queue.fields_mut());
         shared.wake_transport_if_due();
         result
     }
@@ -149,7 +149,7 @@ impl Outbox {
     /// True while the client has not been told what [`Outbox::tell_client`] was given last.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        self.lock().queue.asides_mut().news.is_some()
+        self.lock().queue.fields_mut().news.is_some()
     }
 
     /// The place of what is pushed next in the sequence.
@@ -164,9 +164,9 @@ impl Outbox {
         let mut shared = self.lock();
         if news.is_some() && shared.queue.keeps() {
             // A full window forgets its oldest; a place takes no room.
-            shared.queue.push(Item::NOTHING);
+            shared.queue.push(QueueEntry::NOTHING);
         }
-        shared.queue.asides_mut().news = news;
+        shared.queue.fields_mut().news = news;
         shared.wake_transport_if_due();
     }
 
@@ -178,7 +178,7 @@ impl Outbox {
     }
 
     /// Changes what the channel may hear.
-    pub fn change_view(&self, change: impl FnOnce(&mut View)) {
+    pub fn change_view(&self, change: impl FnOnce(&mut ChannelFilter)) {
         change(self.lock().queue.view_mut());
     }
 
@@ -189,17 +189,22 @@ impl Outbox {
 
     /// Connects a transport; the one before it ends. Answers its feed, and whether its client has missed
     /// something that is no longer here.
-    pub fn attach(self: &Arc<Self>, resume: Resume, view: View, framer: Arc<dyn Framer>) -> (Feed, bool) {
+    pub fn attach(
+        self: &Arc<Self>,
+        resume: Resume,
+        view: ChannelFilter,
+        framer: Arc<dyn Framer>,
+    ) -> (OutboxReader, bool) {
         let mut shared = self.lock();
-        let rest = Rest { cursor: shared.queue.cursor(), asides: shared.queue.asides_mut().clone() };
+        let rest = Unsent { cursor: shared.queue.cursor(), fields: shared.queue.fields_mut().clone() };
         let gap = shared.queue.attach(resume, view);
         let channel = shared.line.channel + 1;
-        let older = std::mem::replace(&mut shared.line, Line::new(channel));
-        shared.replaced = Some(Replaced { channel: older.channel, rest, begun: older.begun });
+        let older = std::mem::replace(&mut shared.line, ChannelWriter::new(channel));
+        shared.replaced = Some(PreviousChannel { channel: older.channel, rest, begun: older.begun });
         shared.tell_of_room();
         drop(shared);
         older.transport.into_iter().for_each(Waker::wake);
-        (Feed { outbox: Arc::clone(self), channel, framer, ended: false }, gap)
+        (OutboxReader { outbox: Arc::clone(self), channel, framer, ended: false }, gap)
     }
 
     /// Ends the stream once everything that waits is written.
@@ -237,12 +242,12 @@ impl Outbox {
 
     /// Tells the owner that a group has died.
     pub fn tell_lost(&self, group: Arc<GroupKey>, generation: u64) {
-        self.tell(Notice::Lost { group, generation });
+        self.tell(OutboxEvent::Lost { group, generation });
     }
 
-    fn tell(&self, notice: Notice) {
+    fn tell(&self, event: OutboxEvent) {
         let mut shared = self.lock();
-        shared.notices.push_back(notice);
+        shared.events.push_back(event);
         if let Some(owner) = shared.owner.take() {
             owner.wake();
         }
@@ -250,8 +255,8 @@ impl Outbox {
 
     /// What the owner has to know, as it happens. One reader at a time.
     #[must_use]
-    pub fn notices(self: &Arc<Self>) -> Notices {
-        Notices(Arc::clone(self))
+    pub fn events(self: &Arc<Self>) -> OutboxEvents {
+        OutboxEvents(Arc::clone(self))
     }
 
     /// False once the connection has ended.
@@ -290,7 +295,7 @@ impl Outbox {
 
 impl Shared {
     /// Queues an item, unless it is a message that the client does not listen to.
-    fn take_in(&mut self, item: Item) -> Push {
+    fn take_in(&mut self, item: QueueEntry) -> Push {
         if item.message().is_some_and(|message| !self.queue.listens_to(message)) {
             return Push::Unheard;
         }
@@ -299,20 +304,20 @@ impl Shared {
 
     /// Queues what the owner must hear of a push, and answers whom to wake for it.
     fn after_push(&mut self, push: Push) -> Option<Waker> {
-        let notice = match push {
+        let event = match push {
             Push::Overflowed if !self.told_overflowed => {
                 self.told_overflowed = true;
                 self.queue.abandon(End { code: SLOW_CLIENT });
                 self.tell_of_room();
-                Notice::Overflowed
+                OutboxEvent::Overflowed
             }
             Push::Queued if !self.told_congested && self.queue.is_congested() => {
                 self.told_congested = true;
-                Notice::Congested
+                OutboxEvent::Congested
             }
             Push::Queued | Push::Overflowed | Push::Closed | Push::Unheard => return None,
         };
-        self.notices.push_back(notice);
+        self.events.push_back(event);
         self.owner.take()
     }
 
@@ -332,7 +337,7 @@ impl Shared {
     }
 }
 
-fn put(mut shared: MutexGuard<'_, Shared>, item: Item) -> Push {
+fn put(mut shared: MutexGuard<'_, Shared>, item: QueueEntry) -> Push {
     let push = shared.take_in(item);
     if push == Push::Unheard {
         return push;

@@ -14,15 +14,15 @@ use log::error;
 
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, UserId};
 
+mod claims;
 mod families;
-mod judge;
 mod policy;
-mod rejoin;
+mod validator;
 
+pub use claims::{Claims, RejoinError, RejoinIdentity, TokenGroups, TokenSubject};
 pub(crate) use families::Families;
-pub(crate) use judge::Judge;
 pub use policy::Policy;
-pub use rejoin::{Bearer, Claims, Listed, Presenter, Refusal};
+pub(crate) use validator::RejoinValidator;
 
 /// How many messages may wait for the pipeline. Beyond it, whoever asks waits.
 const MAILBOX: usize = 1024;
@@ -75,7 +75,7 @@ impl Module for Recipient<Rejoining> {
 pub(crate) struct Rejoin {
     /// What the client brought.
     pub(crate) token: Option<String>,
-    pub(crate) presenter: Presenter,
+    pub(crate) presenter: RejoinIdentity,
     pub(crate) connection: ConnectionId,
     /// The hubs that it is back on.
     pub(crate) hubs: Vec<RejoinHub>,
@@ -114,17 +114,17 @@ impl<A: Actor> actix::dev::MessageResponse<A, Rejoin> for Rejoined {
 #[rtype(result = "()")]
 pub(crate) struct Remember {
     pub(crate) family: String,
-    pub(crate) groups: Listed,
+    pub(crate) groups: TokenGroups,
 }
 
 /// See the module's documentation.
 pub(crate) struct Pipeline {
-    judge: Judge,
+    validator: RejoinValidator,
 }
 
 impl Pipeline {
-    pub(crate) fn new(judge: Judge) -> Self {
-        Self { judge }
+    pub(crate) fn new(validator: RejoinValidator) -> Self {
+        Self { validator }
     }
 }
 
@@ -140,10 +140,10 @@ impl Handler<Rejoin> for Pipeline {
     type Result = ResponseFuture<Rejoined>;
 
     fn handle(&mut self, rejoin: Rejoin, _: &mut Self::Context) -> Self::Result {
-        let (judge, metrics) = (self.judge.clone(), Arc::clone(&self.judge.metrics));
+        let (validator, metrics) = (self.validator.clone(), Arc::clone(&self.validator.metrics));
         // A task of its own: what a module does to it harms no other, and it goes on if this actor dies, so that no
         // token is spent for nothing.
-        let judged = actix::spawn(async move { judge.rejoin(rejoin).await });
+        let judged = actix::spawn(async move { validator.rejoin(rejoin).await });
         Box::pin(async move {
             judged.await.unwrap_or_else(|interrupted| {
                 if interrupted.is_panic() {
@@ -160,8 +160,8 @@ impl Handler<Remember> for Pipeline {
     type Result = ();
 
     fn handle(&mut self, Remember { family, groups }: Remember, _: &mut Self::Context) {
-        self.judge.metrics.rejoins_without_list.count();
-        self.judge.families.remember(&family, groups);
+        self.validator.metrics.rejoins_without_list.count();
+        self.validator.families.remember(&family, groups);
     }
 }
 

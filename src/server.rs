@@ -22,12 +22,12 @@ use tokio::{
 
 use crate::{Engine, admin, config::Settings, page, web::Cors};
 
+mod banner;
 mod open;
 mod secret_file;
-mod welcome;
 
+pub use banner::welcome;
 pub use open::OpenError;
-pub use welcome::welcome;
 
 /// Where a service is reached; bound, so that whoever has them knows their ports.
 #[derive(Debug)]

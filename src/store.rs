@@ -202,58 +202,58 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// The answer of a stored verb behind [`DynStore`].
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// [`Store`] as an object: every store is one, and nobody implements it by hand.
 pub trait DynStore: Send + Sync + 'static {
     /// See [`Store::groups_of`].
-    fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> Answer<'a, Vec<Vec<GroupName>>>;
+    fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> StoreFuture<'a, Vec<Vec<GroupName>>>;
     /// See [`Store::add`].
-    fn add<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> Answer<'a, Change>;
+    fn add<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change>;
     /// See [`Store::remove`].
-    fn remove<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> Answer<'a, Change>;
+    fn remove<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change>;
     /// See [`Store::members`].
-    fn members<'a>(&'a self, hub: &'a HubName, group: &'a GroupName, page: &'a Page) -> Answer<'a, Members>;
+    fn members<'a>(&'a self, hub: &'a HubName, group: &'a GroupName, page: &'a Page) -> StoreFuture<'a, Members>;
     /// See [`Store::lease`].
-    fn lease<'a>(&'a self, node: &'a Node, changes: &'a [LeaseChange]) -> Answer<'a, ()>;
+    fn lease<'a>(&'a self, node: &'a Node, changes: &'a [LeaseChange]) -> StoreFuture<'a, ()>;
     /// See [`Store::renew`].
-    fn renew<'a>(&'a self, node: &'a Node, now: SystemTime, term: Duration) -> Answer<'a, u64>;
+    fn renew<'a>(&'a self, node: &'a Node, now: SystemTime, term: Duration) -> StoreFuture<'a, u64>;
     /// See [`Store::redeem`].
-    fn redeem<'a>(&'a self, redemption: &'a Redemption) -> Answer<'a, Verdict>;
+    fn redeem<'a>(&'a self, redemption: &'a Redemption) -> StoreFuture<'a, Verdict>;
     /// See [`Store::revoke`].
-    fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> Answer<'a, ()>;
+    fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()>;
 }
 
 impl<S: Store> DynStore for S {
-    fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> Answer<'a, Vec<Vec<GroupName>>> {
+    fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> StoreFuture<'a, Vec<Vec<GroupName>>> {
         Box::pin(Store::groups_of(self, owners))
     }
 
-    fn add<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> Answer<'a, Change> {
+    fn add<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change> {
         Box::pin(Store::add(self, owner, group))
     }
 
-    fn remove<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> Answer<'a, Change> {
+    fn remove<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change> {
         Box::pin(Store::remove(self, owner, group))
     }
 
-    fn members<'a>(&'a self, hub: &'a HubName, group: &'a GroupName, page: &'a Page) -> Answer<'a, Members> {
+    fn members<'a>(&'a self, hub: &'a HubName, group: &'a GroupName, page: &'a Page) -> StoreFuture<'a, Members> {
         Box::pin(Store::members(self, hub, group, page))
     }
 
-    fn lease<'a>(&'a self, node: &'a Node, changes: &'a [LeaseChange]) -> Answer<'a, ()> {
+    fn lease<'a>(&'a self, node: &'a Node, changes: &'a [LeaseChange]) -> StoreFuture<'a, ()> {
         Box::pin(Store::lease(self, node, changes))
     }
 
-    fn renew<'a>(&'a self, node: &'a Node, now: SystemTime, term: Duration) -> Answer<'a, u64> {
+    fn renew<'a>(&'a self, node: &'a Node, now: SystemTime, term: Duration) -> StoreFuture<'a, u64> {
         Box::pin(Store::renew(self, node, now, term))
     }
 
-    fn redeem<'a>(&'a self, redemption: &'a Redemption) -> Answer<'a, Verdict> {
+    fn redeem<'a>(&'a self, redemption: &'a Redemption) -> StoreFuture<'a, Verdict> {
         Box::pin(Store::redeem(self, redemption))
     }
 
-    fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> Answer<'a, ()> {
+    fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()> {
         Box::pin(Store::revoke(self, user, before))
     }
 }

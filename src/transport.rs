@@ -28,7 +28,7 @@ pub mod framing;
 pub(crate) mod streaming;
 pub mod websocket;
 
-pub use framing::Wrap;
+pub use framing::FrameType;
 
 /// Something has come in over a channel. The answer says that the connection is ready for more.
 #[derive(Debug, Message)]

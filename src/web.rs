@@ -30,7 +30,7 @@ pub(crate) use query::LocalQueryUser;
 pub use query::QueryUser;
 
 /// Who may use an endpoint.
-pub(crate) type Guard = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
+pub(crate) type EndpointGuard = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
 
 /// Finds out who is asking.
 pub trait Authenticate: Send + Sync + 'static {
@@ -38,16 +38,16 @@ pub trait Authenticate: Send + Sync + 'static {
     /// a middleware, which leaves what it has found in the request's extensions.
     ///
     /// # Errors
-    /// [`Unproven`], if it claims to be somebody and cannot prove it: the request is answered with 401.
-    fn identify(&self, request: &HttpRequest) -> Result<Identity, Unproven>;
+    /// [`AuthError`], if it claims to be somebody and cannot prove it: the request is answered with 401.
+    fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError>;
 }
 
 /// What somebody brought as proof is none, and why; the client is told.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unproven(pub String);
+pub struct AuthError(pub String);
 
-impl Unproven {
+impl AuthError {
     /// The answer: 401, with the scheme that would be accepted (RFC 9110 section 11.6.1) and the reason.
     pub(crate) fn answer(&self) -> HttpResponse {
         let challenge = (header::WWW_AUTHENTICATE, "Bearer realm=\"hubcast\"");
@@ -64,7 +64,7 @@ impl Unproven {
 /// The answer to whoever may not: 401, or 403 if it is proven who that is.
 pub(crate) fn admit(
     authenticate: &dyn Authenticate,
-    guard: Option<&Guard>,
+    guard: Option<&EndpointGuard>,
     request: &HttpRequest,
 ) -> Result<Identity, HttpResponse> {
     let identity = authenticate.identify(request).map_err(|unproven| unproven.answer())?;
@@ -80,16 +80,16 @@ pub(crate) fn admit(
 pub struct Anonymous;
 
 impl Authenticate for Anonymous {
-    fn identify(&self, _: &HttpRequest) -> Result<Identity, Unproven> {
+    fn identify(&self, _: &HttpRequest) -> Result<Identity, AuthError> {
         Ok(Identity::default())
     }
 }
 
 impl<F> Authenticate for F
 where
-    F: Fn(&HttpRequest) -> Result<Identity, Unproven> + Send + Sync + 'static,
+    F: Fn(&HttpRequest) -> Result<Identity, AuthError> + Send + Sync + 'static,
 {
-    fn identify(&self, request: &HttpRequest) -> Result<Identity, Unproven> {
+    fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
         self(request)
     }
 }
@@ -117,7 +117,7 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// Why a request's body is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoBody {
+pub(crate) enum BodyError {
     #[error("The body of the request is too long.")]
     TooLong,
     #[error("The body of the request takes too long.")]
@@ -126,7 +126,7 @@ pub(crate) enum NoBody {
     Broken,
 }
 
-impl NoBody {
+impl BodyError {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
@@ -137,9 +137,9 @@ impl NoBody {
 }
 
 /// The body of a request, of at most `limit` bytes.
-pub(crate) async fn body_of(payload: Payload, limit: usize) -> Result<Bytes, NoBody> {
-    let body = timeout(BODY_TIME, payload.to_bytes_limited(limit)).await.map_err(|_| NoBody::TooSlow)?;
-    body.map_err(|_| NoBody::TooLong)?.map_err(|_| NoBody::Broken)
+pub(crate) async fn body_of(payload: Payload, limit: usize) -> Result<Bytes, BodyError> {
+    let body = timeout(BODY_TIME, payload.to_bytes_limited(limit)).await.map_err(|_| BodyError::TooSlow)?;
+    body.map_err(|_| BodyError::TooLong)?.map_err(|_| BodyError::Broken)
 }
 
 /// What hubs may know of a request.
@@ -182,7 +182,7 @@ mod tests {
         let (_never, payload) = actix_http::h1::Payload::create(false);
         let request = TestRequest::default().to_http_request();
         let payload = Payload::from_request(&request, &mut payload.into()).await.unwrap();
-        assert_eq!(body_of(payload, 10).await, Err(NoBody::TooSlow));
+        assert_eq!(body_of(payload, 10).await, Err(BodyError::TooSlow));
     }
 
     #[test]

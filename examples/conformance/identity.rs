@@ -9,14 +9,14 @@ use actix_web::{HttpRequest, web::Query};
 use hubcast::{
     UserId,
     hub::Identity,
-    web::{Unproven, bearer},
+    web::{AuthError, bearer},
 };
 
 pub(crate) fn is_member(identity: &Identity) -> bool {
     identity.claims.contains_key("member")
 }
 
-pub(crate) fn identify(request: &HttpRequest) -> Result<Identity, Unproven> {
+pub(crate) fn identify(request: &HttpRequest) -> Result<Identity, AuthError> {
     let mut identity = Identity::named(user(request));
     let token = bearer(request).unwrap_or_default();
     let mut parts = token.split('.');

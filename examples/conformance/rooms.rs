@@ -154,19 +154,19 @@ fn given(name: Text, parameter: &str) -> Result<String, HubError> {
     name.ok_or_else(null)
 }
 
-async fn connected(Connected(moment): Connected) -> Done {
-    let request = moment.caller().request();
+async fn connected(Connected(context): Connected) -> Done {
+    let request = context.caller().request();
     if request.query("greet").is_some() {
-        moment.clients().caller().send("greeting", moment.caller().name()).await?;
+        context.clients().caller().send("greeting", context.caller().name()).await?;
     }
     request.query("fail").map_or(Ok(()), |kind| Err(error(kind)))
 }
 
-async fn disconnected(Disconnected { moment, error, .. }: Disconnected) {
-    if let Some(room) = moment.caller().request().query("bye") {
+async fn disconnected(Disconnected { context, error, .. }: Disconnected) {
+    if let Some(room) = context.caller().request().query("bye") {
         let error = error.map(|(kind, text)| format!("{kind}: {text}"));
         // The room may be empty, and then nobody hears it.
-        let _ = moment.clients().group(room).send("gone", (moment.caller().name(), error)).await;
+        let _ = context.clients().group(room).send("gone", (context.caller().name(), error)).await;
     }
 }
 

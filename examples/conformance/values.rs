@@ -57,9 +57,10 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let (local, zone) = text.strip_suffix('Z').map_or((&*text, ""), |local| (local, "Z"));
-        let moment = if local.contains('T') { local.to_owned() } else { format!("{local}T00:00:00") };
-        moment.parse::<jiff::civil::DateTime>().map_err(wrong)?;
-        let trimmed = if moment.contains('.') { moment.trim_end_matches('0').trim_end_matches('.') } else { &moment };
+        let context = if local.contains('T') { local.to_owned() } else { format!("{local}T00:00:00") };
+        context.parse::<jiff::civil::DateTime>().map_err(wrong)?;
+        let trimmed =
+            if context.contains('.') { context.trim_end_matches('0').trim_end_matches('.') } else { &context };
         Ok(Self(format!("{trimmed}{zone}")))
     }
 }

@@ -9,13 +9,13 @@ use actix_web::{
 use serde::Serialize;
 
 use super::{
-    Refusal,
-    listing::{Listing, Mark, Value},
+    AdminError,
+    listing::{Listing, SortKey, Value},
     query::Query,
 };
 use crate::{
     Engine,
-    connections::Seat,
+    connections::ConnectionHandle,
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
     outbox::Backlog,
 };
@@ -26,7 +26,7 @@ const COLUMNS: &[&str] = &["id", "since", "user", "items", "bytes", "peakBytes",
 /// A connection as a row.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Row {
+pub(super) struct ConnectionRow {
     id: ConnectionId,
     user: Option<UserId>,
     hubs: Vec<HubName>,
@@ -56,18 +56,18 @@ impl From<Backlog> for Queue {
     }
 }
 
-impl From<&Seat> for Row {
-    fn from(seat: &Seat) -> Self {
+impl From<&ConnectionHandle> for ConnectionRow {
+    fn from(handle: &ConnectionHandle) -> Self {
         Self {
-            id: seat.id.clone(),
-            user: seat.user.clone(),
-            hubs: seat.about.hubs.clone(),
-            dialect: seat.about.dialect,
-            transport: seat.about.transport(),
-            remote: seat.about.remote,
-            user_agent: seat.about.user_agent.clone(),
-            since: seat.about.since.try_into().ok(),
-            queue: seat.backlog().into(),
+            id: handle.id.clone(),
+            user: handle.user.clone(),
+            hubs: handle.about.hubs.clone(),
+            dialect: handle.about.dialect,
+            transport: handle.about.transport(),
+            remote: handle.about.remote,
+            user_agent: handle.about.user_agent.clone(),
+            since: handle.about.since.try_into().ok(),
+            queue: handle.backlog().into(),
         }
     }
 }
@@ -86,71 +86,80 @@ impl From<&Arc<GroupKey>> for GroupRef {
 }
 
 #[derive(Serialize)]
-struct Detail {
+struct ConnectionResponse {
     #[serde(flatten)]
-    row: Row,
+    row: ConnectionRow,
     phase: &'static str,
     calls: usize,
     groups: Vec<GroupRef>,
 }
 
-pub(super) async fn list(engine: Data<Engine>, request: HttpRequest) -> Result<HttpResponse, Refusal> {
+pub(super) async fn list(engine: Data<Engine>, request: HttpRequest) -> Result<HttpResponse, AdminError> {
     let query = Query::read(&request, PARAMETERS)?;
     let listing = Listing::read(&query, COLUMNS)?;
-    let page = listing.page(wanted(&engine, &query).await?, |seat, column| mark(seat, column));
-    Ok(HttpResponse::Ok().json(page.map(|seat| Row::from(&*seat))))
+    let page = listing.page(wanted(&engine, &query).await?, |handle, column| mark(handle, column));
+    Ok(HttpResponse::Ok().json(page.map(|handle| ConnectionRow::from(&*handle))))
 }
 
-pub(super) async fn detail(engine: Data<Engine>, id: Path<String>) -> Result<HttpResponse, Refusal> {
-    let unknown = || Refusal::Unknown("there is no connection of that id now".into());
-    let seat = engine.connections().find(&id.into_inner().into()).ok_or_else(unknown)?;
-    let state = seat.inspect().await.ok_or_else(unknown)?;
+pub(super) async fn detail(engine: Data<Engine>, id: Path<String>) -> Result<HttpResponse, AdminError> {
+    let unknown = || AdminError::Unknown("there is no connection of that id now".into());
+    let handle = engine.connections().find(&id.into_inner().into()).ok_or_else(unknown)?;
+    let state = handle.inspect().await.ok_or_else(unknown)?;
     let groups = state.groups.iter().map(GroupRef::from).collect();
-    Ok(HttpResponse::Ok().json(Detail { row: Row::from(&*seat), phase: state.phase, calls: state.calls, groups }))
+    Ok(HttpResponse::Ok().json(ConnectionResponse {
+        row: ConnectionRow::from(&*handle),
+        phase: state.phase,
+        calls: state.calls,
+        groups,
+    }))
 }
 
 /// The connections that pass every filter of the query.
-async fn wanted(engine: &Engine, query: &Query) -> Result<Vec<Arc<Seat>>, Refusal> {
+async fn wanted(engine: &Engine, query: &Query) -> Result<Vec<Arc<ConnectionHandle>>, AdminError> {
     let hub = query.hub(engine)?;
-    let mut seats = match query.text("group") {
+    let mut handles = match query.text("group") {
         Some(group) => members(engine, hub.as_ref(), group).await?,
         None => engine.connections().all(),
     };
     let (user, transport) = (query.text("user"), query.text("transport"));
-    seats.retain(|seat| {
-        hub.as_ref().is_none_or(|hub| seat.about.hubs.contains(hub))
-            && user.is_none_or(|user| seat.user.as_deref() == Some(user))
-            && transport.is_none_or(|transport| seat.about.transport().eq_ignore_ascii_case(transport))
+    handles.retain(|handle| {
+        hub.as_ref().is_none_or(|hub| handle.about.hubs.contains(hub))
+            && user.is_none_or(|user| handle.user.as_deref() == Some(user))
+            && transport.is_none_or(|transport| handle.about.transport().eq_ignore_ascii_case(transport))
     });
-    Ok(seats)
+    Ok(handles)
 }
 
-async fn members(engine: &Engine, hub: Option<&HubName>, group: &str) -> Result<Vec<Arc<Seat>>, Refusal> {
+async fn members(
+    engine: &Engine,
+    hub: Option<&HubName>,
+    group: &str,
+) -> Result<Vec<Arc<ConnectionHandle>>, AdminError> {
     let hubs = engine.hubs();
     let hub = match (hub, &hubs[..]) {
         (Some(hub), _) | (None, [hub]) => hub,
-        (None, _) => return Err(Refusal::parameter("group", "needs `hub`, since there are several")),
+        (None, _) => return Err(AdminError::parameter("group", "needs `hub`, since there are several")),
     };
     let group = GroupKey::new(hub, &group.into());
-    let snapshot = engine.groups().inspect(&group).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+    let snapshot = engine.groups().inspect(&group).await.map_err(|error| AdminError::Unavailable(error.to_string()))?;
     let members = snapshot.map(|snapshot| snapshot.members).unwrap_or_default();
     Ok(members.iter().filter_map(|id| engine.connections().find(id)).collect())
 }
 
-fn mark(seat: &Seat, column: &str) -> Mark {
-    let backlog = seat.backlog();
+fn mark(handle: &ConnectionHandle, column: &str) -> SortKey {
+    let backlog = handle.backlog();
     let count = |count: usize| Value::Number(count as u64);
     let value = match column {
-        "since" => Value::Number(micros(seat.about.since)),
-        "user" => Value::Text(seat.user.as_deref().unwrap_or_default().to_owned()),
+        "since" => Value::Number(micros(handle.about.since)),
+        "user" => Value::Text(handle.user.as_deref().unwrap_or_default().to_owned()),
         "items" => count(backlog.items),
         "bytes" => count(backlog.bytes),
         "peakBytes" => count(backlog.peak_bytes),
         "taken" => Value::Number(backlog.taken),
         "dropped" => Value::Number(backlog.dropped),
-        _ => Value::Text(seat.id.to_string()),
+        _ => Value::Text(handle.id.to_string()),
     };
-    Mark { value, name: seat.id.to_string() }
+    SortKey { value, name: handle.id.to_string() }
 }
 
 fn micros(time: std::time::SystemTime) -> u64 {

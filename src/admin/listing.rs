@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use super::{Refusal, query::Query};
+use super::{AdminError, query::Query};
 
 /// Rows of a page when nobody says how many, and at most: an answer stays below a megabyte.
 const USUAL: usize = 100;
@@ -24,7 +24,7 @@ pub(super) enum Value {
 
 /// The place of a row: by its value, and among equals by its name, which no other row has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct SortKey {
     pub(super) value: Value,
     pub(super) name: String,
 }
@@ -33,14 +33,14 @@ pub(super) struct Mark {
 #[derive(Serialize, Deserialize)]
 struct Cursor {
     sort: String,
-    after: Mark,
+    after: SortKey,
 }
 
 /// What part of a list is wanted, in which order.
 #[derive(Debug)]
 pub(super) struct Listing {
     sort: String,
-    after: Option<Mark>,
+    after: Option<SortKey>,
     pub(super) limit: usize,
 }
 
@@ -61,11 +61,11 @@ impl<T> Page<T> {
 
 impl Listing {
     /// Reads `sort`, `limit` and `cursor`; the first of `columns` is the usual order.
-    pub(super) fn read(query: &Query, columns: &[&str]) -> Result<Self, Refusal> {
+    pub(super) fn read(query: &Query, columns: &[&str]) -> Result<Self, AdminError> {
         let sort = query.text("sort").unwrap_or(columns[0]);
         if !columns.contains(&sort.strip_prefix('-').unwrap_or(sort)) {
             let fault = format!("has to be one of: {}; with - before it, the largest come first", columns.join(", "));
-            return Err(Refusal::parameter("sort", fault));
+            return Err(AdminError::parameter("sort", fault));
         }
         let after = query.text("cursor").map(|cursor| mark_of(cursor, sort)).transpose()?;
         Ok(Self { sort: sort.to_owned(), after, limit: limit_of(query)? })
@@ -76,17 +76,17 @@ impl Listing {
         self.sort.strip_prefix('-').unwrap_or(&self.sort)
     }
 
-    fn compare(&self, one: &Mark, other: &Mark) -> Ordering {
+    fn compare(&self, one: &SortKey, other: &SortKey) -> Ordering {
         let by_value = one.value.cmp(&other.value);
         let by_value = if self.sort.starts_with('-') { by_value.reverse() } else { by_value };
         by_value.then_with(|| one.name.cmp(&other.name))
     }
 
     /// The part of `rows` that is wanted; `mark` tells the place of a row.
-    pub(super) fn page<T>(&self, rows: Vec<T>, mark: impl Fn(&T, &str) -> Mark) -> Page<T> {
+    pub(super) fn page<T>(&self, rows: Vec<T>, mark: impl Fn(&T, &str) -> SortKey) -> Page<T> {
         let total = rows.len();
         let marked = rows.into_iter().map(|row| (mark(&row, self.column()), row));
-        let is_later = |mark: &Mark| self.after.as_ref().is_none_or(|after| self.compare(mark, after).is_gt());
+        let is_later = |mark: &SortKey| self.after.as_ref().is_none_or(|after| self.compare(mark, after).is_gt());
         let mut rest: Vec<_> = marked.filter(|(mark, _)| is_later(mark)).collect();
         let has_more = rest.len() > self.limit;
         if has_more {
@@ -98,23 +98,23 @@ impl Listing {
         Page { items: rest.into_iter().map(|(_, row)| row).collect(), total, next }
     }
 
-    fn cursor_after(&self, last: &Mark) -> String {
+    fn cursor_after(&self, last: &SortKey) -> String {
         encode(&Cursor { sort: self.sort.clone(), after: last.clone() })
     }
 }
 
 /// The `limit` of a query.
-pub(super) fn limit_of(query: &Query) -> Result<usize, Refusal> {
+pub(super) fn limit_of(query: &Query) -> Result<usize, AdminError> {
     let Some(text) = query.text("limit") else { return Ok(USUAL) };
     let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-    limit.ok_or_else(|| Refusal::parameter("limit", format!("has to be a number from 1 to {MOST}")))
+    limit.ok_or_else(|| AdminError::parameter("limit", format!("has to be a number from 1 to {MOST}")))
 }
 
-fn mark_of(cursor: &str, sort: &str) -> Result<Mark, Refusal> {
+fn mark_of(cursor: &str, sort: &str) -> Result<SortKey, AdminError> {
     let cursor: Cursor = decode("cursor", cursor)?;
     if cursor.sort != sort {
         let fault = format!("belongs to a list sorted by `{}`; ask for that order, or without cursor", cursor.sort);
-        return Err(Refusal::parameter("cursor", fault));
+        return Err(AdminError::parameter("cursor", fault));
     }
     Ok(cursor.after)
 }
@@ -126,10 +126,10 @@ pub(super) fn encode(cursor: &impl Serialize) -> String {
 }
 
 /// What [`encode`] has encoded; `name` is the parameter's.
-pub(super) fn decode<T: for<'a> Deserialize<'a>>(name: &str, text: &str) -> Result<T, Refusal> {
+pub(super) fn decode<T: for<'a> Deserialize<'a>>(name: &str, text: &str) -> Result<T, AdminError> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
     let cursor = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    cursor.ok_or_else(|| Refusal::parameter(name, "has to be the `next` of a page before, unchanged"))
+    cursor.ok_or_else(|| AdminError::parameter(name, "has to be the `next` of a page before, unchanged"))
 }
 
 #[cfg(test)]
@@ -141,13 +141,13 @@ mod tests {
     const ALLOWED: &[&str] = &["sort", "limit", "cursor"];
     const COLUMNS: &[&str] = &["name", "size"];
 
-    fn listing(query: &str) -> Result<Listing, Refusal> {
+    fn listing(query: &str) -> Result<Listing, AdminError> {
         Listing::read(&Query::parse(query, ALLOWED).expect("only what is allowed"), COLUMNS)
     }
 
-    fn mark(row: &(String, u64), column: &str) -> Mark {
+    fn mark(row: &(String, u64), column: &str) -> SortKey {
         let value = if column == "size" { Value::Number(row.1) } else { Value::Text(row.0.clone()) };
-        Mark { value, name: row.0.clone() }
+        SortKey { value, name: row.0.clone() }
     }
 
     fn all_pages(rows: &[(String, u64)], sort: &str, limit: usize) -> Vec<(String, u64)> {

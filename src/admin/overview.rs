@@ -71,9 +71,9 @@ impl Overview {
 
 /// Nothing, if nothing waits for anybody.
 fn longest_queue(engine: &Engine) -> Option<LongestQueue> {
-    let queues = engine.connections().all().into_iter().map(|seat| (seat.backlog(), seat));
-    let (backlog, seat) = queues.filter(|(backlog, _)| backlog.items > 0).max_by_key(|(backlog, _)| backlog.bytes)?;
-    Some(LongestQueue { connection: seat.id.clone(), user: seat.user.clone(), queue: backlog.into() })
+    let queues = engine.connections().all().into_iter().map(|handle| (handle.backlog(), handle));
+    let (backlog, handle) = queues.filter(|(backlog, _)| backlog.items > 0).max_by_key(|(backlog, _)| backlog.bytes)?;
+    Some(LongestQueue { connection: handle.id.clone(), user: handle.user.clone(), queue: backlog.into() })
 }
 
 fn named(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Map<String, Value> {

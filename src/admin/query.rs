@@ -3,7 +3,7 @@
 
 use actix_web::HttpRequest;
 
-use super::Refusal;
+use super::AdminError;
 use crate::{Engine, ids::HubName, web::query_of};
 
 /// See the module's documentation.
@@ -12,18 +12,21 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads the query, in which only `allowed` parameters may be.
-    pub(super) fn read(request: &HttpRequest, allowed: &[&str]) -> Result<Self, Refusal> {
+    pub(super) fn read(request: &HttpRequest, allowed: &[&str]) -> Result<Self, AdminError> {
         Self::parse(request.query_string(), allowed)
     }
 
-    pub(super) fn parse(text: &str, allowed: &[&str]) -> Result<Self, Refusal> {
+    pub(super) fn parse(text: &str, allowed: &[&str]) -> Result<Self, AdminError> {
         let pairs = query_of(text);
         for (place, (name, _)) in pairs.iter().enumerate() {
             if !allowed.contains(&name.as_str()) {
-                return Err(Refusal::parameter(name, format!("is not known here; known are: {}", allowed.join(", "))));
+                return Err(AdminError::parameter(
+                    name,
+                    format!("is not known here; known are: {}", allowed.join(", ")),
+                ));
             }
             if pairs[..place].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Refusal::parameter(name, "is given twice"));
+                return Err(AdminError::parameter(name, "is given twice"));
             }
         }
         Ok(Self(pairs))
@@ -35,12 +38,12 @@ impl Query {
     }
 
     /// A hub that there is, if one is named.
-    pub(super) fn hub(&self, engine: &Engine) -> Result<Option<HubName>, Refusal> {
+    pub(super) fn hub(&self, engine: &Engine) -> Result<Option<HubName>, AdminError> {
         let Some(wanted) = self.text("hub") else { return Ok(None) };
         let hubs = engine.hubs();
         match hubs.iter().find(|hub| &***hub == wanted) {
             Some(hub) => Ok(Some(hub.clone())),
-            None => Err(Refusal::parameter("hub", format!("has to be one of: {}", hubs.join(", ")))),
+            None => Err(AdminError::parameter("hub", format!("has to be one of: {}", hubs.join(", ")))),
         }
     }
 }

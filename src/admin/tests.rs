@@ -17,7 +17,7 @@ use crate::{
         faulty::{Fault, Faulty},
         memory::MemoryStore,
     },
-    web::{Unproven, query_of},
+    web::{AuthError, query_of},
 };
 
 mod connections;
@@ -34,7 +34,7 @@ struct Process {
     server: TestServer,
 }
 
-fn identify(request: &HttpRequest) -> Result<Identity, Unproven> {
+fn identify(request: &HttpRequest) -> Result<Identity, AuthError> {
     let user = query_of(request.query_string()).into_iter().find(|(name, _)| name == "user");
     Ok(Identity::named(user.map(|(_, user)| user.into())))
 }

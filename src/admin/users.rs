@@ -10,14 +10,14 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::{
-    Refusal,
-    connections::Row as Connection,
-    listing::{Listing, Mark, Page, Value},
+    AdminError,
+    connections::ConnectionRow as Connection,
+    listing::{Listing, Page, SortKey, Value},
     query::Query,
 };
 use crate::{
     Engine,
-    connections::Seat,
+    connections::ConnectionHandle,
     ids::{GroupKey, GroupName, HubName, UserId},
 };
 
@@ -26,21 +26,21 @@ const COLUMNS: &[&str] = &["user", "connections"];
 const DETAIL_PARAMETERS: &[&str] = &["limit", "cursor"];
 
 #[derive(Serialize)]
-struct Row {
+struct UserRow {
     user: UserId,
     connections: usize,
 }
 
 #[derive(Serialize)]
-struct Detail {
+struct UserResponse {
     user: UserId,
     connections: Page<Connection>,
-    groups: Vec<Membership>,
+    groups: Vec<MembershipRow>,
 }
 
 /// A group of a user.
 #[derive(Serialize)]
-struct Membership {
+struct MembershipRow {
     hub: HubName,
     name: GroupName,
     /// How many of the user's connections are in it.
@@ -48,23 +48,23 @@ struct Membership {
     durable: bool,
 }
 
-pub(super) async fn list(engine: Data<Engine>, request: HttpRequest) -> Result<HttpResponse, Refusal> {
+pub(super) async fn list(engine: Data<Engine>, request: HttpRequest) -> Result<HttpResponse, AdminError> {
     let query = Query::read(&request, PARAMETERS)?;
     let listing = Listing::read(&query, COLUMNS)?;
     let mut users = engine.connections().users();
     if let Some(prefix) = query.text("prefix") {
         users.retain(|user| user.starts_with(prefix));
     }
-    let row = |user: UserId| Row { connections: engine.connections().of_user_anywhere(&user).len(), user };
-    Ok(HttpResponse::Ok().json(listing.page(users.into_iter().map(row).collect(), Row::mark)))
+    let row = |user: UserId| UserRow { connections: engine.connections().of_user_anywhere(&user).len(), user };
+    Ok(HttpResponse::Ok().json(listing.page(users.into_iter().map(row).collect(), UserRow::mark)))
 }
 
-impl Row {
-    fn mark(&self, column: &str) -> Mark {
+impl UserRow {
+    fn mark(&self, column: &str) -> SortKey {
         let name = self.user.to_string();
         let value =
             if column == "connections" { Value::Number(self.connections as u64) } else { Value::Text(name.clone()) };
-        Mark { value, name }
+        SortKey { value, name }
     }
 }
 
@@ -72,25 +72,32 @@ pub(super) async fn detail(
     engine: Data<Engine>,
     user: Path<String>,
     request: HttpRequest,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, AdminError> {
     let user = UserId::from(user.into_inner());
     let query = Query::read(&request, DETAIL_PARAMETERS)?;
     let listing = Listing::read(&query, &["id"])?;
-    let seats = engine.connections().of_user_anywhere(&user);
-    let groups = groups_of(&engine, &user, &seats).await?;
-    if seats.is_empty() && groups.is_empty() {
-        return Err(Refusal::Unknown("the user has neither a connection nor a durable group".into()));
+    let handles = engine.connections().of_user_anywhere(&user);
+    let groups = groups_of(&engine, &user, &handles).await?;
+    if handles.is_empty() && groups.is_empty() {
+        return Err(AdminError::Unknown("the user has neither a connection nor a durable group".into()));
     }
-    let mark = |seat: &Arc<Seat>, _: &str| Mark { value: Value::Text(seat.id.to_string()), name: seat.id.to_string() };
-    let connections = listing.page(seats, mark).map(|seat| Connection::from(&*seat));
-    Ok(HttpResponse::Ok().json(Detail { user, connections, groups }))
+    let mark = |handle: &Arc<ConnectionHandle>, _: &str| SortKey {
+        value: Value::Text(handle.id.to_string()),
+        name: handle.id.to_string(),
+    };
+    let connections = listing.page(handles, mark).map(|handle| Connection::from(&*handle));
+    Ok(HttpResponse::Ok().json(UserResponse { user, connections, groups }))
 }
 
 /// Live and durable groups together, sorted.
-async fn groups_of(engine: &Engine, user: &UserId, seats: &[Arc<Seat>]) -> Result<Vec<Membership>, Refusal> {
+async fn groups_of(
+    engine: &Engine,
+    user: &UserId,
+    handles: &[Arc<ConnectionHandle>],
+) -> Result<Vec<MembershipRow>, AdminError> {
     let mut groups = BTreeMap::<Arc<GroupKey>, (usize, bool)>::new();
     // A connection that has ended meanwhile is in no group.
-    for detail in join_all(seats.iter().map(|seat| seat.inspect())).await.into_iter().flatten() {
+    for detail in join_all(handles.iter().map(|handle| handle.inspect())).await.into_iter().flatten() {
         for key in detail.groups {
             groups.entry(key).or_default().0 += 1;
         }
@@ -98,7 +105,7 @@ async fn groups_of(engine: &Engine, user: &UserId, seats: &[Arc<Seat>]) -> Resul
     for key in durable(engine, user).await? {
         groups.entry(key).or_default().1 = true;
     }
-    let membership = |(key, (connections, durable)): (Arc<GroupKey>, _)| Membership {
+    let membership = |(key, (connections, durable)): (Arc<GroupKey>, _)| MembershipRow {
         hub: key.hub.clone(),
         name: key.name.clone(),
         connections,
@@ -107,11 +114,11 @@ async fn groups_of(engine: &Engine, user: &UserId, seats: &[Arc<Seat>]) -> Resul
     Ok(groups.into_iter().map(membership).collect())
 }
 
-async fn durable(engine: &Engine, user: &UserId) -> Result<Vec<Arc<GroupKey>>, Refusal> {
+async fn durable(engine: &Engine, user: &UserId) -> Result<Vec<Arc<GroupKey>>, AdminError> {
     let hubs = engine.hubs();
     let handles = hubs.iter().filter_map(|hub| engine.hub(hub));
     let asked = handles.map(|hub| async move {
-        let groups = hub.users().groups_of(user.clone()).await.map_err(|error| Refusal::store(&error))?;
+        let groups = hub.users().groups_of(user.clone()).await.map_err(|error| AdminError::store(&error))?;
         Ok(groups.iter().map(|name| GroupKey::new(hub.name(), name)).collect::<Vec<_>>())
     });
     let groups: Result<Vec<_>, _> = join_all(asked).await.into_iter().collect();

@@ -16,11 +16,11 @@ use actix_web::{
 
 use super::{Settings, negotiations::Negotiations};
 use crate::{
-    connection::Desk,
-    hub::{Identity, world::World},
+    connection::RejoinService,
+    hub::{Identity, services::HubServices},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, Guard, without_case},
+    web::{Authenticate, EndpointGuard, without_case},
 };
 
 mod kind;
@@ -33,7 +33,7 @@ pub struct Endpoint {
     hub: HubName,
     minimum_version: i32,
     accepts_websockets: bool,
-    guard: Option<Guard>,
+    state: Option<EndpointGuard>,
     closes_on_expiry: bool,
 }
 
@@ -52,7 +52,7 @@ impl Endpoint {
             hub: hub.clone(),
             minimum_version: 0,
             accepts_websockets: true,
-            guard: None,
+            state: None,
             closes_on_expiry: false,
         }
     }
@@ -71,10 +71,10 @@ impl Endpoint {
         self
     }
 
-    /// Serves only those whom `guard` lets pass: others get 401, or 403 if their identity is proven.
+    /// Serves only those whom `state` lets pass: others get 401, or 403 if their identity is proven.
     #[must_use]
-    pub fn require(mut self, guard: impl Fn(&Identity) -> bool + Send + Sync + 'static) -> Self {
-        self.guard = Some(Arc::new(guard));
+    pub fn require(mut self, state: impl Fn(&Identity) -> bool + Send + Sync + 'static) -> Self {
+        self.state = Some(Arc::new(state));
         self
     }
 
@@ -99,31 +99,31 @@ impl Endpoint {
 }
 
 /// What all endpoints of a process share.
-pub(crate) struct Core {
+pub(crate) struct EndpointState {
     pub(crate) settings: Arc<Settings>,
     pub(crate) limits: Limits,
     pub(crate) negotiations: Negotiations,
     pub(crate) authenticate: Arc<dyn Authenticate>,
-    pub(crate) world: Arc<World>,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) services: Arc<HubServices>,
+    pub(crate) rejoin_service: Arc<RejoinService>,
 }
 
-impl Core {
+impl EndpointState {
     pub(crate) fn new(
         settings: Settings,
         limits: Limits,
         authenticate: Arc<dyn Authenticate>,
-        world: Arc<World>,
-        desk: Arc<Desk>,
+        services: Arc<HubServices>,
+        rejoin_service: Arc<RejoinService>,
     ) -> Self {
         let negotiations = Negotiations::new(settings.disconnect_timeout);
-        Self { settings: Arc::new(settings), limits, negotiations, authenticate, world, desk }
+        Self { settings: Arc::new(settings), limits, negotiations, authenticate, services, rejoin_service }
     }
 }
 
 /// Mounts an endpoint.
-pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: &Arc<Core>) {
-    let served = Arc::new(Served { endpoint: endpoint.clone(), core: Arc::clone(core) });
+pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: &Arc<EndpointState>) {
+    let served = Arc::new(EndpointHandler { endpoint: endpoint.clone(), core: Arc::clone(core) });
     let path = without_case(&endpoint.path);
     let (opening, negotiating) = (Arc::clone(&served), served);
     config.service(resource(&format!("{path}/negotiate")).to(move |request: HttpRequest| {
@@ -141,7 +141,7 @@ fn resource(pattern: &str) -> Resource {
     web::resource(format!("/{{path:(?i:{})/?}}", pattern.trim_start_matches('/')))
 }
 
-struct Served {
+struct EndpointHandler {
     endpoint: Endpoint,
-    core: Arc<Core>,
+    core: Arc<EndpointState>,
 }

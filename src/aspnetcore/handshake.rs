@@ -19,7 +19,7 @@ pub(crate) const CANCELLED: &str = "Handshake was canceled.";
 
 /// Why a handshake is refused.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum HandshakeError {
     /// What it asks for is not offered; the text is for the client.
     NotOffered(String),
     /// It is not a handshake; why is for the log.
@@ -30,14 +30,14 @@ pub(crate) enum Refusal {
 ///
 /// # Errors
 /// What the client has to be told before its connection is closed.
-pub(crate) fn check(record: &[u8]) -> Result<(), Refusal> {
-    let (protocol, version) = read(record).map_err(Refusal::Unreadable)?;
+pub(crate) fn check(record: &[u8]) -> Result<(), HandshakeError> {
+    let (protocol, version) = read(record).map_err(HandshakeError::Unreadable)?;
     if !protocol.eq_ignore_ascii_case("json") {
-        return Err(Refusal::NotOffered(format!("The protocol '{protocol}' is not supported.")));
+        return Err(HandshakeError::NotOffered(format!("The protocol '{protocol}' is not supported.")));
     }
     if version > NEWEST_VERSION {
         let text = format!("The server does not support version {version} of the '{protocol}' protocol.");
-        return Err(Refusal::NotOffered(text));
+        return Err(HandshakeError::NotOffered(text));
     }
     Ok(())
 }
@@ -96,8 +96,8 @@ mod tests {
 
     fn told(record: &str) -> Option<String> {
         check(record.as_bytes()).err().map(|refusal| match refusal {
-            Refusal::NotOffered(text) => text,
-            Refusal::Unreadable(error) => error.to_string(),
+            HandshakeError::NotOffered(text) => text,
+            HandshakeError::Unreadable(error) => error.to_string(),
         })
     }
 

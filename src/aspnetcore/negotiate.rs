@@ -18,7 +18,7 @@ const VERSION_WITH_TOKEN: i32 = 1;
 /// The answer to a negotiation. The order of the members is the original's.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Answer {
+pub(super) struct NegotiateResponse {
     negotiate_version: i32,
     connection_id: ConnectionId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,11 +35,11 @@ struct Transport {
 
 /// Wire: a refusal is an answer of its own, with status 200.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Refusal {
+pub(super) struct NegotiateError {
     error: String,
 }
 
-impl Answer {
+impl NegotiateResponse {
     /// Offers a fresh connection in the version agreed on.
     pub(super) fn new(version: i32) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Answer {
 }
 
 /// Agrees on a version.
-pub(super) fn version(request: &Request, minimum: i32) -> Result<i32, Refusal> {
+pub(super) fn version(request: &Request, minimum: i32) -> Result<i32, NegotiateError> {
     let mut asked = request.query.iter().filter(|(name, _)| name.eq_ignore_ascii_case("negotiateVersion"));
     let version = match (asked.next(), asked.next()) {
         (None, _) => Ok(0),
@@ -78,8 +78,8 @@ pub(super) fn version(request: &Request, minimum: i32) -> Result<i32, Refusal> {
     }
 }
 
-fn refusal(error: String) -> Refusal {
-    Refusal { error }
+fn refusal(error: String) -> NegotiateError {
+    NegotiateError { error }
 }
 
 #[cfg(test)]
@@ -121,10 +121,10 @@ mod tests {
 
     #[test]
     fn the_answer_has_the_members_of_the_original_and_no_other() {
-        let answer = serde_json::to_value(Answer::new(1)).unwrap();
+        let answer = serde_json::to_value(NegotiateResponse::new(1)).unwrap();
         let names: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["availableTransports", "connectionId", "connectionToken", "negotiateVersion"]);
-        let old = Answer::new(0);
+        let old = NegotiateResponse::new(0);
         assert_eq!(old.token(), old.id().as_str().into(), "version 0 has one name for both");
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct Pending {
 
 /// What a token stands for.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum TokenStatus {
     /// Nothing, or nothing any more.
     Nothing,
     /// A connection that waits for its transport.
@@ -71,7 +71,7 @@ pub(crate) enum Found {
 
 /// Too many tokens are out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Crowded;
+pub(crate) struct TooManyPending;
 
 impl Negotiations {
     /// No tokens yet; each is good for `lifetime`.
@@ -84,11 +84,11 @@ impl Negotiations {
     }
 
     /// Hands a token out.
-    pub(crate) fn issue(&self, token: ConnectionToken, pending: Pending, now: Instant) -> Result<(), Crowded> {
+    pub(crate) fn issue(&self, token: ConnectionToken, pending: Pending, now: Instant) -> Result<(), TooManyPending> {
         let mut tokens = self.lock();
         tokens.sweep(now, self.lifetime);
         if tokens.pending >= PENDING {
-            return Err(Crowded);
+            return Err(TooManyPending);
         }
         tokens.pending += 1;
         tokens.due.push_back((now + self.lifetime, token.clone()));
@@ -97,13 +97,13 @@ impl Negotiations {
     }
 
     /// What a token stands for at the endpoint of that path.
-    pub(crate) fn find(&self, token: &str, path: &str, now: Instant) -> Found {
+    pub(crate) fn find(&self, token: &str, path: &str, now: Instant) -> TokenStatus {
         let mut tokens = self.lock();
         tokens.sweep(now, self.lifetime);
         match tokens.entries.get(token) {
-            Some(Entry::Pending(pending)) if *pending.path == *path => Found::Pending,
-            Some(Entry::Open(outbox)) if is_alive(outbox) => Found::Open,
-            Some(_) | None => Found::Nothing,
+            Some(Entry::Pending(pending)) if *pending.path == *path => TokenStatus::Pending,
+            Some(Entry::Open(outbox)) if is_alive(outbox) => TokenStatus::Open,
+            Some(_) | None => TokenStatus::Nothing,
         }
     }
 
@@ -175,13 +175,13 @@ mod tests {
     use super::*;
     use crate::{
         aspnetcore::json::FORM,
-        outbox::{End, Limits, Window},
+        outbox::{End, Limits, ReplayLimits},
     };
 
     const LIFETIME: Duration = Duration::from_secs(15);
 
     fn outbox() -> Arc<Outbox> {
-        Outbox::new(&FORM, Limits::default(), Window::default())
+        Outbox::new(&FORM, Limits::default(), ReplayLimits::default())
     }
 
     fn pending() -> Pending {
@@ -190,9 +190,9 @@ mod tests {
 
     fn found(negotiations: &Negotiations, token: &str, now: Instant) -> &'static str {
         match negotiations.find(token, "/chat", now) {
-            Found::Nothing => "nothing",
-            Found::Pending => "pending",
-            Found::Open => "open",
+            TokenStatus::Nothing => "nothing",
+            TokenStatus::Pending => "pending",
+            TokenStatus::Open => "open",
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
     fn a_token_is_good_at_its_own_endpoint_alone() {
         let (negotiations, now) = (Negotiations::new(LIFETIME), Instant::now());
         negotiations.issue("t".into(), pending(), now).unwrap();
-        assert!(matches!(negotiations.find("t", "/other", now), Found::Nothing));
+        assert!(matches!(negotiations.find("t", "/other", now), TokenStatus::Nothing));
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         for n in 0..PENDING {
             negotiations.issue(n.to_string().as_str().into(), pending(), now).unwrap();
         }
-        assert_eq!(negotiations.issue("one more".into(), pending(), now), Err(Crowded));
+        assert_eq!(negotiations.issue("one more".into(), pending(), now), Err(TooManyPending));
         assert_eq!(negotiations.issue("later".into(), pending(), now + LIFETIME), Ok(()));
     }
 

@@ -15,19 +15,19 @@ use super::{
     json::{self, ClientMessage},
 };
 use crate::{
-    connection::{Dialect, Effect, Effects, Ending, Event, Invoke, Reason, Refused, Regrouped},
-    hub::{Hub, HubError, Manners, Streams},
+    connection::{ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason},
+    hub::{Hub, HubBehavior, HubError, Streams},
     outbox::End,
     transport::Inbound,
 };
 
 mod calls;
 mod clock;
-mod inbox;
-mod texts;
+mod error_messages;
+mod record_buffer;
 
-use inbox::{Inbox, TooLarge};
-use texts::{Texts, Ticket};
+use error_messages::{ErrorMessages, PendingInvocation};
+use record_buffer::{RecordBuffer, TooLarge};
 
 /// How long calls that came before a fault may take to be answered before the client is told of it.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -63,11 +63,11 @@ pub(crate) struct Session {
     wants_tokens: bool,
     token_lifetime: Duration,
     state: State,
-    inbox: Inbox,
-    texts: Texts,
+    inbox: RecordBuffer,
+    texts: ErrorMessages,
     running: usize,
     /// A call that waits for its turn; nothing behind it is read.
-    next: Option<(Ticket, Invoke)>,
+    next: Option<(PendingInvocation, Invoke)>,
     handshake_due: Instant,
     ping_due: Instant,
     /// When the client was last heard of, once it has pinged: one that never does is never timed out.
@@ -82,15 +82,15 @@ type Out = Effects<Session>;
 
 impl Session {
     /// A connection whose transport has just come up.
-    pub(crate) fn new(opened: Opened, now: Instant) -> Self {
-        let Opened { settings, hub, wants_tokens, token_lifetime, expires } = opened;
+    pub(crate) fn new(opened: SessionConfig, now: Instant) -> Self {
+        let SessionConfig { settings, hub, wants_tokens, token_lifetime, expires } = opened;
         Self {
             hub,
             wants_tokens,
             token_lifetime,
             state: State::Handshake,
-            inbox: Inbox::new(settings.max_message),
-            texts: Texts { is_detailed: settings.detailed_errors },
+            inbox: RecordBuffer::new(settings.max_message),
+            texts: ErrorMessages { is_detailed: settings.detailed_errors },
             running: 0,
             next: None,
             handshake_due: now + settings.handshake_timeout,
@@ -150,8 +150,8 @@ impl Session {
                 self.ping_due = now + self.settings.keep_alive;
                 vec![Effect::Send(handshake::ACCEPTED.into()), Effect::Connect]
             }
-            Err(handshake::Refusal::NotOffered(text)) => self.refuse_handshake(&text),
-            Err(handshake::Refusal::Unreadable(error)) => {
+            Err(handshake::HandshakeError::NotOffered(text)) => self.refuse_handshake(&text),
+            Err(handshake::HandshakeError::Unreadable(error)) => {
                 let text = self.texts.told("An unexpected error occurred during connection handshake.", &error);
                 self.refuse_handshake(&text)
             }
@@ -183,7 +183,7 @@ impl Session {
             Ok(ClientMessage::Invocation { id, target, arguments, streams, wants_stream }) => {
                 let streams = Streams { sent: streams, wants_answer: wants_stream };
                 let invoke = self.invoke(target.clone(), arguments, streams);
-                self.call(Ticket { id, target }, invoke)
+                self.call(PendingInvocation { id, target }, invoke)
             }
             Ok(ClientMessage::Ping) => {
                 self.heard = Some(now);
@@ -195,7 +195,7 @@ impl Session {
         }
     }
 
-    fn connected(&mut self, outcome: Result<(), Refused>, now: Instant) -> Out {
+    fn connected(&mut self, outcome: Result<(), ConnectError>, now: Instant) -> Out {
         let has_client = self.state == State::Connecting { has_client: true };
         match outcome {
             Ok(()) if has_client => {
@@ -203,7 +203,7 @@ impl Session {
                 self.read_on(now)
             }
             Ok(()) => self.leave(now),
-            Err(Refused { error, is_retryable }) => {
+            Err(ConnectError { error, is_retryable }) => {
                 let text = self.texts.told(CLOSED_WITH_ERROR, &error);
                 self.end(Reason::Refused, None, Some(json::close(Some(&text), is_retryable)))
             }
@@ -250,7 +250,7 @@ impl Session {
         last_word.map(Effect::Send).into_iter().chain([Effect::End(Ending { reason, error, end })]).collect()
     }
 
-    fn regrouped(&mut self, Regrouped { token, .. }: &Regrouped, now: Instant) -> Out {
+    fn regrouped(&mut self, GroupsChanged { token, .. }: &GroupsChanged, now: Instant) -> Out {
         // The client is given a new token while the old one still has half of its life.
         self.token_due = Some(now + self.token_lifetime / 2);
         vec![Effect::Send(json::call(REJOIN_TOKEN, token))]
@@ -258,11 +258,12 @@ impl Session {
 }
 
 impl Dialect for Session {
-    type Ticket = Ticket;
+    type PendingInvocation = PendingInvocation;
 
-    const MANNERS: Manners = Manners { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
+    const BEHAVIOR: HubBehavior =
+        HubBehavior { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
 
-    fn on(&mut self, event: Event<Ticket>, now: Instant) -> Out {
+    fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> Out {
         if self.state == State::Ended {
             return Vec::new();
         }
@@ -273,7 +274,7 @@ impl Dialect for Session {
             Event::Returned(ticket, result) => self.returned(&ticket, result, now),
             Event::Detached => self.detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
-            Event::Regrouped(regrouped) => self.regrouped(&regrouped, now),
+            Event::GroupsChanged(regrouped) => self.regrouped(&regrouped, now),
             Event::Aborted => self.close(Reason::Aborted, None, false),
             Event::Draining => self.close(Reason::Drained, None, true),
             Event::Restored(_) | Event::Reconnected(_) => Vec::new(),
@@ -294,7 +295,7 @@ impl Dialect for Session {
         self.wants_tokens
     }
 
-    fn queues_answer(ticket: &Ticket) -> bool {
+    fn queues_answer(ticket: &PendingInvocation) -> bool {
         ticket.id.is_some()
     }
 
@@ -320,7 +321,7 @@ impl Dialect for Session {
 
 /// What a session begins with.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct SessionConfig {
     pub(crate) settings: Arc<Settings>,
     pub(crate) hub: Arc<Hub>,
     /// The client has asked for rejoin tokens.

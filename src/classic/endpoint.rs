@@ -25,19 +25,19 @@ use actix_web::{
 
 use super::{
     Settings,
+    aborted::AbortedConnections,
     callback::Callback,
-    dismissed::Dismissed,
-    negotiate::{Answer, Version},
+    negotiate::{NegotiateResponse, Version},
     proxy,
-    query::{BadHubs, Callable, Operation, Transport, hubs_of, query},
+    query::{BadHubs, EndpointHubs, Operation, Transport, hubs_of, query},
     token::Token,
 };
 use crate::{
-    connection::Desk,
-    hub::{Hub, Identity, Request, world::World},
+    connection::RejoinService,
+    hub::{Hub, Identity, Request, services::HubServices},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, Guard, admit, body_of, query_of, request_of, value_of, without_case},
+    web::{Authenticate, EndpointGuard, admit, body_of, query_of, request_of, value_of, without_case},
 };
 
 mod receive;
@@ -48,7 +48,7 @@ mod send;
 pub struct Endpoint {
     path: Arc<str>,
     hubs: Option<Vec<HubName>>,
-    guard: Option<Guard>,
+    guard: Option<EndpointGuard>,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -91,34 +91,42 @@ impl Endpoint {
 }
 
 /// What all endpoints of a process share.
-pub(crate) struct Core {
+pub(crate) struct EndpointState {
     pub(crate) settings: Arc<Settings>,
     pub(crate) limits: Limits,
     pub(crate) authenticate: Arc<dyn Authenticate>,
-    pub(crate) world: Arc<World>,
-    pub(crate) desk: Arc<Desk>,
-    dismissed: Arc<Dismissed>,
+    pub(crate) services: Arc<HubServices>,
+    pub(crate) rejoin_service: Arc<RejoinService>,
+    dismissed: Arc<AbortedConnections>,
     /// Held while a connection is made, so that no two requests make the same.
     making: Mutex<()>,
 }
 
-impl Core {
+impl EndpointState {
     pub(crate) fn new(
         settings: Settings,
         limits: Limits,
         authenticate: Arc<dyn Authenticate>,
-        world: Arc<World>,
-        desk: Arc<Desk>,
+        services: Arc<HubServices>,
+        rejoin_service: Arc<RejoinService>,
     ) -> Self {
         // A client gives up its attempts to come back after the timeout, and may have gone as long after its last poll.
-        let dismissed = Arc::new(Dismissed::new(settings.disconnect_timeout * 2));
-        Self { settings: Arc::new(settings), limits, authenticate, world, desk, dismissed, making: Mutex::default() }
+        let dismissed = Arc::new(AbortedConnections::new(settings.disconnect_timeout * 2));
+        Self {
+            settings: Arc::new(settings),
+            limits,
+            authenticate,
+            services,
+            rejoin_service,
+            dismissed,
+            making: Mutex::default(),
+        }
     }
 }
 
 /// Mounts an endpoint.
-pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: &Arc<Core>) {
-    let served = Arc::new(Served::new(endpoint, core));
+pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: &Arc<EndpointState>) {
+    let served = Arc::new(EndpointHandler::new(endpoint, core));
     let path = without_case(endpoint.path.trim_start_matches('/'));
     let resource = web::resource(format!("/{{path:(?i:{path})(?:/.*)?}}"));
     config.service(resource.to(move |request: HttpRequest, payload: Payload| {
@@ -127,16 +135,16 @@ pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: 
     }));
 }
 
-struct Served {
+struct EndpointHandler {
     endpoint: Endpoint,
     hubs: Vec<Arc<Hub>>,
     /// What can be called by requests and over channels that come through here, wherever their connection began.
-    callable: Arc<Callable>,
-    core: Arc<Core>,
+    callable: Arc<EndpointHubs>,
+    core: Arc<EndpointState>,
 }
 
 /// A request that is let in, as far as every operation looks at it.
-struct Asked {
+struct ClassicRequest {
     request: HttpRequest,
     described: Arc<Request>,
     identity: Identity,
@@ -146,7 +154,7 @@ struct Asked {
 }
 
 /// An answer instead of what was asked for.
-type Refusal = HttpResponse;
+type ErrorResponse = HttpResponse;
 
 const NOSNIFF: (HeaderName, HeaderValue) = (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 
@@ -159,15 +167,15 @@ const BAD_TOKEN: &str = "The ConnectionId is in the incorrect format.";
 const OTHER_USER: &str =
     "Unrecognized user identity.  The user identity cannot change during an active SignalR connection.";
 
-fn refuse(status: StatusCode, text: impl Into<String>) -> Refusal {
+fn refuse(status: StatusCode, text: impl Into<String>) -> ErrorResponse {
     HttpResponse::build(status).body(text.into())
 }
 
-impl Served {
-    fn new(endpoint: &Endpoint, core: &Arc<Core>) -> Self {
+impl EndpointHandler {
+    fn new(endpoint: &Endpoint, core: &Arc<EndpointState>) -> Self {
         let is_served = |hub: &&Arc<Hub>| endpoint.hubs().is_none_or(|names| names.contains(hub.name()));
-        let hubs: Vec<_> = core.world.hubs.iter().filter(is_served).cloned().collect();
-        let callable = Arc::new(Callable::new(hubs.iter().map(|hub| hub.name())));
+        let hubs: Vec<_> = core.services.hubs.iter().filter(is_served).cloned().collect();
+        let callable = Arc::new(EndpointHubs::new(hubs.iter().map(|hub| hub.name())));
         Self { endpoint: endpoint.clone(), hubs, callable, core: Arc::clone(core) }
     }
 
@@ -184,20 +192,25 @@ impl Served {
             Err(refusal) => refusal,
         };
         if answer.status().is_client_error() || answer.status().is_server_error() {
-            self.core.world.metrics.requests_refused.count();
+            self.core.services.metrics.requests_refused.count();
         }
         answer.headers_mut().insert(NOSNIFF.0, NOSNIFF.1);
         answer
     }
 
-    fn admit(&self, request: HttpRequest, described: Request, callback: Option<String>) -> Result<Asked, Refusal> {
+    fn admit(
+        &self,
+        request: HttpRequest,
+        described: Request,
+        callback: Option<String>,
+    ) -> Result<ClassicRequest, ErrorResponse> {
         let identity = admit(&*self.core.authenticate, self.endpoint.guard.as_ref(), &request)?;
         let hubs = hubs_of(query(&described, "connectionData").as_deref(), &self.hubs);
         let hubs = hubs.map_err(|bad| refuse(status_of(&bad, request.path()), bad.to_string()))?;
-        Ok(Asked { request, described: Arc::new(described), identity, hubs, callback })
+        Ok(ClassicRequest { request, described: Arc::new(described), identity, hubs, callback })
     }
 
-    async fn answer(&self, asked: Asked, payload: Payload) -> Result<HttpResponse, Refusal> {
+    async fn answer(&self, asked: ClassicRequest, payload: Payload) -> Result<HttpResponse, ErrorResponse> {
         match Operation::of(asked.request.path()) {
             Operation::Proxies(url) => Ok(self.proxies(&url)),
             Operation::Negotiate(url) => self.negotiate(&asked, &url),
@@ -231,29 +244,29 @@ impl Served {
 
     /// Wire: a callback that is none is 500 to the original, and clients' tests want nothing below; see
     /// [`status_of`].
-    fn ping(&self, asked: &Asked) -> Result<HttpResponse, Refusal> {
+    fn ping(&self, asked: &ClassicRequest) -> Result<HttpResponse, ErrorResponse> {
         json(asked, br#"{"Response":"pong"}"#).map_err(|mut refusal| {
             *refusal.status_mut() = StatusCode::NOT_IMPLEMENTED;
             refusal
         })
     }
 
-    fn negotiate(&self, asked: &Asked, url: &str) -> Result<HttpResponse, Refusal> {
+    fn negotiate(&self, asked: &ClassicRequest, url: &str) -> Result<HttpResponse, ErrorResponse> {
         let token = Token::new(asked.identity.user.as_ref());
-        let sealed = token.seal(&self.core.desk.ring);
+        let sealed = token.seal(&self.core.rejoin_service.ring);
         let version = version_of(&asked.described);
-        let answer = Answer::new(&self.core.settings, url, &token.connection, sealed, &version);
+        let answer = NegotiateResponse::new(&self.core.settings, url, &token.connection, sealed, &version);
         json(asked, &serde_json::to_vec(&answer).expect("texts and numbers are always JSON"))
     }
 
     /// Finds out which connection a request is about, and that it is its user's. Wire: in this order.
-    fn identify(&self, asked: &Asked) -> Result<(Transport, Token), Refusal> {
+    fn identify(&self, asked: &ClassicRequest) -> Result<(Transport, Token), ErrorResponse> {
         let refuse = |status, text: &str| refuse(status, text);
         let transport = query(&asked.described, "transport").as_deref().and_then(Transport::named);
         let transport = transport.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, NO_TRANSPORT))?;
         let token = query(&asked.described, "connectionToken");
         let token = token.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, NO_TOKEN))?;
-        let token = Token::open(&token, &self.core.desk.ring);
+        let token = Token::open(&token, &self.core.rejoin_service.ring);
         let token = token.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, BAD_TOKEN))?;
         match token.is_of(asked.identity.user.as_ref()) {
             true => Ok((transport, token)),
@@ -283,12 +296,12 @@ fn version_of(request: &Request) -> Version {
 }
 
 /// The function that a page wants the answer to be passed to.
-fn callback_of(asked: &Asked) -> Result<Option<Callback>, Refusal> {
+fn callback_of(asked: &ClassicRequest) -> Result<Option<Callback>, ErrorResponse> {
     let callback = asked.callback.as_deref().map(Callback::parse).transpose();
     callback.map_err(|bad| refuse(StatusCode::BAD_REQUEST, bad.to_string()))
 }
 
-fn json(asked: &Asked, json: &[u8]) -> Result<HttpResponse, Refusal> {
+fn json(asked: &ClassicRequest, json: &[u8]) -> Result<HttpResponse, ErrorResponse> {
     let mut answer = HttpResponse::Ok();
     answer.insert_header(UNCACHED);
     Ok(match callback_of(asked)? {
@@ -297,9 +310,9 @@ fn json(asked: &Asked, json: &[u8]) -> Result<HttpResponse, Refusal> {
     })
 }
 
-impl Served {
+impl EndpointHandler {
     /// The members of a request's body, which is read as a form whatever it claims to be.
-    async fn form(&self, payload: Payload) -> Result<Vec<(String, String)>, Refusal> {
+    async fn form(&self, payload: Payload) -> Result<Vec<(String, String)>, ErrorResponse> {
         let body = body_of(payload, self.core.settings.max_form).await;
         let body = body.map_err(|no_body| refuse(no_body.status(), no_body.to_string()))?;
         Ok(query_of(&String::from_utf8_lossy(&body)))
@@ -307,6 +320,6 @@ impl Served {
 }
 
 /// What a request has under a name: in its query, or else in its form.
-fn query_or_form(asked: &Asked, form: &[(String, String)], name: &str) -> Option<String> {
+fn query_or_form(asked: &ClassicRequest, form: &[(String, String)], name: &str) -> Option<String> {
     query(&asked.described, name).or_else(|| value_of(form, name))
 }

@@ -12,8 +12,8 @@ use super::{
     cursor::Cursor,
 };
 use crate::{
-    outbox::{Asides, Framer, Rest},
-    transport::Wrap,
+    outbox::{FrameFields, Framer, Unsent},
+    transport::FrameType,
 };
 
 /// Wire: what a channel says to keep its client from thinking it dead. Clients compare it literally.
@@ -30,24 +30,24 @@ pub(super) enum Shape {
 
 /// The frames of one connection over one transport.
 #[derive(Clone, Debug)]
-pub(super) struct Frames {
+pub(super) struct ClassicFramer {
     pub(super) shape: Shape,
     pub(super) epoch: Arc<str>,
     /// How long a client pauses before its next poll.
     pub(super) pause: Duration,
 }
 
-impl Frames {
+impl ClassicFramer {
     /// A frame without messages, for a poll that ends.
-    pub(super) fn last(&self, rest: &Rest) -> Bytes {
+    pub(super) fn last(&self, rest: &Unsent) -> Bytes {
         let mut out = BytesMut::new();
-        self.frame(&rest.asides, &mut std::iter::empty(), rest.cursor, &mut out);
+        self.frame(&rest.fields, &mut std::iter::empty(), rest.cursor, &mut out);
         out.freeze()
     }
 
     fn wrap(&self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
         match &self.shape {
-            Shape::WebSocket => Wrap::WebSocketText.frame(out, write),
+            Shape::WebSocket => FrameType::WebSocketText.frame(out, write),
             Shape::EventStream => {
                 out.put_slice(b"data: ");
                 write(out);
@@ -71,13 +71,13 @@ fn written(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
     out
 }
 
-impl Framer for Frames {
-    fn frame(&self, asides: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, cursor: u64, out: &mut BytesMut) {
+impl Framer for ClassicFramer {
+    fn frame(&self, fields: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, cursor: u64, out: &mut BytesMut) {
         self.wrap(out, |out| {
             out.put_slice(b"{\"C\":\"");
             Cursor { epoch: &self.epoch, at: cursor }.write(out);
             out.put_u8(b'"');
-            for aside in [&asides.opening, &asides.news].into_iter().flatten().filter(|aside| !aside.is_empty()) {
+            for aside in [&fields.opening, &fields.news].into_iter().flatten().filter(|aside| !aside.is_empty()) {
                 out.put_u8(b',');
                 out.put_slice(aside);
             }
@@ -132,10 +132,10 @@ pub(super) fn forever_frame_begins(id: u32) -> String {
 mod tests {
     use super::*;
 
-    fn framed(shape: Shape, asides: &Asides, elements: &[&str]) -> String {
-        let frames = Frames { shape, epoch: "e".into(), pause: Duration::ZERO };
+    fn framed(shape: Shape, fields: &FrameFields, elements: &[&str]) -> String {
+        let frames = ClassicFramer { shape, epoch: "e".into(), pause: Duration::ZERO };
         let mut out = BytesMut::new();
-        frames.frame(asides, &mut elements.iter().map(|element| element.as_bytes()), 26, &mut out);
+        frames.frame(fields, &mut elements.iter().map(|element| element.as_bytes()), 26, &mut out);
         text(&frames.shape, &out)
     }
 
@@ -146,14 +146,14 @@ mod tests {
     }
 
     fn kept_alive(shape: Shape) -> String {
-        let (frames, mut out) = (Frames { shape, epoch: "e".into(), pause: Duration::ZERO }, BytesMut::new());
+        let (frames, mut out) = (ClassicFramer { shape, epoch: "e".into(), pause: Duration::ZERO }, BytesMut::new());
         frames.whole(KEEP_ALIVE, &mut out);
         text(&frames.shape, &out)
     }
 
     #[test]
     fn each_transport_has_its_shape() {
-        let none = Asides::default();
+        let none = FrameFields::default();
         let json = r#"{"C":"e-1A","M":[{"a":"<"},2]}"#;
         let elements = [r#"{"a":"<"}"#, "2"];
         assert_eq!(framed(Shape::WebSocket, &none, &elements), json);
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn asides_stand_between_cursor_and_messages() {
-        let asides = Asides { opening: Some(b"\"S\":1"[..].into()), news: Some(b"\"G\":\"g\""[..].into()) };
-        assert_eq!(framed(Shape::Poll(None), &asides, &[]), r#"{"C":"e-1A","S":1,"G":"g","M":[]}"#);
-        let due = Asides { opening: Some([][..].into()), news: None };
+        let fields = FrameFields { opening: Some(b"\"S\":1"[..].into()), news: Some(b"\"G\":\"g\""[..].into()) };
+        assert_eq!(framed(Shape::Poll(None), &fields, &[]), r#"{"C":"e-1A","S":1,"G":"g","M":[]}"#);
+        let due = FrameFields { opening: Some([][..].into()), news: None };
         assert_eq!(framed(Shape::Poll(None), &due, &[]), r#"{"C":"e-1A","M":[]}"#);
     }
 
@@ -179,8 +179,8 @@ mod tests {
         for (shape, json) in
             [(Shape::Poll(None), r#"{"C":"e-0","L":1500,"M":[]}"#), (Shape::WebSocket, r#"{"C":"e-0","M":[]}"#)]
         {
-            let frames = Frames { shape, epoch: "e".into(), pause: Duration::from_millis(1500) };
-            assert_eq!(text(&frames.shape, &frames.last(&Rest::default())), json);
+            let frames = ClassicFramer { shape, epoch: "e".into(), pause: Duration::from_millis(1500) };
+            assert_eq!(text(&frames.shape, &frames.last(&Unsent::default())), json);
         }
     }
 

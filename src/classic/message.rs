@@ -52,7 +52,7 @@ pub(super) struct Id(Option<String>);
 /// Why something is no call. Wire: over a WebSocket nothing is said of it, since there is nothing that a
 /// client would understand; over HTTP the request is refused with this text.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoCall {
+pub(super) enum InvalidInvocation {
     #[error("The message is no invocation: {0}.")]
     Unreadable(#[from] serde_json::Error),
     #[error("The message is no JSON object.")]
@@ -115,14 +115,14 @@ fn escape_length(text: &str) -> usize {
 }
 
 /// Reads what a client has sent.
-pub(super) fn decode(text: &str) -> Result<Call, NoCall> {
+pub(super) fn decode(text: &str) -> Result<Call, InvalidInvocation> {
     let text = &*mended(text);
     if !text.trim_start().starts_with('{') {
-        return Err(NoCall::NoObject);
+        return Err(InvalidInvocation::NoObject);
     }
     let members: Members<'_> = serde_json::from_str(text)?;
     let named = |name: Option<Cow<'_, str>>, what| {
-        name.filter(|name| !name.is_empty()).map(Cow::into_owned).ok_or(NoCall::Missing(what))
+        name.filter(|name| !name.is_empty()).map(Cow::into_owned).ok_or(InvalidInvocation::Missing(what))
     };
     Ok(Call {
         hub: named(members.hub, "hub")?,
@@ -133,30 +133,30 @@ pub(super) fn decode(text: &str) -> Result<Call, NoCall> {
     })
 }
 
-fn id_of(id: Option<&RawValue>) -> Result<Id, NoCall> {
+fn id_of(id: Option<&RawValue>) -> Result<Id, InvalidInvocation> {
     let Some(json) = id.map(RawValue::get) else { return Ok(Id(None)) };
     match json.as_bytes() {
-        [b'{' | b'[', ..] => Err(NoCall::BadId),
+        [b'{' | b'[', ..] => Err(InvalidInvocation::BadId),
         [b'"', ..] => Ok(Id(Some(serde_json::from_str(json)?))),
         b"null" => Ok(Id(None)),
         _ => Ok(Id(Some(json.to_owned()))),
     }
 }
 
-fn state_of(json: &RawValue) -> Result<Map<String, Value>, NoCall> {
+fn state_of(json: &RawValue) -> Result<Map<String, Value>, InvalidInvocation> {
     let text = json.get();
     if text.chars().count() > LONGEST_STATE {
-        return Err(NoCall::LongState);
+        return Err(InvalidInvocation::LongState);
     }
     if depth_of(text) > DEEPEST {
-        return Err(NoCall::DeepState);
+        return Err(InvalidInvocation::DeepState);
     }
     Ok(serde_json::from_str::<Option<_>>(text)?.unwrap_or_default())
 }
 
 /// The answer to a call. Wire: in this order.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Answer<'a> {
+pub(super) struct Completion<'a> {
     #[serde(rename = "S", skip_serializing_if = "Map::is_empty")]
     pub(super) state: Map<String, Value>,
     #[serde(rename = "R", skip_serializing_if = "Option::is_none")]
@@ -171,7 +171,7 @@ pub(super) struct Answer<'a> {
     data: Option<&'a RawValue>,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> Completion<'a> {
     /// A method's result; null is none.
     pub(super) fn result(result: &'a RawValue) -> Self {
         Self { result: Some(result).filter(|result| result.get() != "null"), ..Self::default() }
@@ -304,29 +304,29 @@ mod tests {
         let with = |state: &str| decode(&format!(r#"{{"H":"h","M":"m","S":{state}}}"#));
         let long = |length: usize| format!(r#"{{"a":"{}"}}"#, "é".repeat(length - 8));
         assert!(with(&long(4096)).is_ok());
-        assert!(matches!(with(&long(4097)), Err(NoCall::LongState)));
+        assert!(matches!(with(&long(4097)), Err(InvalidInvocation::LongState)));
         let deep = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
         assert!(with(&deep(20)).is_ok());
-        assert!(matches!(with(&deep(21)), Err(NoCall::DeepState)));
+        assert!(matches!(with(&deep(21)), Err(InvalidInvocation::DeepState)));
         assert!(with("null").unwrap().state.is_empty());
     }
 
     #[test]
     fn answers_omit_absent_members() {
         let text =
-            |answer: Answer<'_>| String::from_utf8(answer.encode(Id(Some("3".into())), Map::new()).into()).unwrap();
+            |answer: Completion<'_>| String::from_utf8(answer.encode(Id(Some("3".into())), Map::new()).into()).unwrap();
         let (five, null) = (to_raw_value(&5).unwrap(), to_raw_value(&()).unwrap());
-        assert_eq!(text(Answer::result(&five)), r#"{"R":5,"I":"3"}"#);
-        assert_eq!(text(Answer::result(&null)), r#"{"I":"3"}"#);
-        assert_eq!(text(Answer::failure("no".into())), r#"{"I":"3","E":"no"}"#);
+        assert_eq!(text(Completion::result(&five)), r#"{"R":5,"I":"3"}"#);
+        assert_eq!(text(Completion::result(&null)), r#"{"I":"3"}"#);
+        assert_eq!(text(Completion::failure("no".into())), r#"{"I":"3","E":"no"}"#);
         let error = HubError::new("full").with_data(&serde_json::json!({"Max": 10}));
-        assert_eq!(text(Answer::error(&error)), r#"{"I":"3","H":true,"E":"full","D":{"Max":10}}"#);
+        assert_eq!(text(Completion::error(&error)), r#"{"I":"3","H":true,"E":"full","D":{"Max":10}}"#);
     }
 
     #[test]
     fn a_missing_invocation_id_is_written_as_null() {
         let five = to_raw_value(&5).unwrap();
-        assert_eq!(&*Answer::result(&five).encode(Id(None), Map::new()), br#"{"R":5,"I":null}"#);
+        assert_eq!(&*Completion::result(&five).encode(Id(None), Map::new()), br#"{"R":5,"I":null}"#);
         assert_eq!(&*progress(&Id(None), &five, Map::new()), br#"{"I":"P|","P":{"I":null,"D":5}}"#);
     }
 }

@@ -9,7 +9,7 @@ use super::Settings;
 /// The answer to a negotiation. Wire: the order of the members is the original's; times are in seconds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Answer<'a> {
+pub(super) struct NegotiateResponse<'a> {
     pub(super) url: &'a str,
     pub(super) connection_token: String,
     pub(super) connection_id: &'a str,
@@ -22,7 +22,7 @@ pub(super) struct Answer<'a> {
     long_poll_delay: f64,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> NegotiateResponse<'a> {
     pub(super) fn new(settings: &Settings, url: &'a str, id: &'a str, token: String, version: &Version) -> Self {
         Self {
             url,

@@ -52,12 +52,12 @@ pub(super) enum Operation {
     Send,
     Abort,
     /// A channel.
-    Receive(Arrival),
+    Receive(ConnectKind),
 }
 
 /// How a client asks for a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(super) enum ConnectKind {
     /// It begins.
     Connect,
     /// It goes on after a break.
@@ -80,9 +80,9 @@ impl Operation {
             "start" => Self::Start,
             "send" => Self::Send,
             "abort" => Self::Abort,
-            "connect" => Self::Receive(Arrival::Connect),
-            "reconnect" => Self::Receive(Arrival::Reconnect),
-            _ => Self::Receive(Arrival::Other),
+            "connect" => Self::Receive(ConnectKind::Connect),
+            "reconnect" => Self::Receive(ConnectKind::Reconnect),
+            _ => Self::Receive(ConnectKind::Other),
         }
     }
 }
@@ -144,9 +144,9 @@ pub(super) fn find_hub<'a>(served: &'a [Arc<Hub>], name: &str) -> Option<&'a Arc
 
 /// The hubs that can be called at one endpoint, for whoever has many calls to judge.
 #[derive(Debug)]
-pub(crate) struct Callable(HashMap<String, HubName>);
+pub(crate) struct EndpointHubs(HashMap<String, HubName>);
 
-impl Callable {
+impl EndpointHubs {
     pub(super) fn new<'a>(hubs: impl IntoIterator<Item = &'a HubName>) -> Self {
         Self(hubs.into_iter().map(|name| (name.to_lowercase(), name.clone())).collect())
     }
@@ -165,20 +165,20 @@ mod tests {
     fn an_operation_is_the_end_of_a_path() {
         let receive = |arrival| Operation::Receive(arrival);
         for (path, operation) in [
-            ("/signalr/connect", receive(Arrival::Connect)),
-            ("/signalr/js/CONNECT", receive(Arrival::Connect)),
-            ("/signalr//connect", receive(Arrival::Connect)),
-            ("/signalr/reconnect", receive(Arrival::Reconnect)),
-            ("/signalr/poll", receive(Arrival::Other)),
-            ("/signalr/xconnect", receive(Arrival::Other)),
-            ("/signalr/connect/", receive(Arrival::Other)),
-            ("/signalr", receive(Arrival::Other)),
-            ("/signalr/x.ping", receive(Arrival::Other)),
+            ("/signalr/connect", receive(ConnectKind::Connect)),
+            ("/signalr/js/CONNECT", receive(ConnectKind::Connect)),
+            ("/signalr//connect", receive(ConnectKind::Connect)),
+            ("/signalr/reconnect", receive(ConnectKind::Reconnect)),
+            ("/signalr/poll", receive(ConnectKind::Other)),
+            ("/signalr/xconnect", receive(ConnectKind::Other)),
+            ("/signalr/connect/", receive(ConnectKind::Other)),
+            ("/signalr", receive(ConnectKind::Other)),
+            ("/signalr/x.ping", receive(ConnectKind::Other)),
             ("/signalr/Ping", Operation::Ping),
             ("/signalr/hubs/", Operation::Proxies("/signalr".into())),
             ("/signalr/JS", Operation::Proxies("/signalr".into())),
             ("/signalr/hubs/js", Operation::Proxies("/signalr/hubs".into())),
-            ("/signalr/xhubs", receive(Arrival::Other)),
+            ("/signalr/xhubs", receive(ConnectKind::Other)),
             ("/signalr//negotiate", Operation::Negotiate("/signalr/".into())),
             ("/signalr/Negotiate", Operation::Negotiate("/signalr/Negotiate".into())),
         ] {

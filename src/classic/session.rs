@@ -12,11 +12,11 @@ use super::{
     Settings,
     cursor::Cursor,
     message,
-    query::{Arrival, Transport},
+    query::{ConnectKind, Transport},
 };
 use crate::{
-    connection::{Dialect, Effect, Effects, Ending, Event, Reason, Refused},
-    hub::{HubError, Manners, bind::Binding},
+    connection::{ConnectError, Dialect, Effect, Effects, Ending, Event, Reason},
+    hub::{HubBehavior, HubError, bind::Binding},
     outbox::{End, Resume},
     transport::{Inbound, Received},
 };
@@ -24,16 +24,16 @@ use crate::{
 mod attached;
 mod calls;
 mod channel;
-mod news;
-mod welcome;
+mod groups_token;
+mod start;
 
-pub(super) use attached::{Attached, Place};
-use calls::{Calls, Ticket};
-pub(super) use calls::{Incoming, NotTaken, Report, To};
+pub(super) use attached::{ChannelAttached, ResumePosition};
+use calls::{Calls, PendingInvocation};
+pub(super) use calls::{Incoming, Report, To, TooManyInvocations};
 use channel::Channel;
-use news::News;
-use welcome::Welcome;
-pub(super) use welcome::{NotStarted, Waiter};
+use groups_token::GroupsTokenState;
+use start::StartState;
+pub(super) use start::{StartError, StartReply};
 
 /// Wire: how much longer than the timeout the original waits for a stream to come back.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ const DISMISSED: &[u8] = b"\"D\":1,\"E\":\"The server has closed the connection.
 pub(crate) struct Session {
     settings: Arc<Settings>,
     calls: Calls,
-    news: News,
+    news: GroupsTokenState,
     epoch: Arc<str>,
     channel: Option<Channel>,
     has_had_channel: bool,
@@ -68,7 +68,7 @@ pub(crate) struct Session {
     turns: Arc<Mutex<()>>,
     /// When the connection ends that has no channel.
     away_until: Instant,
-    welcome: Welcome,
+    welcome: StartState,
     /// The client waits for its first frame, which comes after OnConnected, on whatever channel it has then.
     owes_init: bool,
     /// A hub has ended the connection that its client believes to have.
@@ -81,7 +81,7 @@ pub(crate) struct Session {
 type Remember = Box<dyn Fn(Instant) + Send>;
 
 /// What a session begins with.
-pub(super) struct Begin {
+pub(super) struct SessionConfig {
     pub(super) settings: Arc<Settings>,
     pub(super) report: Report,
     /// How long a groups token is good.
@@ -94,17 +94,17 @@ pub(super) struct Begin {
 type Out = Effects<Session>;
 
 impl Session {
-    pub(super) fn new(begin: Begin, now: Instant) -> Self {
-        let Begin { settings, report, token_lifetime, is_dismissed, remember } = begin;
+    pub(super) fn new(begin: SessionConfig, now: Instant) -> Self {
+        let SessionConfig { settings, report, token_lifetime, is_dismissed, remember } = begin;
         Self {
             calls: Calls::new(Arc::clone(&settings), report),
-            news: News::new(token_lifetime),
+            news: GroupsTokenState::new(token_lifetime),
             epoch: crate::ids::secret().chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().into(),
             channel: None,
             has_had_channel: false,
             turns: Arc::default(),
             away_until: now + settings.disconnect_timeout + GRACE,
-            welcome: Welcome::default(),
+            welcome: StartState::default(),
             owes_init: false,
             is_dismissed,
             remember,
@@ -144,19 +144,19 @@ impl Session {
     }
 
     /// Where a channel begins whose client brings this cursor, and whether that is where its client was.
-    pub(super) fn place(&self, cursor: Option<&str>) -> (Resume, Place) {
+    pub(super) fn place(&self, cursor: Option<&str>) -> (Resume, ResumePosition) {
         match cursor.map(Cursor::parse) {
-            _ if self.is_dismissed => (Resume::Tail, Place::Unsaid),
-            None if self.has_had_channel => (Resume::Tail, Place::Unsaid),
-            None => (Resume::Waiting, Place::Unsaid),
-            Some(Some(Cursor { epoch, at })) if *epoch == *self.epoch => (Resume::From(at), Place::Known),
-            Some(_) => (Resume::Tail, Place::Lost),
+            _ if self.is_dismissed => (Resume::Tail, ResumePosition::Unsaid),
+            None if self.has_had_channel => (Resume::Tail, ResumePosition::Unsaid),
+            None => (Resume::Waiting, ResumePosition::Unsaid),
+            Some(Some(Cursor { epoch, at })) if *epoch == *self.epoch => (Resume::From(at), ResumePosition::Known),
+            Some(_) => (Resume::Tail, ResumePosition::Lost),
         }
     }
 
     /// A channel is there.
-    pub(super) fn attached(&mut self, attached: &Attached, now: Instant) -> Out {
-        let awaits_welcome = attached.arrival == Arrival::Connect && !attached.asks_for_start;
+    pub(super) fn attached(&mut self, attached: &ChannelAttached, now: Instant) -> Out {
+        let awaits_welcome = attached.arrival == ConnectKind::Connect && !attached.asks_for_start;
         self.has_had_channel = true;
         self.channel = Some(Channel::new(attached, &self.settings, now));
         if self.is_dismissed {
@@ -175,18 +175,18 @@ impl Session {
     }
 
     /// The first frame of a channel, as far as one is due, and the event that it is to hubs.
-    fn greet(&self, attached: &Attached) -> Out {
-        let is_poll = attached.transport == Transport::LongPolling && attached.arrival == Arrival::Other;
+    fn greet(&self, attached: &ChannelAttached) -> Out {
+        let is_poll = attached.transport == Transport::LongPolling && attached.arrival == ConnectKind::Other;
         match attached.arrival {
-            Arrival::Connect if self.owes_init => Vec::new(),
-            Arrival::Connect => vec![Effect::Open(INIT.into())],
-            Arrival::Reconnect | Arrival::Other => {
+            ConnectKind::Connect if self.owes_init => Vec::new(),
+            ConnectKind::Connect => vec![Effect::Open(INIT.into())],
+            ConnectKind::Reconnect | ConnectKind::Other => {
                 let mut out = Vec::new();
-                if attached.place != Place::Known {
+                if attached.place != ResumePosition::Known {
                     out.push(Effect::Open([].into()));
                 }
                 if !is_poll || attached.is_fresh {
-                    out.push(Effect::Reconnect { has_gap: attached.place == Place::Lost });
+                    out.push(Effect::Reconnect { has_gap: attached.place == ResumePosition::Lost });
                 }
                 out
             }
@@ -206,18 +206,18 @@ impl Session {
     }
 
     /// The client asks for its OnConnected.
-    pub(super) fn start(&mut self, waiter: Waiter) -> Out {
+    pub(super) fn start(&mut self, waiter: StartReply) -> Out {
         self.welcome.begin_for(waiter)
     }
 
-    fn restored(&mut self, outcome: Result<(), Refused>) -> Out {
+    fn restored(&mut self, outcome: Result<(), ConnectError>) -> Out {
         match outcome {
             Ok(()) => self.welcome.restored(self.owes_init).into_iter().chain(self.calls.release()).collect(),
             Err(refused) => self.refuse(&refused),
         }
     }
 
-    fn connected(&mut self, outcome: Result<(), Refused>) -> Out {
+    fn connected(&mut self, outcome: Result<(), ConnectError>) -> Out {
         if let Err(refused) = outcome {
             return self.refuse(&refused);
         }
@@ -225,8 +225,8 @@ impl Session {
         self.pay_init()
     }
 
-    fn refuse(&mut self, refused: &Refused) -> Out {
-        self.welcome.settle(&Err(NotStarted::of(refused, self.settings.detailed_errors)));
+    fn refuse(&mut self, refused: &ConnectError) -> Out {
+        self.welcome.settle(&Err(StartError::of(refused, self.settings.detailed_errors)));
         self.end(Reason::Refused, NORMAL)
     }
 
@@ -255,7 +255,7 @@ impl Session {
     }
 
     /// A call has come in. It is acted on when the durable groups are joined.
-    pub(super) fn call(&mut self, incoming: Incoming) -> Result<Out, NotTaken> {
+    pub(super) fn call(&mut self, incoming: Incoming) -> Result<Out, TooManyInvocations> {
         if self.welcome.is_restored() {
             return self.calls.take(incoming);
         }
@@ -320,11 +320,11 @@ impl Session {
 }
 
 impl Dialect for Session {
-    type Ticket = Ticket;
+    type PendingInvocation = PendingInvocation;
 
-    const MANNERS: Manners = Manners { binding: Binding::Lenient, refuses_empty_group: true };
+    const BEHAVIOR: HubBehavior = HubBehavior { binding: Binding::Lenient, refuses_empty_group: true };
 
-    fn on(&mut self, event: Event<Ticket>, now: Instant) -> Out {
+    fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> Out {
         if self.has_ended {
             return Vec::new();
         }
@@ -337,7 +337,7 @@ impl Dialect for Session {
             Event::Reconnected(outcome) => self.reconnected(&outcome),
             Event::Detached => self.detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, TOO_SLOW),
-            Event::Regrouped(regrouped) => self.news.regrouped(regrouped, now),
+            Event::GroupsChanged(regrouped) => self.news.regrouped(regrouped, now),
             Event::Aborted => self.dismiss(now),
             Event::Draining => self.drain(),
         }
@@ -360,7 +360,7 @@ impl Dialect for Session {
         true
     }
 
-    fn queues_answer(ticket: &Ticket) -> bool {
+    fn queues_answer(ticket: &PendingInvocation) -> bool {
         ticket.goes_to_a_channel()
     }
 

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use serde::{Deserialize, Deserializer};
 
 use super::units;
-use crate::{classic, outbox::Window};
+use crate::{classic, outbox::ReplayLimits};
 
 /// How clients of SignalR 2.x are served. The defaults are the original's.
 #[derive(Clone, Debug, Deserialize)]
@@ -111,7 +111,7 @@ impl From<Classic> for classic::Settings {
             long_poll_delay: settings.long_poll_delay,
             max_message: settings.max_message.get(),
             max_form: settings.max_form.get(),
-            window: Window { items: settings.window_items, bytes: settings.window_bytes },
+            window: ReplayLimits { items: settings.window_items, bytes: settings.window_bytes },
             parallel_calls: settings.parallel_calls,
             send_timeout: settings.send_timeout,
             jsonp: settings.jsonp,

@@ -195,7 +195,7 @@ fn older_clients_have_rules_of_their_own() {
     let classic = |content: &str| read(content, &[]).map(|settings| crate::classic::Settings::from(settings.classic));
     let settings = classic("[classic]\nkeep_alive = 'none'\nlong_poll_delay = '0s'\nwindow_items = 0").unwrap();
     assert_eq!((settings.keep_alive, settings.long_poll_delay), (None, Duration::ZERO));
-    assert_eq!(settings.window, crate::outbox::Window { items: 0, bytes: 1 << 20 });
+    assert_eq!(settings.window, crate::outbox::ReplayLimits { items: 0, bytes: 1 << 20 });
     assert!(classic("[classic]\nkeep_alive = '2s'\ndisconnect_timeout = '6s'").is_ok());
     assert_eq!(keys("[classic]\ndisconnect_timeout = '5s'\n", &[]), ["classic.disconnect_timeout"]);
     assert_eq!(keys("[classic]\nkeep_alive = '11s'\n", &[]), ["classic.disconnect_timeout"]);

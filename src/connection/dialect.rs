@@ -6,24 +6,24 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    hub::{Arguments, CallError, CallerState, HubError, Manners, Reporter, Request, Streams},
+    hub::{Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams},
     ids::HubName,
     message::Json,
     outbox::End,
-    pipeline::Listed,
+    pipeline::TokenGroups,
     transport::Received,
 };
 
 /// What a client's dialect demands of its connection: a pure state machine.
 pub(crate) trait Dialect: Sized + Unpin + 'static {
     /// What names a call of the client whose answer is awaited.
-    type Ticket: 'static;
+    type PendingInvocation: 'static;
 
     /// How its clients expect hubs to behave.
-    const MANNERS: Manners;
+    const BEHAVIOR: HubBehavior;
 
     /// Something has happened.
-    fn on(&mut self, event: Event<Self::Ticket>, now: Instant) -> Effects<Self>;
+    fn on(&mut self, event: Event<Self::PendingInvocation>, now: Instant) -> Effects<Self>;
 
     /// When [`Event::Tick`] is due.
     fn deadline(&self) -> Option<Instant>;
@@ -35,7 +35,7 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
     fn wants_tokens(&self) -> bool;
 
     /// True if the answer to a call waits with everything else that is sent.
-    fn queues_answer(ticket: &Self::Ticket) -> bool;
+    fn queues_answer(ticket: &Self::PendingInvocation) -> bool;
 
     /// How long a client may take nothing of what waits for it.
     fn send_timeout(&self) -> Duration;
@@ -48,7 +48,7 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
 }
 
 /// What a session wants done, in order.
-pub(crate) type Effects<D> = Vec<Effect<<D as Dialect>::Ticket>>;
+pub(crate) type Effects<D> = Vec<Effect<<D as Dialect>::PendingInvocation>>;
 
 /// What can happen to a connection of any dialect.
 #[derive(Debug)]
@@ -58,9 +58,9 @@ pub(crate) enum Event<T> {
     /// The deadline has come, or may have.
     Tick,
     /// The durable groups are joined, or could not be looked up.
-    Restored(Result<(), Refused>),
+    Restored(Result<(), ConnectError>),
     /// The hubs' OnConnected is done, or has failed.
-    Connected(Result<(), Refused>),
+    Connected(Result<(), ConnectError>),
     /// A call has come to its end.
     Returned(T, Result<Json, CallError>),
     /// The hubs' OnReconnected is done, or has failed.
@@ -70,7 +70,7 @@ pub(crate) enum Event<T> {
     /// The client is too slow; its outbox is closed.
     Overflowed,
     /// The groups that the client hears have changed.
-    Regrouped(Regrouped),
+    GroupsChanged(GroupsChanged),
     /// A hub ends the connection.
     Aborted,
     /// The process ends.
@@ -79,8 +79,8 @@ pub(crate) enum Event<T> {
 
 /// The groups that a client hears, and a token that says so.
 #[derive(Debug)]
-pub(crate) struct Regrouped {
-    pub(crate) groups: Listed,
+pub(crate) struct GroupsChanged {
+    pub(crate) groups: TokenGroups,
     pub(crate) token: String,
     /// The news before has not been told yet.
     pub(crate) has_unsaid: bool,
@@ -88,13 +88,13 @@ pub(crate) struct Regrouped {
 
 /// Why a connection was not let in.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub(crate) struct ConnectError {
     pub(crate) error: HubError,
     /// The same client may be let in when it tries again.
     pub(crate) is_retryable: bool,
 }
 
-impl Refused {
+impl ConnectError {
     /// Something of the engine panicked while it let the client in.
     pub(super) fn interrupted(error: HubError) -> Self {
         Self { error, is_retryable: true }
@@ -109,7 +109,7 @@ pub(crate) enum Effect<T> {
     /// Send this frame over the present channel.
     Frame(Box<[u8]>),
     /// Answer a request that waits.
-    Answer(oneshot::Sender<Box<[u8]>>, Box<[u8]>),
+    Reply(oneshot::Sender<Box<[u8]>>, Box<[u8]>),
     /// Begin the next frame of the present channel with this.
     Open(Box<[u8]>),
     /// Tell the client this of itself with the next frame, or nothing.
@@ -128,7 +128,7 @@ pub(crate) enum Effect<T> {
     },
     /// Run a hub method; [`Event::Returned`] follows.
     Invoke(T, Invoke),
-    /// Make a new token; [`Event::Regrouped`] follows.
+    /// Make a new token; [`Event::GroupsChanged`] follows.
     Retoken,
     /// End the present channel at once; the connection goes on.
     HangUp(End),

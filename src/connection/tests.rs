@@ -8,17 +8,20 @@ use tokio::{
 
 use super::*;
 use crate::{
-    connections::OnBehalfOf,
+    connections::JoinCause,
     group::{Joined, Left},
     hub::{
-        Arguments, Caller, CallerState, Connected, Disconnected, Hub, HubError, Identity, Manners, Streams,
-        tests::{FORM, world},
-        world::World,
+        Arguments, Caller, CallerState, Connected, Disconnected, Hub, HubBehavior, HubError, Identity, Streams,
+        services::HubServices,
+        tests::{FORM, services},
     },
     ids::{ConnectionId, GroupKey},
     message::{Invocation, Message as Sent, Source},
-    outbox::{Asides, End, Feed, Framer, Limits, Outbox, Overflow, Parcel, Resume, View, Window},
-    pipeline::{Bearer, Families, Judge, Pipeline},
+    outbox::{
+        ChannelFilter, End, FrameFields, Framer, Limits, Outbox, OutboxReader, Overflow, ReplayLimits, Resume,
+        SharedMessage,
+    },
+    pipeline::{Families, Pipeline, RejoinValidator, TokenSubject},
     supervised::Supervised,
     tokens::KeyRing,
     transport::{Inbound, Received},
@@ -79,9 +82,10 @@ fn call(method: &str) -> Invoke {
 }
 
 impl Dialect for Puppet {
-    type Ticket = String;
+    type PendingInvocation = String;
 
-    const MANNERS: Manners = Manners { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
+    const BEHAVIOR: HubBehavior =
+        HubBehavior { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
 
     fn on(&mut self, event: Event<String>, now: Instant) -> Effects<Self> {
         match event {
@@ -103,7 +107,7 @@ impl Dialect for Puppet {
             | Event::Connected(Ok(()))
             | Event::Restored(_)
             | Event::Reconnected(_)
-            | Event::Regrouped(_) => Vec::new(),
+            | Event::GroupsChanged(_) => Vec::new(),
         }
     }
 
@@ -139,7 +143,7 @@ impl Dialect for Puppet {
 struct Plain;
 
 impl Framer for Plain {
-    fn frame(&self, _: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut bytes::BytesMut) {
+    fn frame(&self, _: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut bytes::BytesMut) {
         elements.for_each(|element| out.extend_from_slice(element));
     }
 
@@ -150,8 +154,8 @@ impl Framer for Plain {
 
 /// A world with one hub that tells the test of everybody who comes and goes.
 struct House {
-    world: Arc<World>,
-    desk: Arc<Desk>,
+    services: Arc<HubServices>,
+    rejoin_service: Arc<RejoinService>,
     told: mpsc::UnboundedReceiver<String>,
     /// OnConnected and the methods `Hold` and `Finish` wait for it.
     gate: watch::Sender<bool>,
@@ -160,12 +164,12 @@ struct House {
 fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
     let (gate, held, finishing) = (gate.subscribe(), gate.subscribe(), gate.subscribe());
     let (gone, finished) = (tell.clone(), tell.clone());
-    let connected = move |Connected(moment): Connected| {
+    let connected = move |Connected(context): Connected| {
         let (tell, mut gate) = (tell.clone(), gate.clone());
         async move {
             tell.send("comes".into())?;
             gate.wait_for(|is_open| *is_open).await?;
-            match moment.caller().user().map(|user| user.as_str()) {
+            match context.caller().user().map(|user| user.as_str()) {
                 Some("eve") => Err(HubError::new("not you")),
                 Some(_) | None => Ok(()),
             }
@@ -208,38 +212,38 @@ impl House {
     fn new() -> Self {
         let (tell, told) = mpsc::unbounded_channel();
         let gate = watch::Sender::new(true);
-        let world = world(vec![hub(tell, &gate)]);
+        let services = services(vec![hub(tell, &gate)]);
         let ring = Arc::new(KeyRing::ephemeral());
-        let judge = Judge {
+        let validator = RejoinValidator {
             ring: Arc::clone(&ring),
-            store: world.store.clone(),
+            store: services.store.clone(),
             modules: Arc::new([]),
-            connections: world.connections.clone(),
+            connections: services.connections.clone(),
             families: Families::default(),
-            metrics: Arc::clone(&world.metrics),
+            metrics: Arc::clone(&services.metrics),
         };
-        let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(judge.clone()));
-        let desk = Arc::new(Desk { ring, pipeline, settings: RejoinSettings::default() });
-        Self { world, desk, told, gate }
+        let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(validator.clone()));
+        let rejoin_service = Arc::new(RejoinService { ring, pipeline, settings: RejoinSettings::default() });
+        Self { services, rejoin_service, told, gate }
     }
 
     fn open(&self, user: &str) -> Client {
         let limits = Limits { items: 16, bytes: 1_000, overflow: Overflow::Close };
-        let outbox = Outbox::new(&FORM, limits, Window::default());
-        let (feed, _) = outbox.attach(Resume::Waiting, View::default(), Arc::new(Plain));
+        let outbox = Outbox::new(&FORM, limits, ReplayLimits::default());
+        let (feed, _) = outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(Plain));
         let id = ConnectionId::random();
-        let bearer = Bearer { family: id.to_string(), epoch: 0, hub: None, user: None };
-        let opening = Opening {
+        let bearer = TokenSubject { family: id.to_string(), epoch: 0, hub: None, user: None };
+        let opening = NewConnection {
             id: id.clone(),
             dialect: "puppet",
             transport: "none",
-            hubs: self.world.hubs.clone(),
+            hubs: self.services.hubs.clone(),
             has_one_hub: true,
             identity: Arc::new(Identity::named(Some(user.into()))),
             request: Arc::default(),
             outbox: Arc::clone(&outbox),
-            world: Arc::clone(&self.world),
-            desk: Arc::clone(&self.desk),
+            services: Arc::clone(&self.services),
+            rejoin_service: Arc::clone(&self.rejoin_service),
             claim: None,
             bearer,
         };
@@ -253,7 +257,7 @@ impl House {
         client.say("connect").await;
         assert_eq!(self.told.recv().await.as_deref(), Some("comes"));
         for group in groups {
-            let joined = self.world.join(&client.id, &key(group), OnBehalfOf::Caller).await;
+            let joined = self.services.join(&client.id, &key(group), JoinCause::Caller).await;
             assert_eq!(joined, Ok(Some(Joined::Now)), "{group}");
         }
         client
@@ -267,8 +271,8 @@ impl House {
 
     /// Nothing is left of anybody.
     fn assert_empty(&self, why: &str) {
-        assert_eq!(self.world.connections.count(), 0, "{why}");
-        assert_eq!(self.world.groups.keys(None), [], "{why}");
+        assert_eq!(self.services.connections.count(), 0, "{why}");
+        assert_eq!(self.services.groups.keys(None), [], "{why}");
     }
 }
 
@@ -281,7 +285,7 @@ struct Client {
     id: ConnectionId,
     address: Addr<Connection<Puppet>>,
     outbox: Arc<Outbox>,
-    feed: Option<Feed>,
+    feed: Option<OutboxReader>,
 }
 
 impl Client {
@@ -312,8 +316,8 @@ async fn a_method_that_panics_harms_only_itself() {
     for (method, panics) in [("Panic", 1), ("PanicAtOnce", 2)] {
         client.say(method).await;
         assert!(client.hears().await.starts_with(&format!("{method}: Failed(")));
-        assert_eq!(house.world.metrics.hub_panics.get(), panics);
-        assert_eq!(house.world.metrics.invocations_failed.get(), panics);
+        assert_eq!(house.services.metrics.hub_panics.get(), panics);
+        assert_eq!(house.services.metrics.invocations_failed.get(), panics);
     }
     client.say("Hold").await;
     assert_eq!(client.hears().await, "Hold: \"held\"");
@@ -326,7 +330,7 @@ async fn a_method_does_not_hold_up_its_connection() {
     let mut client = house.connect("ann", &[]).await;
     house.gate.send_replace(false);
     client.say("Hold").await;
-    let joined = house.world.join(&client.id, &key("lobby"), OnBehalfOf::Caller).await;
+    let joined = house.services.join(&client.id, &key("lobby"), JoinCause::Caller).await;
     assert_eq!(joined, Ok(Some(Joined::Now)));
     assert!(client.hears().now_or_never().is_none());
     house.gate.send_replace(true);
@@ -338,10 +342,10 @@ async fn a_client_that_takes_nothing_for_too_long_is_given_up() {
     tokio::time::pause();
     let mut house = House::new();
     let client = house.connect("ann", &[]).await;
-    let message = Parcel::new(Sent::new(Invocation::new(&"chat".into(), "tell", &()).unwrap(), Source::Hub));
+    let message = SharedMessage::new(Sent::new(Invocation::new(&"chat".into(), "tell", &()).unwrap(), Source::Hub));
     for _ in 0..4 {
         client.outbox.push(&message);
     }
     assert_eq!(house.told().await, ["goes"]);
-    assert_eq!(house.world.metrics.connections_evicted.get(), 1);
+    assert_eq!(house.services.metrics.connections_evicted.get(), 1);
 }

@@ -8,19 +8,19 @@ use std::{
 use actix::prelude::*;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, checks, checks::BuildError, run::Run};
+use super::{Engine, checks, checks::BuildError, node_info::NodeInfo};
 use crate::{
     aspnetcore::{self, Endpoint},
     classic,
-    connection::{Desk, RejoinSettings},
+    connection::{RejoinService, RejoinSettings},
     connections::Connections,
-    groups::AllGroups,
-    hub::{Hub, Turns, world::World},
+    groups::GroupDirectory,
+    hub::{Hub, KeyedMutex, services::HubServices},
     ids::NodeId,
-    membership::{Housekeeping, Membership},
+    membership::{Membership, MembershipConfig},
     metrics::Metrics,
     outbox::Limits,
-    pipeline::{DynModule, Families, Judge, Module, Pipeline},
+    pipeline::{DynModule, Families, Module, Pipeline, RejoinValidator},
     store::{DynStore, Node, Store, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
     tokens::KeyRing,
@@ -222,11 +222,11 @@ impl EngineBuilder {
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
         let ring = Arc::new(self.ring.unwrap_or_else(KeyRing::ephemeral));
-        let run = Run::new(&self.node);
+        let run = NodeInfo::new(&self.node);
         let membership =
             start_membership(&arbiter, &self.store, self.node, self.store_deadline, &connections, &metrics);
         let store = StoreHandle::new(self.store, self.store_deadline);
-        let judge = Judge {
+        let validator = RejoinValidator {
             ring: Arc::clone(&ring),
             store: store.clone(),
             modules: self.modules.into(),
@@ -234,29 +234,35 @@ impl EngineBuilder {
             families: Families::default(),
             metrics: Arc::clone(&metrics),
         };
-        let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(judge.clone()));
-        let desk = Arc::new(Desk { ring, pipeline, settings: self.rejoin });
-        let world = Arc::new(World {
+        let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(validator.clone()));
+        let rejoin_service = Arc::new(RejoinService { ring, pipeline, settings: self.rejoin });
+        let services = Arc::new(HubServices {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             connections,
-            groups: AllGroups::new(self.shards, arbiter.clone()),
+            groups: GroupDirectory::new(self.shards, arbiter.clone()),
             membership,
             store,
-            turns: Turns::new(self.store_deadline),
+            turns: KeyedMutex::new(self.store_deadline),
             metrics,
             at_work: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
         });
-        let classic = classic::Core::new(
+        let classic = classic::EndpointState::new(
             self.classic,
             self.limits,
             Arc::clone(&self.authenticate),
-            Arc::clone(&world),
-            Arc::clone(&desk),
+            Arc::clone(&services),
+            Arc::clone(&rejoin_service),
         );
-        let core = aspnetcore::Core::new(self.aspnetcore, self.limits, self.authenticate, Arc::clone(&world), desk);
+        let core = aspnetcore::EndpointState::new(
+            self.aspnetcore,
+            self.limits,
+            self.authenticate,
+            Arc::clone(&services),
+            rejoin_service,
+        );
         let (endpoints, mounts) = (self.endpoints.into(), self.mounts.into());
-        Ok(Engine { world, endpoints, core: Arc::new(core), mounts, classic: Arc::new(classic), run: Arc::new(run) })
+        Ok(Engine { services, endpoints, core: Arc::new(core), mounts, classic: Arc::new(classic), run: Arc::new(run) })
     }
 }
 
@@ -273,7 +279,7 @@ fn start_membership(
     Supervised::start("membership", arbiter, move || {
         // A supervisor that died may have had ends of connections unwritten: those rows are an earlier run's.
         let node = Node { id: id.clone(), incarnation: crate::ids::secret() };
-        let housekeeping = Housekeeping { node, deadline, lease: LEASE };
+        let housekeeping = MembershipConfig { node, deadline, lease: LEASE };
         Membership::new(Arc::clone(&store), housekeeping, connections.clone(), Arc::clone(&metrics))
     })
 }

@@ -9,7 +9,7 @@ use crate::{
 
 /// Whom to kill.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Victim {
+pub enum CrashTarget {
     /// The supervisor of durable membership.
     Membership,
     /// The supervisor of rejoining.
@@ -24,16 +24,16 @@ pub enum Victim {
 
 impl Engine {
     /// Has an actor panic, and answers when it has. One that there is not is as dead as it can be.
-    pub async fn crash(&self, victim: &Victim) {
+    pub async fn crash(&self, victim: &CrashTarget) {
         match victim {
-            Victim::Membership => drop(self.world.membership.send_once(Crash).await),
-            Victim::Pipeline => drop(self.classic.desk.pipeline.send_once(Crash).await),
-            Victim::Shards => self.world.groups.crash(None).await,
-            Victim::Group(hub, name) => self.world.groups.crash(Some(&GroupKey::new(hub, name))).await,
-            Victim::Connection(id) => {
-                if let Some(seat) = self.world.connections.find(id) {
+            CrashTarget::Membership => drop(self.services.membership.send_once(Crash).await),
+            CrashTarget::Pipeline => drop(self.classic.rejoin_service.pipeline.send_once(Crash).await),
+            CrashTarget::Shards => self.services.groups.crash(None).await,
+            CrashTarget::Group(hub, name) => self.services.groups.crash(Some(&GroupKey::new(hub, name))).await,
+            CrashTarget::Connection(id) => {
+                if let Some(handle) = self.services.connections.find(id) {
                     // It dies before it can answer.
-                    let _ = seat.port.send(Command::Crash).await;
+                    let _ = handle.port.send(Command::Crash).await;
                 }
             }
         }

@@ -16,23 +16,23 @@ pub struct Member {
     /// Whose membership this is; an actor has an id of its own, in the manner of a connection.
     pub id: ConnectionId,
     /// Where its messages go.
-    pub reach: Reach,
+    pub reach: MemberSink,
 }
 
 /// How a member is reached.
 #[derive(Clone, Debug)]
-pub enum Reach {
+pub enum MemberSink {
     /// A client, through its outbox.
     Outbox(Arc<Outbox>),
     /// An actor of the application. A message that finds its mailbox full is not delivered to it.
-    Actor(Recipient<Delivery>, Weak<Stay>),
+    Actor(Recipient<Delivery>, Weak<MembershipToken>),
 }
 
 /// An actor's will to be a member: it is one as long as this is held.
 #[derive(Debug)]
-pub struct Stay;
+pub struct MembershipToken;
 
-impl Reach {
+impl MemberSink {
     /// True until the membership is given up from its own side.
     pub(super) fn is_open(&self) -> bool {
         match self {

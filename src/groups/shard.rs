@@ -6,11 +6,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use actix::prelude::*;
 
-use super::{AllGroups, Living};
+use super::{GroupDirectory, GroupHandle};
 use crate::{
-    group::{Admission, Adopt, Emptied, Fallen, Fate, Group, Join, Member, Shard},
+    group::{Admission, Emptied, Group, GroupCrashed, Join, Member, RetireDecision, Shard, ShardChanged},
     ids::GroupKey,
-    outbox::Pace,
+    outbox::FlushScheduler,
 };
 
 /// How many messages may wait for a shard. Beyond it, whoever joins waits.
@@ -19,13 +19,13 @@ const MAILBOX: usize = 1024;
 /// A command: lets a member into a group, which is spawned if it has to be.
 #[derive(Clone, Message)]
 #[rtype(result = "Result<Admission, MailboxError>")]
-pub(super) struct Enter {
+pub(super) struct JoinGroup {
     pub(super) key: Arc<GroupKey>,
     pub(super) member: Member,
 }
 
-struct Home {
-    living: Living,
+struct GroupEntry {
+    living: GroupHandle,
     /// How many joins this incarnation of the shard has passed on to it.
     joins: u64,
 }
@@ -34,26 +34,28 @@ struct Home {
 pub(super) struct Groups {
     index: usize,
     epoch: u64,
-    all: AllGroups,
-    pace: Pace,
-    homes: HashMap<Arc<GroupKey>, Home, foldhash::fast::RandomState>,
+    all: GroupDirectory,
+    scheduler: FlushScheduler,
+    homes: HashMap<Arc<GroupKey>, GroupEntry, foldhash::fast::RandomState>,
 }
 
 impl Groups {
-    pub(super) fn new(index: usize, all: AllGroups) -> Self {
-        Self { index, epoch: all.next_number(), all, pace: Pace::default(), homes: HashMap::default() }
+    pub(super) fn new(index: usize, all: GroupDirectory) -> Self {
+        Self { index, epoch: all.next_number(), all, scheduler: FlushScheduler::default(), homes: HashMap::default() }
     }
 
     /// The group of that name, alive: a dead one counts as absent.
-    fn home(&mut self, key: &Arc<GroupKey>, ctx: &Context<Self>) -> &mut Home {
+    fn home(&mut self, key: &Arc<GroupKey>, ctx: &Context<Self>) -> &mut GroupEntry {
         if self.homes.get(key).is_some_and(|home| !home.living.address.connected()) {
             self.homes.remove(key);
         }
-        let (all, pace) = (&self.all, &self.pace);
-        self.homes.entry(Arc::clone(key)).or_insert_with(|| Home { living: all.spawn(key, shard(ctx), pace), joins: 0 })
+        let (all, scheduler) = (&self.all, &self.scheduler);
+        self.homes
+            .entry(Arc::clone(key))
+            .or_insert_with(|| GroupEntry { living: all.spawn(key, shard(ctx), scheduler), joins: 0 })
     }
 
-    fn enter(&mut self, key: &Arc<GroupKey>, member: Member, ctx: &Context<Self>) -> Entering {
+    fn enter(&mut self, key: &Arc<GroupKey>, member: Member, ctx: &Context<Self>) -> JoinFuture {
         let epoch = self.epoch;
         let home = self.home(key, ctx);
         home.joins += 1;
@@ -71,20 +73,21 @@ impl Groups {
         let is_mine = |key: &GroupKey| self.all.home_of(key) == self.index;
         directory.retain(|key, living| !is_mine(key) || living.address.connected());
         let mine = directory.iter().filter(|(key, _)| is_mine(key));
-        self.homes = mine.map(|(key, living)| (Arc::clone(key), Home { living: living.clone(), joins: 0 })).collect();
+        self.homes =
+            mine.map(|(key, living)| (Arc::clone(key), GroupEntry { living: living.clone(), joins: 0 })).collect();
         let addresses: Vec<_> = self.homes.values().map(|home| home.living.address.clone()).collect();
-        actix::spawn(adopt(addresses, Adopt { shard: shard(ctx), epoch: self.epoch }));
+        actix::spawn(adopt(addresses, ShardChanged { shard: shard(ctx), epoch: self.epoch }));
     }
 }
 
 /// What a group answers to a join.
-type Entering = ResponseFuture<Result<Admission, MailboxError>>;
+type JoinFuture = ResponseFuture<Result<Admission, MailboxError>>;
 
 fn shard(ctx: &Context<Groups>) -> Shard {
     Shard { emptied: ctx.address().recipient(), fallen: ctx.address().recipient() }
 }
 
-async fn adopt(groups: Vec<Addr<Group>>, adopt: Adopt) {
+async fn adopt(groups: Vec<Addr<Group>>, adopt: ShardChanged) {
     for group in groups {
         // A group that has died meanwhile needs no shard.
         let _ = group.send(adopt.clone()).await;
@@ -100,34 +103,34 @@ impl Actor for Groups {
     }
 }
 
-impl Handler<Enter> for Groups {
-    type Result = Entering;
+impl Handler<JoinGroup> for Groups {
+    type Result = JoinFuture;
 
-    fn handle(&mut self, Enter { key, member }: Enter, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, JoinGroup { key, member }: JoinGroup, ctx: &mut Self::Context) -> Self::Result {
         self.enter(&key, member, ctx)
     }
 }
 
 impl Handler<Emptied> for Groups {
-    type Result = Fate;
+    type Result = RetireDecision;
 
-    fn handle(&mut self, emptied: Emptied, _: &mut Self::Context) -> Fate {
+    fn handle(&mut self, emptied: Emptied, _: &mut Self::Context) -> RetireDecision {
         let Some(home) = self.homes.get(&emptied.key).filter(|home| home.living.generation == emptied.generation)
         else {
-            return Fate::Retire;
+            return RetireDecision::Retire;
         };
         if emptied.joins != (self.epoch, home.joins) {
-            return Fate::Stay;
+            return RetireDecision::MembershipToken;
         }
         self.forget(&emptied.key);
-        Fate::Retire
+        RetireDecision::Retire
     }
 }
 
-impl Handler<Fallen> for Groups {
+impl Handler<GroupCrashed> for Groups {
     type Result = ();
 
-    fn handle(&mut self, fallen: Fallen, ctx: &mut Self::Context) {
+    fn handle(&mut self, fallen: GroupCrashed, ctx: &mut Self::Context) {
         if self.homes.get(&fallen.key).is_some_and(|home| home.living.generation == fallen.generation) {
             self.forget(&fallen.key);
         }

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     group::{Joined, Left},
     message::{Invocation, Source, WireForm},
-    outbox::{End, Limits, Notice, Outbox, Overflow, Window},
+    outbox::{End, Limits, Outbox, OutboxEvent, Overflow, ReplayLimits},
     supervised::Crash,
 };
 
@@ -19,12 +19,12 @@ static FORM: WireForm = WireForm { slot: 0, encode: |call| Bytes::from(call.targ
 /// A client that reads nothing and is given all the room in the world, and its outbox.
 fn client() -> (Member, Arc<Outbox>) {
     let limits = Limits { items: usize::MAX, bytes: usize::MAX, overflow: Overflow::Close };
-    let outbox = Outbox::new(&FORM, limits, Window { items: 0, bytes: 0 });
-    (Member { id: ConnectionId::random(), reach: Reach::Outbox(Arc::clone(&outbox)) }, outbox)
+    let outbox = Outbox::new(&FORM, limits, ReplayLimits { items: 0, bytes: 0 });
+    (Member { id: ConnectionId::random(), reach: MemberSink::Outbox(Arc::clone(&outbox)) }, outbox)
 }
 
 fn close(member: &Member) {
-    if let Reach::Outbox(outbox) = &member.reach {
+    if let MemberSink::Outbox(outbox) = &member.reach {
         outbox.abandon(End { code: 1000 });
     }
 }
@@ -39,7 +39,7 @@ fn message() -> Arc<Message> {
 }
 
 /// Waits until the last group has retired and nothing of it is left.
-async fn gone(groups: &AllGroups) {
+async fn gone(groups: &GroupDirectory) {
     let retired = async {
         while !groups.0.directory.is_empty() {
             tokio::task::yield_now().await;
@@ -72,33 +72,33 @@ fn listener() -> (Addr<Listener>, mpsc::UnboundedReceiver<Delivery>) {
     (Listener(heard).start(), hears)
 }
 
-async fn join(groups: &AllGroups, group: &str, member: &Member) -> Joined {
+async fn join(groups: &GroupDirectory, group: &str, member: &Member) -> Joined {
     match groups.join(&key(group), member.clone()).await.unwrap() {
         Admission::Member(joined, _) => joined,
         Admission::Ended => panic!("the member is open"),
     }
 }
 
-async fn leave(groups: &AllGroups, group: &str, member: &Member) -> Left {
+async fn leave(groups: &GroupDirectory, group: &str, member: &Member) -> Left {
     groups.leave(&key(group), &member.id).await.unwrap()
 }
 
-async fn publish(groups: &AllGroups, group: &str) -> usize {
+async fn publish(groups: &GroupDirectory, group: &str) -> usize {
     groups.publish(&key(group), &message(), &ConnectionSet::default()).await.unwrap().0
 }
 
-async fn crash_group(groups: &AllGroups, group: &str) {
+async fn crash_group(groups: &GroupDirectory, group: &str) {
     let living = groups.living(&key(group)).expect("there is such a group");
     assert!(living.address.send(Crash).await.is_err());
 }
 
-async fn crash_shard(groups: &AllGroups) {
+async fn crash_shard(groups: &GroupDirectory) {
     assert!(groups.shard(0).send_once(Crash).await.is_err());
 }
 
 #[actix::test]
 async fn joins_and_leaves_are_answered_truthfully() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let ((ann, _), (bob, _)) = (client(), client());
     assert_eq!(leave(&groups, "room", &ann).await, Left::NoMember, "there is no such group");
     assert_eq!(join(&groups, "room", &ann).await, Joined::Now);
@@ -111,20 +111,20 @@ async fn joins_and_leaves_are_answered_truthfully() {
 
 #[actix::test]
 async fn a_publish_reaches_every_member_but_those_left_out() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let ((ann, to_ann), (bob, to_bob)) = (client(), client());
     assert_eq!(publish(&groups, "room").await, 0);
     join(&groups, "room", &ann).await;
     join(&groups, "room", &bob).await;
     assert_eq!(publish(&groups, "room").await, 2);
     let except = [ann.id.clone()].into_iter().collect();
-    assert_eq!(groups.publish(&key("room"), &message(), &except).await, Ok(Reached(1)));
+    assert_eq!(groups.publish(&key("room"), &message(), &except).await, Ok(DeliveryCount(1)));
     assert_eq!((to_ann.backlog().items, to_bob.backlog().items), (1, 2));
 }
 
 #[actix::test]
 async fn a_connection_that_has_ended_is_not_let_in() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let (ann, _) = client();
     close(&ann);
     assert_eq!(groups.join(&key("room"), ann).await, Ok(Admission::Ended));
@@ -133,7 +133,7 @@ async fn a_connection_that_has_ended_is_not_let_in() {
 
 #[actix::test]
 async fn an_actor_is_a_member_until_its_membership_is_dropped() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let (listener, mut hears) = listener();
     let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
     assert_eq!(publish(&groups, "room").await, 1);
@@ -146,7 +146,7 @@ async fn an_actor_is_a_member_until_its_membership_is_dropped() {
 
 #[actix::test]
 async fn an_actor_that_has_died_is_no_member_after_the_next_publish() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let (listener, _hears) = listener();
     let _membership = groups.join_actor(key("room"), listener.clone().recipient()).await.unwrap();
     assert!(listener.send(Crash).await.is_err());
@@ -156,7 +156,7 @@ async fn an_actor_that_has_died_is_no_member_after_the_next_publish() {
 
 #[actix::test]
 async fn a_shard_that_dies_loses_no_group() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let members: Vec<_> = (0..20).map(|_| client().0).collect();
     let names: Vec<_> = (0..5).map(|number| format!("group {number}")).collect();
     for name in &names {
@@ -175,7 +175,7 @@ async fn a_shard_that_dies_loses_no_group() {
 /// Whoever is about to join waits for the successor; the group that empties meanwhile is adopted and retires.
 #[actix::test]
 async fn a_shard_may_die_under_traffic() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let traffic = join_all((0..50).map(|number| {
         let groups = &groups;
         async move {
@@ -200,12 +200,12 @@ async fn a_shard_may_die_under_traffic() {
 
 #[actix::test]
 async fn a_group_that_panicked_counts_as_absent() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let (ann, to_ann) = client();
     join(&groups, "room", &ann).await;
     crash_group(&groups, "room").await;
-    let notice = to_ann.notices().next().await;
-    assert!(matches!(notice, Some(Notice::Lost { ref group, .. }) if *group == key("room")), "{notice:?}");
+    let event = to_ann.events().next().await;
+    assert!(matches!(event, Some(OutboxEvent::Lost { ref group, .. }) if *group == key("room")), "{event:?}");
     gone(&groups).await;
     assert_eq!(publish(&groups, "room").await, 0);
     assert!(groups.inspect(&key("room")).await.unwrap().is_none());
@@ -216,7 +216,7 @@ async fn a_group_that_panicked_counts_as_absent() {
 
 #[actix::test]
 async fn an_actor_is_let_into_the_successor_of_a_group_that_panicked() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let (listener, mut hears) = listener();
     let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
     crash_group(&groups, "room").await;
@@ -231,13 +231,13 @@ async fn an_actor_is_let_into_the_successor_of_a_group_that_panicked() {
 
 #[actix::test]
 async fn an_actor_that_gave_up_as_its_group_panicked_is_not_let_in_again() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let (listener, _hears) = listener();
     let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
     let group = groups.living(&key("room")).unwrap().address;
     group.try_send(Crash).unwrap();
     drop(membership);
-    assert!(group.send(Inspect(Span::ALL)).await.is_err());
+    assert!(group.send(Inspect(MemberRange::ALL)).await.is_err());
     gone(&groups).await;
 }
 
@@ -247,7 +247,7 @@ fn a_thread_without_actors_reaches_groups_too() {
     let system = std::thread::spawn(move || {
         System::new().block_on(async {
             let (over, stop) = tokio::sync::oneshot::channel::<()>();
-            tell.send((AllGroups::new(1, Arbiter::current()), over)).unwrap();
+            tell.send((GroupDirectory::new(1, Arbiter::current()), over)).unwrap();
             // The test is over, one way or the other.
             let _ = stop.await;
         });
@@ -264,7 +264,7 @@ fn a_thread_without_actors_reaches_groups_too() {
 
 #[actix::test]
 async fn a_shard_whose_thread_has_gone_finds_another_home() {
-    let groups = AllGroups::new(1, Arbiter::current());
+    let groups = GroupDirectory::new(1, Arbiter::current());
     let (thread, elsewhere) = (Arbiter::new(), groups.clone());
     let (tell, told) = tokio::sync::oneshot::channel();
     thread.spawn(async move {

@@ -321,17 +321,17 @@ mod tests {
     #[test]
     fn raw_json_is_taken_as_it_stands_also_beside_what_is_converted() {
         #[derive(serde::Deserialize)]
-        struct Parcel {
+        struct SharedMessage {
             content: Json,
             weight: u8,
             label: Option<Json>,
         }
         for json in ["5", "\"x\"", "null", "[1, 2]", r#"{"b": 1.0, "a": "2"}"#] {
             assert_eq!(lenient::<Json>(json).expect(json).get(), json);
-            let parcel = format!(r#"{{"content": {json}, "weight": "7", "label": {json}}}"#);
-            let parcel = lenient::<Parcel>(&parcel).expect(json);
-            assert_eq!((parcel.content.get(), parcel.weight), (json, 7));
-            assert_eq!(parcel.label.map_or("null".into(), |label| label.get().to_owned()), json);
+            let shared = format!(r#"{{"content": {json}, "weight": "7", "label": {json}}}"#);
+            let shared = lenient::<SharedMessage>(&shared).expect(json);
+            assert_eq!((shared.content.get(), shared.weight), (json, 7));
+            assert_eq!(shared.label.map_or("null".into(), |label| label.get().to_owned()), json);
         }
         let both = lenient::<(String, Vec<Json>)>("[1,[2, \"3\"]]").expect("a text and raw values");
         assert_eq!((&*both.0, both.1[1].get()), ("1", "\"3\""));

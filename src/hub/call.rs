@@ -10,9 +10,9 @@ use std::{
 use actix::Message;
 use serde_json::{Value, value::RawValue};
 
-use super::{CallError, Clients, Groups, Users, bind::Binding, world::World};
+use super::{CallError, Clients, Groups, Users, bind::Binding, services::HubServices};
 use crate::{
-    connections::{Command, Seat},
+    connections::{Command, ConnectionHandle},
     ids::{ConnectionId, HubName, UserId},
     message::Json,
 };
@@ -76,7 +76,7 @@ fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 /// The client that a hub method or hook works for.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    pub(crate) seat: Arc<Seat>,
+    pub(crate) handle: Arc<ConnectionHandle>,
     pub(crate) hub: HubName,
     pub(crate) identity: Arc<Identity>,
     pub(crate) request: Arc<Request>,
@@ -86,13 +86,13 @@ impl Caller {
     /// The connection's public id.
     #[must_use]
     pub fn id(&self) -> &ConnectionId {
-        &self.seat.id
+        &self.handle.id
     }
 
     /// The user, if the client has one.
     #[must_use]
     pub fn user(&self) -> Option<&UserId> {
-        self.seat.user.as_ref()
+        self.handle.user.as_ref()
     }
 
     /// What to call the client: its user, or else its connection's id.
@@ -122,27 +122,27 @@ impl Caller {
     /// The transport by its name on the wire, such as `WebSockets`.
     #[must_use]
     pub fn transport(&self) -> &'static str {
-        self.seat.about.transport()
+        self.handle.about.transport()
     }
 
     /// Ends the connection; the client does not come back by itself.
     pub async fn abort(&self) {
         // A connection that has ended already needs no ending.
-        let _ = self.seat.port.send(Command::Abort).await;
+        let _ = self.handle.port.send(Command::Abort).await;
     }
 
     /// Waits until the connection has ended, or its client has gone for good. A method is run to its end even if its
     /// caller goes meanwhile; one that would work on for nobody waits for this beside its work. (ASP.NET Core:
     /// `ConnectionAborted`.)
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.seat.ended.clone().cancelled_owned()
+        self.handle.ended.clone().cancelled_owned()
     }
 }
 
 /// What differs in how a hub behaves towards each generation of clients. It is decided by the dialect, so
 /// that no line of a hub has to know whom it talks to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Manners {
+pub struct HubBehavior {
     /// How closely arguments must match.
     pub binding: Binding,
     /// True if sending to a group without a name is an error even where it is the only one.
@@ -246,7 +246,7 @@ pub struct Call {
     /// What the client passes.
     pub arguments: Arguments,
     /// Who calls, and everybody whom the method can talk to.
-    pub moment: Moment,
+    pub context: HubContext,
     pub(crate) reporter: Option<Reporter>,
     pub(crate) streams: Streams,
 }
@@ -264,7 +264,7 @@ impl std::fmt::Debug for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Call")
             .field("method", &self.method)
-            .field("caller", self.moment.caller.id())
+            .field("caller", self.context.caller.id())
             .finish_non_exhaustive()
     }
 }
@@ -272,14 +272,14 @@ impl std::fmt::Debug for Call {
 /// A connection has begun: its OnConnected. An actor hub may refuse it with an error.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), super::HubError>")]
-pub struct Connected(pub Moment);
+pub struct Connected(pub HubContext);
 
 /// A connection goes on over a new channel: its OnReconnected.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), super::HubError>")]
 pub struct Reconnected {
     /// Whose.
-    pub moment: Moment,
+    pub context: HubContext,
     /// True if the client has missed messages that could not be replayed.
     pub has_gap: bool,
 }
@@ -289,7 +289,7 @@ pub struct Reconnected {
 #[rtype(result = "()")]
 pub struct Disconnected {
     /// Whose.
-    pub moment: Moment,
+    pub context: HubContext,
     /// What ended it, if it was not the wish of either side: kind and text.
     pub error: Option<(String, String)>,
     /// True if the client said good-bye.
@@ -298,14 +298,14 @@ pub struct Disconnected {
 
 /// A moment in the life of a connection, and everybody whom the hub can talk to about it.
 #[derive(Clone)]
-pub struct Moment {
+pub struct HubContext {
     pub(crate) caller: Caller,
     pub(crate) state: CallerState,
-    pub(crate) manners: Manners,
-    pub(crate) world: Arc<World>,
+    pub(crate) behavior: HubBehavior,
+    pub(crate) services: Arc<HubServices>,
 }
 
-impl Moment {
+impl HubContext {
     /// Whose moment it is.
     #[must_use]
     pub fn caller(&self) -> &Caller {
@@ -327,17 +327,17 @@ impl Moment {
     /// The groups of the hub.
     #[must_use]
     pub fn groups(&self) -> Groups {
-        Groups::new(&self.world, self.caller.hub(), Some(self.caller.id()))
+        Groups::new(&self.services, self.caller.hub(), Some(self.caller.id()))
     }
 
     /// The users of the hub and their durable groups.
     #[must_use]
     pub fn users(&self) -> Users {
-        Users::new(&self.world, self.caller.hub())
+        Users::new(&self.services, self.caller.hub())
     }
 }
 
-impl std::fmt::Debug for Moment {
+impl std::fmt::Debug for HubContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Moment").field("caller", &self.caller).finish_non_exhaustive()
     }

@@ -4,43 +4,43 @@ use std::{collections::HashSet, sync::Arc};
 
 use serde::Serialize;
 
-use super::{CallerState, Manners, Moment, SendError, world::World};
+use super::{CallerState, HubBehavior, HubContext, SendError, services::HubServices};
 use crate::{
-    connections::Seat,
+    connections::ConnectionHandle,
     ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId},
     message::{Invocation, Message, Source},
-    outbox::{Parcel, Push},
+    outbox::{Push, SharedMessage},
 };
 
 /// Everybody on a hub, to choose from. Take it as an argument of a hub method, or from
 /// [`HubHandle::clients`](crate::HubHandle::clients) outside of one.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    world: Arc<World>,
+    services: Arc<HubServices>,
     hub: HubName,
     caller: Option<ConnectionId>,
     state: CallerState,
-    manners: Manners,
+    behavior: HubBehavior,
 }
 
 impl Clients {
-    pub(super) fn of_moment(Moment { caller, state, manners, world }: &Moment) -> Self {
+    pub(super) fn of_moment(HubContext { caller, state, behavior, services }: &HubContext) -> Self {
         Self {
-            world: Arc::clone(world),
+            services: Arc::clone(services),
             hub: caller.hub().clone(),
             caller: Some(caller.id().clone()),
             state: state.clone(),
-            manners: *manners,
+            behavior: *behavior,
         }
     }
 
-    pub(crate) fn of_hub(world: &Arc<World>, hub: &HubName) -> Self {
+    pub(crate) fn of_hub(services: &Arc<HubServices>, hub: &HubName) -> Self {
         Self {
-            world: Arc::clone(world),
+            services: Arc::clone(services),
             hub: hub.clone(),
             caller: None,
             state: CallerState::default(),
-            manners: Manners::default(),
+            behavior: HubBehavior::default(),
         }
     }
 
@@ -154,10 +154,10 @@ impl Target {
     /// [`SendError`], which a hub method passes on with `?`.
     pub async fn send(self, method: &str, arguments: impl Serialize) -> Result<usize, SendError> {
         let call = Invocation::new(&self.clients.hub, method, &arguments)?;
-        let world = Arc::clone(&self.clients.world);
+        let services = Arc::clone(&self.clients.services);
         let reached = self.deliver(call).await?;
-        world.metrics.sends.count();
-        world.metrics.deliveries.add(reached as u64);
+        services.metrics.sends.count();
+        services.metrics.deliveries.add(reached as u64);
         Ok(reached)
     }
 
@@ -172,7 +172,7 @@ impl Target {
             Whom::Connections(ids) => Ok(clients.send_to_connections(call, &ids)),
             Whom::Users(users) => Ok(clients.send_to_users(call, &users)),
             Whom::Group { name, except } => {
-                if clients.manners.refuses_empty_group && name.is_empty() {
+                if clients.behavior.refuses_empty_group && name.is_empty() {
                     return Err(SendError::EmptyGroupName);
                 }
                 clients.send_to_groups(call, &[name], &except).await
@@ -186,37 +186,37 @@ impl Target {
 impl Clients {
     fn send_to_all(&self, call: Invocation, except: &ConnectionSet) -> usize {
         let message = Message::new(call, Source::Hub);
-        let parcel = Parcel::new(message.clone());
+        let shared = SharedMessage::new(message.clone());
         let mut reached = 0;
-        self.world.connections.for_each_on(&self.hub, |seat| {
-            if except.contains(&seat.id) {
-                seat.outbox.pass_over(&message);
+        self.services.connections.for_each_on(&self.hub, |handle| {
+            if except.contains(&handle.id) {
+                handle.outbox.pass_over(&message);
             } else {
-                reached += push(seat, &parcel);
+                reached += push(handle, &shared);
             }
         });
         reached
     }
 
     async fn send_to_caller(&self, call: Invocation) -> usize {
-        let seat = self.caller.as_ref().and_then(|id| self.world.connections.find(id));
-        let Some(seat) = seat.filter(|seat| seat.listens_to(&self.hub)) else { return 0 };
-        seat.outbox.room_for(call.arguments.get().len()).await;
-        push(&seat, &Parcel::new(Message::new(call, Source::Connection)))
+        let handle = self.caller.as_ref().and_then(|id| self.services.connections.find(id));
+        let Some(handle) = handle.filter(|handle| handle.listens_to(&self.hub)) else { return 0 };
+        handle.outbox.room_for(call.arguments.get().len()).await;
+        push(&handle, &SharedMessage::new(Message::new(call, Source::Connection)))
     }
 
     fn send_to_connections(&self, call: Invocation, ids: &[ConnectionId]) -> usize {
-        let parcel = Parcel::new(Message::new(call, Source::Connection));
+        let shared = SharedMessage::new(Message::new(call, Source::Connection));
         let unique: HashSet<_> = ids.iter().collect();
-        let seats = unique.into_iter().filter_map(|id| self.world.connections.find(id));
-        seats.filter(|seat| seat.listens_to(&self.hub)).map(|seat| push(&seat, &parcel)).sum()
+        let handles = unique.into_iter().filter_map(|id| self.services.connections.find(id));
+        handles.filter(|handle| handle.listens_to(&self.hub)).map(|handle| push(&handle, &shared)).sum()
     }
 
     fn send_to_users(&self, call: Invocation, users: &[UserId]) -> usize {
-        let parcel = Parcel::new(Message::new(call, Source::User));
+        let shared = SharedMessage::new(Message::new(call, Source::User));
         let unique: HashSet<_> = users.iter().collect();
-        let seats = unique.into_iter().flat_map(|user| self.world.connections.of_user(&self.hub, user));
-        seats.map(|seat| push(&seat, &parcel)).sum()
+        let handles = unique.into_iter().flat_map(|user| self.services.connections.of_user(&self.hub, user));
+        handles.map(|handle| push(&handle, &shared)).sum()
     }
 
     async fn send_to_groups(
@@ -230,12 +230,12 @@ impl Clients {
         for name in names {
             let key = GroupKey::new(&self.hub, name);
             let message = Arc::new(content.with_source(Source::Group(Arc::clone(&key))));
-            reached += self.world.groups.publish(&key, &message, except).await?.0;
+            reached += self.services.groups.publish(&key, &message, except).await?.0;
         }
         Ok(reached)
     }
 }
 
-fn push(seat: &Seat, parcel: &Parcel) -> usize {
-    usize::from(seat.outbox.push(parcel) == Push::Queued)
+fn push(handle: &ConnectionHandle, shared: &SharedMessage) -> usize {
+    usize::from(handle.outbox.push(shared) == Push::Queued)
 }

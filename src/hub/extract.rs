@@ -87,31 +87,31 @@ bind_tuples! {
 
 impl FromCall for Caller {
     fn from_call(call: &Call, _: &States) -> Result<Self, CallError> {
-        Ok(call.moment.caller.clone())
+        Ok(call.context.caller.clone())
     }
 }
 
 impl FromCall for Clients {
     fn from_call(call: &Call, _: &States) -> Result<Self, CallError> {
-        Ok(call.moment.clients())
+        Ok(call.context.clients())
     }
 }
 
 impl FromCall for Groups {
     fn from_call(call: &Call, _: &States) -> Result<Self, CallError> {
-        Ok(call.moment.groups())
+        Ok(call.context.groups())
     }
 }
 
 impl FromCall for Users {
     fn from_call(call: &Call, _: &States) -> Result<Self, CallError> {
-        Ok(call.moment.users())
+        Ok(call.context.users())
     }
 }
 
 impl FromCall for CallerState {
     fn from_call(call: &Call, _: &States) -> Result<Self, CallError> {
-        Ok(call.moment.state.clone())
+        Ok(call.context.state.clone())
     }
 }
 

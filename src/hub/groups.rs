@@ -5,9 +5,9 @@ use std::{sync::Arc, time::SystemTime};
 use actix::Recipient;
 use futures_util::future::join_all;
 
-use super::{UsersError, world::World};
+use super::{UsersError, services::HubServices};
 use crate::{
-    connections::OnBehalfOf,
+    connections::JoinCause,
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
@@ -19,7 +19,7 @@ use crate::{
 /// [`HubHandle::groups`](crate::HubHandle::groups) outside of one.
 #[derive(Clone, Debug)]
 pub struct Groups {
-    world: Arc<World>,
+    services: Arc<HubServices>,
     hub: HubName,
     caller: Option<ConnectionId>,
 }
@@ -47,8 +47,8 @@ pub enum Removed {
 }
 
 impl Groups {
-    pub(crate) fn new(world: &Arc<World>, hub: &HubName, caller: Option<&ConnectionId>) -> Self {
-        Self { world: Arc::clone(world), hub: hub.clone(), caller: caller.cloned() }
+    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, caller: Option<&ConnectionId>) -> Self {
+        Self { services: Arc::clone(services), hub: hub.clone(), caller: caller.cloned() }
     }
 
     fn key(&self, group: impl Into<GroupName>) -> Arc<GroupKey> {
@@ -60,7 +60,7 @@ impl Groups {
     /// # Errors
     /// [`Error::Interrupted`], if the group dies again and again meanwhile.
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
-        let joined = self.world.join(&id.into(), &self.key(group), OnBehalfOf::Caller).await?;
+        let joined = self.services.join(&id.into(), &self.key(group), JoinCause::Caller).await?;
         Ok(match joined {
             Some(Joined::Now) => Added::Joined,
             Some(Joined::Already) => Added::AlreadyMember,
@@ -73,7 +73,7 @@ impl Groups {
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile.
     pub async fn remove(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Removed, Error> {
-        let left = self.world.leave(&id.into(), &self.key(group)).await?;
+        let left = self.services.leave(&id.into(), &self.key(group)).await?;
         Ok(match left {
             Some(Left::Now) => Removed::Left,
             Some(Left::NoMember) => Removed::NoMember,
@@ -113,7 +113,7 @@ impl Groups {
         group: impl Into<GroupName>,
         actor: Recipient<Delivery>,
     ) -> Result<ActorMembership, Error> {
-        self.world.groups.join_actor(self.key(group), actor).await
+        self.services.groups.join_actor(self.key(group), actor).await
     }
 
     /// Who is in a group now; `None` if there is no such group.
@@ -121,13 +121,13 @@ impl Groups {
     /// # Errors
     /// [`Error::Interrupted`], if the group dies meanwhile.
     pub async fn members(&self, group: impl Into<GroupName>) -> Result<Option<group::Snapshot>, Error> {
-        self.world.groups.inspect(&self.key(group)).await
+        self.services.groups.inspect(&self.key(group)).await
     }
 
     /// The groups that exist now, in no order.
     #[must_use]
     pub fn list(&self) -> Vec<GroupName> {
-        self.world.groups.keys(Some(&self.hub)).iter().map(|key| key.name.clone()).collect()
+        self.services.groups.keys(Some(&self.hub)).iter().map(|key| key.name.clone()).collect()
     }
 }
 
@@ -135,7 +135,7 @@ impl Groups {
 /// [`HubHandle::users`](crate::HubHandle::users) outside of one.
 #[derive(Clone, Debug)]
 pub struct Users {
-    world: Arc<World>,
+    services: Arc<HubServices>,
     hub: HubName,
 }
 
@@ -149,8 +149,8 @@ pub struct DurableChange {
 }
 
 impl Users {
-    pub(crate) fn new(world: &Arc<World>, hub: &HubName) -> Self {
-        Self { world: Arc::clone(world), hub: hub.clone() }
+    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName) -> Self {
+        Self { services: Arc::clone(services), hub: hub.clone() }
     }
 
     fn owner(&self, user: &UserId) -> Owner {
@@ -185,9 +185,9 @@ impl Users {
 
     async fn change(&self, user: UserId, group: GroupName, verb: Verb) -> Result<DurableChange, UsersError> {
         let (owner, key) = (self.owner(&user), GroupKey::new(&self.hub, &group));
-        let _turn = self.world.turns.of(&(&owner, &group)).await?;
+        let _turn = self.services.turns.of(&(&owner, &group)).await?;
         let write = |answer| Write { owner: owner.clone(), group: group.clone(), verb, answer };
-        let stored = self.world.membership.ask(write).await??;
+        let stored = self.services.membership.ask(write).await??;
         let ids = self.connections_of(&user);
         let changes = join_all(ids.iter().map(|id| self.change_one(id, &key, verb))).await;
         let changed = changes.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -196,13 +196,13 @@ impl Users {
 
     async fn change_one(&self, id: &ConnectionId, key: &Arc<GroupKey>, verb: Verb) -> Result<bool, Error> {
         match verb {
-            Verb::Add => Ok(self.world.join(id, key, OnBehalfOf::User).await? == Some(Joined::Now)),
-            Verb::Remove => Ok(self.world.leave(id, key).await? == Some(Left::Now)),
+            Verb::Add => Ok(self.services.join(id, key, JoinCause::User).await? == Some(Joined::Now)),
+            Verb::Remove => Ok(self.services.leave(id, key).await? == Some(Left::Now)),
         }
     }
 
     fn connections_of(&self, user: &UserId) -> Vec<ConnectionId> {
-        self.world.connections.of_user(&self.hub, user).iter().map(|seat| seat.id.clone()).collect()
+        self.services.connections.of_user(&self.hub, user).iter().map(|handle| handle.id.clone()).collect()
     }
 
     /// A user's durable groups.
@@ -210,7 +210,7 @@ impl Users {
     /// # Errors
     /// If the store does not answer in time.
     pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, UsersError> {
-        Ok(self.world.durable_groups(&self.owner(&user.into())).await?)
+        Ok(self.services.durable_groups(&self.owner(&user.into())).await?)
     }
 
     /// The durable members of a group, in the order of their names.
@@ -219,7 +219,7 @@ impl Users {
     /// If the store does not answer in time.
     pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, UsersError> {
         let group = group.into();
-        Ok(self.world.store.ask(|store| store.members(&self.hub, &group, page)).await?)
+        Ok(self.services.store.ask(|store| store.members(&self.hub, &group, page)).await?)
     }
 
     /// Makes every rejoin token of a user worthless that was issued until now.
@@ -228,6 +228,6 @@ impl Users {
     /// If the store does not take it in time; it may have taken it then, and taking it twice does no harm.
     pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
         let (user, now) = (user.into(), SystemTime::now());
-        Ok(self.world.store.ask(|store| store.revoke(&user, now)).await?)
+        Ok(self.services.store.ask(|store| store.revoke(&user, now)).await?)
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use futures_util::future::{FutureExt, LocalBoxFuture};
 
-use super::{Call, CallError, FromCall, IntoAnswer, extract::States};
+use super::{Call, CallError, FromCall, IntoHubResult, extract::States};
 use crate::message::Json;
 
 /// An async function whose arguments are extractors, and whose answer is `Result<impl Serialize, HubError>`.
@@ -35,18 +35,18 @@ const fn count(counts: &[Option<usize>]) -> usize {
 
 macro_rules! methods {
     ($(($($extractor:ident)*))*) => {
-        $(impl<Function, Answer, $($extractor: FromCall + 'static),*> Method<($($extractor,)*)> for Function
+        $(impl<Function, HubFuture, $($extractor: FromCall + 'static),*> Method<($($extractor,)*)> for Function
         where
-            Function: Fn($($extractor),*) -> Answer + Send + Sync + 'static,
-            Answer: Future + 'static,
-            Answer::Output: IntoAnswer,
+            Function: Fn($($extractor),*) -> HubFuture + Send + Sync + 'static,
+            HubFuture: Future + 'static,
+            HubFuture::Output: IntoHubResult,
         {
             const COUNT: usize = count(&[$($extractor::COUNT),*]);
 
             fn call(&self, _call: Call, _states: &States) -> LocalBoxFuture<'static, Result<Json, CallError>> {
                 let bind = || Ok(self($($extractor::from_call(&_call, _states)?),*));
                 match bind() {
-                    Ok(answer) => answer.map(IntoAnswer::into_answer).boxed_local(),
+                    Ok(answer) => answer.map(IntoHubResult::into_answer).boxed_local(),
                     Err(error) => async { Err(error) }.boxed_local(),
                 }
             }

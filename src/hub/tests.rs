@@ -12,16 +12,16 @@ use actix::{Arbiter, Context};
 use serde_json::{json, value::RawValue};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{bind::Binding, world::World, *};
+use super::{bind::Binding, services::HubServices, *};
 use crate::{
-    connections::{About, Address, Command, Connections, Seat},
-    group::{Member, Reach},
-    groups::AllGroups,
+    connections::{Address, Command, ConnectionHandle, ConnectionInfo, Connections},
+    group::{Member, MemberSink},
+    groups::GroupDirectory,
     ids::{ConnectionId, GroupKey, UserId},
-    membership::{Housekeeping, Membership},
+    membership::{Membership, MembershipConfig},
     message::{Invocation, WireForm},
     metrics::Metrics,
-    outbox::{Limits, Outbox, Window},
+    outbox::{Limits, Outbox, ReplayLimits},
     store::{DynStore, Node, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
 };
@@ -37,7 +37,7 @@ fn state_of(call: &Invocation) -> String {
 }
 
 /// What hubs share, over a store in memory and without any client.
-pub(crate) fn world(hubs: Vec<Hub>) -> Arc<World> {
+pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
     let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
     let store: Arc<dyn DynStore> = Arc::new(MemoryStore::default());
     let inside = (Arc::clone(&store), connections.clone(), Arc::clone(&metrics));
@@ -45,17 +45,17 @@ pub(crate) fn world(hubs: Vec<Hub>) -> Arc<World> {
         let (store, connections, metrics) = inside.clone();
         let node = Node { id: "alpha".into(), incarnation: crate::ids::secret() };
         let (deadline, lease) = (Duration::from_secs(5), Duration::from_secs(30));
-        Membership::new(store, Housekeeping { node, deadline, lease }, connections, metrics)
+        Membership::new(store, MembershipConfig { node, deadline, lease }, connections, metrics)
     });
-    let (groups, store) = (AllGroups::new(1, Arbiter::current()), StoreHandle::new(store, Duration::from_secs(5)));
+    let (groups, store) = (GroupDirectory::new(1, Arbiter::current()), StoreHandle::new(store, Duration::from_secs(5)));
     let (hubs, at_work) = (hubs.into_iter().map(Arc::new).collect(), TaskTracker::new());
-    Arc::new(World {
+    Arc::new(HubServices {
         hubs,
         connections,
         groups,
         membership,
         store,
-        turns: Turns::new(Duration::from_secs(5)),
+        turns: KeyedMutex::new(Duration::from_secs(5)),
         metrics,
         at_work,
         is_draining: AtomicBool::new(false),
@@ -81,8 +81,8 @@ impl Handler<Command> for Stub {
 }
 
 /// A client that is in the world, but not in any group.
-fn enter(world: &World, hub: &str, id: &str, user: Option<&str>, stub: Stub) -> Arc<Seat> {
-    let about = About {
+fn enter(services: &HubServices, hub: &str, id: &str, user: Option<&str>, stub: Stub) -> Arc<ConnectionHandle> {
+    let about = ConnectionInfo {
         dialect: "none",
         hubs: vec![hub.into()],
         transport: RwLock::new("none"),
@@ -91,26 +91,26 @@ fn enter(world: &World, hub: &str, id: &str, user: Option<&str>, stub: Stub) -> 
         since: SystemTime::now(),
     };
     let stub = stub.start();
-    let seat = Arc::new(Seat {
+    let handle = Arc::new(ConnectionHandle {
         id: id.into(),
         user: user.map(UserId::from),
         hub: Some(hub.into()),
-        outbox: Outbox::new(&FORM, Limits::default(), Window::default()),
+        outbox: Outbox::new(&FORM, Limits::default(), ReplayLimits::default()),
         about,
         ended: CancellationToken::default(),
         port: stub.clone().recipient(),
         address: Address::new(stub),
     });
-    assert!(world.connections.enter(&seat));
-    seat
+    assert!(services.connections.enter(&handle));
+    handle
 }
 
-fn moment(world: &Arc<World>, seat: &Arc<Seat>, identity: Identity) -> Moment {
-    let hub = seat.hub.clone().expect("it has one");
+fn context(services: &Arc<HubServices>, handle: &Arc<ConnectionHandle>, identity: Identity) -> HubContext {
+    let hub = handle.hub.clone().expect("it has one");
     let (identity, request) = (Arc::new(identity), Arc::default());
-    let caller = Caller { seat: Arc::clone(seat), hub, identity, request };
-    let (state, manners) = (CallerState::default(), Manners::default());
-    Moment { caller, state, manners, world: Arc::clone(world) }
+    let caller = Caller { handle: Arc::clone(handle), hub, identity, request };
+    let (state, behavior) = (CallerState::default(), HubBehavior::default());
+    HubContext { caller, state, behavior, services: Arc::clone(services) }
 }
 
 fn values(arguments: &serde_json::Value) -> Vec<Json> {
@@ -120,12 +120,12 @@ fn values(arguments: &serde_json::Value) -> Vec<Json> {
 
 /// Calls a method of the hub as `identity`; its result, or how it failed.
 async fn call_as(hub: Hub, identity: Identity, method: &str, arguments: serde_json::Value, streams: Streams) -> String {
-    let world = world(vec![hub]);
-    let seat = enter(&world, "chat", "caller", None, Stub::default());
+    let services = services(vec![hub]);
+    let handle = enter(&services, "chat", "caller", None, Stub::default());
     let arguments = Arguments::new(values(&arguments), Binding::Strict);
-    let moment = moment(&world, &seat, identity);
-    let call = Call { method: method.into(), arguments, moment, reporter: None, streams };
-    match world.hubs[0].invoke(call).await {
+    let context = context(&services, &handle, identity);
+    let call = Call { method: method.into(), arguments, context, reporter: None, streams };
+    match services.hubs[0].invoke(call).await {
         Ok(result) => result.get().to_owned(),
         Err(error) => format!("{error:?}"),
     }
@@ -237,8 +237,8 @@ impl Handler<Call> for Doorman {
 impl Handler<Connected> for Doorman {
     type Result = Result<(), HubError>;
 
-    fn handle(&mut self, Connected(moment): Connected, _: &mut Self::Context) -> Self::Result {
-        moment.caller().user().map(drop).ok_or_else(|| HubError::new("who are you?"))
+    fn handle(&mut self, Connected(context): Connected, _: &mut Self::Context) -> Self::Result {
+        context.caller().user().map(drop).ok_or_else(|| HubError::new("who are you?"))
     }
 }
 
@@ -253,23 +253,23 @@ impl Handler<Disconnected> for Doorman {
 #[actix::test]
 async fn a_hub_can_be_an_actor_and_one_that_has_gone_refuses() {
     let doorman = Doorman.start();
-    let world = world(vec![Hub::actor("chat", &doorman)]);
-    let hub = &world.hubs[0];
-    let nobody = enter(&world, "chat", "1", None, Stub::default());
-    let ann = enter(&world, "chat", "2", Some("ann"), Stub::default());
-    let moment_of = |seat| moment(&world, seat, Identity::default());
+    let services = services(vec![Hub::actor("chat", &doorman)]);
+    let hub = &services.hubs[0];
+    let nobody = enter(&services, "chat", "1", None, Stub::default());
+    let ann = enter(&services, "chat", "2", Some("ann"), Stub::default());
+    let moment_of = |handle| context(&services, handle, Identity::default());
     assert_eq!(hub.connected(moment_of(&nobody)).await.unwrap_err().message(), "who are you?");
     assert!(hub.connected(moment_of(&ann)).await.is_ok());
     let call = || Call {
         method: "Any".into(),
         arguments: Arguments::new(values(&json!([1, 2])), Binding::Strict),
-        moment: moment_of(&ann),
+        context: moment_of(&ann),
         reporter: None,
         streams: Streams::default(),
     };
     assert_eq!(hub.invoke(call()).await.unwrap().get(), "\"Any of 2\"");
 
-    hub.disconnected(Disconnected { moment: moment_of(&ann), error: None, is_stop: true }).await;
+    hub.disconnected(Disconnected { context: moment_of(&ann), error: None, is_stop: true }).await;
     let Err(CallError::Failed(error)) = hub.invoke(call()).await else { panic!("it has gone") };
     assert_eq!(error.message(), "the hub's actor has gone");
     assert!(hub.connected(moment_of(&ann)).await.is_err());
@@ -277,10 +277,10 @@ async fn a_hub_can_be_an_actor_and_one_that_has_gone_refuses() {
 
 #[actix::test]
 async fn a_caller_can_be_ended() {
-    let world = world(vec![chat()]);
+    let services = services(vec![chat()]);
     let aborts = Arc::new(AtomicU32::new(0));
-    let seat = enter(&world, "chat", "caller", None, Stub(Arc::clone(&aborts)));
-    moment(&world, &seat, Identity::default()).caller().abort().await;
+    let handle = enter(&services, "chat", "caller", None, Stub(Arc::clone(&aborts)));
+    context(&services, &handle, Identity::default()).caller().abort().await;
     assert_eq!(aborts.load(Ordering::SeqCst), 1);
 }
 

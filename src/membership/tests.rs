@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    connections::{About, Address, Command},
+    connections::{Address, Command, ConnectionInfo},
     message::WireForm,
-    outbox::{Limits, Outbox, Window},
+    outbox::{Limits, Outbox, ReplayLimits},
     store::{
         Store,
         faulty::{Fault, Faulty},
@@ -37,7 +37,7 @@ impl House {
         let membership = Supervised::start("membership", &Arbiter::current(), move || {
             let (store, connections, metrics) = inside.clone();
             let node = Node { id: "alpha".into(), incarnation: crate::ids::secret() };
-            Membership::new(store, Housekeeping { node, deadline: DEADLINE, lease: TERM }, connections, metrics)
+            Membership::new(store, MembershipConfig { node, deadline: DEADLINE, lease: TERM }, connections, metrics)
         });
         Self { store, connections, metrics, membership }
     }
@@ -53,7 +53,7 @@ impl House {
     }
 
     async fn note(&self, change: LeaseChange) {
-        self.membership.send(Note { change }).await.unwrap();
+        self.membership.send(LeaseUpdate { change }).await.unwrap();
     }
 
     /// How many rows of connections the store has; it forgets them with the answer. What is written is
@@ -103,8 +103,8 @@ impl Handler<Command> for Probe {
 
 static FORM: WireForm = WireForm { slot: 0, encode: |_| bytes::Bytes::new() };
 
-fn seat(id: &str) -> Arc<Seat> {
-    let about = About {
+fn handle(id: &str) -> Arc<ConnectionHandle> {
+    let about = ConnectionInfo {
         dialect: "test",
         hubs: Vec::new(),
         transport: RwLock::new("webSockets"),
@@ -112,11 +112,11 @@ fn seat(id: &str) -> Arc<Seat> {
         user_agent: String::new(),
         since: SystemTime::now(),
     };
-    let outbox = Outbox::new(&FORM, Limits::default(), Window::default());
+    let outbox = Outbox::new(&FORM, Limits::default(), ReplayLimits::default());
     let probe = Probe.start();
     let (port, address) = (probe.clone().recipient(), Address::new(probe));
     let ended = CancellationToken::new();
-    Arc::new(Seat { id: id.into(), user: None, hub: None, outbox, about, ended, port, address })
+    Arc::new(ConnectionHandle { id: id.into(), user: None, hub: None, outbox, about, ended, port, address })
 }
 
 #[actix::test]
@@ -272,7 +272,7 @@ async fn a_successor_writes_the_rows_that_its_predecessor_took_along() {
     house.store.set(Fault::Refuse);
     house.note(opened("ended")).await;
     for id in ["a", "b"] {
-        assert!(house.connections.enter(&seat(id)));
+        assert!(house.connections.enter(&handle(id)));
         house.note(opened(id)).await;
     }
     house.store.set(Fault::None);
@@ -285,7 +285,7 @@ async fn a_successor_writes_the_rows_that_its_predecessor_took_along() {
 #[actix::test]
 async fn a_successor_removes_the_rows_of_connections_that_ended_unnoticed() {
     let house = House::new();
-    assert!(house.connections.enter(&seat("a")));
+    assert!(house.connections.enter(&handle("a")));
     house.note(opened("a")).await;
     house.note(opened("ended")).await;
     house.write(Verb::Remove, "nobody", "nothing").await.unwrap();
@@ -297,7 +297,7 @@ async fn a_successor_removes_the_rows_of_connections_that_ended_unnoticed() {
 #[actix::test]
 async fn a_node_that_was_taken_for_dead_opens_its_rows_again() {
     let house = House::new();
-    assert!(house.connections.enter(&seat("a")));
+    assert!(house.connections.enter(&handle("a")));
     house.note(opened("a")).await;
     house.write(Verb::Remove, "nobody", "nothing").await.unwrap();
     house.store.set(Fault::Refuse);

@@ -31,7 +31,7 @@ pub enum Overflow {
 /// What is kept for a client that returns of what it was sent. What it was not sent yet waits, while it is away, up to the
 /// larger of this and the [`Limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Window {
+pub struct ReplayLimits {
     /// So many items; 0 keeps nothing.
     pub items: usize,
     /// So many bytes, whichever is reached first.

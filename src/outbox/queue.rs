@@ -16,8 +16,8 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 
 use super::{
-    Asides, Backlog, End, Framer, Limits, Push, Resume, View, Window,
-    item::{Item, Piece},
+    Backlog, ChannelFilter, End, FrameFields, Framer, Limits, Push, ReplayLimits, Resume,
+    entry::{Payload, QueueEntry},
 };
 use crate::message::{Message, WireForm};
 
@@ -45,8 +45,8 @@ enum State {
 pub(super) struct Queue {
     form: &'static WireForm,
     limits: Limits,
-    window: Window,
-    items: VecDeque<Item>,
+    window: ReplayLimits,
+    items: VecDeque<QueueEntry>,
     first: u64,
     sent: u64,
     waiting_bytes: usize,
@@ -55,14 +55,14 @@ pub(super) struct Queue {
     taken: u64,
     dropped: u64,
     replay: Replay,
-    asides: Asides,
-    view: View,
+    fields: FrameFields,
+    view: ChannelFilter,
     state: State,
     attached: bool,
 }
 
 impl Queue {
-    pub(super) fn new(form: &'static WireForm, limits: Limits, window: Window) -> Self {
+    pub(super) fn new(form: &'static WireForm, limits: Limits, window: ReplayLimits) -> Self {
         Self {
             form,
             limits,
@@ -76,8 +76,8 @@ impl Queue {
             taken: 0,
             dropped: 0,
             replay: Replay::default(),
-            asides: Asides::default(),
-            view: View::default(),
+            fields: FrameFields::default(),
+            view: ChannelFilter::default(),
             state: State::Open,
             attached: false,
         }
@@ -88,7 +88,7 @@ impl Queue {
         self.view.listens_to(message)
     }
 
-    pub(super) fn push(&mut self, item: Item) -> Push {
+    pub(super) fn push(&mut self, item: QueueEntry) -> Push {
         if self.state != State::Open {
             return Push::Closed;
         }
@@ -127,7 +127,7 @@ impl Queue {
         self.first + self.items.len() as u64
     }
 
-    fn front(&self) -> Option<&Item> {
+    fn front(&self) -> Option<&QueueEntry> {
         self.items.get(self.offset())
     }
 
@@ -164,7 +164,7 @@ impl Queue {
 
     /// True when the transport has something to write, or has to end.
     pub(super) fn is_due(&self) -> bool {
-        !self.asides.is_empty() || self.waiting() > 0 || self.state != State::Open
+        !self.fields.is_empty() || self.waiting() > 0 || self.state != State::Open
     }
 
     /// True when nothing waits.
@@ -179,13 +179,13 @@ impl Queue {
 
     /// Writes the next frames, about `budget` bytes of them, and answers whether there was anything.
     pub(super) fn take(&mut self, framer: &dyn Framer, budget: usize, out: &mut BytesMut) -> bool {
-        match self.front().map(Item::piece) {
-            Some(Some(Piece::Frame(frame))) => {
+        match self.front().map(QueueEntry::piece) {
+            Some(Some(Payload::Frame(frame))) => {
                 framer.whole(frame, out);
                 self.give_frame_away();
                 true
             }
-            None if self.asides.is_empty() => false,
+            None if self.fields.is_empty() => false,
             _ => {
                 let run = self.run(budget);
                 self.write_run(framer, run.count, out);
@@ -209,15 +209,15 @@ impl Queue {
     }
 
     fn write_run(&mut self, framer: &dyn Framer, count: usize, out: &mut BytesMut) {
-        let asides = std::mem::take(&mut self.asides);
+        let fields = std::mem::take(&mut self.fields);
         let from = self.offset();
         let (view, form) = (&self.view, self.form);
         let mut elements = self.items.range(from..from + count).filter_map(|item| match item.piece()? {
-            Piece::Shared(message) => view.shows(message).then(|| &message.encoded(form)[..]),
-            Piece::Own(bytes) => Some(&bytes[..]),
-            Piece::Frame(_) => None,
+            Payload::Shared(message) => view.shows(message).then(|| &message.encoded(form)[..]),
+            Payload::Own(bytes) => Some(&bytes[..]),
+            Payload::Frame(_) => None,
         });
-        framer.frame(&asides, &mut elements, self.sent + count as u64, out);
+        framer.frame(&fields, &mut elements, self.sent + count as u64, out);
     }
 
     /// A frame belongs to the channel it was made for and is not kept for another.
@@ -225,7 +225,7 @@ impl Queue {
         let at = self.offset();
         if let Some(item) = self.items.get_mut(at).filter(|item| item.is_frame()) {
             self.waiting_bytes -= item.len(self.form);
-            *item = Item::NOTHING;
+            *item = QueueEntry::NOTHING;
         }
         self.give_away(Run { count: 1, bytes: 0 });
     }
@@ -245,10 +245,10 @@ impl Queue {
     }
 
     /// Begins a channel. Answers whether its client has missed something that is no longer here.
-    pub(super) fn attach(&mut self, resume: Resume, view: View) -> bool {
+    pub(super) fn attach(&mut self, resume: Resume, view: ChannelFilter) -> bool {
         self.attached = true;
         self.view = view;
-        self.asides = Asides::default();
+        self.fields = FrameFields::default();
         let keeps = self.keeps();
         if keeps {
             // What waited for a channel that is replaced has been held to the limits alone, besides its replay.
@@ -269,14 +269,14 @@ impl Queue {
     fn forget_frames(&mut self) {
         for item in &mut self.items {
             if item.is_frame() {
-                *item = Item::NOTHING;
+                *item = QueueEntry::NOTHING;
             }
         }
     }
 
     fn recount(&mut self) {
         let at = self.offset();
-        let sum = |items: &mut dyn Iterator<Item = &Item>| items.map(|item| item.len(self.form)).sum();
+        let sum = |items: &mut dyn Iterator<Item = &QueueEntry>| items.map(|item| item.len(self.form)).sum();
         let (kept, waiting) = (sum(&mut self.items.range(..at)), sum(&mut self.items.range(at..)));
         (self.kept_bytes, self.waiting_bytes) = (kept, waiting);
     }
@@ -300,7 +300,7 @@ impl Queue {
         self.finish(end);
         (self.first, self.sent) = (self.tail(), self.tail());
         self.items = VecDeque::new();
-        (self.waiting_bytes, self.kept_bytes, self.asides) = (0, 0, Asides::default());
+        (self.waiting_bytes, self.kept_bytes, self.fields) = (0, 0, FrameFields::default());
         self.replay = Replay::default();
     }
 
@@ -321,11 +321,11 @@ impl Queue {
         self.state == State::Open
     }
 
-    pub(super) fn asides_mut(&mut self) -> &mut Asides {
-        &mut self.asides
+    pub(super) fn fields_mut(&mut self) -> &mut FrameFields {
+        &mut self.fields
     }
 
-    pub(super) fn view_mut(&mut self) -> &mut View {
+    pub(super) fn view_mut(&mut self) -> &mut ChannelFilter {
         &mut self.view
     }
 

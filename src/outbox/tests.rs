@@ -23,7 +23,7 @@ static FORM: WireForm = WireForm { slot: 2, encode: |call| call.target.as_bytes(
 
 const LIMITS: Limits = Limits { items: 1_000, bytes: 100_000, overflow: Overflow::Close };
 
-const WINDOW: Window = Window { items: 100, bytes: 1_000 };
+const WINDOW: ReplayLimits = ReplayLimits { items: 100, bytes: 1_000 };
 
 const GOING: End = End { code: 1001 };
 
@@ -31,8 +31,8 @@ const GOING: End = End { code: 1001 };
 struct Bracketed;
 
 impl Framer for Bracketed {
-    fn frame(&self, asides: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
-        for aside in [&asides.opening, &asides.news].into_iter().flatten() {
+    fn frame(&self, fields: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
+        for aside in [&fields.opening, &fields.news].into_iter().flatten() {
             self.whole(aside, out);
         }
         for element in elements {
@@ -62,41 +62,41 @@ impl Bell {
 }
 
 fn outbox() -> Arc<Outbox> {
-    Outbox::new(&FORM, LIMITS, Window::default())
+    Outbox::new(&FORM, LIMITS, ReplayLimits::default())
 }
 
-fn attach(outbox: &Arc<Outbox>) -> Feed {
-    outbox.attach(Resume::Waiting, View::default(), Arc::new(Bracketed)).0
+fn attach(outbox: &Arc<Outbox>) -> OutboxReader {
+    outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(Bracketed)).0
 }
 
 fn call(text: &str) -> Message {
     Message::new(Invocation::new(&"chat".into(), text, &()).unwrap(), Source::Hub)
 }
 
-fn message(text: &str) -> Parcel {
-    Parcel::new(call(text))
+fn message(text: &str) -> SharedMessage {
+    SharedMessage::new(call(text))
 }
 
 /// What the transport writes next, `end 1000`, or nothing.
-fn poll(feed: &mut Feed) -> String {
+fn poll(feed: &mut OutboxReader) -> String {
     poll_with(feed, Waker::noop())
 }
 
-fn poll_with(feed: &mut Feed, waker: &Waker) -> String {
+fn poll_with(feed: &mut OutboxReader, waker: &Waker) -> String {
     let mut out = BytesMut::new();
     match feed.poll(&mut Context::from_waker(waker), &mut out) {
-        Poll::Ready(Step::Write) => String::from_utf8(out.to_vec()).unwrap(),
-        Poll::Ready(Step::End(end)) => format!("end {}", end.code),
+        Poll::Ready(ReadStep::Write) => String::from_utf8(out.to_vec()).unwrap(),
+        Poll::Ready(ReadStep::End(end)) => format!("end {}", end.code),
         Poll::Pending => String::new(),
     }
 }
 
 /// All notices that wait for the owner.
-fn notices(outbox: &Arc<Outbox>) -> Vec<Notice> {
-    let mut notices = outbox.notices();
+fn events(outbox: &Arc<Outbox>) -> Vec<OutboxEvent> {
+    let mut events = outbox.events();
     let mut cx = Context::from_waker(Waker::noop());
-    let next = || match notices.poll_next_unpin(&mut cx) {
-        Poll::Ready(notice) => notice,
+    let next = || match events.poll_next_unpin(&mut cx) {
+        Poll::Ready(event) => event,
         Poll::Pending => None,
     };
     std::iter::from_fn(next).collect()
@@ -108,7 +108,7 @@ fn a_transport_that_waits_is_woken_by_whatever_is_pushed() {
         |outbox| assert_eq!(outbox.push(&message("a")), Push::Queued),
         |outbox| assert_eq!(outbox.push_own(*b"a"), Push::Queued),
         |outbox| assert_eq!(outbox.push_frame(*b"a"), Push::Queued),
-        |outbox| outbox.change_asides(|asides| asides.opening = Some((*b"a").into())),
+        |outbox| outbox.change_asides(|fields| fields.opening = Some((*b"a").into())),
         |outbox| outbox.tell_client(Some((*b"a").into())),
         |outbox| outbox.finish(GOING),
     ];
@@ -143,7 +143,7 @@ fn whoever_is_passed_over_keeps_its_place_if_it_may_return() {
     let mut feed = attach(&outbox);
     assert_eq!(poll(&mut feed), "[a][c]");
     assert_eq!(outbox.cursor(), 3);
-    let (mut feed, has_gap) = outbox.attach(Resume::From(2), View::default(), Arc::new(Bracketed));
+    let (mut feed, has_gap) = outbox.attach(Resume::From(2), ChannelFilter::default(), Arc::new(Bracketed));
     assert!(!has_gap);
     assert_eq!(poll(&mut feed), "[c]");
 }
@@ -170,7 +170,7 @@ fn a_newer_transport_replaces_the_one_before_and_takes_over_what_waits() {
     assert_eq!(poll(&mut old), "", "the end is said once");
     drop(old);
     assert_eq!(poll(&mut new), "[a]");
-    assert_eq!(notices(&outbox), [Notice::Detached(1)]);
+    assert_eq!(events(&outbox), [OutboxEvent::Detached(1)]);
 }
 
 #[test]
@@ -179,11 +179,11 @@ fn what_a_replaced_channel_left_unsaid_can_still_be_asked_for() {
     outbox.push(&message("a"));
     let mut old = attach(&outbox);
     poll(&mut old);
-    outbox.change_asides(|asides| asides.news = Some((*b"unsaid").into()));
+    outbox.change_asides(|fields| fields.news = Some((*b"unsaid").into()));
     let new = attach(&outbox);
-    let asides = Asides { opening: None, news: Some((*b"unsaid").into()) };
-    assert_eq!(old.rest(), Rest { cursor: 1, asides });
-    assert_eq!(new.rest(), Rest { cursor: 1, asides: Asides::default() });
+    let fields = FrameFields { opening: None, news: Some((*b"unsaid").into()) };
+    assert_eq!(old.rest(), Unsent { cursor: 1, fields });
+    assert_eq!(new.rest(), Unsent { cursor: 1, fields: FrameFields::default() });
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_transport_that_goes_leaves_what_waits_to_the_next_and_its_owner_hears_of_it
     let feed = attach(&outbox);
     outbox.push(&message("a"));
     drop(feed);
-    assert_eq!(notices(&outbox), [Notice::Detached(1)]);
+    assert_eq!(events(&outbox), [OutboxEvent::Detached(1)]);
     assert_eq!(poll(&mut attach(&outbox)), "[a]");
 }
 
@@ -203,7 +203,7 @@ fn a_client_that_hangs_up_is_sent_nothing_more_and_its_owner_hears_of_it() {
     outbox.push(&message("a"));
     feed.control().hang_up(GOING);
     assert_eq!(poll(&mut feed), "end 1001");
-    assert_eq!(notices(&outbox), [Notice::HungUp(1)]);
+    assert_eq!(events(&outbox), [OutboxEvent::HungUp(1)]);
     assert!(outbox.is_open(), "the connection may go on");
 }
 
@@ -215,7 +215,7 @@ fn a_channel_that_is_hung_up_from_inside_is_no_news_to_its_owner() {
     outbox.hang_up(GOING);
     outbox.hang_up(End { code: 1000 });
     assert_eq!(poll(&mut feed), "end 1001", "the first word holds");
-    assert_eq!(notices(&outbox), []);
+    assert_eq!(events(&outbox), []);
     assert_eq!(poll(&mut attach(&outbox)), "[a]");
 }
 
@@ -256,25 +256,25 @@ fn a_stream_that_finishes_is_drained_first_and_one_that_is_abandoned_is_not() {
 
 #[test]
 fn a_client_that_is_too_slow_is_given_up_once() {
-    let outbox = Outbox::new(&FORM, Limits { items: 8, ..LIMITS }, Window::default());
+    let outbox = Outbox::new(&FORM, Limits { items: 8, ..LIMITS }, ReplayLimits::default());
     let mut feed = attach(&outbox);
     let pushes: Vec<_> = (0..20).map(|_| outbox.push(&message("a"))).collect();
     let queued = pushes.iter().filter(|push| **push == Push::Queued).count();
     assert_eq!((queued, pushes[8], pushes[9]), (8, Push::Overflowed, Push::Closed));
-    assert_eq!(notices(&outbox), [Notice::Congested, Notice::Overflowed]);
+    assert_eq!(events(&outbox), [OutboxEvent::Congested, OutboxEvent::Overflowed]);
     assert_eq!(outbox.backlog().items, 0, "what nobody reads is not kept");
     assert_eq!(poll(&mut feed), "end 1008");
 }
 
 #[test]
 fn the_owner_hears_again_that_much_waits_after_all_was_taken() {
-    let outbox = Outbox::new(&FORM, Limits { items: 80, ..LIMITS }, Window::default());
+    let outbox = Outbox::new(&FORM, Limits { items: 80, ..LIMITS }, ReplayLimits::default());
     let mut feed = attach(&outbox);
     for round in 0..3 {
         for _ in 0..20 {
             outbox.push(&message("a"));
         }
-        assert_eq!(notices(&outbox), [Notice::Congested], "once in round {round}");
+        assert_eq!(events(&outbox), [OutboxEvent::Congested], "once in round {round}");
         poll(&mut feed);
     }
 }
@@ -282,13 +282,13 @@ fn the_owner_hears_again_that_much_waits_after_all_was_taken() {
 #[test]
 fn the_owner_is_woken_for_a_group_that_has_died() {
     let (outbox, bell) = (outbox(), Arc::new(Bell::default()));
-    let mut stream = outbox.notices();
+    let mut stream = outbox.events();
     let waker = Arc::clone(&bell).into();
     assert!(stream.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
     let group = GroupKey::new(&"chat".into(), &"room".into());
     outbox.tell_lost(Arc::clone(&group), 7);
     assert_eq!(bell.rings(), 1);
-    assert_eq!(notices(&outbox), [Notice::Lost { group, generation: 7 }]);
+    assert_eq!(events(&outbox), [OutboxEvent::Lost { group, generation: 7 }]);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn much_is_written_in_portions() {
 fn pushes_from_many_threads_all_arrive_and_in_the_order_of_each() {
     const THREADS: usize = 4;
     const EACH: usize = 200;
-    let outbox = Outbox::new(&FORM, Limits { items: THREADS * EACH, ..LIMITS }, Window::default());
+    let outbox = Outbox::new(&FORM, Limits { items: THREADS * EACH, ..LIMITS }, ReplayLimits::default());
     let mut feed = attach(&outbox);
     thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -331,18 +331,19 @@ fn pushes_from_many_threads_all_arrive_and_in_the_order_of_each() {
 #[test]
 fn what_is_said_on_hubs_that_a_client_does_not_listen_to_takes_no_place_and_wakes_nobody() {
     let (outbox, bell) = (Outbox::new(&FORM, LIMITS, WINDOW), Arc::new(Bell::default()));
-    let on_news = View { hubs: Some(vec!["news".into()]), ..View::default() };
+    let on_news = ChannelFilter { hubs: Some(vec!["news".into()]), ..ChannelFilter::default() };
     let (mut feed, _) = outbox.attach(Resume::Waiting, on_news, Arc::new(Bracketed));
     poll_with(&mut feed, &Arc::clone(&bell).into());
     let says = |outbox: &Arc<Outbox>| {
-        let pushes = [outbox.push(&message("a")), outbox.push_in(&message("a"), &mut Pace::default().wave())];
+        let pushes =
+            [outbox.push(&message("a")), outbox.push_in(&message("a"), &mut FlushScheduler::default().batch())];
         [pushes[0], pushes[1], outbox.pass_over(&call("a"))]
     };
     assert_eq!((says(&outbox), outbox.tail(), bell.rings()), ([Push::Unheard; 3], 0, 0));
     drop(feed);
     assert_eq!((says(&outbox), outbox.tail()), ([Push::Unheard; 3], 0), "away, it is as it was there");
     let in_room = call("b").with_source(Source::Group(GroupKey::new(&"chat".into(), &"room".into())));
-    assert_eq!(outbox.push(&Parcel::new(in_room)), Push::Queued, "a room is heard on any hub");
+    assert_eq!(outbox.push(&SharedMessage::new(in_room)), Push::Queued, "a room is heard on any hub");
     drop(attach(&outbox));
     assert_eq!((says(&outbox), outbox.tail()), ([Push::Queued; 3], 4));
 }

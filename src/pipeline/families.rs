@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Claims, Listed};
+use super::{Claims, TokenGroups};
 use crate::ids::ConnectionId;
 
 /// Of how many families something is remembered: a list that was too long for a token, who has spent one last. The
@@ -44,7 +44,7 @@ pub(crate) struct Families(Arc<Mutex<Known>>);
 #[derive(Default)]
 struct Known {
     /// The groups of families whose lists are too long for a token.
-    lists: Recent<Listed>,
+    lists: Recent<TokenGroups>,
     /// The epoch that was spent last, and by which connection.
     spent: Recent<(u64, ConnectionId)>,
 }
@@ -55,11 +55,11 @@ impl Families {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn remember(&self, family: &str, groups: Listed) {
+    pub(super) fn remember(&self, family: &str, groups: TokenGroups) {
         self.known().lists.put(family, groups);
     }
 
-    pub(super) fn list_of(&self, family: &str) -> Option<Listed> {
+    pub(super) fn list_of(&self, family: &str) -> Option<TokenGroups> {
         self.known().lists.of.get(family).cloned()
     }
 

@@ -202,12 +202,12 @@ async fn who_enters_a_room_hears_of_it_too() {
 #[actix_web::test]
 async fn a_user_is_in_a_room_for_good_on_every_connection_and_after_a_restart() {
     let service = Running::start(&[]).await;
-    let (mut desk, mut phone) = (service.client("ann").await, service.client("ann").await);
-    assert_eq!(desk.invoke("AddToRoom", json!(["lobby"])).await, true);
-    assert_eq!(desk.invoke("AddToRoom", json!(["lobby"])).await, false, "it was stored");
-    desk.tell("Send", json!(["lobby", "hello"])).await;
+    let (mut rejoin_service, mut phone) = (service.client("ann").await, service.client("ann").await);
+    assert_eq!(rejoin_service.invoke("AddToRoom", json!(["lobby"])).await, true);
+    assert_eq!(rejoin_service.invoke("AddToRoom", json!(["lobby"])).await, false, "it was stored");
+    rejoin_service.tell("Send", json!(["lobby", "hello"])).await;
     assert_eq!(phone.heard().await, said("ann", "hello"));
-    drop((desk, phone));
+    drop((rejoin_service, phone));
     let service = Running::start_in(service.stop().await, &[]).await;
     let mut ann = service.client("ann").await;
     ann.tell("Send", json!(["lobby", "again"])).await;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Answer, DynStore, Error};
+use super::{DynStore, Error, StoreFuture};
 
 /// The store, for what needs no supervisor. Each question has its deadline.
 #[derive(Clone)]
@@ -22,7 +22,10 @@ impl StoreHandle {
     ///
     /// # Errors
     /// What the store says, and [`Error::Unavailable`] if it says nothing in time.
-    pub(crate) async fn ask<'a, T>(&'a self, ask: impl FnOnce(&'a dyn DynStore) -> Answer<'a, T>) -> Result<T, Error> {
+    pub(crate) async fn ask<'a, T>(
+        &'a self,
+        ask: impl FnOnce(&'a dyn DynStore) -> StoreFuture<'a, T>,
+    ) -> Result<T, Error> {
         timeout(self.deadline, ask(&*self.store)).await.unwrap_or_else(|_| Err(Error::no_answer()))
     }
 }

@@ -32,7 +32,7 @@ mod address;
 mod cause;
 mod millis;
 mod outcome;
-mod patience;
+mod retry;
 
 /// Everything in a database.
 #[derive(Clone, Debug)]
@@ -158,9 +158,9 @@ impl Store for SeaStore {
     }
 
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
-        let Some(spend) = &redemption.once else { return judge(&self.db, redemption).await };
+        let Some(spend) = &redemption.once else { return validator(&self.db, redemption).await };
         let change = self.begin().await?;
-        let verdict = match judge(&change, redemption).await? {
+        let verdict = match validator(&change, redemption).await? {
             Verdict::Accepted if !is_new(spend_once(&change, spend).await)? => Verdict::Replayed,
             verdict => verdict,
         };
@@ -184,8 +184,8 @@ impl Store for SeaStore {
 /// The first to open a new file turns it to write-ahead logging, which waits for nobody: tried again if busy.
 async fn open(url: &str, patience: Duration) -> Result<DatabaseConnection, Error> {
     let opened =
-        patience::persist(patience, cause::is_busy, async || Database::connect(options(url, patience)).await).await;
-    opened.map_err(|error| cause::judge(&error)(format!("{url}: {error}")))
+        retry::persist(patience, cause::is_busy, async || Database::connect(options(url, patience)).await).await;
+    opened.map_err(|error| cause::validator(&error)(format!("{url}: {error}")))
 }
 
 fn options(url: &str, patience: Duration) -> ConnectOptions {
@@ -310,7 +310,7 @@ async fn bury(change: &Transaction, now: i64) -> Result<u64, DbErr> {
 }
 
 /// Whether a token is revoked; whether it was spent is another question.
-async fn judge(db: &impl ConnectionTrait, redemption: &Redemption) -> Result<Verdict, Error> {
+async fn validator(db: &impl ConnectionTrait, redemption: &Redemption) -> Result<Verdict, Error> {
     let Some(user) = &redemption.user else { return Ok(Verdict::Accepted) };
     let before = user::Entity::find_by_id(user.as_str()).one(db).await?.and_then(|row| row.revoked_before);
     let is_revoked = before.is_some_and(|before| millis::floor(redemption.issued) < before);

@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 /// The shape that a transport gives to a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrap {
+pub enum FrameType {
     /// A WebSocket text message.
     WebSocketText,
     /// A WebSocket binary message.
@@ -22,7 +22,7 @@ const FINAL_BINARY: u8 = 0x82;
 const FINAL_CLOSE: u8 = 0x88;
 const FINAL_PONG: u8 = 0x8a;
 
-impl Wrap {
+impl FrameType {
     /// Appends a frame whose payload is what `write` appends.
     pub fn frame(self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
         match self {
@@ -87,8 +87,8 @@ mod tests {
     fn a_frame_of_every_length_class_is_read_back_whole() {
         for length in [0, 1, 124, 125, 126, 127, 65_535, 65_536, 70_000] {
             let (payload, mut out) = (vec![b'x'; length], BytesMut::from(&b""[..]));
-            Wrap::WebSocketText.frame(&mut out, |out| out.put_slice(&payload));
-            Wrap::WebSocketBinary.frame(&mut out, |out| out.put_slice(&payload));
+            FrameType::WebSocketText.frame(&mut out, |out| out.put_slice(&payload));
+            FrameType::WebSocketBinary.frame(&mut out, |out| out.put_slice(&payload));
             assert_eq!(read(out), [Frame::Text(payload.clone().into()), Frame::Binary(payload.into())], "{length}");
         }
     }
@@ -105,7 +105,7 @@ mod tests {
         fn frames_that_follow_each_other_do_not_touch(payloads: Vec<Vec<u8>>) {
             let mut out = BytesMut::new();
             for payload in &payloads {
-                Wrap::WebSocketBinary.frame(&mut out, |out| out.put_slice(payload));
+                FrameType::WebSocketBinary.frame(&mut out, |out| out.put_slice(payload));
             }
             let expected: Vec<_> = payloads.into_iter().map(|payload| Frame::Binary(payload.into())).collect();
             prop_assert_eq!(read(out), expected);

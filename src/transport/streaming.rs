@@ -17,7 +17,7 @@ use futures_util::Stream;
 use tokio::task::JoinHandle;
 
 use super::SocketHandle;
-use crate::outbox::{End, Feed, Rest, Step};
+use crate::outbox::{End, OutboxReader, ReadStep, Unsent};
 
 /// How a stream ends whose client has gone; nobody reads the code.
 const GONE: End = End { code: 1000 };
@@ -26,12 +26,12 @@ const GONE: End = End { code: 1000 };
 const PIECE: usize = 16 * 1024;
 
 /// What a poll that ends without an answer is answered, by what is left of its channel.
-type LastWord = Box<dyn Fn(Rest) -> Bytes>;
+type LastWord = Box<dyn Fn(Unsent) -> Bytes>;
 
 /// The body of an answer that a feed writes.
 pub(crate) struct Body {
     ready: Bytes,
-    feed: Option<Feed>,
+    feed: Option<OutboxReader>,
     last_word: Option<LastWord>,
     /// Waits for the client to go.
     watch: Option<JoinHandle<()>>,
@@ -39,12 +39,12 @@ pub(crate) struct Body {
 
 impl Body {
     /// A stream that begins with `first` and goes on until the feed ends.
-    pub(crate) fn stream(feed: Feed, first: impl Into<Bytes>) -> Self {
+    pub(crate) fn stream(feed: OutboxReader, first: impl Into<Bytes>) -> Self {
         Self { ready: first.into(), feed: Some(feed), last_word: None, watch: None }
     }
 
     /// The answer to a poll: whatever comes first besides blanks, or else the last word.
-    pub(crate) fn answer(feed: Feed, last_word: impl Fn(Rest) -> Bytes + 'static) -> Self {
+    pub(crate) fn answer(feed: OutboxReader, last_word: impl Fn(Unsent) -> Bytes + 'static) -> Self {
         Self { ready: Bytes::new(), feed: Some(feed), last_word: Some(Box::new(last_word)), watch: None }
     }
 
@@ -67,10 +67,10 @@ impl Body {
         let mut out = BytesMut::new();
         let step = std::task::ready!(feed.poll(cx, &mut out));
         let is_answered = self.last_word.is_some() && out.iter().any(|byte| *byte != b' ');
-        if let (Step::End(_), Some(last_word)) = (step, &self.last_word) {
+        if let (ReadStep::End(_), Some(last_word)) = (step, &self.last_word) {
             out.extend_from_slice(&last_word(feed.rest()));
         }
-        if step != Step::Write || is_answered {
+        if step != ReadStep::Write || is_answered {
             self.feed = None;
         }
         self.ready = out.freeze();

@@ -30,17 +30,17 @@ use super::{
     Inbound, Received, SocketHandle,
     framing::{close_frame, pong_frame},
 };
-use crate::outbox::{Control, End, Feed, Sink, Step};
+use crate::outbox::{ChannelControl, End, OutboxReader, ReadStep, Sink};
 
-mod intake;
+mod splitter;
 mod utf8;
 
-use intake::{Frames, PIECE};
+use splitter::{FrameStream, PIECE};
 use utf8::Utf8;
 
 /// What a connection wants to be handed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Intent {
+pub(crate) enum ReadMode {
     /// Whatever comes, as it comes: where messages end is no affair of the transport.
     Bytes,
     /// Whole messages of at most so many bytes.
@@ -64,16 +64,16 @@ const KEPT_BUFFER: usize = 4 * 1024;
 pub(crate) fn accept(
     request: &HttpRequest,
     payload: Payload,
-    feed: Feed,
+    feed: OutboxReader,
     port: Recipient<Received>,
-    intent: Intent,
+    intent: ReadMode,
 ) -> Result<HttpResponse, Error> {
     actix_http::ws::verify_handshake(request.head())?;
     let mut response = handshake(request)?;
     let socket = Socket { port, channel: feed.channel(), control: feed.control(), intent, fragments: None };
-    let frames = WebsocketContext::with_codec(socket, Frames::new(payload), Codec::new().max_size(PIECE));
+    let frames = WebsocketContext::with_codec(socket, FrameStream::new(payload), Codec::new().max_size(PIECE));
     let socket = request.conn_data::<SocketHandle>().cloned();
-    let pump = Pump::new(Box::pin(frames), feed, socket);
+    let pump = WebSocketBody::new(Box::pin(frames), feed, socket);
     // Wire: an upgraded response has no content, and so no content type.
     Ok(response.message_body(BodyStream::new(pump))?.map_into_boxed_body())
 }
@@ -82,8 +82,8 @@ pub(crate) fn accept(
 struct Socket {
     port: Recipient<Received>,
     channel: u32,
-    control: Control,
-    intent: Intent,
+    control: ChannelControl,
+    intent: ReadMode,
     /// A message of which not all fragments have come.
     fragments: Option<Fragments>,
 }
@@ -126,11 +126,11 @@ impl Socket {
             return self.end(CloseCode::Invalid, ctx);
         }
         match self.intent {
-            Intent::Bytes => self.hand_on(bytes, is_last, ctx),
-            Intent::Messages { limit } if fragments.bytes.len() + bytes.len() > limit => {
+            ReadMode::Bytes => self.hand_on(bytes, is_last, ctx),
+            ReadMode::Messages { limit } if fragments.bytes.len() + bytes.len() > limit => {
                 self.forward(Inbound::TooLarge, ctx);
             }
-            Intent::Messages { .. } => {
+            ReadMode::Messages { .. } => {
                 fragments.bytes.extend_from_slice(&bytes);
                 if is_last {
                     let whole = std::mem::take(&mut fragments.bytes).freeze();
@@ -155,7 +155,7 @@ impl Socket {
 
     /// A message in one frame.
     fn message(&self, data: Inbound, ctx: &mut WebsocketContext<Self>) {
-        let is_too_large = matches!(self.intent, Intent::Messages { limit } if data.len() > limit);
+        let is_too_large = matches!(self.intent, ReadMode::Messages { limit } if data.len() > limit);
         self.forward(if is_too_large { Inbound::TooLarge } else { data }, ctx);
     }
 
@@ -192,23 +192,23 @@ impl StreamHandler<Result<Message, ProtocolError>> for Socket {
 type Reader = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
 
 /// The body of the response: it keeps both halves going until both have ended.
-struct Pump {
+struct WebSocketBody {
     /// The half that reads, until it has ended.
     frames: Option<Reader>,
     /// What to write, unless the task has it. It is held to the end, since dropping it says that the
     /// transport has gone.
-    feed: Option<Feed>,
+    feed: Option<OutboxReader>,
     /// Where to write, and what to close.
     socket: Option<SocketHandle>,
     /// The half that writes to the socket.
-    task: Option<JoinHandle<Feed>>,
+    task: Option<JoinHandle<OutboxReader>>,
     has_written: bool,
     /// Cuts the socket of a peer that does not answer its close.
     farewell: Option<JoinHandle<()>>,
 }
 
-impl Pump {
-    fn new(frames: Reader, feed: Feed, socket: Option<SocketHandle>) -> Self {
+impl WebSocketBody {
+    fn new(frames: Reader, feed: OutboxReader, socket: Option<SocketHandle>) -> Self {
         Self { frames: Some(frames), feed: Some(feed), socket, task: None, has_written: false, farewell: None }
     }
 
@@ -247,8 +247,8 @@ impl Pump {
         }
         let mut out = BytesMut::new();
         match self.feed.as_mut()?.poll(cx, &mut out) {
-            Poll::Ready(Step::Write) => {}
-            Poll::Ready(Step::End(End { code })) => {
+            Poll::Ready(ReadStep::Write) => {}
+            Poll::Ready(ReadStep::End(End { code })) => {
                 self.has_written = true;
                 close_frame(code, &mut out);
             }
@@ -258,7 +258,7 @@ impl Pump {
     }
 }
 
-impl Stream for Pump {
+impl Stream for WebSocketBody {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -278,7 +278,7 @@ impl Stream for Pump {
     }
 }
 
-impl Drop for Pump {
+impl Drop for WebSocketBody {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -295,12 +295,12 @@ async fn cut_later(socket: SocketHandle) {
 }
 
 /// Writes what comes until the stream ends or the socket breaks, and gives the feed back.
-async fn write(mut feed: Feed, socket: SocketHandle) -> Feed {
+async fn write(mut feed: OutboxReader, socket: SocketHandle) -> OutboxReader {
     feed.lend(Arc::new(socket.clone()));
     let mut out = BytesMut::new();
     loop {
         let step = poll_fn(|cx| feed.poll(cx, &mut out)).await;
-        if let Step::End(End { code }) = step {
+        if let ReadStep::End(End { code }) = step {
             close_frame(code, &mut out);
         }
         if write_all(&feed, &socket, &out).await.is_err() {
@@ -308,7 +308,7 @@ async fn write(mut feed: Feed, socket: SocketHandle) -> Feed {
             feed.control().hang_up(End { code: CloseCode::Normal.into() });
             return feed;
         }
-        if step != Step::Write {
+        if step != ReadStep::Write {
             return feed;
         }
         out.clear();
@@ -318,7 +318,7 @@ async fn write(mut feed: Feed, socket: SocketHandle) -> Feed {
     }
 }
 
-async fn write_all(feed: &Feed, socket: &SocketHandle, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(feed: &OutboxReader, socket: &SocketHandle, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match socket.try_write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -13,7 +13,7 @@ use actix_web::HttpRequest;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 use serde_json::{Map, Value};
 
-use super::{Authenticate, Unproven, bearer};
+use super::{AuthError, Authenticate, bearer};
 use crate::hub::Identity;
 
 /// Clocks of issuers may be ahead or behind by so much.
@@ -95,7 +95,7 @@ impl Jwt {
         validation
     }
 
-    fn claims(&self, token: &str) -> Result<Map<String, Value>, Unproven> {
+    fn claims(&self, token: &str) -> Result<Map<String, Value>, AuthError> {
         let header = decode_header(token).map_err(|_| refused("it is no JSON web token"))?;
         // RFC 7515 section 4.1.11: whoever does not know what is critical must refuse; nothing of it is known here.
         if header.crit.is_some() {
@@ -114,16 +114,18 @@ impl Jwt {
         Err(refusal)
     }
 
-    fn user(&self, claims: &Map<String, Value>) -> Result<String, Unproven> {
+    fn user(&self, claims: &Map<String, Value>) -> Result<String, AuthError> {
         let user = claims.get(&self.user_claim).and_then(text).filter(|user| !user.is_empty());
         user.ok_or_else(|| refused(&format!("it names no user in `{}`", self.user_claim)))
     }
 }
 
 impl Authenticate for Jwt {
-    fn identify(&self, request: &HttpRequest) -> Result<Identity, Unproven> {
+    fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
         let token = bearer(request).ok_or_else(|| {
-            Unproven("a bearer token is needed, in the header `Authorization` or as `access_token` in the query".into())
+            AuthError(
+                "a bearer token is needed, in the header `Authorization` or as `access_token` in the query".into(),
+            )
         })?;
         let claims = self.claims(&token)?;
         let user = self.user(&claims)?;
@@ -146,8 +148,8 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn refused(why: &str) -> Unproven {
-    Unproven(format!("the bearer token is refused: {why}"))
+fn refused(why: &str) -> AuthError {
+    AuthError(format!("the bearer token is refused: {why}"))
 }
 
 fn reason(kind: &ErrorKind) -> &'static str {

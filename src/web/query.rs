@@ -7,7 +7,7 @@ use actix_web::{
     http::header::{self, HeaderValue},
 };
 
-use super::{Authenticate, Unproven, query_of};
+use super::{AuthError, Authenticate, query_of};
 use crate::{UserId, hub::Identity};
 
 /// Takes `?user=ann` at its word; who says nothing has no name. Nobody is authenticated by it.
@@ -15,7 +15,7 @@ use crate::{UserId, hub::Identity};
 pub struct QueryUser;
 
 impl Authenticate for QueryUser {
-    fn identify(&self, request: &HttpRequest) -> Result<Identity, Unproven> {
+    fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
         let users = query_of(request.query_string()).into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("user"));
         let user = users.map(|(_, user)| user).find(|user| !user.is_empty());
         Ok(Identity::named(user.map(UserId::from)))
@@ -28,9 +28,9 @@ impl Authenticate for QueryUser {
 pub(crate) struct LocalQueryUser;
 
 impl Authenticate for LocalQueryUser {
-    fn identify(&self, request: &HttpRequest) -> Result<Identity, Unproven> {
+    fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
         match request.headers().get(header::HOST).map(HeaderValue::to_str) {
-            Some(Ok(host)) if !is_local(host) => Err(Unproven(format!(
+            Some(Ok(host)) if !is_local(host) => Err(AuthError(format!(
                 "users are believed (auth.mode = query) as long as this server is called localhost, not `{host}`; \
                  auth.query_on_network allows other names"
             ))),

@@ -3,7 +3,7 @@
 use hubcast::{EngineBuilder, KeyRing};
 use serde_json::json;
 
-use crate::support::{Classic, STREAMS, Seat, Server, TRANSPORTS, within};
+use crate::support::{Classic, ClassicConnection, STREAMS, Server, TRANSPORTS, within};
 
 fn with_known_keys(engine: EngineBuilder) -> EngineBuilder {
     engine.keys(KeyRing::new(["a secret that outlives the process"]).unwrap())
@@ -36,7 +36,7 @@ async fn a_member_hears_its_room_until_it_leaves() {
         say(&server, "lobby", "nobody hears this").await;
         has_heard_all(&mut client).await;
         assert_ne!(client.groups, token, "being in no group is news");
-        client.seat.ask("abort").await;
+        client.handle.ask("abort").await;
     }
 }
 
@@ -52,7 +52,7 @@ async fn a_client_that_returns_is_in_its_groups_and_is_not_told_so_again() {
         hears(&mut client, "missed").await;
         has_heard_all(&mut client).await;
         assert_eq!(client.groups, token, "{transport}");
-        client.seat.ask("abort").await;
+        client.handle.ask("abort").await;
     }
 }
 
@@ -64,12 +64,12 @@ async fn a_client_is_back_in_its_groups_after_a_restart_with_the_same_key() {
         client.drop_channel();
         drop(before);
         let (after, mut diary) = Server::start_writing(with_known_keys).await;
-        client.seat.server = after.address;
+        client.handle.server = after.address;
         client.return_().await;
         assert_eq!(diary.next().await, "reconnected with a gap", "{transport}");
         say(&after, "lobby", "welcome back").await;
         hears(&mut client, "welcome back").await;
-        let stopped = client.seat.ask("abort").await;
+        let stopped = client.handle.ask("abort").await;
         assert_eq!((stopped.status, diary.next().await), (200, "stopped".into()));
     }
 }
@@ -90,14 +90,14 @@ async fn a_token_does_not_bring_back_what_its_user_is_not_stored_in_any_more() {
         client.drop_channel();
         drop(before);
         let after = Server::start_with(with_known_keys).await;
-        client.seat.server = after.address;
+        client.handle.server = after.address;
         client.return_().await;
         for room in ["home", "den"] {
             say(&after, room, "nobody hears this").await;
         }
         say(&after, "lobby", "welcome back").await;
         hears(&mut client, "welcome back").await;
-        client.seat.ask("abort").await;
+        client.handle.ask("abort").await;
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_token_does_not_bring_back_what_its_user_is_not_stored_in_any_more() {
 async fn a_server_with_another_key_knows_nobody() {
     let (before, after) = (Server::start().await, Server::start().await);
     let client = Classic::join(before.address, "longPolling", "ann", "lobby").await;
-    let answer = Seat { server: after.address, ..client.seat.clone() }.ask("start").await;
+    let answer = ClassicConnection { server: after.address, ..client.handle.clone() }.ask("start").await;
     assert_eq!((answer.status, &*answer.body), (400, "The ConnectionId is in the incorrect format."));
 }
 
@@ -143,7 +143,7 @@ async fn a_client_that_returns_without_its_token_hears_no_group() {
         has_heard_all(&mut client).await;
         say(&server, "lobby", "not for ann").await;
         has_heard_all(&mut client).await;
-        client.seat.ask("abort").await;
+        client.handle.ask("abort").await;
     }
 }
 
@@ -153,13 +153,13 @@ async fn a_group_that_was_left_while_the_channel_was_deaf_to_it_is_heard_after_t
     for transport in TRANSPORTS {
         let before = Classic::join(server.address, transport, "ann", "lobby").await;
         // As some clients come back: it says neither where it is nor in which groups.
-        let mut client = Classic::open(before.seat.clone(), transport).await;
+        let mut client = Classic::open(before.handle.clone(), transport).await;
         for method in ["LeaveRoom", "JoinRoom"] {
             client.invoke(method, json!(["lobby"])).await;
         }
         say(&server, "lobby", "hello").await;
         hears(&mut client, "hello").await;
-        client.seat.ask("abort").await;
+        client.handle.ask("abort").await;
     }
 }
 
@@ -177,7 +177,7 @@ async fn a_client_that_lost_what_it_was_first_told_of_its_durable_rooms_is_told_
         hears(&mut client, "missed").await;
         has_heard_all(&mut client).await;
         assert!(client.groups.is_some(), "{transport}");
-        client.seat.ask("abort").await;
+        client.handle.ask("abort").await;
     }
 }
 

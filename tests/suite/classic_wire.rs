@@ -3,12 +3,12 @@
 use hubcast::classic;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Seat, Server, ask, ask_with, escaped};
+use crate::support::{ClassicConnection, HttpResponse, Server, ask, ask_with, escaped};
 
 const JSON: Option<&str> = Some("application/json; charset=UTF-8");
 const SCRIPT: Option<&str> = Some("application/javascript; charset=UTF-8");
 
-async fn get(server: &Server, path: &str) -> Answer {
+async fn get(server: &Server, path: &str) -> HttpResponse {
     ask(server.address, &format!("GET {path}"), "").await
 }
 
@@ -17,7 +17,7 @@ async fn with_jsonp() -> Server {
     Server::start_with(|engine| engine.classic_settings(classic::Settings { jsonp: true, ..Default::default() })).await
 }
 
-fn said(answer: &Answer) -> (u16, &str) {
+fn said(answer: &HttpResponse) -> (u16, &str) {
     (answer.status, &answer.body)
 }
 
@@ -44,8 +44,8 @@ async fn an_offer_has_the_members_of_the_original_in_its_order() {
 #[tokio::test]
 async fn every_negotiation_offers_another_connection() {
     let server = Server::start().await;
-    let first = Seat::negotiate(server.address, "").await;
-    let second = Seat::negotiate(server.address, "").await;
+    let first = ClassicConnection::negotiate(server.address, "").await;
+    let second = ClassicConnection::negotiate(server.address, "").await;
     assert!(first.id != second.id && first.token != second.token);
 }
 
@@ -105,15 +105,15 @@ async fn an_operation_is_a_whole_last_segment() {
 #[tokio::test]
 async fn every_answer_forbids_guessing_and_keeping() {
     let server = Server::start().await;
-    let seat = Seat::negotiate(server.address, "").await;
+    let handle = ClassicConnection::negotiate(server.address, "").await;
     for path in
-        ["/signalr/negotiate".to_owned(), "/signalr/ping".to_owned(), seat.path("start", "serverSentEvents", "")]
+        ["/signalr/negotiate".to_owned(), "/signalr/ping".to_owned(), handle.path("start", "serverSentEvents", "")]
     {
         let answer = get(&server, &path).await;
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(answer.header("cache-control"), Some("no-cache, no-store"), "{path}");
     }
-    for path in ["/signalr/hubs", "/signalr/connect", &seat.path("abort", "webSockets", "")] {
+    for path in ["/signalr/hubs", "/signalr/connect", &handle.path("abort", "webSockets", "")] {
         assert_eq!(get(&server, path).await.header("x-content-type-options"), Some("nosniff"), "{path}");
     }
 }
@@ -138,21 +138,21 @@ async fn what_is_wrong_with_a_request_is_told_in_the_originals_order() {
 #[tokio::test]
 async fn a_token_is_taken_from_the_query_alone() {
     let server = Server::start().await;
-    let seat = Seat::negotiate(server.address, "").await;
+    let handle = ClassicConnection::negotiate(server.address, "").await;
     let request = "POST /signalr/start?transport=longPolling";
-    let answer = ask_with(server.address, request, "", &format!("connectionToken={}", seat.token)).await;
+    let answer = ask_with(server.address, request, "", &format!("connectionToken={}", handle.token)).await;
     assert_eq!(said(&answer), (400, "Protocol error: Missing connection token."));
 }
 
 #[tokio::test]
 async fn a_token_that_is_not_ours_is_refused() {
     let (server, other) = (Server::start().await, Server::start().await);
-    let seat = Seat::negotiate(server.address, "").await;
-    let foreign = Seat::negotiate(other.address, "").await.token;
-    let (head, last) = seat.token.split_at(seat.token.len() - 1);
+    let handle = ClassicConnection::negotiate(server.address, "").await;
+    let foreign = ClassicConnection::negotiate(other.address, "").await.token;
+    let (head, last) = handle.token.split_at(handle.token.len() - 1);
     let tampered = format!("{head}{}", if last == "A" { "B" } else { "A" });
-    for token in [foreign, tampered, seat.id.clone(), format!("{}x", seat.token)] {
-        let answer = Seat { token: token.clone(), ..seat.clone() }.ask("start").await;
+    for token in [foreign, tampered, handle.id.clone(), format!("{}x", handle.token)] {
+        let answer = ClassicConnection { token: token.clone(), ..handle.clone() }.ask("start").await;
         assert_eq!(said(&answer), (400, "The ConnectionId is in the incorrect format."), "{token}");
     }
 }
@@ -162,22 +162,22 @@ async fn a_groups_token_is_no_connection_token() {
     let server = Server::start().await;
     let client = crate::support::Classic::join(server.address, "webSockets", "ann", "lobby").await;
     let groups = client.groups.clone().unwrap();
-    let answer = Seat { token: groups, ..client.seat.clone() }.ask("start").await;
+    let answer = ClassicConnection { token: groups, ..client.handle.clone() }.ask("start").await;
     assert_eq!(said(&answer), (400, "The ConnectionId is in the incorrect format."));
 }
 
 #[tokio::test]
 async fn a_token_is_good_for_its_user_alone() {
     let server = Server::start().await;
-    let anns = Seat::negotiate(server.address, "&user=ann").await;
+    let anns = ClassicConnection::negotiate(server.address, "&user=ann").await;
     let told = "Unrecognized user identity.  The user identity cannot change during an active SignalR connection.";
     for query in ["&user=bob", ""] {
         for operation in ["start", "abort", "connect", "send"] {
-            let answer = Seat { query: query.into(), ..anns.clone() }.ask(operation).await;
+            let answer = ClassicConnection { query: query.into(), ..anns.clone() }.ask(operation).await;
             assert_eq!(said(&answer), (403, told), "{query} {operation}");
         }
     }
-    assert_eq!(Seat { query: "&user=ANN".into(), ..anns.clone() }.ask("abort").await.status, 200);
+    assert_eq!(ClassicConnection { query: "&user=ANN".into(), ..anns.clone() }.ask("abort").await.status, 200);
 }
 
 #[tokio::test]
@@ -219,11 +219,11 @@ async fn an_answer_as_a_script_calls_what_it_is_told_to() {
 #[tokio::test]
 async fn only_the_name_of_a_function_is_called() {
     let server = with_jsonp().await;
-    let seat = Seat::negotiate(server.address, "").await;
+    let handle = ClassicConnection::negotiate(server.address, "").await;
     for callback in ["alert(1)//", "a b", "f;g", "while", "1f", "a..b", "<script>"] {
         let answer = get(&server, &format!("/signalr/negotiate?callback={}", escaped(callback))).await;
         assert_eq!(answer.status, 400, "{callback}");
-        let poll = seat.path("connect", "longPolling", &format!("&callback={}", escaped(callback)));
+        let poll = handle.path("connect", "longPolling", &format!("&callback={}", escaped(callback)));
         assert_eq!(get(&server, &poll).await.status, 400, "{callback}");
     }
 }
@@ -246,9 +246,9 @@ async fn proxies_are_a_script_that_names_hubs_and_methods() {
 #[tokio::test]
 async fn an_abort_is_answered_with_nothing_whether_there_is_anything_to_end_or_not() {
     let server = Server::start().await;
-    let seat = Seat::negotiate(server.address, "").await;
+    let handle = ClassicConnection::negotiate(server.address, "").await;
     for _ in 0..2 {
-        let answer = seat.ask("abort").await;
+        let answer = handle.ask("abort").await;
         assert_eq!((said(&answer), answer.header("content-type")), ((200, ""), Some("text/plain")));
     }
 }
@@ -256,7 +256,7 @@ async fn an_abort_is_answered_with_nothing_whether_there_is_anything_to_end_or_n
 #[tokio::test]
 async fn what_is_no_call_is_refused_with_a_reason() {
     let server = Server::start().await;
-    let seat = Seat::negotiate(server.address, "").await;
+    let handle = ClassicConnection::negotiate(server.address, "").await;
     for (data, told) in [
         ("[]", "The message is no JSON object."),
         (r#"{"M":"Add"}"#, "The message names no hub."),
@@ -264,10 +264,10 @@ async fn what_is_no_call_is_refused_with_a_reason() {
         (r#"{"H":"nope","M":"Add"}"#, "'nope' Hub could not be resolved."),
         (r#"{"H":"chat","M":"Add","I":{}}"#, "The id of an invocation is a plain value."),
     ] {
-        assert_eq!(said(&seat.post(data).await), (400, told), "{data}");
+        assert_eq!(said(&handle.post(data).await), (400, told), "{data}");
     }
-    assert_eq!(said(&seat.post("").await), (400, "The request brings no data."));
-    let as_socket = get(&server, &seat.path("send", "webSockets", "&data=x")).await;
+    assert_eq!(said(&handle.post("").await), (400, "The request brings no data."));
+    let as_socket = get(&server, &handle.path("send", "webSockets", "&data=x")).await;
     assert_eq!(said(&as_socket), (400, "Not a valid web socket request."));
 }
 
@@ -280,9 +280,9 @@ async fn what_can_be_called_is_what_the_endpoint_serves_that_a_call_comes_throug
     let hi = format!("data={}", escaped(r#"{"H":"other","M":"Hi","I":0}"#));
     let refusal = (400, "'other' Hub could not be resolved.");
     for begins_at in ["/signalr", "/deep/one"] {
-        let seat = Seat::negotiate(server.address, "").await;
+        let handle = ClassicConnection::negotiate(server.address, "").await;
         let at = |place: &str, operation: &str| {
-            format!("POST {}", seat.path(operation, "longPolling", "").replacen("/signalr", place, 1))
+            format!("POST {}", handle.path(operation, "longPolling", "").replacen("/signalr", place, 1))
         };
         assert_eq!(ask_with(server.address, &at(begins_at, "connect"), "", "").await.status, 200);
         for (place, answer) in [("/signalr", (200, r#"{"R":"other","I":"0"}"#)), ("/deep/one", refusal)] {
@@ -295,14 +295,14 @@ async fn what_can_be_called_is_what_the_endpoint_serves_that_a_call_comes_throug
 #[tokio::test]
 async fn a_call_may_come_in_a_form_of_any_kind_and_for_polls_in_the_query() {
     let server = Server::start().await;
-    let seat = Seat::negotiate(server.address, "").await;
+    let handle = ClassicConnection::negotiate(server.address, "").await;
     let call = escaped(r#"{"h":"CHAT","m":"ADD","a":[2,3],"I":7}"#);
-    let (path, answer) = (seat.path("send", "longPolling", ""), (200, r#"{"R":5,"I":"7"}"#));
+    let (path, answer) = (handle.path("send", "longPolling", ""), (200, r#"{"R":5,"I":"7"}"#));
     let headers = "Content-Type: text/plain\r\n";
     let post = ask_with(server.address, &format!("POST {path}"), headers, &format!("DATA={call}")).await;
     assert_eq!((said(&post), post.header("content-type")), (answer, JSON));
     assert_eq!(said(&get(&server, &format!("{path}&data={call}")).await), answer);
-    let streams = seat.path("send", "serverSentEvents", &format!("&data={call}"));
+    let streams = handle.path("send", "serverSentEvents", &format!("&data={call}"));
     assert_eq!(said(&get(&server, &streams).await), (400, "The request brings no data."));
 }
 
@@ -310,8 +310,8 @@ async fn a_call_may_come_in_a_form_of_any_kind_and_for_polls_in_the_query() {
 async fn a_body_beyond_the_limit_is_refused() {
     let settings = classic::Settings { max_form: 1000, ..classic::Settings::default() };
     let server = Server::start_with(|engine| engine.classic_settings(settings)).await;
-    let seat = Seat::negotiate(server.address, "").await;
-    let fits = seat.post(&json!({ "H": "chat", "M": "Echo", "A": ["x".repeat(500)], "I": 1 }).to_string()).await;
+    let handle = ClassicConnection::negotiate(server.address, "").await;
+    let fits = handle.post(&json!({ "H": "chat", "M": "Echo", "A": ["x".repeat(500)], "I": 1 }).to_string()).await;
     assert_eq!(fits.status, 200);
-    assert_eq!(seat.post(&"x".repeat(1000)).await.status, 413);
+    assert_eq!(handle.post(&"x".repeat(1000)).await.status, 413);
 }

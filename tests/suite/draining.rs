@@ -58,9 +58,9 @@ async fn a_client_that_a_hub_drops_between_two_polls_is_told_so_at_the_next_and_
     let (server, mut diary) = Server::start_writing(|engine| engine).await;
     let mut client = Classic::connect(server.address, "longPolling", "").await;
     assert_eq!(diary.next().await, "connected");
-    client.seat.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
+    client.handle.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
     assert_eq!(diary.next().await, "lost");
-    for refused in [client.seat.post(r#"{"H":"chat","M":"WhoAmI","I":2}"#).await, client.seat.ask("start").await] {
+    for refused in [client.handle.post(r#"{"H":"chat","M":"WhoAmI","I":2}"#).await, client.handle.ask("start").await] {
         assert_eq!(refused.status, 503, "{}", refused.body);
     }
     for _ in 0..2 {

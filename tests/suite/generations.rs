@@ -60,11 +60,11 @@ async fn what_is_sent_to_a_client_reaches_it_whichever_generation_it_is_of() {
     let id = newer.invoke("WhoAmI", json!([])).await;
     older.invoke("SendTo", json!(["client", [id], "from the older"])).await;
     assert_eq!(newer.heard().await, said("bob", "from the older"));
-    newer.invoke("SendTo", json!(["client", [older.seat.id], "from the newer"])).await;
+    newer.invoke("SendTo", json!(["client", [older.handle.id], "from the newer"])).await;
     assert_eq!(older.heard().await, said("ann", "from the newer"));
     newer.invoke("SendToUser", json!(["bob", "to the user"])).await;
     assert_eq!(older.heard().await, said("ann", "to the user"));
-    older.invoke("SendTo", json!(["allExcept", [older.seat.id], "to all but me"])).await;
+    older.invoke("SendTo", json!(["allExcept", [older.handle.id], "to all but me"])).await;
     assert_eq!(newer.heard().await, said("bob", "to all but me"));
     newer.invoke("SendTo", json!(["others", [], "to all but the newer"])).await;
     assert_eq!(older.heard().await, said("ann", "to all but the newer"));
@@ -150,6 +150,6 @@ async fn a_group_has_one_roster() {
     let groups = server.engine.hub("chat").unwrap().groups();
     let members = |room: Option<hubcast::group::Snapshot>| room.map_or(0, |room| room.members.len());
     assert_eq!(members(groups.members("lobby").await.unwrap()), 2);
-    assert_eq!(older.seat.ask("abort").await.status, 200);
+    assert_eq!(older.handle.ask("abort").await.status, 200);
     within(until_async(async || members(groups.members("lobby").await.unwrap()) == 1)).await;
 }

@@ -131,8 +131,8 @@ async fn calls_of_one_client_run_one_after_the_other() {
     let mut bob = Client::connect(server.address, "/chat?user=bob").await;
     ann.say(r#"{"type":1,"invocationId":"a","target":"Hold","arguments":["gate"]}"#).await;
     ann.say(r#"{"type":1,"invocationId":"b","target":"Add","arguments":[1,1]}"#).await;
-    let seat = server.engine.connections().of_user_anywhere(&"ann".into()).remove(0);
-    within(until_async(async || seat.inspect().await.is_some_and(|detail| detail.calls == 2))).await;
+    let handle = server.engine.connections().of_user_anywhere(&"ann".into()).remove(0);
+    within(until_async(async || handle.inspect().await.is_some_and(|detail| detail.calls == 2))).await;
     // The first has begun; the second has come and waits.
     within(until(|| server.engine.metrics().invocations.get() == 1)).await;
     bob.invoke("Open", json!(["gate"])).await;

@@ -1,6 +1,6 @@
 //! Each actor that others depend on is killed while clients talk.
 
-use hubcast::Victim;
+use hubcast::CrashTarget;
 use serde_json::json;
 
 use crate::support::{Classic, Client, Server, TRANSPORTS, until, until_async, within};
@@ -9,7 +9,7 @@ use crate::support::{Classic, Client, Server, TRANSPORTS, until, until_async, wi
 const TRAFFIC: i64 = 200;
 
 /// Ann and Bob in the lobby, and a victim that dies in the midst of their talk; then both still hear each other.
-async fn talk_goes_on_without(victim: impl FnOnce(&str) -> Victim) {
+async fn talk_goes_on_without(victim: impl FnOnce(&str) -> CrashTarget) {
     let server = Server::start().await;
     let mut ann = Client::join(server.address, "ann", "lobby").await;
     let mut bob = Client::join(server.address, "bob", "lobby").await;
@@ -40,22 +40,22 @@ async fn until_both_hear(server: &Server, ann: &mut Client, bob: &mut Client) {
 
 #[tokio::test]
 async fn talk_goes_on_when_the_supervisor_of_membership_dies() {
-    talk_goes_on_without(|_| Victim::Membership).await;
+    talk_goes_on_without(|_| CrashTarget::Membership).await;
 }
 
 #[tokio::test]
 async fn talk_goes_on_when_the_supervisor_of_rejoining_dies() {
-    talk_goes_on_without(|_| Victim::Pipeline).await;
+    talk_goes_on_without(|_| CrashTarget::Pipeline).await;
 }
 
 #[tokio::test]
 async fn talk_goes_on_when_the_shards_of_the_groups_die() {
-    talk_goes_on_without(|_| Victim::Shards).await;
+    talk_goes_on_without(|_| CrashTarget::Shards).await;
 }
 
 #[tokio::test]
 async fn talk_goes_on_when_the_group_dies() {
-    talk_goes_on_without(|_| Victim::Group("chat".into(), "lobby".into())).await;
+    talk_goes_on_without(|_| CrashTarget::Group("chat".into(), "lobby".into())).await;
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_connection_that_dies_leaves_its_groups_and_harms_nobody() {
     let mut ann = Client::join(server.address, "ann", "lobby").await;
     let mut bob = Client::join(server.address, "bob", "lobby").await;
     let id = ann.invoke("WhoAmI", json!([])).await;
-    within(server.engine.crash(&Victim::Connection(id.as_str().unwrap().into()))).await;
+    within(server.engine.crash(&CrashTarget::Connection(id.as_str().unwrap().into()))).await;
     within(until(|| server.engine.connections().count() == 1)).await;
     bob.invoke("Send", json!(["lobby", "still here"])).await;
     assert_eq!(bob.called().await.1[1], "still here");
@@ -76,7 +76,7 @@ async fn a_connection_that_dies_leaves_its_groups_and_harms_nobody() {
 async fn who_comes_while_supervisors_die_is_let_in() {
     let server = Server::start().await;
     let mut ann = Client::join(server.address, "ann", "lobby").await;
-    for victim in [Victim::Membership, Victim::Pipeline, Victim::Shards] {
+    for victim in [CrashTarget::Membership, CrashTarget::Pipeline, CrashTarget::Shards] {
         let (_, mut comer) =
             tokio::join!(within(server.engine.crash(&victim)), Client::join(server.address, "bob", "lobby"));
         comer.invoke("Send", json!(["lobby", format!("{victim:?}")])).await;
@@ -85,7 +85,7 @@ async fn who_comes_while_supervisors_die_is_let_in() {
 }
 
 /// A classic client in the lobby, on each transport, and a victim that dies while the house talks to them.
-async fn classic_clients_hear_on_without(victim: Victim) {
+async fn classic_clients_hear_on_without(victim: CrashTarget) {
     let server = Server::start().await;
     let mut members = Vec::new();
     for transport in TRANSPORTS {
@@ -108,14 +108,14 @@ async fn classic_clients_hear_on_without(victim: Victim) {
 
 #[tokio::test]
 async fn classic_clients_hear_on_when_supervisors_die() {
-    for victim in [Victim::Membership, Victim::Pipeline, Victim::Shards] {
+    for victim in [CrashTarget::Membership, CrashTarget::Pipeline, CrashTarget::Shards] {
         classic_clients_hear_on_without(victim).await;
     }
 }
 
 #[tokio::test]
 async fn classic_clients_hear_on_when_their_group_dies() {
-    classic_clients_hear_on_without(Victim::Group("chat".into(), "lobby".into())).await;
+    classic_clients_hear_on_without(CrashTarget::Group("chat".into(), "lobby".into())).await;
 }
 
 #[tokio::test]
@@ -123,13 +123,13 @@ async fn a_classic_connection_that_dies_is_begun_again_by_its_client() {
     let server = Server::start().await;
     for transport in TRANSPORTS {
         let mut ann = Classic::join(server.address, transport, "ann", "lobby").await;
-        let id = ann.seat.id.as_str().into();
-        within(server.engine.crash(&Victim::Connection(id))).await;
+        let id = ann.handle.id.as_str().into();
+        within(server.engine.crash(&CrashTarget::Connection(id))).await;
         within(until(|| server.engine.connections().count() == 0)).await;
         ann.return_().await;
         ann.invoke("Send", json!(["lobby", "back"])).await;
         assert_eq!(ann.called().await.2[1], "back", "{transport}: its token has put it back");
-        ann.seat.ask("abort").await;
+        ann.handle.ask("abort").await;
         within(until(|| server.engine.connections().count() == 0)).await;
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 use hubcast::{
-    GroupName, Victim,
+    CrashTarget, GroupName,
     pipeline::{Module, Rejoining},
 };
 
@@ -100,7 +100,7 @@ async fn a_module_is_asked_about_classic_clients_too() {
         has_heard_all(&mut client).await;
         say(&server, "lobby", "not for whoever was not let back").await;
         has_heard_all(&mut client).await;
-        client.seat.ask("abort").await;
+        client.handle.ask("abort").await;
     }
 }
 
@@ -153,7 +153,7 @@ async fn who_is_being_put_back_when_the_supervisor_of_rejoining_dies_is_put_back
     asked.mark_unchanged();
     let mut back = comer(&server, "ann", &token).await;
     within(asked.changed()).await.unwrap();
-    within(server.engine.crash(&Victim::Pipeline)).await;
+    within(server.engine.crash(&CrashTarget::Pipeline)).await;
     open.send_replace(true);
     assert!(is_in_the_lobby(&server, &mut back).await);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::support::{Answer, Client, Server, ask};
+use crate::support::{Client, HttpResponse, Server, ask};
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -19,7 +19,7 @@ async fn token(server: &Server) -> String {
     offer["connectionToken"].as_str().unwrap().to_owned()
 }
 
-fn said(answer: &Answer) -> (u16, &str) {
+fn said(answer: &HttpResponse) -> (u16, &str) {
     (answer.status, &answer.body)
 }
 

@@ -130,9 +130,9 @@ async fn who_was_removed_for_good_is_not_brought_back_by_an_older_token() {
     phone.tell("AddToRoom", json!(["lobby"])).await;
     let claim = token(&mut phone).await;
     gone(&server, phone).await;
-    let mut desk = comer(&server, "ann", &claim).await;
-    assert!(is_in_the_lobby(&server, &mut desk).await, "the store says so");
-    gone(&server, desk).await;
+    let mut rejoin_service = comer(&server, "ann", &claim).await;
+    assert!(is_in_the_lobby(&server, &mut rejoin_service).await, "the store says so");
+    gone(&server, rejoin_service).await;
     server.engine.hub("chat").unwrap().users().remove_from_group("ann", "lobby").await.unwrap();
     let mut back = comer(&server, "ann", &claim).await;
     assert!(!is_in_the_lobby(&server, &mut back).await);

@@ -28,7 +28,7 @@ async fn a_stalled_reader_is_evicted_and_the_rest_receive_everything_in_order() 
     let limits = Limits { items: 1_000, bytes: MOST, overflow: Overflow::Close };
     let server = Server::start_with(move |engine| engine.limits(limits)).await;
     let mut stalled = Client::join(server.address, "stalled", "lobby").await;
-    let seat = server.engine.connections().find(&id_of(&mut stalled).await).unwrap();
+    let handle = server.engine.connections().find(&id_of(&mut stalled).await).unwrap();
     let mut ann = Client::join(server.address, "ann", "lobby").await;
     let mut bob = Client::connect(server.address, "/chat?user=bob").await;
     let text = "x".repeat(SIZE);
@@ -36,10 +36,10 @@ async fn a_stalled_reader_is_evicted_and_the_rest_receive_everything_in_order() 
         // Each is heard before the next is sent: nobody waits for the one who does not read.
         bob.invoke("Flood", json!(["lobby", 1, SIZE])).await;
         assert_eq!(ann.called().await, ("flood".to_owned(), json!([0, text])), "{turn}");
-        assert!(seat.backlog().bytes <= MOST, "{:?}", seat.backlog());
+        assert!(handle.backlog().bytes <= MOST, "{:?}", handle.backlog());
     }
     within(until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
-    assert!(seat.backlog().peak_bytes <= MOST + 2 * SIZE, "{:?}", seat.backlog());
+    assert!(handle.backlog().peak_bytes <= MOST + 2 * SIZE, "{:?}", handle.backlog());
     within(until(|| server.engine.connections().count() == 2)).await;
     ann.heard_nothing().await;
 }
@@ -60,14 +60,14 @@ async fn a_client_is_not_too_slow_for_the_answers_to_its_own_calls() {
             .await;
     }
     // It reads nothing until so much waits for it that the next answer has to.
-    let seat = server.engine.connections().all().remove(0);
-    within(until(|| seat.backlog().bytes > 0)).await;
+    let handle = server.engine.connections().all().remove(0);
+    within(until(|| handle.backlog().bytes > 0)).await;
     for call in 0..CALLS {
         let answer = client.next().await;
         assert_eq!(answer["invocationId"], call.to_string());
         assert_eq!(answer["result"].as_str().map(str::len), Some(HALF));
     }
-    assert!(seat.backlog().peak_bytes < MOST, "{:?}", seat.backlog());
+    assert!(handle.backlog().peak_bytes < MOST, "{:?}", handle.backlog());
 }
 
 async fn floods_its_caller(clients: Clients) -> Result<(), HubError> {
@@ -82,7 +82,7 @@ async fn floods_its_caller(clients: Clients) -> Result<(), HubError> {
 async fn leaves_nothing_behind(server: &Server, client: Client) {
     let connections = server.engine.connections();
     // The kernel takes in a few megabytes; then the sender waits.
-    within(until(|| connections.all().first().is_some_and(|seat| seat.backlog().bytes > 0))).await;
+    within(until(|| connections.all().first().is_some_and(|handle| handle.backlog().bytes > 0))).await;
     client.drop_socket();
     within(until(|| connections.count() == 0)).await;
 }
@@ -119,7 +119,7 @@ async fn strict() -> Server {
 /// is given up: nobody else has to wait meanwhile. On a machine that does other things the kernel may give up on it first:
 /// then so much may wait as may for a client that is `away`.
 async fn nobody_is_held_up_by(server: &Server, stalled: &ConnectionId, away: usize) {
-    let seat = server.engine.connections().find(stalled).unwrap();
+    let handle = server.engine.connections().find(stalled).unwrap();
     let mut others = Vec::new();
     for number in 1..1_000 {
         others.push(Client::join(server.address, &number.to_string(), "lobby").await);
@@ -134,7 +134,7 @@ async fn nobody_is_held_up_by(server: &Server, stalled: &ConnectionId, away: usi
         for other in &mut others {
             assert_eq!(other.called().await, ("tick".to_owned(), json!([turns])));
         }
-        assert!(seat.backlog().bytes <= away, "{:?}", seat.backlog());
+        assert!(handle.backlog().bytes <= away, "{:?}", handle.backlog());
         turns += 1;
     }
     assert_eq!(server.engine.connections().count(), 999);
@@ -152,7 +152,7 @@ async fn a_stalled_reader_in_a_group_of_a_thousand_holds_up_none_of_them() {
 async fn a_stalled_classic_reader_in_a_group_of_a_thousand_holds_up_none_of_them() {
     let server = strict().await;
     let stalled = Classic::join(server.address, "webSockets", "stalled", "lobby").await;
-    nobody_is_held_up_by(&server, &stalled.seat.id.as_str().into(), WINDOW).await;
+    nobody_is_held_up_by(&server, &stalled.handle.id.as_str().into(), WINDOW).await;
 }
 
 #[tokio::test]
@@ -160,11 +160,11 @@ async fn where_old_messages_may_be_left_out_a_slow_reader_stays() {
     let limits = Limits { items: 4, bytes: MOST, overflow: Overflow::DropOldest };
     let server = Server::start_with(move |engine| engine.limits(limits)).await;
     let mut slow = Client::join(server.address, "slow", "lobby").await;
-    let seat = server.engine.connections().find(&id_of(&mut slow).await).unwrap();
+    let handle = server.engine.connections().find(&id_of(&mut slow).await).unwrap();
     let hub = server.engine.hub("chat").unwrap();
     let text = "x".repeat(SIZE);
     let mut last = 0;
-    while seat.backlog().dropped == 0 {
+    while handle.backlog().dropped == 0 {
         last += 1;
         hub.clients().group("lobby").send("flood", (last, &text)).await.unwrap();
     }

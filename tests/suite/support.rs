@@ -12,11 +12,11 @@ mod http;
 mod process;
 mod server;
 
-pub(crate) use classic::{Classic, STREAMS, Seat, TRANSPORTS, escaped};
+pub(crate) use classic::{Classic, ClassicConnection, STREAMS, TRANSPORTS, escaped};
 pub(crate) use client::{Client, Farewell};
 pub(crate) use diary::Diary;
 pub(crate) use foreign::{Conversation, node, python};
-pub(crate) use http::{Answer, Download, ask, ask_with};
+pub(crate) use http::{Download, HttpResponse, ask, ask_with};
 pub(crate) use process::Process;
 pub(crate) use server::Server;
 

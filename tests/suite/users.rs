@@ -12,12 +12,12 @@ fn said(who: &str, what: &str) -> (String, String) {
 #[tokio::test]
 async fn a_message_to_a_user_reaches_each_of_its_connections() {
     let server = Server::start().await;
-    let mut desk = Client::connect(server.address, "/chat?user=ann").await;
+    let mut rejoin_service = Client::connect(server.address, "/chat?user=ann").await;
     let mut phone = Client::connect(server.address, "/chat?user=ann").await;
     let mut bob = Client::connect(server.address, "/chat?user=bob").await;
     let mut other_case = Client::connect(server.address, "/chat?user=Ann").await;
     bob.invoke("SendToUser", json!(["ann", "hello"])).await;
-    assert_eq!(desk.heard().await, said("bob", "hello"));
+    assert_eq!(rejoin_service.heard().await, said("bob", "hello"));
     assert_eq!(phone.heard().await, said("bob", "hello"));
     other_case.heard_nothing().await;
     bob.heard_nothing().await;
@@ -26,18 +26,18 @@ async fn a_message_to_a_user_reaches_each_of_its_connections() {
 #[tokio::test]
 async fn a_durable_group_takes_in_every_connection_of_its_user_now_and_later() {
     let server = Server::start().await;
-    let mut desk = Client::connect(server.address, "/chat?user=ann").await;
+    let mut rejoin_service = Client::connect(server.address, "/chat?user=ann").await;
     let users = server.engine.hub("chat").unwrap().users();
     users.add_to_group("ann", "lobby").await.unwrap();
     let mut phone = Client::connect(server.address, "/chat?user=ann&greet=1").await;
     assert_eq!(phone.called().await.0, "greeting", "it is connected");
     let mut bob = Client::connect(server.address, "/chat?user=bob").await;
     bob.invoke("Send", json!(["lobby", "hello"])).await;
-    assert_eq!(desk.heard().await, said("bob", "hello"));
+    assert_eq!(rejoin_service.heard().await, said("bob", "hello"));
     assert_eq!(phone.heard().await, said("bob", "hello"));
     users.remove_from_group("ann", "lobby").await.unwrap();
     bob.invoke("Send", json!(["lobby", "anybody?"])).await;
-    desk.heard_nothing().await;
+    rejoin_service.heard_nothing().await;
     phone.heard_nothing().await;
 }
 

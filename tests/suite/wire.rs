@@ -7,7 +7,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
-use crate::support::{Client, Seat, Server, ask, within};
+use crate::support::{ClassicConnection, Client, Server, ask, within};
 
 /// A call of `Add`, with its separator.
 const CALL: &[u8] = b"{\"type\":1,\"invocationId\":\"1\",\"target\":\"Add\",\"arguments\":[2,3]}\x1e";
@@ -134,8 +134,8 @@ async fn a_socket_that_is_closed_on_both_sides_ends_at_once_and_one_whose_client
 #[tokio::test]
 async fn a_socket_that_was_replaced_is_cut_although_its_client_does_not_close_it() {
     let server = Server::start().await;
-    let seat = Seat::negotiate(server.address, "").await;
-    let path = seat.path("connect", "webSockets", "");
+    let handle = ClassicConnection::negotiate(server.address, "").await;
+    let path = handle.path("connect", "webSockets", "");
     let mut older = Raw::upgrade(&server, &path).await;
     assert_eq!(older.receive().await.0, 0x81, "it begins");
     let _newer = Raw::upgrade(&server, &path).await;

@@ -14,23 +14,23 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::{
-    Served,
+    EndpointHandler,
     kind::{Kind, WEBSOCKETS, plain},
 };
 use crate::{
     aspnetcore::{
-        OneByOne, json,
-        negotiate::{Answer, version},
-        negotiations::{AHEAD, Found, Pending},
-        session::{Opened, Session},
+        HubFramer, json,
+        negotiate::{NegotiateResponse, version},
+        negotiations::{AHEAD, Pending, TokenStatus},
+        session::{Session, SessionConfig},
     },
-    connection::{Connection, Opening},
+    connection::{Connection, NewConnection},
     hub::{Hub, Identity, Request},
-    outbox::{Outbox, Resume, View, Window},
-    pipeline::Bearer,
+    outbox::{ChannelFilter, Outbox, ReplayLimits, Resume},
+    pipeline::TokenSubject,
     transport::{
-        Inbound, Received, SocketHandle, Wrap,
-        websocket::{self, Intent},
+        FrameType, Inbound, Received, SocketHandle,
+        websocket::{self, ReadMode},
     },
     web::{admit, body_of, request_of, value_of},
 };
@@ -41,11 +41,11 @@ const OTHER_TRANSPORT: &str = "Cannot change transports mid-connection";
 const NO_POST: &str = "POST requests are not allowed for WebSocket connections.";
 const NO_DELETE: &str = "Cannot terminate this connection using the DELETE endpoint.";
 
-impl Served {
+impl EndpointHandler {
     /// Answers who it is, or that it may not.
     fn identify(&self, request: &HttpRequest) -> Result<Identity, HttpResponse> {
-        let admitted = admit(&*self.core.authenticate, self.endpoint.guard.as_ref(), request);
-        admitted.inspect_err(|_| self.core.world.metrics.requests_refused.count())
+        let admitted = admit(&*self.core.authenticate, self.endpoint.state.as_ref(), request);
+        admitted.inspect_err(|_| self.core.services.metrics.requests_refused.count())
     }
 
     pub(super) fn negotiate(&self, request: &HttpRequest) -> HttpResponse {
@@ -65,7 +65,7 @@ impl Served {
         if !self.endpoint.accepts_websockets {
             return HttpResponse::Ok().json(serde_json::json!({ "error": "This endpoint offers no transport." }));
         }
-        let answer = Answer::new(version);
+        let answer = NegotiateResponse::new(version);
         let pending =
             Pending { id: answer.id().clone(), path: Arc::clone(&self.endpoint.path), ahead: BytesMut::new() };
         match self.core.negotiations.issue(answer.token(), pending, Instant::now()) {
@@ -89,7 +89,7 @@ impl Served {
         }
     }
 
-    fn find(&self, token: &str) -> Found {
+    fn find(&self, token: &str) -> TokenStatus {
         self.core.negotiations.find(token, &self.endpoint.path, Instant::now())
     }
 
@@ -103,30 +103,32 @@ impl Served {
     ) -> HttpResponse {
         let kind = Kind::of(request);
         let found = match (&token, kind) {
-            (None, Kind::WebSockets) => Found::Pending,
+            (None, Kind::WebSockets) => TokenStatus::Pending,
             (None, _) => return kind.refuse(StatusCode::BAD_REQUEST, NO_ID),
             (Some(token), _) => self.find(token),
         };
         let is_offered = kind == Kind::WebSockets && self.endpoint.accepts_websockets;
         match found {
-            Found::Nothing if kind == Kind::WebSockets => HttpResponse::NotFound().body(NO_CONNECTION),
-            Found::Nothing => kind.refuse(StatusCode::NOT_FOUND, NO_CONNECTION),
-            Found::Open if kind == Kind::WebSockets => kind.refuse(StatusCode::CONFLICT, ""),
-            Found::Open if self.endpoint.accepts_websockets => kind.refuse(StatusCode::BAD_REQUEST, OTHER_TRANSPORT),
-            Found::Open | Found::Pending if !is_offered => {
+            TokenStatus::Nothing if kind == Kind::WebSockets => HttpResponse::NotFound().body(NO_CONNECTION),
+            TokenStatus::Nothing => kind.refuse(StatusCode::NOT_FOUND, NO_CONNECTION),
+            TokenStatus::Open if kind == Kind::WebSockets => kind.refuse(StatusCode::CONFLICT, ""),
+            TokenStatus::Open if self.endpoint.accepts_websockets => {
+                kind.refuse(StatusCode::BAD_REQUEST, OTHER_TRANSPORT)
+            }
+            TokenStatus::Open | TokenStatus::Pending if !is_offered => {
                 let text = format!("{} transport not supported by this end point type", kind.name());
                 kind.refuse(StatusCode::NOT_FOUND, text)
             }
-            Found::Open | Found::Pending => self.open(request, payload, described, token, identity),
+            TokenStatus::Open | TokenStatus::Pending => self.open(request, payload, described, token, identity),
         }
     }
 
     async fn post(&self, payload: Payload, token: Option<String>) -> HttpResponse {
         let Some(token) = token else { return plain(StatusCode::BAD_REQUEST, NO_ID) };
         match self.find(&token) {
-            Found::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
-            Found::Open => plain(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
-            Found::Pending => match body_of(payload, AHEAD).await {
+            TokenStatus::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
+            TokenStatus::Open => plain(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
+            TokenStatus::Pending => match body_of(payload, AHEAD).await {
                 Ok(bytes) if self.core.negotiations.keep(&token, &bytes) => plain(StatusCode::OK, ""),
                 Ok(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, ""),
                 Err(no_body) => plain(no_body.status(), ""),
@@ -137,8 +139,8 @@ impl Served {
     fn delete(&self, token: Option<String>) -> HttpResponse {
         let Some(token) = token else { return plain(StatusCode::BAD_REQUEST, NO_ID) };
         match self.find(&token) {
-            Found::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
-            Found::Open | Found::Pending => plain(StatusCode::BAD_REQUEST, NO_DELETE),
+            TokenStatus::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
+            TokenStatus::Open | TokenStatus::Pending => plain(StatusCode::BAD_REQUEST, NO_DELETE),
         }
     }
 
@@ -152,12 +154,13 @@ impl Served {
         identity: Identity,
     ) -> HttpResponse {
         let core = &*self.core;
-        let outbox = Outbox::new(&json::FORM, core.limits, Window::default());
+        let outbox = Outbox::new(&json::FORM, core.limits, ReplayLimits::default());
         let Some(pending) = self.take(token, &outbox) else {
             return Kind::WebSockets.refuse(StatusCode::CONFLICT, "");
         };
         let Some(hub) = self.hub() else { return HttpResponse::NotFound().finish() };
-        let (feed, _) = outbox.attach(Resume::Waiting, View::default(), Arc::new(OneByOne(Wrap::WebSocketText)));
+        let (feed, _) =
+            outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(HubFramer(FrameType::WebSocketText)));
         let session = Session::new(self.opened(&hub, &described, &identity), Instant::now());
         let opening = self.opening(&pending, hub, described, identity, outbox);
         let connection = Connection::open(opening, request.conn_data::<SocketHandle>().cloned(), session);
@@ -167,7 +170,7 @@ impl Served {
             let _ = connection.try_send(ahead);
         }
         // Wire: messages end at their separators, wherever frames do; the session knows how long they may be.
-        websocket::accept(request, payload, feed, connection.recipient(), Intent::Bytes)
+        websocket::accept(request, payload, feed, connection.recipient(), ReadMode::Bytes)
             .unwrap_or_else(HttpResponse::from_error)
     }
 
@@ -177,7 +180,7 @@ impl Served {
             Some(token) => negotiations.open(&token, outbox),
             None => {
                 // Wire: without negotiation the id serves as the token, as in version 0.
-                let answer = Answer::new(0);
+                let answer = NegotiateResponse::new(0);
                 negotiations.enter(answer.token(), outbox, Instant::now());
                 Some(Pending { id: answer.id().clone(), path: Arc::clone(&self.endpoint.path), ahead: BytesMut::new() })
             }
@@ -185,16 +188,16 @@ impl Served {
     }
 
     fn hub(&self) -> Option<Arc<Hub>> {
-        self.core.world.hub(&self.endpoint.hub).cloned()
+        self.core.services.hub(&self.endpoint.hub).cloned()
     }
 
-    fn opened(&self, hub: &Arc<Hub>, request: &Request, identity: &Identity) -> Opened {
+    fn opened(&self, hub: &Arc<Hub>, request: &Request, identity: &Identity) -> SessionConfig {
         let expires = identity.expires.filter(|_| self.endpoint.closes_on_expiry);
-        Opened {
+        SessionConfig {
             settings: Arc::clone(&self.core.settings),
             hub: Arc::clone(hub),
             wants_tokens: request.query(REJOIN).is_some(),
-            token_lifetime: self.core.desk.settings.lifetime,
+            token_lifetime: self.core.rejoin_service.settings.lifetime,
             expires: expires.and_then(instant_of),
         }
     }
@@ -206,14 +209,14 @@ impl Served {
         request: Request,
         identity: Identity,
         outbox: Arc<Outbox>,
-    ) -> Opening {
-        let bearer = Bearer {
+    ) -> NewConnection {
+        let bearer = TokenSubject {
             family: crate::ids::secret(),
             epoch: 1,
             hub: Some(self.endpoint.hub.clone()),
             user: identity.user.clone(),
         };
-        Opening {
+        NewConnection {
             id: pending.id.clone(),
             dialect: "aspnetcore",
             transport: WEBSOCKETS,
@@ -223,8 +226,8 @@ impl Served {
             identity: Arc::new(identity),
             request: Arc::new(request),
             outbox,
-            world: Arc::clone(&self.core.world),
-            desk: Arc::clone(&self.core.desk),
+            services: Arc::clone(&self.core.services),
+            rejoin_service: Arc::clone(&self.core.rejoin_service),
             bearer,
         }
     }

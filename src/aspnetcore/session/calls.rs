@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Out, Session, State, texts::Ticket};
+use super::{Out, Session, State, error_messages::PendingInvocation};
 use crate::{
     connection::{Dialect, Effect, Invoke, Reason},
     hub::{Arguments, CallError, CallerState, Streams},
@@ -14,7 +14,7 @@ impl Session {
         Invoke {
             hub: self.hub.name().clone(),
             method,
-            arguments: Arguments::new(arguments, Self::MANNERS.binding),
+            arguments: Arguments::new(arguments, Self::BEHAVIOR.binding),
             state: CallerState::default(),
             reporter: None,
             streams,
@@ -22,7 +22,7 @@ impl Session {
         }
     }
 
-    pub(super) fn call(&mut self, ticket: Ticket, invoke: Invoke) -> Out {
+    pub(super) fn call(&mut self, ticket: PendingInvocation, invoke: Invoke) -> Out {
         if self.running < self.settings.parallel_calls.get() {
             self.running += 1;
             return vec![Effect::Invoke(ticket, invoke)];
@@ -31,7 +31,12 @@ impl Session {
         Vec::new()
     }
 
-    pub(super) fn returned(&mut self, ticket: &Ticket, result: Result<Json, CallError>, now: Instant) -> Out {
+    pub(super) fn returned(
+        &mut self,
+        ticket: &PendingInvocation,
+        result: Result<Json, CallError>,
+        now: Instant,
+    ) -> Out {
         self.running -= 1;
         let mut out: Out = match self.texts.answer(&self.hub, ticket, result) {
             Ok(answer) => answer.into_iter().map(Effect::Send).collect(),

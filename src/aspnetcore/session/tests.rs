@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::{hub::CallError, pipeline::Listed, transport::Received};
+use crate::{hub::CallError, pipeline::TokenGroups, transport::Received};
 
 mod properties;
 mod rules;
@@ -18,7 +18,7 @@ struct Rig {
     session: Session,
     now: Instant,
     /// Calls that run, in the order in which they were let run.
-    running: Vec<Ticket>,
+    running: Vec<PendingInvocation>,
 }
 
 impl Rig {
@@ -27,7 +27,7 @@ impl Rig {
         Self::opened(opened(settings))
     }
 
-    fn opened(opened: Opened) -> Self {
+    fn opened(opened: SessionConfig) -> Self {
         let now = Instant::now();
         Self { session: Session::new(opened, now), now, running: Vec::new() }
     }
@@ -41,13 +41,13 @@ impl Rig {
     }
 
     /// Tells the session something, and spells what it wants done.
-    fn on(&mut self, event: Event<Ticket>) -> String {
+    fn on(&mut self, event: Event<PendingInvocation>) -> String {
         let effects = self.session.on(event, self.now);
         let spelled: Vec<_> = effects.into_iter().map(|effect| self.spell(effect)).collect();
         spelled.join(" | ")
     }
 
-    fn spell(&mut self, effect: Effect<Ticket>) -> String {
+    fn spell(&mut self, effect: Effect<PendingInvocation>) -> String {
         match effect {
             Effect::Send(bytes) => {
                 let text = String::from_utf8(bytes.into()).expect("JSON is text");
@@ -94,8 +94,8 @@ impl Rig {
 }
 
 /// What a connection begins with that wants rejoin tokens, which are good for a minute.
-fn opened(settings: Settings) -> Opened {
-    Opened {
+fn opened(settings: Settings) -> SessionConfig {
+    SessionConfig {
         settings: Arc::new(settings),
         hub: Arc::new(Hub::new("chat").method("Known", async || Ok(()))),
         wants_tokens: true,
@@ -114,10 +114,10 @@ fn call(id: &str, target: &str) -> String {
 
 const PING: &str = "{\"type\":6}\u{1e}";
 
-fn regrouped() -> Event<Ticket> {
-    Event::Regrouped(Regrouped { groups: Listed::default(), token: "token".into(), has_unsaid: false })
+fn regrouped() -> Event<PendingInvocation> {
+    Event::GroupsChanged(GroupsChanged { groups: TokenGroups::default(), token: "token".into(), has_unsaid: false })
 }
 
-fn refused(is_retryable: bool) -> Event<Ticket> {
-    Event::Connected(Err(Refused { error: HubError::new("not you"), is_retryable }))
+fn refused(is_retryable: bool) -> Event<PendingInvocation> {
+    Event::Connected(Err(ConnectError { error: HubError::new("not you"), is_retryable }))
 }

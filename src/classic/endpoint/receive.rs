@@ -10,23 +10,26 @@ use actix_web::{
 };
 use tokio::time::Instant;
 
-use super::{Asked, JAVASCRIPT, JSON, Refusal, Served, UNCACHED, callback_of, query_or_form, refuse, version_of};
+use super::{
+    ClassicRequest, EndpointHandler, ErrorResponse, JAVASCRIPT, JSON, UNCACHED, callback_of, query_or_form, refuse,
+    version_of,
+};
 use crate::{
     classic::{
-        channel::{NoChannel, Open, names_of},
-        frames::{EVENT_STREAM_BEGINS, Frames, Shape, forever_frame_begins},
+        channel::{AttachChannel, AttachError, names_of},
+        frames::{ClassicFramer, EVENT_STREAM_BEGINS, Shape, forever_frame_begins},
         message::FORM,
-        query::{Arrival, Transport, query},
-        session::{Begin, Session},
+        query::{ConnectKind, Transport, query},
+        session::{Session, SessionConfig},
         token::Token,
     },
-    connection::{Connection, Opening},
-    outbox::{Feed, Outbox},
-    pipeline::Bearer,
+    connection::{Connection, NewConnection},
+    outbox::{Outbox, OutboxReader},
+    pipeline::TokenSubject,
     transport::{
         SocketHandle,
         streaming::Body,
-        websocket::{self, Intent},
+        websocket::{self, ReadMode},
     },
 };
 
@@ -44,15 +47,15 @@ enum Preamble {
     Poll,
 }
 
-impl Served {
+impl EndpointHandler {
     pub(super) async fn receive(
         &self,
-        asked: Asked,
+        asked: ClassicRequest,
         payload: Payload,
-        arrival: Arrival,
+        arrival: ConnectKind,
         transport: Transport,
         token: &Token,
-    ) -> Result<HttpResponse, Refusal> {
+    ) -> Result<HttpResponse, ErrorResponse> {
         let preamble = preamble_of(&asked, transport)?;
         let shape = shape_of(&asked, transport)?;
         let (form, payload) = match transport {
@@ -66,20 +69,25 @@ impl Served {
                 Ok(Ok((feed, frames))) => {
                     return Ok(self.answer_with(&asked, payload, preamble, feed, frames, connection));
                 }
-                Ok(Err(NoChannel::Late(frame))) => return Ok(head(media_of(&asked)).body(frame)),
-                Ok(Err(NoChannel::Refused(refused))) => return Err(unavailable(refused.error.message())),
+                Ok(Err(AttachError::Late(frame))) => return Ok(head(media_of(&asked)).body(frame)),
+                Ok(Err(AttachError::Refused(refused))) => return Err(unavailable(refused.error.message())),
                 // The connection has ended meanwhile; its client is back all the same.
-                Ok(Err(NoChannel::Ended)) | Err(_) => {}
+                Ok(Err(AttachError::Ended)) | Err(_) => {}
             }
         }
         Err(unavailable("The connection has ended."))
     }
 
     /// The connection of a token, which begins with the first request that needs it.
-    pub(super) fn connection(&self, asked: &Asked, transport: Transport, token: &Token) -> Addr<Connection<Session>> {
+    pub(super) fn connection(
+        &self,
+        asked: &ClassicRequest,
+        transport: Transport,
+        token: &Token,
+    ) -> Addr<Connection<Session>> {
         let find = || {
-            let seat = self.core.world.connections.find(&token.connection)?;
-            seat.address.of::<Connection<Session>>().filter(|address| address.connected()).cloned()
+            let handle = self.core.services.connections.find(&token.connection)?;
+            handle.address.of::<Connection<Session>>().filter(|address| address.connected()).cloned()
         };
         find().unwrap_or_else(|| {
             // A panic under the lock has made no connection.
@@ -88,24 +96,24 @@ impl Served {
         })
     }
 
-    fn begin(&self, asked: &Asked, transport: Transport, token: &Token) -> Addr<Connection<Session>> {
+    fn begin(&self, asked: &ClassicRequest, transport: Transport, token: &Token) -> Addr<Connection<Session>> {
         let core = &*self.core;
         let outbox = Outbox::new(&FORM, core.limits, core.settings.window);
         outbox.change_view(|view| view.hubs = Some(names_of(&asked.hubs)));
         let element = Arc::clone(&outbox);
         let (dismissed, id) = (Arc::clone(&core.dismissed), token.connection.clone());
-        let begin = Begin {
+        let begin = SessionConfig {
             settings: Arc::clone(&core.settings),
             // Whoever reports progress to a client that has gone is not told.
             report: Arc::new(move |bytes| {
                 let _ = element.push_own(bytes);
             }),
-            token_lifetime: core.desk.settings.lifetime,
+            token_lifetime: core.rejoin_service.settings.lifetime,
             is_dismissed: core.dismissed.has(&token.connection, Instant::now()),
             remember: Box::new(move |now| dismissed.add(id.clone(), now)),
         };
         let user = asked.identity.user.clone();
-        let opening = Opening {
+        let opening = NewConnection {
             id: token.connection.clone(),
             dialect: "classic",
             transport: transport.name(),
@@ -114,23 +122,23 @@ impl Served {
             identity: Arc::new(asked.identity.clone()),
             request: Arc::clone(&asked.described),
             outbox,
-            world: Arc::clone(&core.world),
-            desk: Arc::clone(&core.desk),
+            services: Arc::clone(&core.services),
+            rejoin_service: Arc::clone(&core.rejoin_service),
             claim: None,
-            bearer: Bearer { family: token.connection.to_string(), epoch: 0, hub: None, user },
+            bearer: TokenSubject { family: token.connection.to_string(), epoch: 0, hub: None, user },
         };
         Connection::open_at_once(opening, Session::new(begin, Instant::now()))
     }
 
     fn open_of(
         &self,
-        asked: &Asked,
+        asked: &ClassicRequest,
         form: &[(String, String)],
-        arrival: Arrival,
+        arrival: ConnectKind,
         transport: Transport,
         shape: Shape,
-    ) -> Open {
-        Open {
+    ) -> AttachChannel {
+        AttachChannel {
             arrival,
             transport,
             shape,
@@ -147,17 +155,17 @@ impl Served {
 
     fn answer_with(
         &self,
-        asked: &Asked,
+        asked: &ClassicRequest,
         payload: Option<Payload>,
         preamble: Preamble,
-        feed: Feed,
-        frames: Frames,
+        feed: OutboxReader,
+        frames: ClassicFramer,
         connection: Addr<Connection<Session>>,
     ) -> HttpResponse {
         let socket = asked.request.conn_data::<SocketHandle>();
         match (preamble, payload) {
             (Preamble::WebSocket, Some(payload)) => {
-                let intent = Intent::Messages { limit: self.core.settings.max_message };
+                let intent = ReadMode::Messages { limit: self.core.settings.max_message };
                 websocket::accept(&asked.request, payload, feed, connection.recipient(), intent)
                     .unwrap_or_else(HttpResponse::from_error)
             }
@@ -177,11 +185,11 @@ impl Served {
     }
 }
 
-fn media_of(asked: &Asked) -> &'static str {
+fn media_of(asked: &ClassicRequest) -> &'static str {
     if asked.callback.is_some() { JAVASCRIPT } else { JSON }
 }
 
-fn preamble_of(asked: &Asked, transport: Transport) -> Result<Preamble, Refusal> {
+fn preamble_of(asked: &ClassicRequest, transport: Transport) -> Result<Preamble, ErrorResponse> {
     match transport {
         Transport::WebSockets if actix_http::ws::verify_handshake(asked.request.head()).is_err() => {
             Err(refuse(StatusCode::BAD_REQUEST, NO_UPGRADE))
@@ -201,7 +209,7 @@ fn frame_id(text: &str) -> Option<u32> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-fn shape_of(asked: &Asked, transport: Transport) -> Result<Shape, Refusal> {
+fn shape_of(asked: &ClassicRequest, transport: Transport) -> Result<Shape, ErrorResponse> {
     Ok(match transport {
         Transport::WebSockets => Shape::WebSocket,
         Transport::ServerSentEvents => Shape::EventStream,
@@ -211,7 +219,7 @@ fn shape_of(asked: &Asked, transport: Transport) -> Result<Shape, Refusal> {
 }
 
 /// The client may try again.
-pub(super) fn unavailable(text: &str) -> Refusal {
+pub(super) fn unavailable(text: &str) -> ErrorResponse {
     HttpResponse::ServiceUnavailable().insert_header((actix_web::http::header::RETRY_AFTER, "1")).body(text.to_owned())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpResponse, http::StatusCode, web::Payload};
 
 use super::{
-    Asked, Refusal, Served, json,
+    ClassicRequest, EndpointHandler, ErrorResponse, json,
     receive::{NO_UPGRADE, unavailable},
     refuse,
 };
@@ -23,8 +23,8 @@ use crate::{
 
 const NO_DATA: &str = "The request brings no data.";
 
-impl Served {
-    pub(super) async fn start(&self, asked: &Asked, token: &Token) -> Result<HttpResponse, Refusal> {
+impl EndpointHandler {
+    pub(super) async fn start(&self, asked: &ClassicRequest, token: &Token) -> Result<HttpResponse, ErrorResponse> {
         let connection = self.connection(asked, Transport::LongPolling, token);
         let start = Start { hubs: asked.hubs.clone(), request: Arc::clone(&asked.described) };
         match connection.send(start).await {
@@ -38,11 +38,11 @@ impl Served {
     /// Wire: the form is looked at first, and for polling clients the query too.
     pub(super) async fn send(
         &self,
-        asked: &Asked,
+        asked: &ClassicRequest,
         payload: Payload,
         transport: Transport,
         token: &Token,
-    ) -> Result<HttpResponse, Refusal> {
+    ) -> Result<HttpResponse, ErrorResponse> {
         if transport == Transport::WebSockets {
             return Err(refuse(StatusCode::BAD_REQUEST, NO_UPGRADE));
         }
@@ -63,8 +63,8 @@ impl Served {
 
     /// Wire: nothing is said of whether there was anything to end.
     pub(super) async fn abort(&self, token: &Token) -> HttpResponse {
-        if let Some(seat) = self.core.world.connections.find(&token.connection)
-            && let Some(connection) = seat.address.of::<Connection<Session>>()
+        if let Some(handle) = self.core.services.connections.find(&token.connection)
+            && let Some(connection) = handle.address.of::<Connection<Session>>()
         {
             // One that has ended meanwhile needs no ending.
             let _ = connection.send(Stop).await;

@@ -8,7 +8,7 @@ use super::Out;
 use crate::{
     classic::{
         Settings,
-        message::{self, Answer, Call, DEEPEST, Id},
+        message::{self, Call, Completion, DEEPEST, Id},
     },
     connection::{Effect, Invoke},
     hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
@@ -27,7 +27,7 @@ pub(crate) enum To {
 
 /// What names a call.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct PendingInvocation {
     id: Id,
     /// Hub and method as the client spelt them.
     hub: String,
@@ -36,7 +36,7 @@ pub(crate) struct Ticket {
     to: To,
 }
 
-impl Ticket {
+impl PendingInvocation {
     pub(super) fn goes_to_a_channel(&self) -> bool {
         matches!(self.to, To::Channel(_))
     }
@@ -56,7 +56,7 @@ pub(crate) struct Incoming {
 /// A call is not taken: its client may try again.
 #[derive(Debug, thiserror::Error)]
 #[error("Too many invocations of this connection are under way.")]
-pub(crate) struct NotTaken;
+pub(crate) struct TooManyInvocations;
 
 /// Puts an element into the sequence of what the client hears.
 pub(crate) type Report = Arc<dyn Fn(Box<[u8]>) + Send + Sync>;
@@ -84,7 +84,7 @@ impl Calls {
     }
 
     /// A call has come in before it may be acted on.
-    pub(super) fn hold(&mut self, incoming: Incoming) -> Result<(), NotTaken> {
+    pub(super) fn hold(&mut self, incoming: Incoming) -> Result<(), TooManyInvocations> {
         self.check(&incoming.to)?;
         self.held.push(incoming);
         Ok(())
@@ -97,16 +97,16 @@ impl Calls {
         held.into_iter().filter_map(|incoming| self.take(incoming).ok()).flatten().collect()
     }
 
-    fn check(&self, to: &To) -> Result<(), NotTaken> {
+    fn check(&self, to: &To) -> Result<(), TooManyInvocations> {
         match to {
-            To::Request(_) if self.is_saturated() => Err(NotTaken),
+            To::Request(_) if self.is_saturated() => Err(TooManyInvocations),
             To::Request(_) | To::Channel(_) => Ok(()),
         }
     }
 
     /// A call has come in. One that came over a channel is taken in any case: a client whose line is busy is
     /// not read on.
-    pub(super) fn take(&mut self, incoming: Incoming) -> Result<Out, NotTaken> {
+    pub(super) fn take(&mut self, incoming: Incoming) -> Result<Out, TooManyInvocations> {
         let Incoming { hub: registered, call, to, request } = incoming;
         self.check(&to)?;
         let Call { hub, method, arguments, id, state } = call;
@@ -121,7 +121,7 @@ impl Calls {
             streams: Streams::default(),
             request,
         };
-        let ticket = Ticket { id, hub, method, state, to };
+        let ticket = PendingInvocation { id, hub, method, state, to };
         if is_too_deep {
             let error = CallError::Binding("an argument nests deeper than 20".into());
             return Ok(vec![self.answer(ticket, &Err(error))]);
@@ -136,7 +136,12 @@ impl Calls {
     }
 
     /// A call has come to its end. `channel` is the one that is there now.
-    pub(super) fn returned(&mut self, ticket: Ticket, result: &Result<Json, CallError>, channel: Option<u32>) -> Out {
+    pub(super) fn returned(
+        &mut self,
+        ticket: PendingInvocation,
+        result: &Result<Json, CallError>,
+        channel: Option<u32>,
+    ) -> Out {
         self.running -= 1;
         match ticket.to {
             To::Channel(number) if channel != Some(number) => Vec::new(),
@@ -144,21 +149,21 @@ impl Calls {
         }
     }
 
-    fn answer(&self, ticket: Ticket, result: &Result<Json, CallError>) -> Effect<Ticket> {
+    fn answer(&self, ticket: PendingInvocation, result: &Result<Json, CallError>) -> Effect<PendingInvocation> {
         let answer = match result {
-            Ok(value) => Answer::result(value),
-            Err(CallError::Failed(error)) if error.is_shown() => Answer::error(error),
-            Err(error) => Answer::failure(self.text_of(error, &ticket)),
+            Ok(value) => Completion::result(value),
+            Err(CallError::Failed(error)) if error.is_shown() => Completion::error(error),
+            Err(error) => Completion::failure(self.text_of(error, &ticket)),
         };
         let bytes = answer.encode(ticket.id, ticket.state.changed());
         match ticket.to {
-            To::Request(waiting) => Effect::Answer(waiting, bytes),
+            To::Request(waiting) => Effect::Reply(waiting, bytes),
             To::Channel(_) => Effect::Frame(bytes),
         }
     }
 
     /// Wire: the texts of the original, names as the client wrote them.
-    fn text_of(&self, error: &CallError, Ticket { hub, method, .. }: &Ticket) -> String {
+    fn text_of(&self, error: &CallError, PendingInvocation { hub, method, .. }: &PendingInvocation) -> String {
         if !self.settings.detailed_errors {
             return format!("There was an error invoking Hub method '{hub}.{method}'.");
         }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Attached, NORMAL, Out};
+use super::{ChannelAttached, NORMAL, Out};
 use crate::{
     classic::{
         Settings,
         frames::KEEP_ALIVE,
-        query::{Callable, Transport},
+        query::{EndpointHubs, Transport},
     },
     connection::Effect,
     outbox::End,
@@ -20,7 +20,7 @@ pub(super) struct Channel {
     pub(super) number: u32,
     transport: Transport,
     /// The hubs that can be called over it.
-    pub(super) callable: Arc<Callable>,
+    pub(super) callable: Arc<EndpointHubs>,
     /// When the client is next told that the channel is alive.
     beat_due: Option<Instant>,
     /// When a channel that is never told so has had its time.
@@ -30,7 +30,7 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(attached: &Attached, settings: &Settings, now: Instant) -> Self {
+    pub(super) fn new(attached: &ChannelAttached, settings: &Settings, now: Instant) -> Self {
         let has_end = attached.transport == Transport::LongPolling || settings.keep_alive.is_none();
         Self {
             number: attached.number,

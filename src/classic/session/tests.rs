@@ -6,7 +6,7 @@ use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::{classic::query::Callable, connection::Invoke, hub::CallError, message::Json, pipeline::Listed};
+use crate::{classic::query::EndpointHubs, connection::Invoke, hub::CallError, message::Json, pipeline::TokenGroups};
 
 mod beginning;
 mod calling;
@@ -20,7 +20,7 @@ struct Bench {
     now: Instant,
     channel: u32,
     /// The calls that run.
-    running: Vec<(Ticket, Invoke)>,
+    running: Vec<(PendingInvocation, Invoke)>,
     /// What was reported of progress.
     reports: Arc<std::sync::Mutex<Vec<String>>>,
     /// How often it was to be remembered that a hub has ended the connection.
@@ -49,7 +49,7 @@ impl Bench {
         let counted = Arc::clone(&dismissals);
         let reports = Arc::<std::sync::Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&reports);
-        let begin = Begin {
+        let begin = SessionConfig {
             settings: Arc::new(settings),
             report: Arc::new(move |bytes| kept.lock().unwrap().push(text(&bytes))),
             token_lifetime: seconds(24 * 60 * 60),
@@ -69,7 +69,7 @@ impl Bench {
 
     fn open_with(settings: Settings) -> Self {
         let mut bench = Self::new(settings);
-        bench.attach(Transport::WebSockets, Arrival::Connect);
+        bench.attach(Transport::WebSockets, ConnectKind::Connect);
         bench.on(Event::Restored(Ok(())));
         drop(bench.start());
         bench.on(Event::Connected(Ok(())));
@@ -77,33 +77,33 @@ impl Bench {
     }
 
     /// A channel of a client that asks for its OnConnected itself.
-    fn channel(&mut self, transport: Transport, arrival: Arrival) -> Attached {
+    fn channel(&mut self, transport: Transport, arrival: ConnectKind) -> ChannelAttached {
         self.channel += 1;
-        Attached {
+        ChannelAttached {
             number: self.channel,
             transport,
             arrival,
             asks_for_start: true,
-            callable: Arc::new(Callable::new(&["Chat".into()])),
+            callable: Arc::new(EndpointHubs::new(&["Chat".into()])),
             token: None,
             claimed: None,
-            place: if arrival == Arrival::Connect { Place::Unsaid } else { Place::Known },
+            place: if arrival == ConnectKind::Connect { ResumePosition::Unsaid } else { ResumePosition::Known },
             is_fresh: false,
             has_unsaid: false,
         }
     }
 
-    fn attach(&mut self, transport: Transport, arrival: Arrival) -> Vec<String> {
+    fn attach(&mut self, transport: Transport, arrival: ConnectKind) -> Vec<String> {
         let attached = self.channel(transport, arrival);
         self.attached(&attached)
     }
 
-    fn attached(&mut self, attached: &Attached) -> Vec<String> {
+    fn attached(&mut self, attached: &ChannelAttached) -> Vec<String> {
         let out = self.session.attached(attached, self.now);
         self.words(out)
     }
 
-    fn on(&mut self, event: Event<Ticket>) -> Vec<String> {
+    fn on(&mut self, event: Event<PendingInvocation>) -> Vec<String> {
         let out = self.session.on(event, self.now);
         self.words(out)
     }
@@ -113,7 +113,7 @@ impl Bench {
         self.on(Event::Tick)
     }
 
-    fn start(&mut self) -> (Vec<String>, oneshot::Receiver<Result<(), NotStarted>>) {
+    fn start(&mut self) -> (Vec<String>, oneshot::Receiver<Result<(), StartError>>) {
         let (waiter, answer) = oneshot::channel();
         let out = self.session.start(waiter);
         (self.words(out), answer)
@@ -139,11 +139,11 @@ impl Bench {
         effects.into_iter().map(|effect| self.word(effect)).collect()
     }
 
-    fn word(&mut self, effect: Effect<Ticket>) -> String {
+    fn word(&mut self, effect: Effect<PendingInvocation>) -> String {
         match effect {
             Effect::Send(bytes) => format!("send {}", text(&bytes)),
             Effect::Frame(bytes) => format!("frame {}", text(&bytes)),
-            Effect::Answer(waiting, bytes) => {
+            Effect::Reply(waiting, bytes) => {
                 let word = format!("answer {}", text(&bytes));
                 drop(waiting.send(bytes));
                 word

@@ -64,7 +64,7 @@ async fn on_every_way_out_the_hub_is_told_once_and_all_groups_are_left() {
         assert!(wanted(way).contains(&&*told[0]), "{way}: {told:?}");
         house.assert_empty(way);
         assert!(!client.outbox.is_open() && !client.address.connected(), "{way}");
-        let metrics = &house.world.metrics;
+        let metrics = &house.services.metrics;
         let counted = (metrics.connections_opened.get(), metrics.connections_closed.get());
         assert_eq!(counted, (1, 1), "{way}");
     }
@@ -80,7 +80,7 @@ async fn the_reasons_that_operators_ask_for_are_counted() {
         let mut client = house.connect("ann", &[]).await;
         end(&mut client, way).await;
         house.told().await;
-        let metrics = &house.world.metrics;
+        let metrics = &house.services.metrics;
         let counted =
             (metrics.connections_evicted.get(), metrics.connections_timed_out.get(), metrics.connections_faulted.get());
         assert_eq!(counted, (evicted, timed_out, faulted), "{way}");
@@ -96,9 +96,9 @@ async fn other_members_stay_when_one_goes() {
         let bob = house.connect("bob", &["lobby"]).await;
         end(&mut ann, way).await;
         house.told().await;
-        let snapshot = house.world.groups.inspect(&key("lobby")).await.unwrap().unwrap();
+        let snapshot = house.services.groups.inspect(&key("lobby")).await.unwrap().unwrap();
         assert_eq!(snapshot.members, std::slice::from_ref(&bob.id), "{way}");
-        assert_eq!(house.world.groups.count(), 1, "{way}");
+        assert_eq!(house.services.groups.count(), 1, "{way}");
     }
 }
 
@@ -108,9 +108,9 @@ async fn a_join_that_is_under_way_at_the_end_leaves_no_group_behind() {
     for way in WAYS {
         let mut house = House::new();
         let mut client = house.connect("ann", &[]).await;
-        let (id, world) = (client.id.clone(), Arc::clone(&house.world));
+        let (id, services) = (client.id.clone(), Arc::clone(&house.services));
         let lobby = key("lobby");
-        let join = world.join(&id, &lobby, OnBehalfOf::Caller);
+        let join = services.join(&id, &lobby, JoinCause::Caller);
         // Whether it still became a member is up to who came first.
         let (_, ()) = tokio::join!(join, end(&mut client, way));
         house.told().await;
@@ -124,12 +124,12 @@ async fn nobody_waits_for_a_connection_that_has_ended() {
     for way in WAYS {
         let mut house = House::new();
         let mut client = house.connect("ann", &["lobby"]).await;
-        let seat = house.world.connections.find(&client.id).unwrap();
+        let handle = house.services.connections.find(&client.id).unwrap();
         end(&mut client, way).await;
         house.told().await;
-        let join = |answer| Command::Join { group: key("lobby"), on_behalf_of: OnBehalfOf::Caller, answer };
-        assert!(seat.ask(join).await.is_none(), "{way}");
-        assert!(seat.inspect().await.is_none(), "{way}");
+        let join = |answer| Command::Join { group: key("lobby"), on_behalf_of: JoinCause::Caller, answer };
+        assert!(handle.ask(join).await.is_none(), "{way}");
+        assert!(handle.inspect().await.is_none(), "{way}");
     }
 }
 
@@ -150,7 +150,7 @@ async fn what_a_replaced_channel_says_holds_nobody() {
     tokio::time::pause();
     let mut house = House::new();
     let client = house.connect("ann", &[]).await;
-    let _newer = client.outbox.attach(Resume::Tail, View::default(), Arc::new(Plain));
+    let _newer = client.outbox.attach(Resume::Tail, ChannelFilter::default(), Arc::new(Plain));
     assert!(tokio::time::timeout(QUIET, client.say("fill up")).await.is_ok());
 }
 
@@ -181,7 +181,7 @@ async fn a_client_that_was_refused_is_not_said_to_go() {
     client.say("connect").await;
     assert_eq!(house.told().await, ["comes"]);
     house.assert_empty("refused");
-    assert_eq!(house.world.metrics.connections_closed.get(), 0);
+    assert_eq!(house.services.metrics.connections_closed.get(), 0);
 }
 
 #[actix::test]

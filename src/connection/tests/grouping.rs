@@ -4,7 +4,7 @@ use super::*;
 
 /// Who is in a group.
 async fn members(house: &House, group: &str) -> Vec<ConnectionId> {
-    let snapshot = house.world.groups.inspect(&key(group)).await.unwrap();
+    let snapshot = house.services.groups.inspect(&key(group)).await.unwrap();
     snapshot.map_or_else(Vec::new, |snapshot| snapshot.members)
 }
 
@@ -13,11 +13,11 @@ async fn a_member_whose_group_has_died_is_a_member_again() {
     tokio::time::pause();
     let mut house = House::new();
     let client = house.connect("ann", &["lobby"]).await;
-    house.world.groups.crash(Some(&key("lobby"))).await;
+    house.services.groups.crash(Some(&key("lobby"))).await;
     client.outbox.tell_lost(key("a group it is not in"), 1_000);
     sleep(QUIET).await;
     assert_eq!(members(&house, "lobby").await, std::slice::from_ref(&client.id));
-    assert_eq!(house.world.groups.count(), 1);
+    assert_eq!(house.services.groups.count(), 1);
 }
 
 /// Lets everybody else on this thread do something.
@@ -34,13 +34,13 @@ async fn whoever_is_told_that_it_has_joined_is_a_member_although_the_group_dies_
         let mut house = House::new();
         let _bob = house.connect("bob", &["lobby"]).await;
         let ann = house.connect("ann", &[]).await;
-        let world = Arc::clone(&house.world);
+        let services = Arc::clone(&house.services);
         let crash = actix::spawn(async move {
             turns(pause).await;
-            world.groups.crash(Some(&key("lobby"))).await;
+            services.groups.crash(Some(&key("lobby"))).await;
         });
-        let (world, id) = (Arc::clone(&house.world), ann.id.clone());
-        let join = actix::spawn(async move { world.join(&id, &key("lobby"), OnBehalfOf::Caller).await });
+        let (services, id) = (Arc::clone(&house.services), ann.id.clone());
+        let join = actix::spawn(async move { services.join(&id, &key("lobby"), JoinCause::Caller).await });
         assert_eq!(join.await.unwrap(), Ok(Some(Joined::Now)));
         crash.await.unwrap();
         sleep(QUIET).await;
@@ -54,15 +54,15 @@ async fn of_what_is_asked_of_a_group_at_once_the_last_holds() {
     let mut house = House::new();
     let client = house.connect("ann", &[]).await;
     let lobby = key("lobby");
-    let join = |whose| house.world.join(&client.id, &lobby, whose);
-    for whose in [OnBehalfOf::Caller, OnBehalfOf::Store] {
-        let (joined, left) = tokio::join!(join(whose), house.world.leave(&client.id, &lobby));
+    let join = |whose| house.services.join(&client.id, &lobby, whose);
+    for whose in [JoinCause::Caller, JoinCause::Store] {
+        let (joined, left) = tokio::join!(join(whose), house.services.leave(&client.id, &lobby));
         assert_eq!((joined, left), (Ok(Some(Joined::Now)), Ok(Some(Left::Now))));
         sleep(QUIET).await;
         assert_eq!(members(&house, "lobby").await, []);
     }
     let (joined, left, again) =
-        tokio::join!(join(OnBehalfOf::Caller), house.world.leave(&client.id, &lobby), join(OnBehalfOf::Caller));
+        tokio::join!(join(JoinCause::Caller), house.services.leave(&client.id, &lobby), join(JoinCause::Caller));
     assert_eq!((joined, left, again), (Ok(Some(Joined::Now)), Ok(Some(Left::Now)), Ok(Some(Joined::Now))));
     assert_eq!(members(&house, "lobby").await, std::slice::from_ref(&client.id));
 }
@@ -74,12 +74,12 @@ async fn whoever_has_left_a_group_is_not_put_back_when_it_dies() {
         let mut house = House::new();
         let _bob = house.connect("bob", &["lobby"]).await;
         let ann = house.connect("ann", &["lobby"]).await;
-        let world = Arc::clone(&house.world);
+        let services = Arc::clone(&house.services);
         let crash = actix::spawn(async move {
             turns(pause).await;
-            world.groups.crash(Some(&key("lobby"))).await;
+            services.groups.crash(Some(&key("lobby"))).await;
         });
-        let left = house.world.leave(&ann.id, &key("lobby")).await;
+        let left = house.services.leave(&ann.id, &key("lobby")).await;
         crash.await.unwrap();
         sleep(QUIET).await;
         let is_member = members(&house, "lobby").await.contains(&ann.id);

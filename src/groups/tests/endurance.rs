@@ -24,7 +24,7 @@ type Model = BTreeMap<usize, BTreeSet<ConnectionId>>;
 
 /// One of many who join, leave, die and publish.
 struct Driver {
-    groups: AllGroups,
+    groups: GroupDirectory,
     keys: Arc<[Arc<GroupKey>]>,
     random: SmallRng,
     connections: Vec<Member>,
@@ -32,7 +32,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(groups: AllGroups, keys: Arc<[Arc<GroupKey>]>, seed: u64) -> Self {
+    fn new(groups: GroupDirectory, keys: Arc<[Arc<GroupKey>]>, seed: u64) -> Self {
         let connections = (0..CONNECTIONS).map(|_| client().0).collect();
         Self { groups, keys, random: SmallRng::seed_from_u64(seed), connections, model: Model::new() }
     }
@@ -74,7 +74,7 @@ impl Driver {
     }
 
     async fn publish(&mut self, group: usize) {
-        let Reached(reached) =
+        let DeliveryCount(reached) =
             self.groups.publish(&self.keys[group], &message(), &ConnectionSet::default()).await.unwrap();
         let own = self.model.get(&group).map_or(0, BTreeSet::len);
         assert!(reached >= own, "{reached} of at least {own} members");
@@ -103,7 +103,7 @@ impl Driver {
 }
 
 /// Runs the drivers on threads of their own, each with a shard, and answers what they know in the end.
-async fn drive(groups: &AllGroups, keys: &Arc<[Arc<GroupKey>]>, threads: &[Arbiter], seed: u64) -> Vec<Driver> {
+async fn drive(groups: &GroupDirectory, keys: &Arc<[Arc<GroupKey>]>, threads: &[Arbiter], seed: u64) -> Vec<Driver> {
     let runs = (0..DRIVERS).map(|number| {
         let driver = Driver::new(groups.clone(), Arc::clone(keys), seed.wrapping_add(number as u64));
         let (done, finished) = tokio::sync::oneshot::channel();
@@ -117,7 +117,7 @@ async fn drive(groups: &AllGroups, keys: &Arc<[Arc<GroupKey>]>, threads: &[Arbit
     join_all(runs).await
 }
 
-async fn compare(groups: &AllGroups, keys: &[Arc<GroupKey>], drivers: &[Driver]) {
+async fn compare(groups: &GroupDirectory, keys: &[Arc<GroupKey>], drivers: &[Driver]) {
     for (group, key) in keys.iter().enumerate() {
         let of_driver = |driver: &Driver| driver.model.get(&group).cloned().unwrap_or_default();
         let expected: BTreeSet<_> = drivers.iter().flat_map(of_driver).collect();
@@ -130,7 +130,7 @@ async fn compare(groups: &AllGroups, keys: &[Arc<GroupKey>], drivers: &[Driver])
 async fn a_million_operations_lose_no_join_and_leak_no_group() {
     let seed = rand::random();
     eprintln!("seed {seed}");
-    let groups = AllGroups::new(THREADS, Arbiter::current());
+    let groups = GroupDirectory::new(THREADS, Arbiter::current());
     let threads: Vec<_> = (0..THREADS).map(|_| Arbiter::new()).collect();
     let keys: Arc<[_]> = (0..GROUPS).map(|number| key(&format!("group {number}"))).collect();
     let mut drivers = drive(&groups, &keys, &threads, seed).await;

@@ -3,38 +3,39 @@
 use super::*;
 
 /// Ann has two connections and Bob one; Eve is on another hub. Ann's first and Bob are in the lobby, Bob is in the attic.
-struct Scene {
-    world: Arc<World>,
-    seats: Vec<Arc<Seat>>,
+struct Audience {
+    services: Arc<HubServices>,
+    handles: Vec<Arc<ConnectionHandle>>,
 }
 
-impl Scene {
+impl Audience {
     async fn new() -> Self {
-        let world = world(vec![chat(), Hub::new("news")]);
-        let seats = [("chat", "ann1", "ann"), ("chat", "ann2", "ann"), ("chat", "bob", "bob"), ("news", "eve", "ann")];
-        let seats: Vec<_> =
-            seats.iter().map(|(hub, id, user)| enter(&world, hub, id, Some(user), Stub::default())).collect();
-        let scene = Self { world, seats };
+        let services = services(vec![chat(), Hub::new("news")]);
+        let handles =
+            [("chat", "ann1", "ann"), ("chat", "ann2", "ann"), ("chat", "bob", "bob"), ("news", "eve", "ann")];
+        let handles: Vec<_> =
+            handles.iter().map(|(hub, id, user)| enter(&services, hub, id, Some(user), Stub::default())).collect();
+        let scene = Self { services, handles };
         scene.join(0, "lobby").await;
         scene.join(2, "lobby").await;
         scene.join(2, "attic").await;
         scene
     }
 
-    async fn join(&self, seat: usize, group: &str) {
-        let seat = &self.seats[seat];
-        let member = Member { id: seat.id.clone(), reach: Reach::Outbox(Arc::clone(&seat.outbox)) };
-        self.world.groups.join(&GroupKey::new(&"chat".into(), &group.into()), member).await.unwrap();
+    async fn join(&self, handle: usize, group: &str) {
+        let handle = &self.handles[handle];
+        let member = Member { id: handle.id.clone(), reach: MemberSink::Outbox(Arc::clone(&handle.outbox)) };
+        self.services.groups.join(&GroupKey::new(&"chat".into(), &group.into()), member).await.unwrap();
     }
 
     fn clients(&self) -> Clients {
-        moment(&self.world, &self.seats[0], Identity::default()).clients()
+        context(&self.services, &self.handles[0], Identity::default()).clients()
     }
 
     /// Whoever has heard something, once for each time.
     fn heard(&self) -> String {
-        let times = |seat: &Arc<Seat>| vec![seat.id.to_string(); seat.outbox.backlog().items];
-        self.seats.iter().flat_map(times).collect::<Vec<_>>().join(" ")
+        let times = |handle: &Arc<ConnectionHandle>| vec![handle.id.to_string(); handle.outbox.backlog().items];
+        self.handles.iter().flat_map(times).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -62,11 +63,11 @@ async fn everybody_hears_what_is_meant_for_them_and_nobody_else_does() {
         ("empty name of a group", |clients| clients.group(""), ""),
     ];
     for (name, aim, wanted) in aims {
-        let scene = Scene::new().await;
+        let scene = Audience::new().await;
         let reached = aim(&scene.clients()).send("tell", ()).await.unwrap();
         assert_eq!(scene.heard(), wanted, "{name}");
         assert_eq!(reached, wanted.split_whitespace().count(), "{name}");
-        let counted = (scene.world.metrics.sends.get(), scene.world.metrics.deliveries.get());
+        let counted = (scene.services.metrics.sends.get(), scene.services.metrics.deliveries.get());
         assert_eq!(counted, (1, reached as u64), "{name}");
     }
 }
@@ -74,8 +75,8 @@ async fn everybody_hears_what_is_meant_for_them_and_nobody_else_does() {
 #[actix::test]
 async fn from_outside_of_a_method_there_is_no_caller() {
     for (aim, wanted) in [(Clients::caller as Aim, ""), (Clients::others, "ann1 ann2 bob")] {
-        let scene = Scene::new().await;
-        let clients = Clients::of_hub(&scene.world, &"chat".into());
+        let scene = Audience::new().await;
+        let clients = Clients::of_hub(&scene.services, &"chat".into());
         aim(&clients).send("tell", ()).await.unwrap();
         assert_eq!(scene.heard(), wanted);
     }
@@ -83,28 +84,28 @@ async fn from_outside_of_a_method_there_is_no_caller() {
 
 #[actix::test]
 async fn an_empty_name_among_groups_is_an_error_and_alone_it_depends_on_manners() {
-    let scene = Scene::new().await;
+    let scene = Audience::new().await;
     let error = scene.clients().groups(["lobby", ""]).send("tell", ()).await.unwrap_err();
     assert_eq!(HubError::from(error).to_string(), "InvalidOperationException: Cannot send to an empty group name.");
 
-    let mut strict = moment(&scene.world, &scene.seats[0], Identity::default());
-    strict.manners.refuses_empty_group = true;
+    let mut strict = context(&scene.services, &scene.handles[0], Identity::default());
+    strict.behavior.refuses_empty_group = true;
     assert!(strict.clients().group("").send("tell", ()).await.is_err());
     assert_eq!(scene.heard(), "");
 }
 
 #[actix::test]
 async fn what_has_changed_in_a_callers_state_goes_to_the_caller_and_to_nobody_else() {
-    let scene = Scene::new().await;
-    let moment = moment(&scene.world, &scene.seats[0], Identity::default());
-    moment.state().set("color", "blue");
+    let scene = Audience::new().await;
+    let context = context(&scene.services, &scene.handles[0], Identity::default());
+    context.state().set("color", "blue");
     let sizes = [
-        (moment.clients().caller(), r#"tell{"color":"blue"}"#.len()),
-        (moment.clients().client("ann1"), "tell".len()),
-        (moment.clients().all(), "tell".len()),
+        (context.clients().caller(), r#"tell{"color":"blue"}"#.len()),
+        (context.clients().client("ann1"), "tell".len()),
+        (context.clients().all(), "tell".len()),
     ];
     for (target, size) in sizes {
-        let waiting = || scene.seats[0].outbox.backlog().bytes;
+        let waiting = || scene.handles[0].outbox.backlog().bytes;
         let before = waiting();
         target.send("tell", ()).await.unwrap();
         assert_eq!(waiting() - before, size);
@@ -113,15 +114,15 @@ async fn what_has_changed_in_a_callers_state_goes_to_the_caller_and_to_nobody_el
 
 #[actix::test]
 async fn a_connection_that_has_ended_does_not_count_as_reached() {
-    let scene = Scene::new().await;
-    scene.seats[2].outbox.abandon(crate::outbox::End { code: 1000 });
+    let scene = Audience::new().await;
+    scene.handles[2].outbox.abandon(crate::outbox::End { code: 1000 });
     assert_eq!(scene.clients().all().send("tell", ()).await.unwrap(), 2);
     assert_eq!(scene.clients().group("lobby").send("tell", ()).await.unwrap(), 1);
 }
 
 #[actix::test]
 async fn what_is_no_json_is_sent_to_nobody() {
-    let scene = Scene::new().await;
+    let scene = Audience::new().await;
     let keyed_by_list = HashMap::from([(vec![1], 2)]);
     assert!(scene.clients().all().send("tell", (keyed_by_list,)).await.is_err());
     assert_eq!(scene.heard(), "");
@@ -129,8 +130,8 @@ async fn what_is_no_json_is_sent_to_nobody() {
 
 #[actix::test]
 async fn there_are_no_memberships_of_connections_that_there_are_not() {
-    let scene = Scene::new().await;
-    let groups = Groups::new(&scene.world, &"chat".into(), None);
+    let scene = Audience::new().await;
+    let groups = Groups::new(&scene.services, &"chat".into(), None);
     let nobody = ConnectionId::from("nobody");
     assert_eq!(groups.add(nobody.clone(), "lobby").await, Ok(Added::NoSuchConnection));
     assert_eq!(groups.remove(nobody, "lobby").await, Ok(Removed::NoSuchConnection));
@@ -139,5 +140,5 @@ async fn there_are_no_memberships_of_connections_that_there_are_not() {
     let mut list: Vec<_> = groups.list().iter().map(ToString::to_string).collect();
     list.sort();
     assert_eq!(list, ["attic", "lobby"]);
-    assert!(Groups::new(&scene.world, &"news".into(), None).list().is_empty());
+    assert!(Groups::new(&scene.services, &"news".into(), None).list().is_empty());
 }

@@ -1,7 +1,7 @@
 //! How much may wait, what is let go beyond it, and when somebody should look.
 
 use super::Queue;
-use crate::outbox::{Overflow, Push, item::Item};
+use crate::outbox::{Overflow, Push, entry::QueueEntry};
 
 /// What waits for a client because it has returned. It was bounded while the client was away, and so is not held
 /// against the limits: else a client that comes back into a busy group would be too slow at once.
@@ -73,7 +73,7 @@ impl Queue {
     /// Leaves out the oldest broadcast that waits; false if none does. What is for this client alone stays.
     fn drop_oldest(&mut self) -> bool {
         let from = self.offset() + self.replayed();
-        let Some(behind) = self.items.range(from..).position(Item::is_droppable) else { return false };
+        let Some(behind) = self.items.range(from..).position(QueueEntry::is_droppable) else { return false };
         self.trade_for_front(from + behind);
         self.pass_over_front()
     }
@@ -87,7 +87,7 @@ impl Queue {
         if let Some(item) = self.items.remove(index) {
             self.waiting_bytes -= item.len(self.form);
             self.replay.until += u64::from(self.replayed() > 0);
-            self.items.insert(self.offset(), Item::NOTHING);
+            self.items.insert(self.offset(), QueueEntry::NOTHING);
         }
     }
 

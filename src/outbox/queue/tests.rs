@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     ids::GroupKey,
     message::{Invocation, Source},
-    outbox::{Overflow, Parcel},
+    outbox::{Overflow, SharedMessage},
 };
 
 mod limits;
@@ -21,7 +21,7 @@ static DOUBLED: WireForm = WireForm { slot: 1, encode: |call| call.target.repeat
 
 const ROOMY: Limits = Limits { items: 100, bytes: 1_000, overflow: Overflow::Close };
 
-const KEEPS_ALL: Window = Window { items: 100, bytes: 1_000 };
+const KEEPS_ALL: ReplayLimits = ReplayLimits { items: 100, bytes: 1_000 };
 
 const ANY_BUDGET: usize = 1_000;
 
@@ -29,9 +29,9 @@ const ANY_BUDGET: usize = 1_000;
 struct Spelled;
 
 impl Framer for Spelled {
-    fn frame(&self, asides: &Asides, elements: &mut dyn Iterator<Item = &[u8]>, cursor: u64, out: &mut BytesMut) {
+    fn frame(&self, fields: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, cursor: u64, out: &mut BytesMut) {
         let spell = |element: &[u8]| format!("{} ", str::from_utf8(element).unwrap());
-        let said: String = [&asides.opening, &asides.news].into_iter().flatten().map(|aside| spell(aside)).collect();
+        let said: String = [&fields.opening, &fields.news].into_iter().flatten().map(|aside| spell(aside)).collect();
         let elements: String = elements.map(spell).collect();
         write!(out, "[{said}{elements}@{cursor}]").unwrap();
     }
@@ -41,21 +41,21 @@ impl Framer for Spelled {
     }
 }
 
-fn call_from(text: &str, source: Source) -> Item {
+fn call_from(text: &str, source: Source) -> QueueEntry {
     let call = Invocation::new(&"chat".into(), text, &()).unwrap();
-    Item::shared(&Parcel::new(Message::new(call, source)))
+    QueueEntry::shared(&SharedMessage::new(Message::new(call, source)))
 }
 
-fn call(text: &str) -> Item {
+fn call(text: &str) -> QueueEntry {
     call_from(text, Source::Hub)
 }
 
-fn own(text: &str) -> Item {
-    Item::own(text.as_bytes().into())
+fn own(text: &str) -> QueueEntry {
+    QueueEntry::own(text.as_bytes().into())
 }
 
-fn frame(text: &str) -> Item {
-    Item::frame(text.as_bytes().into())
+fn frame(text: &str) -> QueueEntry {
+    QueueEntry::frame(text.as_bytes().into())
 }
 
 fn room(name: &str) -> Arc<GroupKey> {
@@ -63,9 +63,9 @@ fn room(name: &str) -> Arc<GroupKey> {
 }
 
 /// A queue whose transport is there.
-fn attached(limits: Limits, window: Window) -> Queue {
+fn attached(limits: Limits, window: ReplayLimits) -> Queue {
     let mut queue = Queue::new(&FORM, limits, window);
-    assert!(!queue.attach(Resume::Waiting, View::default()), "nothing can be missing yet");
+    assert!(!queue.attach(Resume::Waiting, ChannelFilter::default()), "nothing can be missing yet");
     queue
 }
 
@@ -88,10 +88,10 @@ fn push_all(queue: &mut Queue, texts: &[&str]) {
 
 #[test]
 fn all_that_waits_is_taken_in_one_frame_and_in_its_order() {
-    let mut queue = attached(ROOMY, Window::default());
+    let mut queue = attached(ROOMY, ReplayLimits::default());
     push_all(&mut queue, &["a", "b"]);
     queue.push(own("c"));
-    queue.push(Item::NOTHING);
+    queue.push(QueueEntry::NOTHING);
     assert_eq!(queue.backlog(), Backlog { items: 4, bytes: 3, peak_bytes: 3, ..Backlog::default() });
     assert_eq!(drain(&mut queue), "[a b c @4]");
     assert_eq!(queue.backlog(), Backlog { peak_bytes: 3, taken: 4, ..Backlog::default() });
@@ -106,7 +106,7 @@ fn a_frame_ends_with_the_element_that_exceeds_the_budget() {
         (6, "[aaa bbb @2][ccc @3]"),
         (7, "[aaa bbb ccc @3]"),
     ] {
-        let mut queue = attached(ROOMY, Window::default());
+        let mut queue = attached(ROOMY, ReplayLimits::default());
         push_all(&mut queue, &["aaa", "bbb", "ccc"]);
         let taken: String = std::iter::from_fn(|| take(&mut queue, budget)).collect();
         assert_eq!(taken, frames, "budget {budget}");
@@ -115,7 +115,7 @@ fn a_frame_ends_with_the_element_that_exceeds_the_budget() {
 
 #[test]
 fn a_whole_frame_stands_alone_between_what_came_before_and_after() {
-    let mut queue = attached(ROOMY, Window::default());
+    let mut queue = attached(ROOMY, ReplayLimits::default());
     push_all(&mut queue, &["a"]);
     queue.push(frame("whole"));
     push_all(&mut queue, &["b"]);
@@ -127,9 +127,9 @@ fn a_view_hides_what_the_channel_does_not_listen_to_and_the_cursor_moves_all_the
     let mut queue = Queue::new(&FORM, ROOMY, KEEPS_ALL);
     let elsewhere = |source| {
         let call = Invocation::new(&"news".into(), "elsewhere", &()).unwrap();
-        Item::shared(&Parcel::new(Message::new(call, source)))
+        QueueEntry::shared(&SharedMessage::new(Message::new(call, source)))
     };
-    let view = View { hubs: Some(vec!["chat".into()]), muted: HashSet::from([room("quiet")]) };
+    let view = ChannelFilter { hubs: Some(vec!["chat".into()]), muted: HashSet::from([room("quiet")]) };
     for source in [Source::Hub, Source::User, Source::Connection] {
         queue.push(elsewhere(source.clone()));
         queue.push(call_from("here", source));
@@ -141,13 +141,13 @@ fn a_view_hides_what_the_channel_does_not_listen_to_and_the_cursor_moves_all_the
     queue.attach(Resume::Waiting, view);
     assert_eq!(drain(&mut queue), "[here here here heard elsewhere mine @10]");
 
-    queue.attach(Resume::From(6), View::default());
+    queue.attach(Resume::From(6), ChannelFilter::default());
     assert_eq!(drain(&mut queue), "[unheard heard elsewhere mine @10]");
 }
 
 #[test]
 fn a_view_that_changes_holds_for_what_waits_already() {
-    let mut queue = attached(ROOMY, Window::default());
+    let mut queue = attached(ROOMY, ReplayLimits::default());
     queue.push(call_from("a", Source::Group(room("quiet"))));
     queue.view_mut().muted.insert(room("quiet"));
     assert_eq!(drain(&mut queue), "[@1]");
@@ -158,14 +158,15 @@ fn a_view_that_changes_holds_for_what_waits_already() {
 
 #[test]
 fn asides_are_said_once_with_the_next_frame_or_alone() {
-    let mut queue = attached(ROOMY, Window::default());
+    let mut queue = attached(ROOMY, ReplayLimits::default());
     assert!(!queue.is_due());
-    *queue.asides_mut() = Asides { opening: Some(b"opening".as_slice().into()), news: Some(b"old".as_slice().into()) };
-    queue.asides_mut().news = Some(b"news".as_slice().into());
+    *queue.fields_mut() =
+        FrameFields { opening: Some(b"opening".as_slice().into()), news: Some(b"old".as_slice().into()) };
+    queue.fields_mut().news = Some(b"news".as_slice().into());
     assert!(queue.is_due() && queue.is_idle());
     assert_eq!(drain(&mut queue), "[opening news @0]");
 
-    queue.asides_mut().news = Some(b"more".as_slice().into());
+    queue.fields_mut().news = Some(b"more".as_slice().into());
     push_all(&mut queue, &["a"]);
     assert_eq!(drain(&mut queue), "[more a @1]");
     assert!(!queue.is_due());
@@ -174,14 +175,14 @@ fn asides_are_said_once_with_the_next_frame_or_alone() {
 #[test]
 fn asides_are_forgotten_with_their_channel() {
     let mut queue = attached(ROOMY, KEEPS_ALL);
-    queue.asides_mut().opening = Some(b"opening".as_slice().into());
-    queue.attach(Resume::Tail, View::default());
+    queue.fields_mut().opening = Some(b"opening".as_slice().into());
+    queue.attach(Resume::Tail, ChannelFilter::default());
     assert_eq!(drain(&mut queue), "");
 }
 
 #[test]
 fn a_stream_that_finishes_delivers_what_waits_and_takes_nothing_more() {
-    let mut queue = attached(ROOMY, Window::default());
+    let mut queue = attached(ROOMY, ReplayLimits::default());
     push_all(&mut queue, &["a"]);
     queue.finish(End { code: 1000 });
     queue.finish(End { code: 1011 });
@@ -197,7 +198,7 @@ fn a_stream_that_is_abandoned_ends_at_once_and_holds_nothing() {
     push_all(&mut queue, &["a"]);
     drain(&mut queue);
     push_all(&mut queue, &["b"]);
-    queue.asides_mut().news = Some(b"news".as_slice().into());
+    queue.fields_mut().news = Some(b"news".as_slice().into());
     queue.abandon(End { code: 1008 });
     assert_eq!(queue.end(), Some(End { code: 1008 }));
     assert_eq!(queue.push(call("c")), Push::Closed);

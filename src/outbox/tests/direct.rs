@@ -34,14 +34,14 @@ impl Sink for Socket {
     }
 }
 
-fn lent(outbox: &Arc<Outbox>, socket: &Arc<Socket>) -> Feed {
+fn lent(outbox: &Arc<Outbox>, socket: &Arc<Socket>) -> OutboxReader {
     let feed = attach(outbox);
     feed.lend(Arc::clone(socket) as Arc<dyn Sink>);
     feed
 }
 
 fn broadcast(outbox: &Arc<Outbox>, text: &str) {
-    assert_eq!(outbox.push_in(&message(text), &mut Pace::default().wave()), Push::Queued);
+    assert_eq!(outbox.push_in(&message(text), &mut FlushScheduler::default().batch()), Push::Queued);
 }
 
 #[test]
@@ -57,11 +57,11 @@ fn a_broadcast_is_written_at_once_where_the_socket_is_free() {
 fn broadcasts_of_one_wave_are_written_together() {
     let (outbox, socket) = (outbox(), Socket::taking([100]));
     let mut feed = lent(&outbox, &socket);
-    let mut wave = Pace::default().wave();
-    outbox.push_in(&message("a"), &mut wave);
-    outbox.push_in(&message("b"), &mut wave);
+    let mut batch = FlushScheduler::default().batch();
+    outbox.push_in(&message("a"), &mut batch);
+    outbox.push_in(&message("b"), &mut batch);
     assert_eq!(socket.taken(), "");
-    drop(wave);
+    drop(batch);
     assert_eq!(socket.taken(), "[a][b]");
     assert_eq!(poll(&mut feed), "");
 }
@@ -86,12 +86,12 @@ fn what_a_full_socket_does_not_take_is_left_to_its_transport_in_order() {
 }
 
 /// A socket that takes one byte, and whose channel is replaced meanwhile, as another thread may do.
-struct Replaced {
+struct PreviousChannel {
     outbox: Arc<Outbox>,
-    newer: Mutex<Option<Feed>>,
+    newer: Mutex<Option<OutboxReader>>,
 }
 
-impl Sink for Replaced {
+impl Sink for PreviousChannel {
     fn try_write(&self, _: &[u8]) -> io::Result<usize> {
         *self.newer.lock().unwrap() = Some(attach(&self.outbox));
         Ok(1)
@@ -101,7 +101,7 @@ impl Sink for Replaced {
 #[test]
 fn what_is_left_of_a_frame_does_not_reach_the_channel_that_replaces_its_own() {
     let outbox = outbox();
-    let socket = Arc::new(Replaced { outbox: Arc::clone(&outbox), newer: Mutex::default() });
+    let socket = Arc::new(PreviousChannel { outbox: Arc::clone(&outbox), newer: Mutex::default() });
     let mut older = attach(&outbox);
     older.lend(Arc::clone(&socket) as Arc<dyn Sink>);
     broadcast(&outbox, "a");
@@ -157,11 +157,11 @@ async fn a_wave_to_many_sockets_rolls_out_after_the_push() {
     let sockets: Vec<_> = (0..MANY).map(|_| Socket::taking([100])).collect();
     let outboxes: Vec<_> = (0..MANY).map(|_| outbox()).collect();
     let _feeds: Vec<_> = outboxes.iter().zip(&sockets).map(|(outbox, socket)| lent(outbox, socket)).collect();
-    let mut wave = Pace::default().wave();
+    let mut batch = FlushScheduler::default().batch();
     for outbox in &outboxes {
-        outbox.push_in(&message("a"), &mut wave);
+        outbox.push_in(&message("a"), &mut batch);
     }
-    drop(wave);
+    drop(batch);
     assert!(sockets.iter().all(|socket| socket.taken().is_empty()), "the pusher is not held up");
     while sockets.iter().any(|socket| socket.taken().is_empty()) {
         tokio::task::yield_now().await;
@@ -185,7 +185,7 @@ proptest! {
     ) {
         let (outbox, socket) = (outbox(), Socket::taking(takes));
         let mut feed = lent(&outbox, &socket);
-        let write = |feed: &mut Feed| {
+        let write = |feed: &mut OutboxReader| {
             let written = poll(feed);
             socket.taken.lock().unwrap().extend_from_slice(written.as_bytes());
             !written.is_empty()

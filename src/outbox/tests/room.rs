@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn there_is_room_while_no_more_than_half_of_what_may_wait_does() {
     let limits = Limits { items: 4, ..LIMITS };
-    let outbox = Outbox::new(&FORM, limits, Window::default());
+    let outbox = Outbox::new(&FORM, limits, ReplayLimits::default());
     let has_room = || outbox.room_for(0).now_or_never().is_some();
     let mut feed = attach(&outbox);
     for (text, expected) in [("a", true), ("b", true), ("c", false)] {
@@ -18,16 +18,16 @@ fn there_is_room_while_no_more_than_half_of_what_may_wait_does() {
 
 #[test]
 fn whoever_waits_for_room_is_woken_when_it_was_made_or_will_never_be() {
-    type Ending = fn(&Arc<Outbox>, Feed);
+    type Ending = fn(&Arc<Outbox>, OutboxReader);
     let endings: [Ending; 4] = [
         |_, mut feed| drop(poll(&mut feed)),
         |outbox, _feed| outbox.finish(GOING),
         |outbox, _feed| outbox.abandon(GOING),
-        |outbox, _feed| drop(outbox.attach(Resume::Tail, View::default(), Arc::new(Bracketed))),
+        |outbox, _feed| drop(outbox.attach(Resume::Tail, ChannelFilter::default(), Arc::new(Bracketed))),
     ];
     for ending in endings {
         let (outbox, bell) =
-            (Outbox::new(&FORM, Limits { items: 2, ..LIMITS }, Window::default()), Arc::new(Bell::default()));
+            (Outbox::new(&FORM, Limits { items: 2, ..LIMITS }, ReplayLimits::default()), Arc::new(Bell::default()));
         let feed = attach(&outbox);
         outbox.push(&message("a"));
         outbox.push(&message("b"));
@@ -63,7 +63,7 @@ fn a_client_that_is_away_has_no_more_room_than_one_that_is_there() {
 
 #[test]
 fn who_brings_much_waits_until_it_fits_into_half_or_nothing_waits() {
-    let outbox = Outbox::new(&FORM, Limits { bytes: 8, ..LIMITS }, Window::default());
+    let outbox = Outbox::new(&FORM, Limits { bytes: 8, ..LIMITS }, ReplayLimits::default());
     let has_room_for = |bytes| outbox.room_for(bytes).now_or_never().is_some();
     let mut feed = attach(&outbox);
     assert!(has_room_for(1_000), "it has to go out some day");

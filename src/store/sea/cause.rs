@@ -11,12 +11,12 @@ use crate::store::Error;
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        judge(&error)(error.to_string())
+        validator(&error)(error.to_string())
     }
 }
 
 /// Which error it is to the caller.
-pub(super) fn judge(error: &DbErr) -> fn(String) -> Error {
+pub(super) fn validator(error: &DbErr) -> fn(String) -> Error {
     match (error, cause(error)) {
         (DbErr::Conn(RuntimeErr::Internal(_)), _) | (_, Some(SqlxError::Configuration(_))) => Error::Address,
         (_, Some(SqlxError::ColumnNotFound(_) | SqlxError::ColumnDecode { .. } | SqlxError::Decode(_))) => {

@@ -30,7 +30,7 @@ fn rs256(claims: &Value) -> String {
     encode(&Header::new(Algorithm::RS256), claims, &EncodingKey::from_rsa_pem(PRIVATE).unwrap()).unwrap()
 }
 
-fn identify(jwt: &Jwt, token: &str) -> Result<Identity, Unproven> {
+fn identify(jwt: &Jwt, token: &str) -> Result<Identity, AuthError> {
     let request = TestRequest::default().insert_header(("Authorization", format!("Bearer {token}")));
     jwt.identify(&request.to_http_request())
 }

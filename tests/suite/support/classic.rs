@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, protocol::frame::coding::CloseCode},
 };
 
-use super::{Answer, Download, ask, ask_with, within};
+use super::{Download, HttpResponse, ask, ask_with, within};
 
 /// What listens to the hub `chat`.
 const CHAT: &str = "connectionData=%5B%7B%22name%22%3A%22chat%22%7D%5D";
@@ -23,7 +23,7 @@ pub(crate) fn escaped(text: &str) -> String {
 
 /// What a client has once it has negotiated: a connection, and nothing open on it.
 #[derive(Clone, Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ClassicConnection {
     pub(crate) server: SocketAddr,
     pub(crate) id: String,
     pub(crate) token: String,
@@ -31,7 +31,7 @@ pub(crate) struct Seat {
     pub(crate) query: String,
 }
 
-impl Seat {
+impl ClassicConnection {
     pub(crate) async fn negotiate(server: SocketAddr, query: &str) -> Self {
         let answer = ask(server, &format!("GET /signalr/negotiate?clientProtocol=2.1&{CHAT}{query}"), "").await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -48,12 +48,12 @@ impl Seat {
     }
 
     /// Asks for something beside a channel.
-    pub(crate) async fn ask(&self, operation: &str) -> Answer {
+    pub(crate) async fn ask(&self, operation: &str) -> HttpResponse {
         ask(self.server, &format!("GET {}", self.path(operation, "serverSentEvents", "")), "").await
     }
 
     /// Brings a text as a client's message.
-    pub(crate) async fn post(&self, data: &str) -> Answer {
+    pub(crate) async fn post(&self, data: &str) -> HttpResponse {
         let path = self.path("send", "serverSentEvents", "");
         ask_with(self.server, &format!("POST {path}"), "", &format!("data={}", escaped(data))).await
     }
@@ -87,7 +87,7 @@ enum Channel {
 
 /// A client with a channel, which it reads as it is told to, keeping what clients keep.
 pub(crate) struct Classic {
-    pub(crate) seat: Seat,
+    pub(crate) handle: ClassicConnection,
     transport: &'static str,
     channel: Channel,
     pub(crate) cursor: Option<String>,
@@ -104,10 +104,10 @@ pub(crate) const TRANSPORTS: [&str; 3] = ["webSockets", "serverSentEvents", "lon
 impl Classic {
     /// A client that has started.
     pub(crate) async fn connect(server: SocketAddr, transport: &'static str, query: &str) -> Self {
-        let mut client = Self::open(Seat::negotiate(server, query).await, transport).await;
+        let mut client = Self::open(ClassicConnection::negotiate(server, query).await, transport).await;
         let first = client.frame().await.expect("a channel begins with a frame");
         assert_eq!(first["S"], 1, "{first}");
-        let started = client.seat.ask("start").await;
+        let started = client.handle.ask("start").await;
         assert_eq!((started.status, &*started.body), (200, r#"{"Response":"started"}"#));
         client
     }
@@ -123,10 +123,10 @@ impl Classic {
     }
 
     /// A client that has a channel, and has heard nothing on it.
-    pub(crate) async fn open(seat: Seat, transport: &'static str) -> Self {
+    pub(crate) async fn open(handle: ClassicConnection, transport: &'static str) -> Self {
         let (heard, closed) = (VecDeque::new(), None);
         let mut client = Self {
-            seat,
+            handle,
             transport,
             channel: Channel::Polls(None),
             cursor: None,
@@ -148,14 +148,14 @@ impl Classic {
         let more = self.place();
         self.channel = match self.transport {
             "webSockets" => Channel::Socket(Box::new(self.dial(operation, &more).await.unwrap())),
-            "serverSentEvents" => Channel::Events(Box::new(self.seat.listen(operation, &more).await)),
-            _ => Channel::Polls(Some(Box::new(self.seat.begin_poll(operation, &more).await))),
+            "serverSentEvents" => Channel::Events(Box::new(self.handle.listen(operation, &more).await)),
+            _ => Channel::Polls(Some(Box::new(self.handle.begin_poll(operation, &more).await))),
         };
     }
 
     async fn dial(&self, operation: &str, more: &str) -> Result<Socket, Error> {
-        let path = self.seat.path(operation, "webSockets", more);
-        within(connect_async(format!("ws://{}{path}", self.seat.server))).await.map(|(socket, _)| socket)
+        let path = self.handle.path(operation, "webSockets", more);
+        within(connect_async(format!("ws://{}{path}", self.handle.server))).await.map(|(socket, _)| socket)
     }
 
     /// Where the client is, as it tells a server.
@@ -208,7 +208,7 @@ impl Classic {
             Channel::Events(stream) => stream.until("\n\n").await?.strip_prefix("data: ").unwrap().to_owned(),
             Channel::Polls(waiting) => match waiting.take() {
                 Some(poll) => poll.rest().await,
-                None => self.seat.begin_poll("poll", &self.place()).await.rest().await,
+                None => self.handle.begin_poll("poll", &self.place()).await.rest().await,
             },
         };
         Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}")))
@@ -252,7 +252,7 @@ impl Classic {
         let id = self.calls.to_string();
         let call = json!({ "H": "chat", "M": method, "A": arguments, "I": id }).to_string();
         if !matches!(self.channel, Channel::Socket(_)) {
-            let answer = self.seat.post(&call).await;
+            let answer = self.handle.post(&call).await;
             assert_eq!(answer.status, 200, "{}", answer.body);
             return answer.json();
         }

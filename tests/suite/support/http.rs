@@ -12,13 +12,13 @@ use super::within;
 
 /// The answer to a request.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     head: String,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl HttpResponse {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -35,12 +35,12 @@ impl Answer {
 }
 
 /// Sends `METHOD /path`, over HTTP/1.1 unless it says ` HTTP/1.0`, with `headers` that each end in a line break, and an empty body.
-pub(crate) async fn ask(server: SocketAddr, request: &str, headers: &str) -> Answer {
+pub(crate) async fn ask(server: SocketAddr, request: &str, headers: &str) -> HttpResponse {
     ask_with(server, request, headers, "").await
 }
 
 /// As [`ask`], with a body.
-pub(crate) async fn ask_with(server: SocketAddr, request: &str, headers: &str, body: &str) -> Answer {
+pub(crate) async fn ask_with(server: SocketAddr, request: &str, headers: &str, body: &str) -> HttpResponse {
     let mut socket = send(server, request, headers, body).await;
     let mut answer = Vec::new();
     // The answer of a server that does not close is read as far as it comes.
@@ -48,7 +48,7 @@ pub(crate) async fn ask_with(server: SocketAddr, request: &str, headers: &str, b
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {request}: {answer:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    HttpResponse { status, head: head.to_owned(), body: body.to_owned() }
 }
 
 async fn send(server: SocketAddr, request: &str, headers: &str, body: &str) -> TcpStream {
@@ -81,7 +81,7 @@ fn is_whole(answer: &[u8]) -> bool {
 /// The answer to a request whose body comes bit by bit.
 #[derive(Debug)]
 pub(crate) struct Download {
-    pub(crate) head: Answer,
+    pub(crate) head: HttpResponse,
     socket: TcpStream,
     /// What has come and is not yet taken apart.
     raw: Vec<u8>,
@@ -93,11 +93,11 @@ impl Download {
     /// Sends a request as [`ask_with`] does, and waits for the head of its answer.
     pub(crate) async fn begin(server: SocketAddr, request: &str, body: &str) -> Self {
         let socket = send(server, request, "", body).await;
-        let head = Answer { status: 0, head: String::new(), body: String::new() };
+        let head = HttpResponse { status: 0, head: String::new(), body: String::new() };
         let mut download = Self { head, socket, raw: Vec::new(), body: String::new(), is_whole: false };
         let head = within(download.take_until(b"\r\n\r\n")).await.expect("an answer has a head");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        download.head = Answer { status, head, body: String::new() };
+        download.head = HttpResponse { status, head, body: String::new() };
         download
     }
 

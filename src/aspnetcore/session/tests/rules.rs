@@ -282,7 +282,7 @@ fn a_client_that_has_new_groups_is_told_by_a_call_and_again_before_its_token_is_
 fn a_connection_ends_with_the_proof_of_its_clients_identity() {
     let now = Instant::now();
     let expires = Some(now + seconds(7));
-    let mut rig = Rig::opened(Opened { wants_tokens: false, expires, ..opened(Settings::default()) });
+    let mut rig = Rig::opened(SessionConfig { wants_tokens: false, expires, ..opened(Settings::default()) });
     assert!(!rig.session.wants_tokens());
     rig.now = now;
     rig.say(HANDSHAKE);
@@ -301,7 +301,7 @@ fn why_a_connection_was_refused_is_told_where_details_are_on_or_the_error_is_mea
     ] {
         let mut rig = Rig::new(Settings { detailed_errors, ..Settings::default() });
         rig.say(HANDSHAKE);
-        let told = rig.on(Event::Connected(Err(Refused { error, is_retryable: false })));
+        let told = rig.on(Event::Connected(Err(ConnectError { error, is_retryable: false })));
         assert_eq!(told, format!("send {{\"type\":7,\"error\":\"{text}\"}} | end Refused 1000"));
     }
 }

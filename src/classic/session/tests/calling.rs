@@ -18,7 +18,7 @@ type Posted = (Vec<String>, oneshot::Receiver<Box<[u8]>>);
 
 impl Bench {
     /// A call of a request, and its answer.
-    fn post(&mut self, data: &str) -> Result<Posted, NotTaken> {
+    fn post(&mut self, data: &str) -> Result<Posted, TooManyInvocations> {
         let (to, answer) = oneshot::channel();
         let call = message::decode(data).unwrap();
         let incoming = Incoming { hub: "Chat".into(), call, to: To::Request(to), request: Some(request()) };
@@ -58,7 +58,7 @@ fn a_call_of_a_request_is_answered_to_the_request() {
 fn a_result_for_a_channel_that_has_been_replaced_is_dropped() {
     let mut bench = Bench::open();
     bench.hear(ADD);
-    bench.attach(Transport::WebSockets, Arrival::Reconnect);
+    bench.attach(Transport::WebSockets, ConnectKind::Reconnect);
     assert!(bench.return_(Ok(json(5))).is_empty(), "on the new channel the id means another call");
     bench.hear(ADD);
     bench.on(Event::Detached);
@@ -87,8 +87,8 @@ fn what_is_no_call_or_for_no_hub_is_passed_over_on_a_socket() {
 #[test]
 fn what_can_be_called_over_a_socket_is_what_its_endpoint_serves() {
     let mut bench = Bench::open();
-    let elsewhere = bench.channel(Transport::WebSockets, Arrival::Reconnect);
-    bench.attached(&Attached { callable: Arc::new(Callable::new(&["Other".into()])), ..elsewhere });
+    let elsewhere = bench.channel(Transport::WebSockets, ConnectKind::Reconnect);
+    bench.attached(&ChannelAttached { callable: Arc::new(EndpointHubs::new(&["Other".into()])), ..elsewhere });
     assert!(bench.hear(ADD).is_empty());
     assert_eq!(bench.hear(r#"{"H":"OTHER","M":"Hi","I":0}"#), ["invoke Other.Hi"]);
 }
@@ -100,7 +100,7 @@ fn a_busy_client_is_not_read_on_and_its_requests_are_refused() {
     assert!(!bench.session.is_saturated());
     bench.hear(ADD);
     assert!(bench.session.is_saturated());
-    assert!(matches!(bench.post(ADD), Err(NotTaken)));
+    assert!(matches!(bench.post(ADD), Err(TooManyInvocations)));
     bench.return_(Ok(json(5)));
     assert!(!bench.session.is_saturated());
     assert!(bench.post(ADD).is_ok());

@@ -32,7 +32,7 @@ fn without_keep_alive_a_stream_ends_after_the_connection_timeout() {
 #[test]
 fn a_poll_with_nothing_to_say_is_answered_after_the_connection_timeout() {
     let mut bench = Bench::open();
-    bench.attach(Transport::LongPolling, Arrival::Other);
+    bench.attach(Transport::LongPolling, ConnectKind::Other);
     for _ in 0..10 {
         assert_eq!(bench.after(seconds(10)), ["frame {}"]);
     }
@@ -48,7 +48,7 @@ fn a_channel_that_goes_leaves_its_client_time_to_come_back() {
         (Transport::LongPolling, 30),
     ] {
         let mut bench = Bench::open();
-        bench.attach(transport, Arrival::Reconnect);
+        bench.attach(transport, ConnectKind::Reconnect);
         assert!(bench.on(Event::Detached).is_empty());
         assert_eq!(bench.session.phase(), "away");
         assert_eq!(bench.rests(), Some(seconds(grace)));
@@ -60,7 +60,7 @@ fn a_channel_that_goes_leaves_its_client_time_to_come_back() {
 #[test]
 fn a_pause_between_polls_is_added_to_the_time_to_come_back() {
     let mut bench = Bench::open_with(Settings { long_poll_delay: seconds(7), ..Settings::default() });
-    bench.attach(Transport::LongPolling, Arrival::Other);
+    bench.attach(Transport::LongPolling, ConnectKind::Other);
     bench.on(Event::Detached);
     assert_eq!(bench.rests(), Some(seconds(37)));
 }
@@ -77,19 +77,19 @@ fn a_client_that_is_back_in_time_is_not_given_up() {
     let mut bench = Bench::open();
     bench.on(Event::Detached);
     bench.after(seconds(34));
-    assert_eq!(bench.attach(Transport::WebSockets, Arrival::Reconnect), ["reconnect"]);
+    assert_eq!(bench.attach(Transport::WebSockets, ConnectKind::Reconnect), ["reconnect"]);
     assert_eq!(bench.after(seconds(10)), ["frame {}"]);
 }
 
 #[test]
 fn only_what_is_a_return_is_told_to_hubs() {
     for (transport, arrival, effects) in [
-        (Transport::WebSockets, Arrival::Reconnect, &["reconnect"][..]),
-        (Transport::WebSockets, Arrival::Other, &["reconnect"]),
-        (Transport::ServerSentEvents, Arrival::Other, &["reconnect"]),
-        (Transport::ForeverFrame, Arrival::Other, &["reconnect"]),
-        (Transport::LongPolling, Arrival::Reconnect, &["reconnect"]),
-        (Transport::LongPolling, Arrival::Other, &[]),
+        (Transport::WebSockets, ConnectKind::Reconnect, &["reconnect"][..]),
+        (Transport::WebSockets, ConnectKind::Other, &["reconnect"]),
+        (Transport::ServerSentEvents, ConnectKind::Other, &["reconnect"]),
+        (Transport::ForeverFrame, ConnectKind::Other, &["reconnect"]),
+        (Transport::LongPolling, ConnectKind::Reconnect, &["reconnect"]),
+        (Transport::LongPolling, ConnectKind::Other, &[]),
     ] {
         let mut bench = Bench::open();
         assert_eq!(bench.attach(transport, arrival), effects, "{transport:?} {arrival:?}");
@@ -99,12 +99,12 @@ fn only_what_is_a_return_is_told_to_hubs() {
 #[test]
 fn a_client_that_does_not_know_where_it_is_is_told_at_once() {
     for (place, effects) in [
-        (Place::Known, &["reconnect"][..]),
-        (Place::Unsaid, &["open", "reconnect"]),
-        (Place::Lost, &["open", "reconnect with a gap"]),
+        (ResumePosition::Known, &["reconnect"][..]),
+        (ResumePosition::Unsaid, &["open", "reconnect"]),
+        (ResumePosition::Lost, &["open", "reconnect with a gap"]),
     ] {
         let mut bench = Bench::open();
-        let attached = Attached { place, ..bench.channel(Transport::ServerSentEvents, Arrival::Reconnect) };
+        let attached = ChannelAttached { place, ..bench.channel(Transport::ServerSentEvents, ConnectKind::Reconnect) };
         assert_eq!(bench.attached(&attached), effects, "{place:?}");
     }
 }
@@ -112,8 +112,13 @@ fn a_client_that_does_not_know_where_it_is_is_told_at_once() {
 #[test]
 fn a_poll_that_is_new_to_this_process_is_a_return() {
     let mut bench = Bench::new(Settings::default());
-    let channel = bench.channel(Transport::LongPolling, Arrival::Other);
-    let poll = Attached { place: Place::Lost, is_fresh: true, claimed: Some(Listed::default()), ..channel };
+    let channel = bench.channel(Transport::LongPolling, ConnectKind::Other);
+    let poll = ChannelAttached {
+        place: ResumePosition::Lost,
+        is_fresh: true,
+        claimed: Some(TokenGroups::default()),
+        ..channel
+    };
     assert_eq!(bench.attached(&poll), ["open", "reconnect with a gap", "retoken"]);
 }
 
@@ -121,20 +126,20 @@ fn a_poll_that_is_new_to_this_process_is_a_return() {
 fn a_cursor_is_worth_something_only_in_the_sequence_that_it_is_of() {
     let mut bench = Bench::new(Settings::default());
     let epoch = bench.session.epoch().to_string();
-    assert_eq!(bench.session.place(None), (Resume::Waiting, Place::Unsaid));
-    assert_eq!(bench.session.place(Some(&format!("{epoch}-1F"))), (Resume::From(31), Place::Known));
+    assert_eq!(bench.session.place(None), (Resume::Waiting, ResumePosition::Unsaid));
+    assert_eq!(bench.session.place(Some(&format!("{epoch}-1F"))), (Resume::From(31), ResumePosition::Known));
     for foreign in ["zzz", "d-FFFFFFFF-B,0|C,0", "another-1F", ""] {
-        assert_eq!(bench.session.place(Some(foreign)), (Resume::Tail, Place::Lost), "{foreign}");
+        assert_eq!(bench.session.place(Some(foreign)), (Resume::Tail, ResumePosition::Lost), "{foreign}");
     }
-    bench.attach(Transport::WebSockets, Arrival::Connect);
-    assert_eq!(bench.session.place(None), (Resume::Tail, Place::Unsaid));
+    bench.attach(Transport::WebSockets, ConnectKind::Connect);
+    assert_eq!(bench.session.place(None), (Resume::Tail, ResumePosition::Unsaid));
 }
 
 #[test]
 fn only_a_channel_that_is_no_poll_is_a_stream() {
     let mut bench = Bench::open();
     assert!(bench.session.has_stream());
-    bench.attach(Transport::LongPolling, Arrival::Reconnect);
+    bench.attach(Transport::LongPolling, ConnectKind::Reconnect);
     assert!(!bench.session.has_stream());
     bench.on(Event::Detached);
     assert!(!bench.session.has_stream() && bench.session.has_had_channel());
@@ -143,7 +148,7 @@ fn only_a_channel_that_is_no_poll_is_a_stream() {
 #[test]
 fn a_client_whose_return_fails_has_to_try_again() {
     let mut bench = Bench::open();
-    bench.attach(Transport::WebSockets, Arrival::Reconnect);
+    bench.attach(Transport::WebSockets, ConnectKind::Reconnect);
     assert_eq!(bench.on(Event::Reconnected(Err(HubError::new("not now")))), ["hang up 1000"]);
     assert_eq!(bench.session.phase(), "open");
 }
@@ -154,7 +159,7 @@ fn what_comes_over_a_channel_that_was_replaced_or_is_being_closed_is_passed_over
     let binary = || Inbound::Binary(b"binary"[..].into());
     let mut bench = Bench::open();
     let older = bench.channel;
-    bench.attach(Transport::WebSockets, Arrival::Reconnect);
+    bench.attach(Transport::WebSockets, ConnectKind::Reconnect);
     for data in [call(), binary()] {
         assert!(bench.on(Event::Received(Received { channel: older, data })).is_empty());
     }

@@ -38,7 +38,7 @@ fn what_comes_after_the_end_has_no_effect() {
 #[test]
 fn whoever_waits_for_on_connected_is_not_kept_waiting_by_the_end() {
     let mut bench = Bench::new(Settings::default());
-    bench.attach(Transport::LongPolling, Arrival::Connect);
+    bench.attach(Transport::LongPolling, ConnectKind::Connect);
     let (_, mut answer) = bench.start();
     bench.session.stopped();
     assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
@@ -57,7 +57,7 @@ fn whom_a_hub_dismisses_between_two_polls_is_told_so_at_the_next() {
     away.on(Event::Detached);
     assert_eq!(away.on(Event::Aborted), [DISMISSAL, "end Aborted 1000", "cut"]);
     assert_eq!(away.dismissals.load(Ordering::Relaxed), 1);
-    for arrival in [Arrival::Other, Arrival::Reconnect, Arrival::Connect] {
+    for arrival in [ConnectKind::Other, ConnectKind::Reconnect, ConnectKind::Connect] {
         let mut back = Bench::begin(Settings::default(), true);
         assert_eq!(back.attach(Transport::LongPolling, arrival), [DISMISSAL, "end Aborted 1000"], "{arrival:?}");
     }
@@ -66,7 +66,7 @@ fn whom_a_hub_dismisses_between_two_polls_is_told_so_at_the_next() {
 #[test]
 fn a_process_that_ends_tells_polls_to_come_back_at_once() {
     let mut polling = Bench::open();
-    polling.attach(Transport::LongPolling, Arrival::Other);
+    polling.attach(Transport::LongPolling, ConnectKind::Other);
     assert_eq!(polling.on(Event::Draining), [r#"open "T":1"#, "end Drained 1000"]);
     assert_eq!(Bench::open().on(Event::Draining), ["end Drained 1000"]);
     let mut away = Bench::open();

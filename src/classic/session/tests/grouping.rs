@@ -1,7 +1,7 @@
 //! What a client is told of its groups.
 
 use super::*;
-use crate::{connection::Regrouped, ids::GroupKey};
+use crate::{connection::GroupsChanged, ids::GroupKey};
 
 const HALF: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -9,8 +9,8 @@ fn groups(names: &[&str]) -> Vec<Arc<GroupKey>> {
     names.iter().map(|name| GroupKey::new(&"Chat".into(), &(*name).into())).collect()
 }
 
-fn joined(names: &[&str]) -> Listed {
-    Listed { joined: groups(names), durable: Vec::new() }
+fn joined(names: &[&str]) -> TokenGroups {
+    TokenGroups { joined: groups(names), durable: Vec::new() }
 }
 
 impl Bench {
@@ -20,13 +20,13 @@ impl Bench {
     }
 
     fn regrouped(&mut self, names: &[&str], token: &str, has_unsaid: bool) -> Vec<String> {
-        self.on(Event::Regrouped(Regrouped { groups: joined(names), token: token.into(), has_unsaid }))
+        self.on(Event::GroupsChanged(GroupsChanged { groups: joined(names), token: token.into(), has_unsaid }))
     }
 
     /// A new channel whose client brings this token.
     fn back_with(&mut self, token: Option<&str>, has_unsaid: bool) -> Vec<String> {
-        let channel = self.channel(Transport::LongPolling, Arrival::Other);
-        self.attached(&Attached { token: token.map(ToOwned::to_owned), has_unsaid, ..channel })
+        let channel = self.channel(Transport::LongPolling, ConnectKind::Other);
+        self.attached(&ChannelAttached { token: token.map(ToOwned::to_owned), has_unsaid, ..channel })
     }
 }
 
@@ -83,17 +83,17 @@ fn news_that_no_channel_has_said_are_said_on_the_next() {
 fn being_for_good_in_a_group_that_was_joined_before_is_news() {
     let mut bench = Bench::open();
     bench.in_groups(&["a"], "T1");
-    let for_good = Listed { joined: Vec::new(), durable: groups(&["a"]) };
-    let regrouped = |token: &str| Regrouped { groups: for_good.clone(), token: token.into(), has_unsaid: false };
-    assert_eq!(bench.on(Event::Regrouped(regrouped("T2"))), [r#"tell "G":"T2""#]);
-    assert_eq!(bench.on(Event::Regrouped(regrouped("T3"))), ["tell nothing"]);
+    let for_good = TokenGroups { joined: Vec::new(), durable: groups(&["a"]) };
+    let regrouped = |token: &str| GroupsChanged { groups: for_good.clone(), token: token.into(), has_unsaid: false };
+    assert_eq!(bench.on(Event::GroupsChanged(regrouped("T2"))), [r#"tell "G":"T2""#]);
+    assert_eq!(bench.on(Event::GroupsChanged(regrouped("T3"))), ["tell nothing"]);
 }
 
 #[test]
 fn a_client_that_returns_is_judged_by_the_groups_that_it_claimed() {
     let mut bench = Bench::open();
-    let channel = bench.channel(Transport::WebSockets, Arrival::Reconnect);
-    let back = Attached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel };
+    let channel = bench.channel(Transport::WebSockets, ConnectKind::Reconnect);
+    let back = ChannelAttached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel };
     assert_eq!(bench.attached(&back), ["reconnect", "retoken"]);
     assert_eq!(bench.in_groups(&["a", "b"], "T2"), ["tell nothing"], "it is in just these");
 }
@@ -101,8 +101,8 @@ fn a_client_that_returns_is_judged_by_the_groups_that_it_claimed() {
 #[test]
 fn a_client_that_is_not_let_back_into_a_group_is_told_so() {
     let mut bench = Bench::open();
-    let channel = bench.channel(Transport::WebSockets, Arrival::Reconnect);
-    bench.attached(&Attached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel });
+    let channel = bench.channel(Transport::WebSockets, ConnectKind::Reconnect);
+    bench.attached(&ChannelAttached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel });
     assert_eq!(bench.in_groups(&["a"], "T2"), [r#"tell "G":"T2""#]);
 }
 
@@ -110,7 +110,7 @@ fn a_client_that_is_not_let_back_into_a_group_is_told_so() {
 fn a_token_is_renewed_at_half_its_life_although_nothing_has_changed() {
     let mut bench = Bench::open_with(Settings { keep_alive: None, ..Settings::default() });
     bench.in_groups(&["a"], "T1");
-    bench.attach(Transport::LongPolling, Arrival::Other);
+    bench.attach(Transport::LongPolling, ConnectKind::Other);
     bench.after(seconds(110));
     assert_eq!(bench.rests(), Some(HALF - seconds(110)));
     assert!(bench.after(HALF - seconds(111)).is_empty());

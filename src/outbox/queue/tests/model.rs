@@ -28,7 +28,7 @@ const END: End = End { code: 1000 };
 
 struct Model {
     limits: Limits,
-    window: Window,
+    window: ReplayLimits,
     /// Everything that was ever pushed; a frame whose transport has gone has become nothing.
     history: Vec<(Kind, String)>,
     first: usize,
@@ -43,7 +43,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(limits: Limits, window: Window) -> Self {
+    fn new(limits: Limits, window: ReplayLimits) -> Self {
         let counted = Backlog::default();
         let (history, news) = (Vec::new(), None);
         let (is_attached, mutes, is_closed) = (false, false, false);
@@ -226,17 +226,20 @@ fn limits() -> impl Strategy<Value = Limits> {
     (1..20_usize, 1..60_usize, overflow).prop_map(|(items, bytes, overflow)| Limits { items, bytes, overflow })
 }
 
-fn windows() -> impl Strategy<Value = Window> {
-    prop_oneof![Just(Window::default()), (1..50_usize, 0..60_usize).prop_map(|(items, bytes)| Window { items, bytes }),]
+fn windows() -> impl Strategy<Value = ReplayLimits> {
+    prop_oneof![
+        Just(ReplayLimits::default()),
+        (1..50_usize, 0..60_usize).prop_map(|(items, bytes)| ReplayLimits { items, bytes }),
+    ]
 }
 
-fn item(kind: Kind, text: &str) -> Item {
+fn item(kind: Kind, text: &str) -> QueueEntry {
     match kind {
         Kind::Call => call(text),
         Kind::Muted => call_from(text, Source::Group(room("quiet"))),
         Kind::Own => own(text),
         Kind::Frame => frame(text),
-        Kind::Nothing => Item::NOTHING,
+        Kind::Nothing => QueueEntry::NOTHING,
     }
 }
 
@@ -259,7 +262,7 @@ fn follow(queue: &mut Queue, model: &mut Model, step: Step) -> Result<(), TestCa
         }
         Step::Take(budget) => prop_assert_eq!(take(queue, budget), model.take(budget)),
         Step::Attach(resume) => {
-            let view = View { hubs: None, muted: HashSet::from([room("quiet")]) };
+            let view = ChannelFilter { hubs: None, muted: HashSet::from([room("quiet")]) };
             prop_assert_eq!(queue.attach(resume, view), model.attach(resume));
         }
         Step::Detach => {
@@ -267,7 +270,7 @@ fn follow(queue: &mut Queue, model: &mut Model, step: Step) -> Result<(), TestCa
             model.detach();
         }
         Step::Tell => {
-            queue.asides_mut().news = Some(b"news".as_slice().into());
+            queue.fields_mut().news = Some(b"news".as_slice().into());
             model.news = Some("news".into());
         }
         Step::Finish => {

@@ -13,7 +13,7 @@ use crate::ids::GroupKey;
 
 /// What the owner of an outbox has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum OutboxEvent {
     /// The client has hung up on this channel: nothing that is sent on it will be read.
     HungUp(u32),
     /// The transport of this channel has gone.
@@ -31,17 +31,17 @@ pub enum Notice {
     },
 }
 
-/// The stream of [`Outbox::notices`]; it never ends.
+/// The stream of [`Outbox::events`]; it never ends.
 #[derive(Debug)]
-pub struct Notices(pub(super) Arc<Outbox>);
+pub struct OutboxEvents(pub(super) Arc<Outbox>);
 
-impl Stream for Notices {
-    type Item = Notice;
+impl Stream for OutboxEvents {
+    type Item = OutboxEvent;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Notice>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<OutboxEvent>> {
         let mut shared = self.0.lock();
-        match shared.notices.pop_front() {
-            Some(notice) => Poll::Ready(Some(notice)),
+        match shared.events.pop_front() {
+            Some(event) => Poll::Ready(Some(event)),
             None => {
                 shared.owner = Some(cx.waker().clone());
                 Poll::Pending

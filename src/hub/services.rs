@@ -7,11 +7,11 @@ use std::sync::{
 
 use tokio_util::task::TaskTracker;
 
-use super::{Hub, Turns};
+use super::{Hub, KeyedMutex};
 use crate::{
-    connections::{Command, Connections, OnBehalfOf, Seat},
+    connections::{Command, ConnectionHandle, Connections, JoinCause},
     group::{Joined, Left},
-    groups::{self, AllGroups},
+    groups::{self, GroupDirectory},
     ids::{ConnectionId, GroupKey, GroupName},
     membership::{Load, Membership},
     metrics::Metrics,
@@ -21,14 +21,14 @@ use crate::{
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct HubServices {
     pub(crate) hubs: Vec<Arc<Hub>>,
     pub(crate) connections: Connections,
-    pub(crate) groups: AllGroups,
+    pub(crate) groups: GroupDirectory,
     pub(crate) membership: Supervised<Membership>,
     pub(crate) store: StoreHandle,
     /// For durable changes.
-    pub(crate) turns: Turns,
+    pub(crate) turns: KeyedMutex,
     pub(crate) metrics: Arc<Metrics>,
     /// What hubs do now; whoever stops the process waits for its end.
     pub(crate) at_work: TaskTracker,
@@ -36,7 +36,7 @@ pub(crate) struct World {
     pub(crate) is_draining: AtomicBool,
 }
 
-impl World {
+impl HubServices {
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
@@ -53,8 +53,8 @@ impl World {
     }
 
     /// The connection of that id, unless it is on another hub for good.
-    fn candidate(&self, id: &ConnectionId, group: &GroupKey) -> Option<Arc<Seat>> {
-        self.connections.find(id).filter(|seat| seat.hub.as_ref().is_none_or(|own| *own == group.hub))
+    fn candidate(&self, id: &ConnectionId, group: &GroupKey) -> Option<Arc<ConnectionHandle>> {
+        self.connections.find(id).filter(|handle| handle.hub.as_ref().is_none_or(|own| *own == group.hub))
     }
 
     /// Joins a connection to a group. `None`: there is no such connection on the group's hub.
@@ -62,11 +62,11 @@ impl World {
         &self,
         id: &ConnectionId,
         group: &Arc<GroupKey>,
-        on_behalf_of: OnBehalfOf,
+        on_behalf_of: JoinCause,
     ) -> Result<Option<Joined>, groups::Error> {
         let command = |answer| Command::Join { group: Arc::clone(group), on_behalf_of, answer };
         match self.candidate(id, group) {
-            Some(seat) => seat.ask(command).await.transpose(),
+            Some(handle) => handle.ask(command).await.transpose(),
             None => Ok(None),
         }
     }
@@ -74,7 +74,7 @@ impl World {
     /// Takes a connection out of a group. `None`: there is no such connection on the group's hub.
     pub(crate) async fn leave(&self, id: &ConnectionId, group: &Arc<GroupKey>) -> Result<Option<Left>, groups::Error> {
         match self.candidate(id, group) {
-            Some(seat) => seat.ask(|answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose(),
+            Some(handle) => handle.ask(|answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose(),
             None => Ok(None),
         }
     }

@@ -10,15 +10,15 @@ use log::{error, warn};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::{Desk, Invoke, OnStoreFailure, Refused};
+use super::{ConnectError, Invoke, OnStoreFailure, RejoinService};
 use crate::{
-    connections::{OnBehalfOf, Seat},
-    hub::{Call, CallError, Disconnected, Hub, HubError, Moment, Reconnected, world::World},
+    connections::{ConnectionHandle, JoinCause},
+    hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected, services::HubServices},
     ids::{ConnectionId, GroupKey, GroupName, HubName},
     message::Json,
     metrics::Metrics,
     outbox::Outbox,
-    pipeline::{Claims, Presenter, Rejoin, RejoinHub, Rejoined},
+    pipeline::{Claims, Rejoin, RejoinHub, RejoinIdentity, Rejoined},
     store::Owner,
 };
 
@@ -26,24 +26,24 @@ use crate::{
 const JOINS_AT_ONCE: usize = 16;
 
 /// Who works, for whom, and with what.
-pub(crate) struct Scene {
+pub(crate) struct HookContext {
     pub(super) hubs: Vec<Arc<Hub>>,
     /// One for each hub, in their order.
-    pub(super) moments: Vec<Moment>,
-    pub(super) world: Arc<World>,
-    pub(super) desk: Arc<Desk>,
-    pub(super) seat: Arc<Seat>,
+    pub(super) contexts: Vec<HubContext>,
+    pub(super) services: Arc<HubServices>,
+    pub(super) rejoin_service: Arc<RejoinService>,
+    pub(super) handle: Arc<ConnectionHandle>,
 }
 
 /// What of the application is run, and for whom: for the log.
-struct Errand<'a> {
+struct HookRunner<'a> {
     conn: &'a ConnectionId,
     hub: &'a HubName,
     /// The method, as its caller spelt it, or the hook.
     name: &'a str,
 }
 
-impl Errand<'_> {
+impl HookRunner<'_> {
     /// Does some work of the application; if it panics, before or after its first pause, it harms only itself.
     async fn caught<T>(&self, work: impl AsyncFnOnce() -> T, metrics: &Metrics) -> Result<T, HubError> {
         AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(|panic| {
@@ -55,7 +55,7 @@ impl Errand<'_> {
         })
     }
 
-    /// As [`Errand::caught`], for a hook that may fail.
+    /// As [`HookRunner::caught`], for a hook that may fail.
     async fn run(&self, hook: impl AsyncFnOnce() -> Result<(), HubError>, metrics: &Metrics) -> Result<(), HubError> {
         self.caught(hook, metrics).await?.inspect_err(|error| self.note(error))
     }
@@ -67,7 +67,7 @@ impl Errand<'_> {
         }
     }
 
-    /// As [`Errand::note`]; a call that its client got wrong is no failure of the hub.
+    /// As [`HookRunner::note`]; a call that its client got wrong is no failure of the hub.
     fn note_call(&self, error: &CallError) {
         match error {
             CallError::Failed(error) => self.note(error),
@@ -112,14 +112,17 @@ pub(super) async fn when_there_is_room(
 }
 
 /// Restores the groups of a connection, then runs OnConnected. Answers the claims that were accepted.
-pub(super) async fn connect(scene: Scene, claim: Option<String>) -> Result<Option<Claims>, Refused> {
+pub(super) async fn connect(scene: HookContext, claim: Option<String>) -> Result<Option<Claims>, ConnectError> {
     let claims = restore(&scene, claim).await?;
     scene.run_connected().await?;
     Ok(claims)
 }
 
 /// Joins the durable groups, and those that a token brings back. Answers the claims that were accepted.
-pub(super) async fn restore(scene: impl Borrow<Scene>, claim: Option<String>) -> Result<Option<Claims>, Refused> {
+pub(super) async fn restore(
+    scene: impl Borrow<HookContext>,
+    claim: Option<String>,
+) -> Result<Option<Claims>, ConnectError> {
     let scene = scene.borrow();
     let durable = scene.all_durable_groups().await?;
     let (groups, claims) = match claim {
@@ -129,18 +132,18 @@ pub(super) async fn restore(scene: impl Borrow<Scene>, claim: Option<String>) ->
         }
         None => (Vec::new(), None),
     };
-    scene.join_all(groups, OnBehalfOf::Token).await?;
-    scene.join_all(keys_of(&durable), OnBehalfOf::Store).await?;
+    scene.join_all(groups, JoinCause::Token).await?;
+    scene.join_all(keys_of(&durable), JoinCause::Store).await?;
     Ok(claims)
 }
 
 /// Runs OnConnected.
-pub(super) async fn welcome(scene: Scene) -> Result<(), Refused> {
+pub(super) async fn welcome(scene: HookContext) -> Result<(), ConnectError> {
     scene.run_connected().await
 }
 
 /// What a client that returns on a new channel is put back into.
-pub(crate) struct Return {
+pub(crate) struct RejoinRequest {
     /// The token that it presents.
     pub(crate) token: Option<String>,
     /// It joins its durable groups too, since this process has not seen it begin, or it begins anew.
@@ -148,14 +151,14 @@ pub(crate) struct Return {
     /// Those that it is in, as far as this process knows.
     pub(crate) durable: Vec<Arc<GroupKey>>,
     /// What it cannot have heard of yet: how memberships have changed since.
-    pub(crate) correct: Box<Correction>,
+    pub(crate) correct: Box<GroupAdjustment>,
 }
 
 /// Corrects a list of groups.
-pub(crate) type Correction = dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>>;
+pub(crate) type GroupAdjustment = dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>>;
 
 /// What became of it.
-pub(crate) struct Returned {
+pub(crate) struct RejoinOutcome {
     /// The groups that it is to hear.
     pub(crate) groups: Vec<Arc<GroupKey>>,
     /// The claims that were accepted.
@@ -163,11 +166,11 @@ pub(crate) struct Returned {
 }
 
 /// Asks the pipeline which groups a client rejoins on its present hubs, and joins them.
-pub(super) async fn rejoin(scene: Scene, comes: Return) -> Result<Returned, Refused> {
-    let settings = &scene.desk.settings;
+pub(super) async fn rejoin(scene: HookContext, comes: RejoinRequest) -> Result<RejoinOutcome, ConnectError> {
+    let settings = &scene.rejoin_service.settings;
     let asks_store = comes.joins_durable || scene.hubs.iter().any(|hub| settings.policy_of(hub.name()).asks_store());
     let durable = if asks_store { scene.all_durable_groups().await? } else { scene.by_hub(&comes.durable) };
-    let connection = Some(scene.seat.id.to_string());
+    let connection = Some(scene.handle.id.to_string());
     let Rejoined { mut groups, claims, .. } = scene.rejoin(comes.token, connection, &durable).await?;
     let durable: HashSet<_> = keys_of(&durable).collect();
     if comes.joins_durable {
@@ -175,9 +178,9 @@ pub(super) async fn rejoin(scene: Scene, comes: Return) -> Result<Returned, Refu
     }
     let groups = (comes.correct)(groups);
     let (stored, others): (Vec<_>, Vec<_>) = groups.iter().cloned().partition(|group| durable.contains(group));
-    scene.join_all(others, OnBehalfOf::Token).await?;
-    scene.join_all(stored, OnBehalfOf::Store).await?;
-    Ok(Returned { groups, claims })
+    scene.join_all(others, JoinCause::Token).await?;
+    scene.join_all(stored, JoinCause::Store).await?;
+    Ok(RejoinOutcome { groups, claims })
 }
 
 type Durable = Vec<(HubName, Vec<GroupName>)>;
@@ -186,8 +189,8 @@ fn keys_of(durable: &Durable) -> impl Iterator<Item = Arc<GroupKey>> {
     durable.iter().flat_map(|(hub, names)| names.iter().map(|name| GroupKey::new(hub, name)))
 }
 
-impl Scene {
-    async fn all_durable_groups(&self) -> Result<Durable, Refused> {
+impl HookContext {
+    async fn all_durable_groups(&self) -> Result<Durable, ConnectError> {
         let hubs =
             self.hubs.iter().map(|hub| async { Ok((hub.name().clone(), self.durable_groups(hub.name()).await?)) });
         try_join_all(hubs).await
@@ -198,14 +201,14 @@ impl Scene {
         self.hubs.iter().map(|hub| (hub.name().clone(), of(hub.name()))).collect()
     }
 
-    async fn durable_groups(&self, hub: &HubName) -> Result<Vec<GroupName>, Refused> {
-        let Some(user) = self.seat.user.clone() else { return Ok(Vec::new()) };
+    async fn durable_groups(&self, hub: &HubName) -> Result<Vec<GroupName>, ConnectError> {
+        let Some(user) = self.handle.user.clone() else { return Ok(Vec::new()) };
         let owner = Owner { hub: hub.clone(), user };
-        match self.world.durable_groups(&owner).await {
+        match self.services.durable_groups(&owner).await {
             Ok(groups) => Ok(groups),
             Err(error) => {
-                warn!(conn:% = self.seat.id, error:% = error; "durable groups are not known");
-                match self.desk.settings.on_store_failure {
+                warn!(conn:% = self.handle.id, error:% = error; "durable groups are not known");
+                match self.rejoin_service.settings.on_store_failure {
                     OnStoreFailure::Continue => Ok(Vec::new()),
                     OnStoreFailure::Refuse => Err(self.refused()),
                 }
@@ -219,45 +222,45 @@ impl Scene {
         token: Option<String>,
         connection: Option<String>,
         durable: &Durable,
-    ) -> Result<Rejoined, Refused> {
+    ) -> Result<Rejoined, ConnectError> {
         let hub = |(name, stored): &(HubName, Vec<GroupName>)| RejoinHub {
             name: name.clone(),
-            policy: self.desk.settings.policy_of(name),
+            policy: self.rejoin_service.settings.policy_of(name),
             stored: stored.clone(),
         };
-        let presenter = Presenter { connection, user: self.seat.user.clone(), hub: self.seat.hub.clone() };
+        let presenter = RejoinIdentity { connection, user: self.handle.user.clone(), hub: self.handle.hub.clone() };
         let hubs = durable.iter().map(hub).collect();
-        let rejoin = Rejoin { token, presenter, connection: self.seat.id.clone(), hubs };
+        let rejoin = Rejoin { token, presenter, connection: self.handle.id.clone(), hubs };
         let rejoined = match &rejoin.presenter.connection {
             // A token that is bound to its connection may be presented again and again.
-            Some(_) => self.desk.pipeline.send(rejoin).await.map_err(|_| self.refused())?,
+            Some(_) => self.rejoin_service.pipeline.send(rejoin).await.map_err(|_| self.refused())?,
             // Any other may be spent when the pipeline dies over it: it must not be presented twice.
             None => {
-                let rejoined = self.desk.pipeline.send_once(rejoin).await;
+                let rejoined = self.rejoin_service.pipeline.send_once(rejoin).await;
                 rejoined.unwrap_or_else(|_| Rejoined { is_unchecked: true, ..Rejoined::default() })
             }
         };
-        match self.desk.settings.on_store_failure {
+        match self.rejoin_service.settings.on_store_failure {
             OnStoreFailure::Refuse if rejoined.is_unchecked => Err(self.refused()),
             OnStoreFailure::Refuse | OnStoreFailure::Continue => Ok(rejoined),
         }
     }
 
-    fn refused(&self) -> Refused {
-        Refused { error: HubError::new(STORE_FAILURE), is_retryable: true }
+    fn refused(&self) -> ConnectError {
+        ConnectError { error: HubError::new(STORE_FAILURE), is_retryable: true }
     }
 
     /// Joins all of these groups, or the client is not let in: it would believe to be in them.
     async fn join_all(
         &self,
         groups: impl IntoIterator<Item = Arc<GroupKey>>,
-        on_behalf_of: OnBehalfOf,
-    ) -> Result<(), Refused> {
+        on_behalf_of: JoinCause,
+    ) -> Result<(), ConnectError> {
         let join = async |group: Arc<GroupKey>| {
-            let joined = self.world.join(&self.seat.id, &group, on_behalf_of).await;
+            let joined = self.services.join(&self.handle.id, &group, on_behalf_of).await;
             joined.map(drop).map_err(|error| {
-                warn!(conn:% = self.seat.id, group:% = group, error:% = error; "a group is not restored");
-                Refused { error: HubError::new(GROUP_FAILURE), is_retryable: true }
+                warn!(conn:% = self.handle.id, group:% = group, error:% = error; "a group is not restored");
+                ConnectError { error: HubError::new(GROUP_FAILURE), is_retryable: true }
             })
         };
         stream::iter(groups).map(Ok).try_for_each_concurrent(JOINS_AT_ONCE, join).await
@@ -267,18 +270,18 @@ impl Scene {
     async fn run_hooks<F: Future<Output = Result<(), HubError>>>(
         &self,
         name: &str,
-        hook: impl Fn(&Hub, Moment) -> F,
+        hook: impl Fn(&Hub, HubContext) -> F,
     ) -> Result<(), HubError> {
-        let run = async |(hub, moment): (&Arc<Hub>, &Moment)| {
-            let errand = Errand { conn: &self.seat.id, hub: hub.name(), name };
-            errand.run(async || hook(hub, moment.clone()).await, &self.world.metrics).await
+        let run = async |(hub, context): (&Arc<Hub>, &HubContext)| {
+            let errand = HookRunner { conn: &self.handle.id, hub: hub.name(), name };
+            errand.run(async || hook(hub, context.clone()).await, &self.services.metrics).await
         };
-        join_all(self.hubs.iter().zip(&self.moments).map(run)).await.into_iter().collect()
+        join_all(self.hubs.iter().zip(&self.contexts).map(run)).await.into_iter().collect()
     }
 
-    async fn run_connected(&self) -> Result<(), Refused> {
+    async fn run_connected(&self) -> Result<(), ConnectError> {
         let connected = self.run_hooks("OnConnected", Hub::connected).await;
-        connected.map_err(|error| Refused { error, is_retryable: false })
+        connected.map_err(|error| ConnectError { error, is_retryable: false })
     }
 }
 
@@ -289,8 +292,8 @@ const STORE_FAILURE: &str = "The server cannot look up your groups now. Try agai
 const GROUP_FAILURE: &str = "The server cannot put you into your groups now. Try again in a moment.";
 
 /// Runs OnReconnected.
-pub(super) async fn reconnect(scene: Scene, has_gap: bool) -> Result<(), HubError> {
-    scene.run_hooks("OnReconnected", |hub, moment| hub.reconnected(Reconnected { moment, has_gap })).await
+pub(super) async fn reconnect(scene: HookContext, has_gap: bool) -> Result<(), HubError> {
+    scene.run_hooks("OnReconnected", |hub, context| hub.reconnected(Reconnected { context, has_gap })).await
 }
 
 /// Runs OnDisconnected. If the connection ended before its OnConnected did, `entered` tells whether that went
@@ -305,8 +308,8 @@ pub(super) async fn disconnect(
         None => true,
     };
     let tell = async |(hub, told): (Arc<Hub>, Disconnected)| {
-        let seat = Arc::clone(&told.moment.caller.seat);
-        let errand = Errand { conn: &seat.id, hub: hub.name(), name: "OnDisconnected" };
+        let handle = Arc::clone(&told.context.caller.handle);
+        let errand = HookRunner { conn: &handle.id, hub: hub.name(), name: "OnDisconnected" };
         // A panic is in the log, and there is nobody to tell.
         let _ = errand.caught(async || hub.disconnected(told).await, &metrics).await;
     };
@@ -317,20 +320,20 @@ pub(super) async fn disconnect(
 
 /// Runs a hub method.
 pub(super) async fn invoke(
-    hub: Option<(Arc<Hub>, Moment)>,
+    hub: Option<(Arc<Hub>, HubContext)>,
     metrics: Arc<Metrics>,
     invoke: Invoke,
 ) -> Result<Json, CallError> {
     metrics.invocations.count();
-    let Some((hub, mut moment)) = hub else { return Err(CallError::NoSuchMethod) };
+    let Some((hub, mut context)) = hub else { return Err(CallError::NoSuchMethod) };
     if let Some(request) = invoke.request {
-        moment.caller.request = request;
+        context.caller.request = request;
     }
-    moment.state = invoke.state;
+    context.state = invoke.state;
     let Invoke { method, arguments, reporter, streams, .. } = invoke;
-    let (seat, name) = (Arc::clone(&moment.caller.seat), method.clone());
-    let errand = Errand { conn: &seat.id, hub: hub.name(), name: &name };
-    let call = Call { method, arguments, moment, reporter, streams };
+    let (handle, name) = (Arc::clone(&context.caller.handle), method.clone());
+    let errand = HookRunner { conn: &handle.id, hub: hub.name(), name: &name };
+    let call = Call { method, arguments, context, reporter, streams };
     let method = async || hub.invoke(call).await.inspect_err(|error| errand.note_call(error));
     let outcome = errand.caught(method, &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));
     outcome.inspect_err(|_| metrics.invocations_failed.count())

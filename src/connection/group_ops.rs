@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 
 use super::{Connection, Dialect, Event, memberships::Joining};
 use crate::{
-    connections::OnBehalfOf,
-    group::{Admission, Generation, Joined, Left, Member, Reach},
+    connections::JoinCause,
+    group::{Admission, Generation, Joined, Left, Member, MemberSink},
     groups::Error,
     ids::GroupKey,
 };
@@ -24,19 +24,19 @@ use crate::{
 /// How long after a group could not be joined afresh it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+pub(super) type GroupReply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What somebody wants of a group.
-pub(super) enum Wish {
-    Join { on_behalf_of: OnBehalfOf, answer: Option<Answer<Joined>> },
-    Leave(Answer<Left>),
+pub(super) enum GroupOp {
+    Join { on_behalf_of: JoinCause, answer: Option<GroupReply<Joined>> },
+    Leave(GroupReply<Left>),
 }
 
 /// Groups that have been asked for something, and what is to be asked of them next. It holds no more than there
 /// are who wait for an answer.
-pub(super) type Turns = HashMap<Arc<GroupKey>, VecDeque<Wish>>;
+pub(super) type PendingGroupOps = HashMap<Arc<GroupKey>, VecDeque<GroupOp>>;
 
-fn reply<T>(answer: Option<Answer<T>>, result: Result<T, Error>) {
+fn reply<T>(answer: Option<GroupReply<T>>, result: Result<T, Error>) {
     if let Some(answer) = answer {
         // Whoever asked may have gone.
         let _ = answer.send(result);
@@ -47,13 +47,13 @@ impl<D: Dialect> Connection<D> {
     /// Tells the session which groups its client hears.
     pub(super) fn tell_groups(&mut self, ctx: &mut Context<Self>) {
         if self.restorations == 0 && self.session.wants_tokens() {
-            let regrouped = self.guard.regrouped();
-            self.drive(Event::Regrouped(regrouped), ctx);
+            let regrouped = self.state.regrouped();
+            self.drive(Event::GroupsChanged(regrouped), ctx);
         }
     }
 
     /// Asks a group for something, in its turn.
-    pub(super) fn ask(&mut self, group: &Arc<GroupKey>, wish: Wish, ctx: &mut Context<Self>) {
+    pub(super) fn ask(&mut self, group: &Arc<GroupKey>, wish: GroupOp, ctx: &mut Context<Self>) {
         if let Some(waiting) = self.turns.get_mut(group) {
             return waiting.push_back(wish);
         }
@@ -66,9 +66,9 @@ impl<D: Dialect> Connection<D> {
         while let Some(wish) = self.turns.get_mut(group).and_then(VecDeque::pop_front) {
             let is_asked = match wish {
                 // Who joins afresh may have left meanwhile.
-                Wish::Join { answer: None, .. } if !self.guard.memberships.is_adrift(group) => false,
-                Wish::Join { on_behalf_of, answer } => self.join(group, on_behalf_of, answer, ctx),
-                Wish::Leave(answer) => {
+                GroupOp::Join { answer: None, .. } if !self.state.memberships.is_adrift(group) => false,
+                GroupOp::Join { on_behalf_of, answer } => self.join(group, on_behalf_of, answer, ctx),
+                GroupOp::Leave(answer) => {
                     self.leave(group, answer, ctx);
                     true
                 }
@@ -84,23 +84,23 @@ impl<D: Dialect> Connection<D> {
     fn join(
         &mut self,
         group: &Arc<GroupKey>,
-        on_behalf_of: OnBehalfOf,
-        answer: Option<Answer<Joined>>,
+        on_behalf_of: JoinCause,
+        answer: Option<GroupReply<Joined>>,
         ctx: &mut Context<Self>,
     ) -> bool {
-        if !self.guard.memberships.begin_join(group, on_behalf_of.restores()) {
+        if !self.state.memberships.begin_join(group, on_behalf_of.restores()) {
             reply(answer, Ok(Joined::Already));
             return false;
         }
-        let seat = self.guard.seat();
-        let member = Member { id: seat.id.clone(), reach: Reach::Outbox(Arc::clone(&seat.outbox)) };
-        let (groups, group) = (self.guard.world().groups.clone(), Arc::clone(group));
+        let handle = self.state.handle();
+        let member = Member { id: handle.id.clone(), reach: MemberSink::Outbox(Arc::clone(&handle.outbox)) };
+        let (groups, group) = (self.state.services().groups.clone(), Arc::clone(group));
         let joined = async move {
             let joined = groups.join(&group, member).await;
             (group, joined)
         };
         ctx.spawn(joined.into_actor(self).map(move |(group, joined), this, ctx| {
-            if this.guard.memberships.end_join(&group, joined.ok()) == Joining::Done {
+            if this.state.memberships.end_join(&group, joined.ok()) == Joining::Done {
                 this.joined(&group, on_behalf_of, answer, joined, ctx);
             } else if this.join(&group, on_behalf_of, answer, ctx) {
                 return;
@@ -113,14 +113,14 @@ impl<D: Dialect> Connection<D> {
     fn joined(
         &mut self,
         group: &Arc<GroupKey>,
-        on_behalf_of: OnBehalfOf,
-        answer: Option<Answer<Joined>>,
+        on_behalf_of: JoinCause,
+        answer: Option<GroupReply<Joined>>,
         joined: Result<Admission, Error>,
         ctx: &mut Context<Self>,
     ) {
         match joined {
             Ok(Admission::Member(joined, _)) => {
-                let is_news = on_behalf_of.is_durable() && self.guard.memberships.make_durable(group);
+                let is_news = on_behalf_of.is_durable() && self.state.memberships.make_durable(group);
                 let joined = if on_behalf_of.restores() { joined } else { self.hear(group, joined) };
                 reply(answer, Ok(joined));
                 if joined == Joined::Now || is_news {
@@ -131,7 +131,7 @@ impl<D: Dialect> Connection<D> {
             Ok(Admission::Ended) => {}
             Err(error) => {
                 reply(answer, Err(error));
-                if self.guard.memberships.is_adrift(group) {
+                if self.state.memberships.is_adrift(group) {
                     self.try_again_later(Arc::clone(group), ctx);
                 }
             }
@@ -139,37 +139,38 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn try_again_later(&self, group: Arc<GroupKey>, ctx: &mut Context<Self>) {
-        warn!(conn:% = self.guard.seat().id, group:% = group; "a group that died cannot be joined afresh yet");
+        warn!(conn:% = self.state.handle().id, group:% = group; "a group that died cannot be joined afresh yet");
         ctx.run_later(PAUSE, move |this, ctx| this.join_afresh(&group, ctx));
     }
 
     /// Makes the channel hear a group that it may have been deaf to; to its client that is a join.
     fn hear(&mut self, group: &Arc<GroupKey>, joined: Joined) -> Joined {
-        if joined == Joined::Already && !self.guard.memberships.is_muted(group) {
+        if joined == Joined::Already && !self.state.memberships.is_muted(group) {
             return joined;
         }
-        let outbox = &self.guard.seat().outbox;
+        let outbox = &self.state.handle().outbox;
         // A group that was left while the channel was deaf to it is muted there still, and the memberships have forgotten it.
         outbox.change_view(|view| {
             view.muted.remove(group);
         });
         let at = outbox.tail();
-        self.guard.memberships.hear(group, at);
+        self.state.memberships.hear(group, at);
         Joined::Now
     }
 
-    fn leave(&mut self, group: &Arc<GroupKey>, answer: Answer<Left>, ctx: &mut Context<Self>) {
-        let was_heard = !self.guard.memberships.is_muted(group);
-        self.guard.memberships.begin_leave(group);
-        let (groups, group, id) = (self.guard.world().groups.clone(), Arc::clone(group), self.guard.seat().id.clone());
+    fn leave(&mut self, group: &Arc<GroupKey>, answer: GroupReply<Left>, ctx: &mut Context<Self>) {
+        let was_heard = !self.state.memberships.is_muted(group);
+        self.state.memberships.begin_leave(group);
+        let (groups, group, id) =
+            (self.state.services().groups.clone(), Arc::clone(group), self.state.handle().id.clone());
         let left = async move {
             let left = groups.leave(&group, &id).await;
             (group, left)
         };
         ctx.spawn(left.into_actor(self).map(move |(group, left), this, ctx| {
-            this.guard.memberships.end_leave(&group, left.is_ok(), this.restorations > 0);
+            this.state.memberships.end_leave(&group, left.is_ok(), this.restorations > 0);
             if left == Ok(Left::Now) && was_heard {
-                this.guard.forget(&group);
+                this.state.forget(&group);
                 reply(Some(answer), left);
                 this.tell_groups(ctx);
             } else {
@@ -182,13 +183,13 @@ impl<D: Dialect> Connection<D> {
 
     /// A group has died. Whoever it has let in before joins afresh.
     pub(super) fn lost(&mut self, group: &Arc<GroupKey>, generation: Generation, ctx: &mut Context<Self>) {
-        if !self.guard.has_ended() && self.guard.memberships.lose(group, generation) {
-            info!(conn:% = self.guard.seat().id, group:% = group; "joins a group afresh that died");
+        if !self.state.has_ended() && self.state.memberships.lose(group, generation) {
+            info!(conn:% = self.state.handle().id, group:% = group; "joins a group afresh that died");
             self.join_afresh(group, ctx);
         }
     }
 
     fn join_afresh(&mut self, group: &Arc<GroupKey>, ctx: &mut Context<Self>) {
-        self.ask(group, Wish::Join { on_behalf_of: OnBehalfOf::Token, answer: None }, ctx);
+        self.ask(group, GroupOp::Join { on_behalf_of: JoinCause::Token, answer: None }, ctx);
     }
 }

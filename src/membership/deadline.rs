@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 
-use super::{Answer, Load};
+use super::{Load, Reply};
 use crate::store::{self, DynStore, Error};
 
 /// The pause before the store is asked again that was unavailable.
@@ -17,16 +17,16 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// Invariant: of two that wait, the later one may wait longer. Since each is given up in its time, none
 /// waits for another beyond its own.
-pub(super) struct Due<T> {
+pub(super) struct WithDeadline<T> {
     pub(super) by: Instant,
     pub(super) what: T,
 }
 
 /// Answers a batch of questions with one query, each in its time, and tells how many could not be answered.
-pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<Due<Load>>) -> u64 {
+pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<WithDeadline<Load>>) -> u64 {
     let Some(latest) = batch.last().map(|load| load.by) else { return 0 };
     let (owners, mut waiting): (Vec<_>, VecDeque<_>) =
-        batch.into_iter().map(|Due { by, what }| (what.owner, Due { by, what: what.answer })).unzip();
+        batch.into_iter().map(|WithDeadline { by, what }| (what.owner, WithDeadline { by, what: what.answer })).unzip();
     let asked = owners.len();
     let mut query = pin!(insist(latest, || store.groups_of(&owners)));
     let result = loop {
@@ -47,18 +47,18 @@ pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<Due<Load>>) ->
     failed as u64
 }
 
-pub(super) fn tell<T>(answer: Answer<T>, result: Result<T, Error>) {
+pub(super) fn tell<T>(answer: Reply<T>, result: Result<T, Error>) {
     // Whoever asked may have gone, as a connection that has ended.
     let _ = answer.send(result);
 }
 
 /// Asks once.
-pub(super) async fn once<T>(by: Instant, asked: store::Answer<'_, T>) -> Result<T, Error> {
+pub(super) async fn once<T>(by: Instant, asked: store::StoreFuture<'_, T>) -> Result<T, Error> {
     timeout_at(by, asked).await.unwrap_or_else(|_| Err(Error::no_answer()))
 }
 
 /// Asks until the store answers, but not beyond `by`.
-pub(super) async fn insist<'a, T: 'a>(by: Instant, ask: impl Fn() -> store::Answer<'a, T>) -> Result<T, Error> {
+pub(super) async fn insist<'a, T: 'a>(by: Instant, ask: impl Fn() -> store::StoreFuture<'a, T>) -> Result<T, Error> {
     let mut last = Error::no_answer();
     loop {
         match timeout_at(by, ask()).await {

@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Attached, Out};
+use super::{ChannelAttached, Out};
 use crate::{
     classic::message,
-    connection::{Effect, Regrouped},
-    pipeline::Listed,
+    connection::{Effect, GroupsChanged},
+    pipeline::TokenGroups,
 };
 
 /// Groups, and the token for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Known {
-    groups: Listed,
+    groups: TokenGroups,
     token: Option<String>,
 }
 
 /// What one client knows of its groups.
 #[derive(Debug)]
-pub(super) struct News {
+pub(super) struct GroupsTokenState {
     lifetime: Duration,
     /// What it was told last, or brought itself.
     told: Known,
@@ -34,7 +34,7 @@ pub(super) struct News {
     renewal_due: Option<Instant>,
 }
 
-impl News {
+impl GroupsTokenState {
     /// `lifetime` is how long a token is good; a new one is due at half of it.
     pub(super) fn new(lifetime: Duration) -> Self {
         Self { lifetime, told: Known::default(), next: None, renews: false, renewal_due: None }
@@ -56,7 +56,7 @@ impl News {
 
     /// A channel is there. What one before it did not say is said now, and a token that the client does not
     /// have is sent again.
-    pub(super) fn catch_up(&mut self, attached: &Attached) -> Out {
+    pub(super) fn catch_up(&mut self, attached: &ChannelAttached) -> Out {
         if let Some(claimed) = &attached.claimed {
             self.told = Known { groups: claimed.clone(), token: attached.token.clone() };
             self.next = None;
@@ -80,8 +80,8 @@ impl News {
     }
 
     /// The groups are these now.
-    pub(super) fn regrouped(&mut self, regrouped: Regrouped, now: Instant) -> Out {
-        let Regrouped { groups, token, has_unsaid } = regrouped;
+    pub(super) fn regrouped(&mut self, regrouped: GroupsChanged, now: Instant) -> Out {
+        let GroupsChanged { groups, token, has_unsaid } = regrouped;
         self.settle(has_unsaid);
         self.renewal_due = Some(now + self.lifetime / 2);
         if groups == self.told.groups && !std::mem::take(&mut self.renews) {

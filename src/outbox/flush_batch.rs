@@ -19,40 +19,40 @@ const PATIENCE: u32 = 256;
 
 /// The broadcasts of one thread, counted so that waves can tell whether more are coming.
 #[derive(Clone, Debug, Default)]
-pub struct Pace(Rc<Cell<u64>>);
+pub struct FlushScheduler(Rc<Cell<u64>>);
 
 /// The outboxes that a broadcast has something for. Writing to a thousand sockets at once would put a
 /// thousand system calls in front of whatever else the thread has to do, the next broadcast included,
 /// which could have gone out with the same calls. They are seen to when this is dropped: once no further
 /// broadcast is on its way, and a few at a time.
 #[derive(Debug)]
-pub struct Wave {
+pub struct FlushBatch {
     outboxes: Vec<Arc<Outbox>>,
-    pace: Pace,
+    scheduler: FlushScheduler,
 }
 
-impl Pace {
+impl FlushScheduler {
     /// A wave for one more broadcast.
     #[must_use]
-    pub fn wave(&self) -> Wave {
+    pub fn batch(&self) -> FlushBatch {
         self.0.set(self.0.get().wrapping_add(1));
-        Wave { outboxes: Vec::new(), pace: self.clone() }
+        FlushBatch { outboxes: Vec::new(), scheduler: self.clone() }
     }
 }
 
-impl Wave {
+impl FlushBatch {
     pub(super) fn add(&mut self, outbox: Arc<Outbox>) {
         self.outboxes.push(outbox);
     }
 }
 
-impl Drop for Wave {
+impl Drop for FlushBatch {
     fn drop(&mut self) {
         let outboxes = std::mem::take(&mut self.outboxes);
         if outboxes.len() <= PORTION {
             flush(&outboxes, &mut BytesMut::new());
         } else {
-            actix::spawn(roll(outboxes, self.pace.clone()));
+            actix::spawn(roll(outboxes, self.scheduler.clone()));
         }
     }
 }
@@ -63,12 +63,12 @@ fn flush(outboxes: &[Arc<Outbox>], scratch: &mut BytesMut) {
     }
 }
 
-async fn roll(outboxes: Vec<Arc<Outbox>>, pace: Pace) {
-    let (mut calm, mut seen) = (0, pace.0.get());
+async fn roll(outboxes: Vec<Arc<Outbox>>, scheduler: FlushScheduler) {
+    let (mut calm, mut seen) = (0, scheduler.0.get());
     for _ in 0..PATIENCE {
         yield_now().await;
-        calm = if pace.0.get() == seen { calm + 1 } else { 0 };
-        seen = pace.0.get();
+        calm = if scheduler.0.get() == seen { calm + 1 } else { 0 };
+        seen = scheduler.0.get();
         if calm == CALM {
             break;
         }

@@ -4,11 +4,11 @@
 use tokio::sync::oneshot;
 
 use super::Out;
-use crate::connection::{Effect, Refused};
+use crate::connection::{ConnectError, Effect};
 
 /// Something that is begun once and may be waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
+enum StartStage {
     #[default]
     Ahead,
     UnderWay,
@@ -17,19 +17,19 @@ enum Stage {
 
 /// Why a client's start has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NotStarted {
+pub(crate) struct StartError {
     pub(crate) text: String,
     pub(crate) is_retryable: bool,
 }
 
-impl NotStarted {
+impl StartError {
     /// The connection ended meanwhile.
     pub(crate) fn ended() -> Self {
         Self { text: "The connection has ended.".into(), is_retryable: true }
     }
 
     /// What a client is told that is not let in.
-    pub(super) fn of(refused: &Refused, is_detailed: bool) -> Self {
+    pub(super) fn of(refused: &ConnectError, is_detailed: bool) -> Self {
         let is_shown = refused.error.is_shown() || is_detailed;
         let text = if is_shown { refused.error.message() } else { "The connection was not let in." };
         Self { text: text.to_owned(), is_retryable: refused.is_retryable }
@@ -37,36 +37,36 @@ impl NotStarted {
 }
 
 /// Who waits for OnConnected.
-pub(crate) type Waiter = oneshot::Sender<Result<(), NotStarted>>;
+pub(crate) type StartReply = oneshot::Sender<Result<(), StartError>>;
 
 /// How far a connection has begun.
 #[derive(Debug, Default)]
-pub(super) struct Welcome {
-    restored: Stage,
-    welcomed: Stage,
-    waiting: Vec<Waiter>,
+pub(super) struct StartState {
+    restored: StartStage,
+    welcomed: StartStage,
+    waiting: Vec<StartReply>,
 }
 
-impl Welcome {
+impl StartState {
     /// True if OnConnected has run.
     pub(super) fn is_done(&self) -> bool {
-        self.welcomed == Stage::Done
+        self.welcomed == StartStage::Done
     }
 
     /// True if the durable groups are joined.
     pub(super) fn is_restored(&self) -> bool {
-        self.restored == Stage::Done
+        self.restored == StartStage::Done
     }
 
     /// True if nobody has asked for OnConnected yet.
     pub(super) fn is_ahead(&self) -> bool {
-        self.welcomed == Stage::Ahead && self.waiting.is_empty()
+        self.welcomed == StartStage::Ahead && self.waiting.is_empty()
     }
 
     /// Has the durable groups joined, once.
     pub(super) fn restore(&mut self) -> Out {
-        if self.restored == Stage::Ahead {
-            self.restored = Stage::UnderWay;
+        if self.restored == StartStage::Ahead {
+            self.restored = StartStage::UnderWay;
             return vec![Effect::Restore];
         }
         Vec::new()
@@ -75,17 +75,17 @@ impl Welcome {
     /// Has OnConnected run, once, when the durable groups are joined.
     pub(super) fn begin(&mut self) -> Out {
         match (self.restored, self.welcomed) {
-            (Stage::Ahead, _) => self.restore(),
-            (Stage::Done, Stage::Ahead) => {
-                self.welcomed = Stage::UnderWay;
+            (StartStage::Ahead, _) => self.restore(),
+            (StartStage::Done, StartStage::Ahead) => {
+                self.welcomed = StartStage::UnderWay;
                 vec![Effect::Welcome]
             }
-            (Stage::UnderWay | Stage::Done, _) => Vec::new(),
+            (StartStage::UnderWay | StartStage::Done, _) => Vec::new(),
         }
     }
 
     /// Somebody waits for OnConnected.
-    pub(super) fn begin_for(&mut self, waiter: Waiter) -> Out {
+    pub(super) fn begin_for(&mut self, waiter: StartReply) -> Out {
         self.waiting.push(waiter);
         if self.is_done() {
             self.tell_waiting(&Ok(()));
@@ -95,17 +95,17 @@ impl Welcome {
 
     /// The durable groups are joined; OnConnected follows if somebody waits for it.
     pub(super) fn restored(&mut self, is_awaited: bool) -> Out {
-        self.restored = Stage::Done;
+        self.restored = StartStage::Done;
         if is_awaited || !self.waiting.is_empty() { self.begin() } else { Vec::new() }
     }
 
     /// OnConnected has run, or there will be none.
-    pub(super) fn settle(&mut self, outcome: &Result<(), NotStarted>) {
-        self.welcomed = Stage::Done;
+    pub(super) fn settle(&mut self, outcome: &Result<(), StartError>) {
+        self.welcomed = StartStage::Done;
         self.tell_waiting(outcome);
     }
 
-    fn tell_waiting(&mut self, outcome: &Result<(), NotStarted>) {
+    fn tell_waiting(&mut self, outcome: &Result<(), StartError>) {
         for waiter in self.waiting.drain(..) {
             // Whoever asked may have gone.
             let _ = waiter.send(outcome.clone());

@@ -16,13 +16,13 @@ const MOST: usize = 10_000;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Dismissed {
+pub(super) struct AbortedConnections {
     /// How long a client may try to come back.
     span: Duration,
     ids: Mutex<VecDeque<(Instant, ConnectionId)>>,
 }
 
-impl Dismissed {
+impl AbortedConnections {
     pub(super) fn new(span: Duration) -> Self {
         Self { span, ids: Mutex::default() }
     }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn whoever_is_dismissed_is_remembered_for_a_while() {
-        let (dismissed, now) = (Dismissed::new(Duration::from_secs(60)), Instant::now());
+        let (dismissed, now) = (AbortedConnections::new(Duration::from_secs(60)), Instant::now());
         dismissed.add("ann".into(), now);
         for (id, seconds, is_remembered) in [("ann", 60, true), ("bob", 60, false), ("ann", 61, false)] {
             let then = now + Duration::from_secs(seconds);
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_forgotten_where_there_are_too_many() {
-        let (dismissed, now) = (Dismissed::new(Duration::from_secs(60)), Instant::now());
+        let (dismissed, now) = (AbortedConnections::new(Duration::from_secs(60)), Instant::now());
         for number in 0..=MOST {
             dismissed.add(number.to_string().into(), now);
         }

@@ -74,13 +74,13 @@ fn read(bytes: &[u8]) -> Read {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
+pub(super) struct FrameSplitter {
     bytes: BytesMut,
     /// The long frame that is being handed on in pieces: what is left of it.
     long: Option<Head>,
 }
 
-impl Intake {
+impl FrameSplitter {
     fn put(&mut self, chunk: Bytes) {
         if self.bytes.is_empty() {
             self.bytes = chunk.into();
@@ -141,19 +141,19 @@ fn frame(first: u8, mask: [u8; MASK], payload: &[u8]) -> Bytes {
 }
 
 /// The source of the decoder: a frame, then nothing until it is asked again.
-pub(super) struct Frames<S> {
+pub(super) struct FrameStream<S> {
     source: S,
-    intake: Intake,
+    splitter: FrameSplitter,
     has_given: bool,
 }
 
-impl<S> Frames<S> {
+impl<S> FrameStream<S> {
     pub(super) fn new(source: S) -> Self {
-        Self { source, intake: Intake::default(), has_given: false }
+        Self { source, splitter: FrameSplitter::default(), has_given: false }
     }
 }
 
-impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Frames<S> {
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for FrameStream<S> {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -163,12 +163,12 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for Frames<S>
             return Poll::Pending;
         }
         loop {
-            if let Some(frame) = self.intake.next() {
+            if let Some(frame) = self.splitter.next() {
                 self.has_given = true;
                 return Poll::Ready(Some(Ok(frame)));
             }
             match std::task::ready!(Pin::new(&mut self.source).poll_next(cx)) {
-                Some(Ok(chunk)) => self.intake.put(chunk),
+                Some(Ok(chunk)) => self.splitter.put(chunk),
                 // A broken socket is the end of the stream, so that any error left is the client's doing.
                 Some(Err(_)) | None => return Poll::Ready(None),
             }
@@ -206,8 +206,8 @@ mod tests {
     }
 
     /// What the decoder makes of the next that the intake hands on.
-    fn decoded(intake: &mut Intake, codec: &mut Codec) -> Option<Frame> {
-        let mut bytes = BytesMut::from(&intake.next()?[..]);
+    fn decoded(splitter: &mut FrameSplitter, codec: &mut Codec) -> Option<Frame> {
+        let mut bytes = BytesMut::from(&splitter.next()?[..]);
         let frame = codec.decode(&mut bytes).unwrap().expect("a whole frame");
         assert!(bytes.is_empty(), "and nothing else");
         Some(frame)
@@ -231,10 +231,10 @@ mod tests {
 
     #[test]
     fn a_long_frame_is_handed_on_in_fragments() {
-        let (mut intake, mut codec) = (Intake::default(), Codec::new().max_size(PIECE));
+        let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(PIECE));
         let payload: Vec<_> = (0..=255_u8).cycle().take(2 * PIECE + 7).collect();
-        intake.put(sent(0x81, &payload).into());
-        let frames: Vec<_> = std::iter::from_fn(|| decoded(&mut intake, &mut codec)).collect();
+        splitter.put(sent(0x81, &payload).into());
+        let frames: Vec<_> = std::iter::from_fn(|| decoded(&mut splitter, &mut codec)).collect();
         let [Frame::Continuation(Item::FirstText(first)), _, Frame::Continuation(Item::Last(last))] = &frames[..]
         else {
             panic!("{} frames", frames.len());
@@ -244,9 +244,9 @@ mod tests {
 
     #[test]
     fn a_frame_of_the_length_of_a_piece_is_handed_on_whole() {
-        let (mut intake, mut codec) = (Intake::default(), Codec::new().max_size(PIECE));
-        intake.put(sent(0x82, &[7; PIECE]).into());
-        assert_eq!(decoded(&mut intake, &mut codec), Some(Frame::Binary(vec![7; PIECE].into())));
+        let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(PIECE));
+        splitter.put(sent(0x82, &[7; PIECE]).into());
+        assert_eq!(decoded(&mut splitter, &mut codec), Some(Frame::Binary(vec![7; PIECE].into())));
     }
 
     #[test]
@@ -254,9 +254,9 @@ mod tests {
         let endless = [0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         let long_ping = [0x89, 0xfe, 0, 126];
         for bytes in [&endless[..], &long_ping, &[0x81, 0x05], &[0xc1, 0x85]] {
-            let (mut intake, mut codec) = (Intake::default(), Codec::new());
-            intake.put(Bytes::copy_from_slice(bytes));
-            let handed_on = intake.next().expect("the decoder has to see it");
+            let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new());
+            splitter.put(Bytes::copy_from_slice(bytes));
+            let handed_on = splitter.next().expect("the decoder has to see it");
             assert!(codec.decode(&mut BytesMut::from(&handed_on[..])).is_err(), "{bytes:x?}");
         }
     }
@@ -269,14 +269,14 @@ mod tests {
         ) {
             let payloads: Vec<Vec<u8>> = payloads.into_iter().map(|length| (0..=255).cycle().take(length).collect()).collect();
             let mut bytes = Bytes::from(payloads.iter().flat_map(|payload| sent(0x82, payload)).collect::<Vec<_>>());
-            let (mut intake, mut codec) = (Intake::default(), Codec::new().max_size(PIECE));
+            let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(PIECE));
             let mut frames = Vec::new();
             for cut in cuts.into_iter().cycle() {
-                frames.extend(std::iter::from_fn(|| decoded(&mut intake, &mut codec)));
+                frames.extend(std::iter::from_fn(|| decoded(&mut splitter, &mut codec)));
                 if bytes.is_empty() {
                     break;
                 }
-                intake.put(bytes.split_to(cut.min(bytes.len())));
+                splitter.put(bytes.split_to(cut.min(bytes.len())));
             }
             prop_assert_eq!(texts(frames.into_iter()), payloads);
         }

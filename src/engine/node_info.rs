@@ -10,12 +10,12 @@ use crate::{
 
 /// This run of the process.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct NodeInfo {
     node: String,
     since: SystemTime,
 }
 
-impl Run {
+impl NodeInfo {
     pub(super) fn new(node: &str) -> Self {
         Self { node: node.to_owned(), since: SystemTime::now() }
     }
@@ -25,7 +25,7 @@ impl Engine {
     /// The names of the hubs, in the order in which they were given.
     #[must_use]
     pub fn hubs(&self) -> Vec<HubName> {
-        self.world.hubs.iter().map(|hub| hub.name().clone()).collect()
+        self.services.hubs.iter().map(|hub| hub.name().clone()).collect()
     }
 
     /// The name of this process among those that share a store.
@@ -43,22 +43,22 @@ impl Engine {
     /// True once [`Engine::drain`] was called: no client should be sent here any more.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.world.is_draining()
+        self.services.is_draining()
     }
 
     /// How many methods, and hooks such as OnDisconnected, hubs are at.
     #[must_use]
     pub fn at_work(&self) -> usize {
-        self.world.at_work.len()
+        self.services.at_work.len()
     }
 
     /// How often each kind of actor that lives as long as the process had to be started again.
     #[must_use]
     pub fn restarts(&self) -> [(&'static str, u64); 3] {
         [
-            ("groups", self.world.groups.restarts()),
-            ("membership", self.world.membership.restarts()),
-            ("pipeline", self.core.desk.pipeline.restarts()),
+            ("groups", self.services.groups.restarts()),
+            ("membership", self.services.membership.restarts()),
+            ("pipeline", self.core.rejoin_service.pipeline.restarts()),
         ]
     }
 
@@ -68,6 +68,6 @@ impl Engine {
     /// Why the store does not answer, after the deadline for its answers at the latest.
     pub async fn check_store(&self) -> Result<(), store::Error> {
         let nobody = Owner { hub: "".into(), user: "".into() };
-        self.world.durable_groups(&nobody).await.map(drop)
+        self.services.durable_groups(&nobody).await.map(drop)
     }
 }

@@ -3,17 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    hub::{Hub, Identity, Request, world::World},
+    hub::{Hub, Identity, Request, services::HubServices},
     ids::{ConnectionId, HubName},
     outbox::Outbox,
-    pipeline::{Bearer, Pipeline, Policy},
+    pipeline::{Pipeline, Policy, TokenSubject},
     supervised::Supervised,
     tokens::KeyRing,
 };
 
 /// Everything that makes a connection what it is.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct NewConnection {
     pub(crate) id: ConnectionId,
     pub(crate) dialect: &'static str,
     pub(crate) transport: &'static str,
@@ -23,17 +23,17 @@ pub(crate) struct Opening {
     pub(crate) identity: Arc<Identity>,
     pub(crate) request: Arc<Request>,
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) world: Arc<World>,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) services: Arc<HubServices>,
+    pub(crate) rejoin_service: Arc<RejoinService>,
     /// The rejoin token that the client has brought, if this is how its dialect rejoins.
     pub(crate) claim: Option<String>,
     /// Whose tokens it gets.
-    pub(crate) bearer: Bearer,
+    pub(crate) bearer: TokenSubject,
 }
 
 /// Where tokens are made and judged.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct RejoinService {
     pub(crate) ring: Arc<KeyRing>,
     pub(crate) pipeline: Supervised<Pipeline>,
     pub(crate) settings: RejoinSettings,

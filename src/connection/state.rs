@@ -12,15 +12,16 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Connection, Desk, Dialect, Ending, Opening, Reason, Refused, Regrouped, memberships::Memberships, work, work::Scene,
+    ConnectError, Connection, Dialect, Ending, GroupsChanged, NewConnection, Reason, RejoinService, hooks,
+    hooks::HookContext, memberships::Memberships,
 };
 use crate::{
-    connections::{About, Address, Seat},
-    hub::{Caller, CallerState, Disconnected, Hub, Identity, Manners, Moment, Request, world::World},
+    connections::{Address, ConnectionHandle, ConnectionInfo},
+    hub::{Caller, CallerState, Disconnected, Hub, HubBehavior, HubContext, Identity, Request, services::HubServices},
     ids::{GroupKey, HubName},
-    membership::Note,
+    membership::LeaseUpdate,
     outbox::End,
-    pipeline::{Bearer, Claims, Listed, Remember},
+    pipeline::{Claims, Remember, TokenGroups, TokenSubject},
     tokens::Purpose,
 };
 
@@ -31,18 +32,18 @@ const INTERNAL_ERROR: End = End { code: 1011 };
 const FORSAKEN: End = End { code: 1000 };
 
 /// See the module's documentation.
-pub(crate) struct Guard {
-    seat: Arc<Seat>,
+pub(crate) struct ConnectionState {
+    handle: Arc<ConnectionHandle>,
     hubs: Vec<Arc<Hub>>,
     /// The hubs that were told of the connection, and are to be told of its end.
     told: Vec<Arc<Hub>>,
     identity: Arc<Identity>,
     request: Arc<Request>,
-    world: Arc<World>,
-    desk: Arc<Desk>,
-    manners: Manners,
+    services: Arc<HubServices>,
+    rejoin_service: Arc<RejoinService>,
+    behavior: HubBehavior,
     claim: Option<String>,
-    bearer: Bearer,
+    bearer: TokenSubject,
     pub(crate) memberships: Memberships,
     /// Whether OnConnected went well, once it has been run.
     entered: Option<oneshot::Receiver<bool>>,
@@ -50,11 +51,12 @@ pub(crate) struct Guard {
     has_ended: bool,
 }
 
-impl Guard {
-    pub(super) fn new<D: Dialect>(opening: Opening, address: Addr<Connection<D>>) -> Self {
-        let Opening { id, hubs, identity, request, outbox, world, desk, claim, bearer, .. } = opening;
+impl ConnectionState {
+    pub(super) fn new<D: Dialect>(opening: NewConnection, address: Addr<Connection<D>>) -> Self {
+        let NewConnection { id, hubs, identity, request, outbox, services, rejoin_service, claim, bearer, .. } =
+            opening;
         let names: Vec<_> = hubs.iter().map(|hub| hub.name().clone()).collect();
-        let about = About {
+        let about = ConnectionInfo {
             dialect: opening.dialect,
             transport: RwLock::new(opening.transport),
             remote: request.remote,
@@ -65,17 +67,17 @@ impl Guard {
         let hub = if opening.has_one_hub { names.into_iter().next() } else { None };
         let (port, address) = (address.clone().recipient(), Address::new(address));
         let (user, ended) = (identity.user.clone(), CancellationToken::new());
-        let seat = Arc::new(Seat { id, user, hub, outbox, about, ended, port, address });
+        let handle = Arc::new(ConnectionHandle { id, user, hub, outbox, about, ended, port, address });
         let memberships = Memberships::default();
         Self {
-            seat,
+            handle,
             hubs,
             told: Vec::new(),
             identity,
             request,
-            world,
-            desk,
-            manners: D::MANNERS,
+            services,
+            rejoin_service,
+            behavior: D::BEHAVIOR,
             claim,
             bearer,
             memberships,
@@ -85,12 +87,12 @@ impl Guard {
         }
     }
 
-    pub(crate) fn seat(&self) -> &Arc<Seat> {
-        &self.seat
+    pub(crate) fn handle(&self) -> &Arc<ConnectionHandle> {
+        &self.handle
     }
 
-    pub(crate) fn world(&self) -> &Arc<World> {
-        &self.world
+    pub(crate) fn services(&self) -> &Arc<HubServices> {
+        &self.services
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -103,48 +105,53 @@ impl Guard {
 
     /// Lets the connection be found by others.
     pub(crate) fn enter(&self) {
-        if self.world.connections.enter(&self.seat) {
-            self.note(Note::opened(&self.seat));
+        if self.services.connections.enter(&self.handle) {
+            self.note(LeaseUpdate::opened(&self.handle));
         }
     }
 
     /// What hub methods and hooks of this connection work with.
-    pub(super) fn scene(&self) -> Scene {
-        Scene {
+    pub(super) fn scene(&self) -> HookContext {
+        HookContext {
             hubs: self.hubs.clone(),
-            moments: self.moments(),
-            world: Arc::clone(&self.world),
-            desk: Arc::clone(&self.desk),
-            seat: Arc::clone(&self.seat),
+            contexts: self.contexts(),
+            services: Arc::clone(&self.services),
+            rejoin_service: Arc::clone(&self.rejoin_service),
+            handle: Arc::clone(&self.handle),
         }
     }
 
     /// A hub of the process, which the client need not have named, and the moment for a call of it.
-    pub(super) fn hub(&self, name: &HubName) -> Option<(Arc<Hub>, Moment)> {
-        let hub = self.world.hub(name)?;
-        Some((Arc::clone(hub), self.moment(hub)))
+    pub(super) fn hub(&self, name: &HubName) -> Option<(Arc<Hub>, HubContext)> {
+        let hub = self.services.hub(name)?;
+        Some((Arc::clone(hub), self.context(hub)))
     }
 
-    fn moments(&self) -> Vec<Moment> {
-        self.hubs.iter().map(|hub| self.moment(hub)).collect()
+    fn contexts(&self) -> Vec<HubContext> {
+        self.hubs.iter().map(|hub| self.context(hub)).collect()
     }
 
-    fn moment(&self, hub: &Hub) -> Moment {
+    fn context(&self, hub: &Hub) -> HubContext {
         let caller = Caller {
-            seat: Arc::clone(&self.seat),
+            handle: Arc::clone(&self.handle),
             hub: hub.name().clone(),
             identity: Arc::clone(&self.identity),
             request: Arc::clone(&self.request),
         };
-        Moment { caller, state: CallerState::default(), manners: self.manners, world: Arc::clone(&self.world) }
+        HubContext {
+            caller,
+            state: CallerState::default(),
+            behavior: self.behavior,
+            services: Arc::clone(&self.services),
+        }
     }
 
     /// Runs OnConnected. If the connection ends meanwhile it is run to its end all the same, and the hubs are
     /// told of the ending then.
     pub(super) fn entering<T: 'static>(
         &mut self,
-        connect: impl Future<Output = Result<T, Refused>> + 'static,
-    ) -> impl Future<Output = Result<T, Refused>> + 'static {
+        connect: impl Future<Output = Result<T, ConnectError>> + 'static,
+    ) -> impl Future<Output = Result<T, ConnectError>> + 'static {
         let (tell, entered) = oneshot::channel();
         self.entered = Some(entered);
         self.told = self.hubs.clone();
@@ -154,11 +161,11 @@ impl Guard {
             let _ = tell.send(outcome.is_ok());
             outcome
         };
-        work::to_its_end(&self.world.at_work, connect, Refused::interrupted)
+        hooks::to_its_end(&self.services.at_work, connect, ConnectError::interrupted)
     }
 
     /// Takes note of how OnConnected went.
-    pub(super) fn let_in(&mut self, connected: Result<Option<Claims>, Refused>) -> Result<(), Refused> {
+    pub(super) fn let_in(&mut self, connected: Result<Option<Claims>, ConnectError>) -> Result<(), ConnectError> {
         let claims = connected?;
         if self.has_ended {
             return Ok(());
@@ -172,27 +179,27 @@ impl Guard {
     }
 
     /// The groups that the client hears, and a token for them.
-    pub(super) fn regrouped(&self) -> Regrouped {
+    pub(super) fn regrouped(&self) -> GroupsChanged {
         let heard = self.memberships.heard().into_iter();
         let (durable, joined) = heard.partition(|group| self.memberships.is_durable(group));
-        let groups = Listed { joined, durable };
-        let claims = Claims::new(&self.bearer, &groups, SystemTime::now(), self.desk.settings.lifetime);
+        let groups = TokenGroups { joined, durable };
+        let claims = Claims::new(&self.bearer, &groups, SystemTime::now(), self.rejoin_service.settings.lifetime);
         if !claims.has_list() {
             self.remember(groups.clone());
         }
-        let has_unsaid = self.seat.outbox.has_news();
-        Regrouped { groups, token: self.desk.ring.seal(Purpose::Rejoin, &claims.encode()), has_unsaid }
+        let has_unsaid = self.handle.outbox.has_news();
+        GroupsChanged { groups, token: self.rejoin_service.ring.seal(Purpose::Rejoin, &claims.encode()), has_unsaid }
     }
 
     /// Takes note that the client is to be told now of the groups that it was restored into.
     pub(crate) fn hear_restored(&mut self, claimed: &[Arc<GroupKey>]) {
-        let at = self.seat.outbox.tail();
+        let at = self.handle.outbox.tail();
         self.memberships.hear_restored(claimed, at);
     }
 
     /// Takes note that the client is not to hear this group any more.
     pub(super) fn forget(&mut self, group: &Arc<GroupKey>) {
-        let at = self.seat.outbox.tail();
+        let at = self.handle.outbox.tail();
         self.memberships.forget(group, at);
     }
 
@@ -203,7 +210,7 @@ impl Guard {
 
     /// Takes note that the client is back. A connection that this process has not seen begin is let in.
     pub(crate) fn resume(&mut self, is_fresh: bool) {
-        self.world.metrics.connections_resumed.count();
+        self.services.metrics.connections_resumed.count();
         if is_fresh {
             self.told = self.hubs.clone();
             self.count_in();
@@ -212,28 +219,28 @@ impl Guard {
 
     /// The client has gone for good, and whoever works for it need not wait until it takes something.
     pub(super) fn forsake(&self) {
-        self.seat.ended.cancel();
-        self.seat.outbox.abandon(FORSAKEN);
+        self.handle.ended.cancel();
+        self.handle.outbox.abandon(FORSAKEN);
     }
 
     /// Counts the connection as one that its hubs know, once.
     fn count_in(&mut self) {
         if !std::mem::replace(&mut self.is_connected, true) {
-            self.world.metrics.connections_opened.count();
+            self.services.metrics.connections_opened.count();
         }
     }
 
-    fn remember(&self, groups: Listed) {
+    fn remember(&self, groups: TokenGroups) {
         let (pipeline, remember) =
-            (self.desk.pipeline.clone(), Remember { family: self.bearer.family.clone(), groups });
+            (self.rejoin_service.pipeline.clone(), Remember { family: self.bearer.family.clone(), groups });
         in_background(async move {
             // What a dead pipeline does not remember is restored from the store.
             let _ = pipeline.send(remember).await;
         });
     }
 
-    fn note(&self, note: Note) {
-        let membership = self.world.membership.clone();
+    fn note(&self, note: LeaseUpdate) {
+        let membership = self.services.membership.clone();
         in_background(async move {
             // A supervisor that was restarted asks who is connected.
             let _ = membership.send(note).await;
@@ -246,21 +253,21 @@ impl Guard {
             return;
         }
         match ending.reason {
-            Reason::TooSlow | Reason::Crashed => self.seat.outbox.abandon(ending.end),
-            _ => self.seat.outbox.finish(ending.end),
+            Reason::TooSlow | Reason::Crashed => self.handle.outbox.abandon(ending.end),
+            _ => self.handle.outbox.finish(ending.end),
         }
-        self.seat.ended.cancel();
+        self.handle.ended.cancel();
         for key in self.memberships.all() {
-            self.world.groups.abandon(key, &self.seat.id);
+            self.services.groups.abandon(key, &self.handle.id);
         }
-        self.world.connections.leave(&self.seat);
-        self.note(Note::closed(&self.seat));
+        self.services.connections.leave(&self.handle);
+        self.note(LeaseUpdate::closed(&self.handle));
         self.count(ending.reason);
         self.tell_hubs(ending);
     }
 
     fn count(&self, reason: Reason) {
-        let metrics = &self.world.metrics;
+        let metrics = &self.services.metrics;
         if self.is_connected {
             metrics.connections_closed.count();
         }
@@ -282,13 +289,13 @@ impl Guard {
         let error = ending.error.as_ref().map(|error| (error.kind().to_owned(), error.message().to_owned()));
         let is_stop = ending.reason == Reason::Stopped;
         let disconnected = |hub: &Arc<Hub>| {
-            (Arc::clone(hub), Disconnected { moment: self.moment(hub), error: error.clone(), is_stop })
+            (Arc::clone(hub), Disconnected { context: self.context(hub), error: error.clone(), is_stop })
         };
         let told: Vec<_> = self.told.iter().map(disconnected).collect();
-        let (metrics, at_work) = (Arc::clone(&self.world.metrics), self.world.at_work.token());
+        let (metrics, at_work) = (Arc::clone(&self.services.metrics), self.services.at_work.token());
         if let Some(arbiter) = Arbiter::try_current() {
             arbiter.spawn_fn(move || {
-                let disconnect = work::disconnect(told, entered, metrics);
+                let disconnect = hooks::disconnect(told, entered, metrics);
                 drop(actix::spawn(disconnect.map(|()| drop(at_work))));
             });
         }
@@ -308,7 +315,7 @@ fn user_agent(request: &Request) -> String {
     named.unwrap_or_default().to_owned()
 }
 
-impl Drop for Guard {
+impl Drop for ConnectionState {
     fn drop(&mut self) {
         self.depart(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR });
     }

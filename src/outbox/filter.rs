@@ -9,7 +9,7 @@ use crate::{
 
 /// Which of the waiting items this channel may hear.
 #[derive(Clone, Debug, Default)]
-pub struct View {
+pub struct ChannelFilter {
     /// Only what these hubs say; everything when absent. Groups are not asked: a group may be joined on
     /// any hub.
     pub hubs: Option<Vec<HubName>>,
@@ -17,7 +17,7 @@ pub struct View {
     pub muted: HashSet<Arc<GroupKey>>,
 }
 
-impl View {
+impl ChannelFilter {
     /// True if the channel could hear the message. What it is deaf to by its hubs need not wait for it, whereas a group
     /// that is muted may be heard again before it is written.
     pub(super) fn listens_to(&self, message: &Message) -> bool {

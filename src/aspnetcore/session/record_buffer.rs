@@ -11,7 +11,7 @@ const BACKLOG: usize = 64 * 1024;
 
 /// What has come in over one connection.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct RecordBuffer {
     bytes: BytesMut,
     /// So many of them are known to hold no separator: a long message comes in many parts.
     searched: usize,
@@ -23,7 +23,7 @@ pub(super) struct Inbox {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TooLarge;
 
-impl Inbox {
+impl RecordBuffer {
     pub(super) fn new(limit: Option<usize>) -> Self {
         Self { bytes: BytesMut::new(), searched: 0, limit }
     }

@@ -52,7 +52,7 @@ pub struct Claims {
 
 /// Whom and what a token is made for.
 #[derive(Clone, Debug)]
-pub struct Bearer {
+pub struct TokenSubject {
     /// See [`Claims::family`].
     pub family: String,
     /// See [`Claims::epoch`].
@@ -65,14 +65,14 @@ pub struct Bearer {
 
 /// The groups of a connection, by how it came into them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listed {
+pub struct TokenGroups {
     /// Somebody had it join: a token brings it back.
     pub joined: Vec<Arc<GroupKey>>,
     /// Its user is a member for good: only the store brings it back, or whoever was removed would be with an old token.
     pub durable: Vec<Arc<GroupKey>>,
 }
 
-impl Listed {
+impl TokenGroups {
     /// All of them, sorted.
     #[must_use]
     pub fn all(self) -> Vec<Arc<GroupKey>> {
@@ -115,7 +115,7 @@ fn keys_of(list: &[String]) -> Vec<Arc<GroupKey>> {
 impl Claims {
     /// The claims of `bearer` to these groups, from `now` on for `lifetime`.
     #[must_use]
-    pub fn new(bearer: &Bearer, groups: &Listed, now: SystemTime, lifetime: Duration) -> Self {
+    pub fn new(bearer: &TokenSubject, groups: &TokenGroups, now: SystemTime, lifetime: Duration) -> Self {
         let mut room = LONGEST_LIST;
         let lists = list_of(&groups.joined, &mut room).zip(list_of(&groups.durable, &mut room));
         let (joined, durable) = lists.unzip();
@@ -140,15 +140,15 @@ impl Claims {
     /// What was signed.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`], if it is no such thing.
-    pub fn decode(payload: &[u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(payload).map_err(|_| Refusal::Malformed)
+    /// [`RejoinError::Malformed`], if it is no such thing.
+    pub fn decode(payload: &[u8]) -> Result<Self, RejoinError> {
+        serde_json::from_slice(payload).map_err(|_| RejoinError::Malformed)
     }
 
     /// The groups; `None` if the list was too long for the token.
     #[must_use]
-    pub fn groups(&self) -> Option<Listed> {
-        self.joined.as_ref().map(|joined| Listed { joined: keys_of(joined), durable: keys_of(&self.durable) })
+    pub fn groups(&self) -> Option<TokenGroups> {
+        self.joined.as_ref().map(|joined| TokenGroups { joined: keys_of(joined), durable: keys_of(&self.durable) })
     }
 
     /// False if the list was too long for the token.
@@ -172,13 +172,13 @@ impl Claims {
     /// Compares the claims with whoever presents them.
     ///
     /// # Errors
-    /// The first [`Refusal`] that applies.
-    pub fn check(&self, presenter: &Presenter, now: SystemTime) -> Result<(), Refusal> {
+    /// The first [`RejoinError`] that applies.
+    pub fn check(&self, presenter: &RejoinIdentity, now: SystemTime) -> Result<(), RejoinError> {
         let refusals = [
-            (millis(now) >= self.expires, Refusal::Expired),
-            (presenter.connection.as_ref().is_some_and(|id| *id != self.family), Refusal::WrongConnection),
-            (presenter.user != self.user, Refusal::WrongUser),
-            (presenter.hub != self.hub, Refusal::WrongHub),
+            (millis(now) >= self.expires, RejoinError::Expired),
+            (presenter.connection.as_ref().is_some_and(|id| *id != self.family), RejoinError::WrongConnection),
+            (presenter.user != self.user, RejoinError::WrongUser),
+            (presenter.hub != self.hub, RejoinError::WrongHub),
         ];
         refusals.into_iter().find_map(|(applies, refusal)| applies.then_some(Err(refusal))).unwrap_or(Ok(()))
     }
@@ -186,7 +186,7 @@ impl Claims {
 
 /// Who presents a token.
 #[derive(Clone, Debug, Default)]
-pub struct Presenter {
+pub struct RejoinIdentity {
     /// The connection that it must be made for, where a token is bound to one.
     pub connection: Option<String>,
     /// The user, as authenticated now.
@@ -197,7 +197,7 @@ pub struct Presenter {
 
 /// Why a rejoin token is not accepted. The client starts without its groups; each reason is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum RejoinError {
     /// It is no token.
     #[error("malformed")]
     Malformed,
@@ -230,7 +230,7 @@ pub enum Refusal {
     Unchecked,
 }
 
-impl Refusal {
+impl RejoinError {
     /// The counter of this reason.
     #[must_use]
     pub fn counter(self, metrics: &Metrics) -> &Counter {
@@ -249,7 +249,7 @@ impl Refusal {
     }
 }
 
-impl From<BadToken> for Refusal {
+impl From<BadToken> for RejoinError {
     fn from(bad: BadToken) -> Self {
         match bad {
             BadToken::Malformed => Self::Malformed,
@@ -265,24 +265,24 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn bearer() -> Bearer {
-        Bearer { family: "family".into(), epoch: 3, hub: Some("chat".into()), user: Some("ann".into()) }
+    fn bearer() -> TokenSubject {
+        TokenSubject { family: "family".into(), epoch: 3, hub: Some("chat".into()), user: Some("ann".into()) }
     }
 
-    fn presenter() -> Presenter {
-        Presenter { connection: None, user: Some("ann".into()), hub: Some("chat".into()) }
+    fn presenter() -> RejoinIdentity {
+        RejoinIdentity { connection: None, user: Some("ann".into()), hub: Some("chat".into()) }
     }
 
     fn keys(names: &[&str]) -> Vec<Arc<GroupKey>> {
         names.iter().map(|name| GroupKey::new(&"chat".into(), &(*name).into())).collect()
     }
 
-    fn joined(names: &[&str]) -> Listed {
-        Listed { joined: keys(names), durable: Vec::new() }
+    fn joined(names: &[&str]) -> TokenGroups {
+        TokenGroups { joined: keys(names), durable: Vec::new() }
     }
 
-    fn listed() -> Listed {
-        Listed { durable: keys(&["for good"]), ..joined(&["a", "b.c", ""]) }
+    fn listed() -> TokenGroups {
+        TokenGroups { durable: keys(&["for good"]), ..joined(&["a", "b.c", ""]) }
     }
 
     fn claims() -> Claims {
@@ -301,21 +301,21 @@ mod tests {
     fn claims_are_accepted_from_their_bearer_until_they_expire() {
         assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR), Ok(()));
         assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR * 2 - Duration::from_millis(1)), Ok(()));
-        assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR * 2), Err(Refusal::Expired));
+        assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR * 2), Err(RejoinError::Expired));
     }
 
     #[test]
     fn claims_of_another_are_refused_by_what_differs() {
         let now = UNIX_EPOCH + HOUR;
-        let with = |change: fn(&mut Presenter)| {
+        let with = |change: fn(&mut RejoinIdentity)| {
             let mut presenter = presenter();
             change(&mut presenter);
             claims().check(&presenter, now)
         };
-        assert_eq!(with(|p| p.user = Some("bob".into())), Err(Refusal::WrongUser));
-        assert_eq!(with(|p| p.user = None), Err(Refusal::WrongUser));
-        assert_eq!(with(|p| p.hub = Some("other".into())), Err(Refusal::WrongHub));
-        assert_eq!(with(|p| p.connection = Some("another".into())), Err(Refusal::WrongConnection));
+        assert_eq!(with(|p| p.user = Some("bob".into())), Err(RejoinError::WrongUser));
+        assert_eq!(with(|p| p.user = None), Err(RejoinError::WrongUser));
+        assert_eq!(with(|p| p.hub = Some("other".into())), Err(RejoinError::WrongHub));
+        assert_eq!(with(|p| p.connection = Some("another".into())), Err(RejoinError::WrongConnection));
         assert_eq!(with(|p| p.connection = Some("family".into())), Ok(()));
     }
 
@@ -340,9 +340,9 @@ mod tests {
     fn one_list_that_is_too_long_leaves_out_both() {
         let many = keys(&vec!["a group of some length"; 200]);
         for listed in [
-            Listed { joined: many.clone(), ..listed() },
-            Listed { durable: many.clone(), ..listed() },
-            Listed { joined: many[..90].to_vec(), durable: many[..90].to_vec() },
+            TokenGroups { joined: many.clone(), ..listed() },
+            TokenGroups { durable: many.clone(), ..listed() },
+            TokenGroups { joined: many[..90].to_vec(), durable: many[..90].to_vec() },
         ] {
             let claims = Claims::new(&bearer(), &listed, UNIX_EPOCH, HOUR);
             assert_eq!(claims.groups(), None);
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_token_brings_back_what_was_joined_and_of_the_rest_what_is_stored() {
-        let listed = Listed { durable: keys(&["stored", "removed"]), ..joined(&["joined"]) };
+        let listed = TokenGroups { durable: keys(&["stored", "removed"]), ..joined(&["joined"]) };
         let names = |list: &[&str]| list.iter().map(|name| GroupName::from(*name)).collect::<Vec<_>>();
         assert_eq!(listed.of_hub(&"chat".into(), &names(&["stored", "another"])), names(&["joined", "stored"]));
         assert_eq!(listed.of_hub(&"other".into(), &names(&["stored"])), names(&[]));
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn what_is_no_claim_is_malformed() {
         for payload in [&b""[..], b"{}", b"[1]", b"\xff"] {
-            assert_eq!(Claims::decode(payload), Err(Refusal::Malformed));
+            assert_eq!(Claims::decode(payload), Err(RejoinError::Malformed));
         }
     }
 }

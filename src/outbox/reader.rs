@@ -9,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{Asides, End, Framer, Notice, Outbox, Shared, wake_transport};
+use super::{End, FrameFields, Framer, Outbox, OutboxEvent, Shared, wake_transport};
 
 /// About what one write takes out at most: enough to make system calls cheap, and little enough that
 /// what a stalled client has not read is still counted here rather than in the server's own buffers.
@@ -20,7 +20,7 @@ const REPLACED: End = End { code: 1000 };
 
 /// The outbox's end of the channel that is served now.
 #[derive(Default)]
-pub(super) struct Line {
+pub(super) struct ChannelWriter {
     /// Counts the transports that were attached; only the newest is served.
     pub(super) channel: u32,
     /// Whom to wake when there is something to write.
@@ -35,7 +35,7 @@ pub(super) struct Line {
     pub(super) writes: u64,
 }
 
-impl Line {
+impl ChannelWriter {
     pub(super) fn new(channel: u32) -> Self {
         Self { channel, ..Self::default() }
     }
@@ -46,9 +46,9 @@ impl Line {
 }
 
 /// What is left of a channel when a newer one replaces it.
-pub(super) struct Replaced {
+pub(super) struct PreviousChannel {
     pub(super) channel: u32,
-    pub(super) rest: Rest,
+    pub(super) rest: Unsent,
     /// The rest of a frame that was begun; the channel's end must not come in the middle of it.
     pub(super) begun: BytesMut,
 }
@@ -73,7 +73,7 @@ pub trait Sink: Send + Sync {
 
 /// The reading end of an outbox, held by one transport. Dropping it tells the owner that the transport
 /// has gone.
-pub struct Feed {
+pub struct OutboxReader {
     pub(super) outbox: Arc<Outbox>,
     pub(super) channel: u32,
     pub(super) framer: Arc<dyn Framer>,
@@ -82,23 +82,23 @@ pub struct Feed {
 
 /// What is left of a channel that ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rest {
+pub struct Unsent {
     /// Where a client continues that has seen everything handed to the channel's transport.
     pub cursor: u64,
     /// What was to be said besides, and was not.
-    pub asides: Asides,
+    pub fields: FrameFields,
 }
 
 /// What a transport has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ReadStep {
     /// Write what was appended.
     Write,
     /// End the stream; there is nothing more.
     End(End),
 }
 
-impl Feed {
+impl OutboxReader {
     /// Which of the connection's channels this is, counted from 1.
     #[must_use]
     pub fn channel(&self) -> u32 {
@@ -107,21 +107,21 @@ impl Feed {
 
     /// What is left of a channel that has ended.
     #[must_use]
-    pub fn rest(&self) -> Rest {
+    pub fn rest(&self) -> Unsent {
         let mut shared = self.outbox.lock();
         match shared.replaced.take() {
             Some(replaced) if replaced.channel == self.channel => replaced.rest,
             other => {
                 shared.replaced = other;
-                Rest { cursor: shared.queue.cursor(), asides: Asides::default() }
+                Unsent { cursor: shared.queue.cursor(), fields: FrameFields::default() }
             }
         }
     }
 
     /// What the transport's other half can do to this one.
     #[must_use]
-    pub fn control(&self) -> Control {
-        Control { outbox: Arc::clone(&self.outbox), channel: self.channel }
+    pub fn control(&self) -> ChannelControl {
+        ChannelControl { outbox: Arc::clone(&self.outbox), channel: self.channel }
     }
 
     /// Lets whoever pushes on the calling thread write to `sink` at once, as long as it takes everything.
@@ -140,16 +140,16 @@ impl Feed {
         });
     }
 
-    fn with_line(&self, change: impl FnOnce(&mut Line)) {
+    fn with_line(&self, change: impl FnOnce(&mut ChannelWriter)) {
         let mut shared = self.outbox.lock();
         if shared.line.channel == self.channel {
             change(&mut shared.line);
         }
     }
 
-    /// Appends what waits to `out`, about 32 KiB at a time, or says that the stream ends. [`Step::End`] is
+    /// Appends what waits to `out`, about 32 KiB at a time, or says that the stream ends. [`ReadStep::End`] is
     /// said once; afterwards the feed stays silent.
-    pub fn poll(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<Step> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<ReadStep> {
         if self.ended {
             return Poll::Pending;
         }
@@ -158,17 +158,17 @@ impl Feed {
             let begun = shared.begun_of(self.channel);
             if !begun.is_empty() {
                 out.unsplit(begun);
-                return Poll::Ready(Step::Write);
+                return Poll::Ready(ReadStep::Write);
             }
             self.ended = true;
-            return Poll::Ready(Step::End(end));
+            return Poll::Ready(ReadStep::End(end));
         }
         if shared.write_next(&*self.framer, out) {
-            return Poll::Ready(Step::Write);
+            return Poll::Ready(ReadStep::Write);
         }
         if let Some(end) = shared.queue.end() {
             self.ended = true;
-            return Poll::Ready(Step::End(end));
+            return Poll::Ready(ReadStep::End(end));
         }
         match &mut shared.line.transport {
             Some(waker) => waker.clone_from(cx.waker()),
@@ -257,21 +257,21 @@ impl Outbox {
     }
 }
 
-impl Drop for Feed {
+impl Drop for OutboxReader {
     fn drop(&mut self) {
         let mut shared = self.outbox.lock();
         if shared.line.channel == self.channel {
-            shared.line = Line::new(self.channel);
+            shared.line = ChannelWriter::new(self.channel);
             shared.told_congested = false;
             shared.queue.detach();
             shared.tell_of_room();
         }
         drop(shared);
-        self.outbox.tell(Notice::Detached(self.channel));
+        self.outbox.tell(OutboxEvent::Detached(self.channel));
     }
 }
 
-impl std::fmt::Debug for Feed {
+impl std::fmt::Debug for OutboxReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Feed").field("channel", &self.channel).field("ended", &self.ended).finish_non_exhaustive()
     }
@@ -279,12 +279,12 @@ impl std::fmt::Debug for Feed {
 
 /// What the half of a transport that reads can do to the half that writes.
 #[derive(Clone, Debug)]
-pub struct Control {
+pub struct ChannelControl {
     outbox: Arc<Outbox>,
     channel: u32,
 }
 
-impl Control {
+impl ChannelControl {
     /// Has something of the transport's own protocol written before everything else; it replaces what has
     /// not been written yet, so that a client gets at most one answer for each time that it reads.
     pub fn say(&self, frame: Box<[u8]>) {
@@ -294,10 +294,10 @@ impl Control {
     /// The client has gone, or is about to: the stream ends with `end`, whatever waits.
     pub fn hang_up(&self, end: End) {
         self.change(|line| line.hang_up(end));
-        self.outbox.tell(Notice::HungUp(self.channel));
+        self.outbox.tell(OutboxEvent::HungUp(self.channel));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Line)) {
+    fn change(&self, change: impl FnOnce(&mut ChannelWriter)) {
         let mut shared = self.outbox.lock();
         if shared.line.channel != self.channel {
             return;

@@ -8,7 +8,7 @@ use crate::{
 
 /// What names a call: the id that the client gave, if it wants an answer, and the method as it spelt it.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct PendingInvocation {
     pub(super) id: Option<String>,
     pub(super) target: String,
 }
@@ -18,11 +18,11 @@ const BINDING: &str = "Error binding arguments. Make sure that the types of the 
 
 /// How much clients are told.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Texts {
+pub(super) struct ErrorMessages {
     pub(super) is_detailed: bool,
 }
 
-impl Texts {
+impl ErrorMessages {
     /// A text for the client, with what went wrong if it may know.
     pub(super) fn told(self, text: &str, error: &HubError) -> String {
         if error.is_shown() || self.is_detailed { format!("{text} {error}") } else { text.to_owned() }
@@ -35,7 +35,7 @@ impl Texts {
     pub(super) fn answer(
         self,
         hub: &Hub,
-        ticket: &Ticket,
+        ticket: &PendingInvocation,
         result: Result<Json, CallError>,
     ) -> Result<Option<Box<[u8]>>, HubError> {
         let error = match result {

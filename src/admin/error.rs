@@ -10,7 +10,7 @@ use log::warn;
 
 /// By what the operator can do about it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum AdminError {
     /// Show the token.
     #[error("this needs the admin token: `Authorization: Bearer …`")]
     Unauthorised,
@@ -25,7 +25,7 @@ pub(super) enum Refusal {
     Unavailable(String),
 }
 
-impl Refusal {
+impl AdminError {
     pub(super) fn parameter(name: &str, fault: impl Into<String>) -> Self {
         Self::Parameter { name: name.to_owned(), fault: fault.into() }
     }
@@ -45,7 +45,7 @@ impl Refusal {
     }
 }
 
-impl ResponseError for Refusal {
+impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Unauthorised => StatusCode::UNAUTHORIZED,

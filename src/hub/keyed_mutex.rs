@@ -19,13 +19,13 @@ const TURNS: usize = 256;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct KeyedMutex {
     turns: Box<[Mutex<()>]>,
     hasher: RandomState,
     patience: Duration,
 }
 
-impl Turns {
+impl KeyedMutex {
     /// Whoever comes waits for its turn so long.
     pub(crate) fn new(patience: Duration) -> Self {
         Self { turns: repeat_with(Mutex::default).take(TURNS).collect(), hasher: RandomState::new(), patience }
@@ -51,7 +51,7 @@ mod tests {
     #[actix::test]
     async fn whoever_wants_the_same_waits_and_gives_up_in_time() {
         tokio::time::pause();
-        let turns = Turns::new(Duration::from_secs(5));
+        let turns = KeyedMutex::new(Duration::from_secs(5));
         let first = turns.of(&"ann").await.unwrap();
         assert!(turns.of(&"ann").now_or_never().is_none());
         assert!(matches!(turns.of(&"ann").await, Err(Error::Unavailable(_))));
@@ -61,7 +61,7 @@ mod tests {
 
     #[actix::test]
     async fn most_who_want_something_else_do_not_wait() {
-        let turns = Turns::new(Duration::from_secs(5));
+        let turns = KeyedMutex::new(Duration::from_secs(5));
         let held: Vec<_> = (0..TURNS / 4).filter_map(|user| turns.of(&user).now_or_never()).collect();
         assert!(held.len() > TURNS / 8, "{}", held.len());
     }
