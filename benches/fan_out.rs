@@ -85,6 +85,7 @@ async fn clients(in_flight: usize) -> Result<(f64, f64)> {
             for outbox in &outboxes {
                 let _ = outbox.push_in(&message, &mut batch);
             }
+            batch.schedule();
         }
         while outboxes.iter().any(|outbox| outbox.backlog().items > 0) {
             yield_now().await;

@@ -300,6 +300,7 @@ impl Handler<Publish> for Group {
                 closed |= matches!(reach, MemberSink::Actor(..));
             }
         }
+        batch.schedule();
         if closed {
             self.prune_actors(ctx);
         }

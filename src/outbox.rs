@@ -97,7 +97,7 @@ impl Outbox {
         self.put(QueueEntry::shared(message))
     }
 
-    /// Queues a call that many others receive, and leaves it to `batch` to have it written.
+    /// Queues a call that many others receive, and adds this outbox to `batch`, which flushes it when it is scheduled.
     pub fn push_in(self: &Arc<Self>, message: &SharedMessage, batch: &mut FlushBatch) -> Push {
         let mut shared = self.lock();
         let push = shared.take_in(QueueEntry::shared(message));

@@ -1,4 +1,8 @@
-//! How a broadcast is written to many sockets without standing in the way of the next one.
+//! Deferred flushing of a broadcast to many sockets.
+//!
+//! Writing to a thousand sockets at once would put a thousand system calls in front of all other work of the thread,
+//! including the next broadcast, whose messages could have shared the same system calls. A large [`FlushBatch`] therefore
+//! waits until no further broadcast arrives on the thread, and then flushes a few outboxes at a time.
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
@@ -7,33 +11,30 @@ use tokio::task::yield_now;
 
 use super::Outbox;
 
-/// How many sockets are written to at a time: a fraction of a millisecond, during which nothing else is
-/// done on the thread.
-const PORTION: usize = 32;
+/// Number of outboxes flushed without yielding. Flushing them takes a fraction of a millisecond, during which the thread
+/// does nothing else.
+const FLUSH_CHUNK: usize = 32;
 
-/// A wave waits until so many turns of the thread have brought no further broadcast …
-const CALM: u32 = 4;
+/// A large batch is flushed after this many consecutive yields without a new broadcast on the thread …
+const QUIET_YIELDS: u32 = 4;
 
-/// … but no longer than so many turns, each of which takes some microseconds.
-const PATIENCE: u32 = 256;
+/// … or after this many yields in total. One yield takes some microseconds.
+const MAX_YIELDS: u32 = 256;
 
-/// The broadcasts of one thread, counted so that waves can tell whether more are coming.
+/// Counts the broadcasts of one thread, so that batches can tell whether more are arriving.
 #[derive(Clone, Debug, Default)]
 pub struct FlushScheduler(Rc<Cell<u64>>);
 
-/// The outboxes that a broadcast has something for. Writing to a thousand sockets at once would put a
-/// thousand system calls in front of whatever else the thread has to do, the next broadcast included,
-/// which could have gone out with the same calls. They are seen to when this is dropped: once no further
-/// broadcast is on its way, and a few at a time.
+/// The outboxes that one broadcast was pushed into and that must be flushed. See the module's documentation.
 #[derive(Debug)]
+#[must_use = "call `schedule` after delivery"]
 pub struct FlushBatch {
     outboxes: Vec<Arc<Outbox>>,
     scheduler: FlushScheduler,
 }
 
 impl FlushScheduler {
-    /// A wave for one more broadcast.
-    #[must_use]
+    /// Starts a batch for one broadcast.
     pub fn batch(&self) -> FlushBatch {
         self.0.set(self.0.get().wrapping_add(1));
         FlushBatch { outboxes: Vec::new(), scheduler: self.clone() }
@@ -44,16 +45,24 @@ impl FlushBatch {
     pub(super) fn add(&mut self, outbox: Arc<Outbox>) {
         self.outboxes.push(outbox);
     }
-}
 
-impl Drop for FlushBatch {
-    fn drop(&mut self) {
+    /// Flushes up to 32 outboxes at once, and more of them from a task that waits for the thread to run out of
+    /// broadcasts. Call this after the delivery, on the thread that delivered.
+    pub fn schedule(mut self) {
         let outboxes = std::mem::take(&mut self.outboxes);
-        if outboxes.len() <= PORTION {
+        if outboxes.len() <= FLUSH_CHUNK {
             flush(&outboxes, &mut BytesMut::new());
         } else {
-            actix::spawn(roll(outboxes, self.scheduler.clone()));
+            actix::spawn(flush_in_batches(outboxes, self.scheduler.clone()));
         }
+    }
+}
+
+/// A delivery that panics never reaches [`FlushBatch::schedule`]. The outboxes that it has filled would stay marked as
+/// batched, and no later batch would flush them; so their transports are woken instead.
+impl Drop for FlushBatch {
+    fn drop(&mut self) {
+        self.outboxes.drain(..).for_each(|outbox| outbox.leave_batch());
     }
 }
 
@@ -63,19 +72,19 @@ fn flush(outboxes: &[Arc<Outbox>], scratch: &mut BytesMut) {
     }
 }
 
-async fn roll(outboxes: Vec<Arc<Outbox>>, scheduler: FlushScheduler) {
-    let (mut calm, mut seen) = (0, scheduler.0.get());
-    for _ in 0..PATIENCE {
+async fn flush_in_batches(outboxes: Vec<Arc<Outbox>>, scheduler: FlushScheduler) {
+    let (mut quiet, mut seen) = (0, scheduler.0.get());
+    for _ in 0..MAX_YIELDS {
         yield_now().await;
-        calm = if scheduler.0.get() == seen { calm + 1 } else { 0 };
+        quiet = if scheduler.0.get() == seen { quiet + 1 } else { 0 };
         seen = scheduler.0.get();
-        if calm == CALM {
+        if quiet == QUIET_YIELDS {
             break;
         }
     }
     let mut scratch = BytesMut::new();
-    for portion in outboxes.chunks(PORTION) {
-        flush(portion, &mut scratch);
+    for chunk in outboxes.chunks(FLUSH_CHUNK) {
+        flush(chunk, &mut scratch);
         yield_now().await;
     }
 }

@@ -238,6 +238,13 @@ impl Outbox {
         out.clear();
     }
 
+    /// Removes the outbox from its batch without writing, and wakes its transport.
+    pub(super) fn leave_batch(&self) {
+        let mut shared = self.lock();
+        shared.is_in_wave = false;
+        wake_transport(shared);
+    }
+
     /// Leaves the rest of what was begun to the transport, which finds out whether the socket is full or
     /// broken. Another thread may have replaced the channel meanwhile.
     fn leave_to_transport(&self, channel: u32, rest: &[u8]) {

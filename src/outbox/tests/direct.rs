@@ -41,7 +41,9 @@ fn lent(outbox: &Arc<Outbox>, socket: &Arc<Socket>) -> OutboxReader {
 }
 
 fn broadcast(outbox: &Arc<Outbox>, text: &str) {
-    assert_eq!(outbox.push_in(&message(text), &mut FlushScheduler::default().batch()), Push::Queued);
+    let mut batch = FlushScheduler::default().batch();
+    assert_eq!(outbox.push_in(&message(text), &mut batch), Push::Queued);
+    batch.schedule();
 }
 
 #[test]
@@ -61,9 +63,23 @@ fn broadcasts_of_one_wave_are_written_together() {
     outbox.push_in(&message("a"), &mut batch);
     outbox.push_in(&message("b"), &mut batch);
     assert_eq!(socket.taken(), "");
-    drop(batch);
+    batch.schedule();
     assert_eq!(socket.taken(), "[a][b]");
     assert_eq!(poll(&mut feed), "");
+}
+
+#[test]
+fn batch_dropped_without_schedule_wakes_transport() {
+    let (outbox, socket, bell) = (outbox(), Socket::taking([100]), Arc::new(Bell::default()));
+    let mut feed = lent(&outbox, &socket);
+    poll_with(&mut feed, &Arc::clone(&bell).into());
+    let mut batch = FlushScheduler::default().batch();
+    outbox.push_in(&message("a"), &mut batch);
+    drop(batch);
+    assert_eq!((socket.taken().as_str(), bell.rings()), ("", 1));
+    assert_eq!(poll(&mut feed), "[a]");
+    broadcast(&outbox, "b");
+    assert_eq!(socket.taken(), "[b]", "the next batch flushes it");
 }
 
 #[test]
@@ -161,7 +177,7 @@ async fn a_wave_to_many_sockets_rolls_out_after_the_push() {
     for outbox in &outboxes {
         outbox.push_in(&message("a"), &mut batch);
     }
-    drop(batch);
+    batch.schedule();
     assert!(sockets.iter().all(|socket| socket.taken().is_empty()), "the pusher is not held up");
     while sockets.iter().any(|socket| socket.taken().is_empty()) {
         tokio::task::yield_now().await;
