@@ -1,11 +1,12 @@
-//! One logical connection: what it is to the engine, whichever dialect its client speaks.
+//! The actor of one logical connection, for every dialect.
 //!
-//! Role: runs hub methods and hooks for its client, keeps its memberships, ends once and cleans up on every
-//! way out. What its client's dialect demands is decided by a session ([`Dialect`]), which is pure; this
-//! actor carries out what the session wants ([`Effect`]).
-//! Life: from its first channel (or the first request that needs it) until it ends; it may outlive a
-//! channel. Neighbours: hubs, groups, membership and pipeline below; endpoints of its dialect above.
-//! Never: it does not know a transport, and no handler of it waits for anything but memory.
+//! A [`Connection`] runs hub methods and hooks for its client, keeps the client's group memberships, ends once and
+//! cleans up on every exit path. All decisions are made by the session of the client's dialect ([`Dialect`]): the actor
+//! passes it an [`Event`] and applies the [`Effect`]s that it returns.
+//!
+//! A connection is started with its first channel, or with the first request that needs it. It lives until it ends,
+//! and it may outlive a channel. It uses hubs, groups, membership and pipeline; the endpoints of its dialect use it.
+//! Its handlers never wait for anything but memory. Of the transport it knows only the handle that closes the socket.
 
 use std::{convert::identity, sync::Arc, time::Duration};
 
@@ -36,42 +37,41 @@ pub(crate) use new_connection::{NewConnection, RejoinService};
 pub use new_connection::{OnStoreFailure, RejoinSettings};
 pub(crate) use state::ConnectionState;
 
-/// How many messages may wait for a connection. Beyond it, whoever asks waits.
-const MAILBOX: usize = 64;
+/// The capacity of the mailbox of a connection. Senders wait while it is full.
+const MAILBOX_CAPACITY: usize = 64;
 
-/// How long a client has to answer the close of its socket before it is cut. Wire: what ASP.NET Core
-/// servers grant.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// The time that a client has to answer a close before its socket is closed anyway. Wire: as ASP.NET Core servers.
+const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// See the module's documentation.
 pub(crate) struct Connection<D: Dialect> {
     pub(crate) session: D,
     pub(crate) state: ConnectionState,
-    /// The timer that is set, and for when.
+    /// The timer for the deadline of the session, with the time that it is set for.
     timer: Option<(Instant, SpawnHandle)>,
-    /// Looks whether the client takes what waits for it.
-    watch: Option<SpawnHandle>,
-    /// To cut the present channel with.
+    /// The timer that checks whether the client takes queued messages.
+    progress_check: Option<SpawnHandle>,
+    /// Closes the socket of the current channel.
     pub(crate) socket: Option<SocketHandle>,
-    /// Whoever has sent something, and is answered when the session can take more.
-    held: Vec<oneshot::Sender<()>>,
-    /// How many attempts to put the client back into its groups are under way.
-    restorations: u32,
-    /// What waits for its turn, of groups that have not answered yet what they were asked before.
-    turns: PendingGroupOps,
+    /// Transports that do not read on until the session can take more.
+    paused_reads: Vec<oneshot::Sender<()>>,
+    /// The number of restores of the client's groups that are in progress.
+    restores_in_progress: u32,
+    /// Group operations that wait for an earlier operation on the same group.
+    pending_ops: PendingGroupOps,
 }
 
 impl<D: Dialect> Connection<D> {
-    /// Starts the actor of a connection; others find it when it is let in.
-    pub(crate) fn open(opening: NewConnection, socket: Option<SocketHandle>, session: D) -> Addr<Self> {
-        Self::create(move |ctx| Self::new(ConnectionState::new(opening, ctx.address()), socket, session))
+    /// Starts the actor of a connection. It is registered in the directory with [`Effect::Connect`].
+    pub(crate) fn spawn(new: NewConnection, socket: Option<SocketHandle>, session: D) -> Addr<Self> {
+        Self::create(move |ctx| Self::new(ConnectionState::new(new, ctx.address()), socket, session))
     }
 
-    /// As [`Connection::open`], but it can be found as soon as this returns.
-    pub(crate) fn open_at_once(opening: NewConnection, session: D) -> Addr<Self> {
+    /// As [`Connection::spawn`], but the connection is in the directory when this returns.
+    pub(crate) fn spawn_registered(new: NewConnection, session: D) -> Addr<Self> {
         Self::create(move |ctx| {
-            let state = ConnectionState::new(opening, ctx.address());
-            state.enter();
+            let state = ConnectionState::new(new, ctx.address());
+            state.register();
             Self::new(state, None, session)
         })
     }
@@ -81,172 +81,179 @@ impl<D: Dialect> Connection<D> {
             session,
             state,
             timer: None,
-            watch: None,
+            progress_check: None,
             socket,
-            held: Vec::new(),
-            restorations: 0,
-            turns: PendingGroupOps::new(),
+            paused_reads: Vec::new(),
+            restores_in_progress: 0,
+            pending_ops: PendingGroupOps::new(),
         }
     }
 
-    /// Tells the session what has happened and does what it wants.
-    pub(crate) fn drive(&mut self, event: Event<D::PendingInvocation>, ctx: &mut Context<Self>) {
+    /// Passes an event to the session and applies the effects that it returns. After the end of the connection only
+    /// [`Event::Tick`] is passed on.
+    pub(crate) fn handle_event(&mut self, event: Event<D::PendingInvocation>, ctx: &mut Context<Self>) {
         if self.state.has_ended() && !matches!(event, Event::Tick) {
             return;
         }
         let effects = self.session.on(event, Instant::now());
-        self.carry_out(effects, ctx);
+        self.apply_effects(effects, ctx);
     }
 
-    pub(crate) fn carry_out(&mut self, effects: Effects<D>, ctx: &mut Context<Self>) {
+    pub(crate) fn apply_effects(&mut self, effects: Effects<D>, ctx: &mut Context<Self>) {
         for effect in effects {
-            self.perform(effect, ctx);
+            self.apply(effect, ctx);
         }
         if self.state.has_ended() || !self.session.is_saturated() {
-            self.release();
+            self.resume_reads();
         }
         self.set_timer(ctx);
     }
 
-    /// Has transports read on: the session can take more, or nothing that they read counts any more, and they should
-    /// see how their channels end.
-    pub(crate) fn release(&mut self) {
-        for held in self.held.drain(..) {
-            // Whoever waited may have gone with its socket.
-            let _ = held.send(());
+    /// Lets transports read on, either because the session can take more or because the connection has ended. In the
+    /// latter case their input is ignored, and they read on to notice the end of their channels.
+    pub(crate) fn resume_reads(&mut self) {
+        for paused in self.paused_reads.drain(..) {
+            // The transport may have gone with its socket.
+            let _ = paused.send(());
         }
     }
 
-    fn perform(&mut self, effect: Effect<D::PendingInvocation>, ctx: &mut Context<Self>) {
+    fn apply(&mut self, effect: Effect<D::PendingInvocation>, ctx: &mut Context<Self>) {
         let outbox = &self.state.handle().outbox;
         match effect {
-            Effect::Send(bytes) => drop(outbox.push_own(bytes)),
-            Effect::Frame(bytes) => drop(outbox.push_frame(bytes)),
-            Effect::Reply(waiting, bytes) => drop(waiting.send(bytes)),
-            Effect::Open(bytes) => outbox.change_asides(|fields| fields.opening = Some(bytes)),
-            Effect::Tell(news) => outbox.tell_client(news),
-            Effect::HangUp(end) => outbox.hang_up(end),
-            Effect::Restore => self.restore(ctx),
-            Effect::Welcome => self.welcome(ctx),
+            Effect::Send(bytes) => drop(outbox.push_private(bytes)),
+            Effect::SendFrame(bytes) => drop(outbox.push_raw_frame(bytes)),
+            Effect::Reply(request, bytes) => drop(request.send(bytes)),
+            Effect::SetInit(bytes) => outbox.update_frame_fields(|fields| fields.init = Some(bytes)),
+            Effect::SetGroupsToken(token) => outbox.set_groups_token(token),
+            Effect::CloseChannel(end) => outbox.close_channel(end),
+            Effect::RestoreGroups => self.restore(ctx),
+            Effect::RunConnected => self.run_connected(ctx),
             Effect::Connect => self.connect(ctx),
-            Effect::Reconnect { has_gap } => self.reconnect(has_gap, ctx),
-            Effect::Invoke(ticket, invoke) => self.invoke(ticket, invoke, ctx),
-            Effect::Retoken => self.tell_groups(ctx),
+            Effect::RunReconnected { has_gap } => self.run_reconnected(has_gap, ctx),
+            Effect::Invoke(invocation, invoke) => self.invoke(invocation, invoke, ctx),
+            Effect::RefreshGroupsToken => self.refresh_groups_token(ctx),
             Effect::End(ending) => self.end(&ending, ctx),
-            Effect::Forsake => self.state.forsake(),
-            Effect::Cut => self.cut(ctx),
+            Effect::MarkClientGone => self.state.mark_client_gone(),
+            Effect::Terminate => self.terminate(ctx),
         }
     }
 
     fn connect(&mut self, ctx: &mut Context<Self>) {
-        self.state.enter();
-        self.restorations += 1;
-        let connected = hooks::connect(self.state.scene(), self.state.claim());
-        let connected = self.state.entering(connected);
+        self.state.register();
+        self.restores_in_progress += 1;
+        let connected = hooks::connect(self.state.hook_context(), self.state.rejoin_token());
+        let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
-            this.end_restoration();
-            let outcome = this.state.let_in(connected);
-            let is_in = outcome.is_ok();
-            this.drive(Event::Connected(outcome), ctx);
-            if is_in {
-                this.tell_groups(ctx);
-                this.drain_if_due(ctx);
+            this.end_restore();
+            let outcome = this.state.admit(connected);
+            let is_admitted = outcome.is_ok();
+            this.handle_event(Event::Connected(outcome), ctx);
+            if is_admitted {
+                this.refresh_groups_token(ctx);
+                this.drain_if_draining(ctx);
             }
         }));
     }
 
-    /// Puts a client back into its groups that returns on a new channel. The groups that its present hubs do
-    /// not have it hear are still its groups, but it is deaf to them.
+    /// Restores the groups of a client that reconnected. Groups of hubs that the new channel did not request stay
+    /// joined, but their messages are filtered out.
     pub(crate) fn rejoin(
         &mut self,
-        comes: RejoinRequest,
+        request: RejoinRequest,
     ) -> impl ActorFuture<Self, Output = Result<RejoinOutcome, ConnectError>> + use<D> {
-        self.restorations += 1;
-        let begun = self.state.handle().outbox.tail();
-        hooks::rejoin(self.state.scene(), comes).into_actor(self).map(move |returned, this, _| {
-            this.end_restoration();
-            if let Ok(returned) = &returned {
-                this.state.memberships.mute_all_but(&returned.groups, begun);
+        self.restores_in_progress += 1;
+        let started_at = self.state.handle().outbox.tail();
+        hooks::rejoin(self.state.hook_context(), request).into_actor(self).map(move |outcome, this, _| {
+            this.end_restore();
+            if let Ok(outcome) = &outcome {
+                this.state.memberships.filter_all_except(&outcome.groups, started_at);
             }
-            returned
+            outcome
         })
     }
 
-    fn end_restoration(&mut self) {
-        self.restorations -= 1;
-        if self.restorations == 0 {
-            self.state.memberships.end_restoration();
+    fn end_restore(&mut self) {
+        self.restores_in_progress -= 1;
+        if self.restores_in_progress == 0 {
+            self.state.memberships.end_restore();
         }
     }
 
     fn restore(&mut self, ctx: &mut Context<Self>) {
-        self.restorations += 1;
-        let restored = hooks::restore(self.state.scene(), None);
+        self.restores_in_progress += 1;
+        let restored = hooks::restore(self.state.hook_context(), None);
         ctx.spawn(restored.into_actor(self).map(|restored, this, ctx| {
-            this.end_restoration();
-            this.state.hear_restored(&[]);
-            this.drive(Event::Restored(restored.map(drop)), ctx);
-            this.tell_groups(ctx);
+            this.end_restore();
+            this.state.record_restored(&[]);
+            this.handle_event(Event::Restored(restored.map(drop)), ctx);
+            this.refresh_groups_token(ctx);
         }));
     }
 
-    fn welcome(&mut self, ctx: &mut Context<Self>) {
-        let welcomed = self.state.entering(hooks::welcome(self.state.scene()));
-        ctx.spawn(welcomed.into_actor(self).map(|welcomed, this, ctx| {
-            let outcome = this.state.let_in(welcomed.map(|()| None));
-            this.drive(Event::Connected(outcome), ctx);
-            this.drain_if_due(ctx);
+    fn run_connected(&mut self, ctx: &mut Context<Self>) {
+        let connected = self.state.track_connect(hooks::run_connected(self.state.hook_context()));
+        ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
+            let outcome = this.state.admit(connected.map(|()| None));
+            this.handle_event(Event::Connected(outcome), ctx);
+            this.drain_if_draining(ctx);
         }));
     }
 
-    /// Sends a client away that has come while others were.
-    fn drain_if_due(&mut self, ctx: &mut Context<Self>) {
+    /// Drains a connection that was admitted while the process was draining the others.
+    fn drain_if_draining(&mut self, ctx: &mut Context<Self>) {
         if self.state.services().is_draining() {
-            self.drive(Event::Draining, ctx);
+            self.handle_event(Event::Draining, ctx);
         }
     }
 
-    fn reconnect(&mut self, has_gap: bool, ctx: &mut Context<Self>) {
-        let at_work = &self.state.services().at_work;
-        let reconnected = hooks::to_its_end(at_work, hooks::reconnect(self.state.scene(), has_gap), identity);
-        ctx.spawn(reconnected.into_actor(self).map(|outcome, this, ctx| this.drive(Event::Reconnected(outcome), ctx)));
-    }
-
-    fn invoke(&mut self, ticket: D::PendingInvocation, invoke: Invoke, ctx: &mut Context<Self>) {
-        let services = self.state.services();
-        let method = hooks::invoke(self.state.hub(&invoke.hub), Arc::clone(&services.metrics), invoke);
-        let returned = hooks::to_its_end(&services.at_work, method, CallError::Failed);
-        let outbox = D::queues_answer(&ticket).then(|| Arc::clone(&self.state.handle().outbox));
-        let answerable = hooks::when_there_is_room(outbox, returned);
+    fn run_reconnected(&mut self, has_gap: bool, ctx: &mut Context<Self>) {
+        let hub_tasks = &self.state.services().hub_tasks;
+        let reconnected =
+            hooks::run_to_completion(hub_tasks, hooks::run_reconnected(self.state.hook_context(), has_gap), identity);
         ctx.spawn(
-            answerable.into_actor(self).map(|result, this, ctx| this.drive(Event::Returned(ticket, result), ctx)),
+            reconnected.into_actor(self).map(|outcome, this, ctx| this.handle_event(Event::Reconnected(outcome), ctx)),
         );
     }
 
-    /// Ends the connection. The actor stays until its last channel has gone or is cut.
+    fn invoke(&mut self, invocation: D::PendingInvocation, invoke: Invoke, ctx: &mut Context<Self>) {
+        let services = self.state.services();
+        let method = hooks::invoke(self.state.hub(&invoke.hub), Arc::clone(&services.metrics), invoke);
+        let returned = hooks::run_to_completion(&services.hub_tasks, method, CallError::Failed);
+        let outbox = D::queues_result(&invocation).then(|| Arc::clone(&self.state.handle().outbox));
+        let returned = hooks::wait_for_capacity(outbox, returned);
+        ctx.spawn(
+            returned
+                .into_actor(self)
+                .map(|result, this, ctx| this.handle_event(Event::Returned(invocation, result), ctx)),
+        );
+    }
+
+    /// Ends the connection. The actor lives until its last channel has detached, at most
+    /// [`CLOSE_HANDSHAKE_TIMEOUT`].
     fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
-        debug!(conn:% = self.state.handle().id, reason:? = ending.reason; "connection ends");
+        debug!(conn:% = self.state.handle().id, reason:? = ending.reason; "connection ended");
         if ending.reason == Reason::TooSlow {
-            self.cut_socket();
+            self.close_socket();
         }
-        self.turns.clear();
-        self.state.depart(ending);
-        ctx.run_later(FAREWELL, |this, ctx| this.cut(ctx));
+        self.pending_ops.clear();
+        self.state.end(ending);
+        ctx.run_later(CLOSE_HANDSHAKE_TIMEOUT, |this, ctx| this.terminate(ctx));
     }
 
-    fn cut_socket(&self) {
+    fn close_socket(&self) {
         if let Some(socket) = &self.socket {
-            socket.cut();
+            socket.shut_down();
         }
     }
 
-    fn cut(&mut self, ctx: &mut Context<Self>) {
-        self.cut_socket();
+    fn terminate(&mut self, ctx: &mut Context<Self>) {
+        self.close_socket();
         ctx.stop();
     }
 
-    /// Sets the timer for the session's deadline. One that is set for an earlier time stays: when it
-    /// comes, the session is asked again.
+    /// Sets the timer for the session's deadline. A timer that is set for an earlier time stays: when it fires, the
+    /// session returns its deadline again.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
         let Some(deadline) = self.session.deadline() else { return };
         match self.timer {
@@ -256,12 +263,12 @@ impl<D: Dialect> Connection<D> {
         }
         let handle = ctx.run_later(deadline.saturating_duration_since(Instant::now()), |this, ctx| {
             this.timer = None;
-            this.drive(Event::Tick, ctx);
+            this.handle_event(Event::Tick, ctx);
         });
         self.timer = Some((deadline, handle));
     }
 
-    fn detail(&self) -> ConnectionSnapshot {
+    fn snapshot(&self) -> ConnectionSnapshot {
         ConnectionSnapshot {
             groups: self.state.memberships.members().cloned().collect(),
             calls: self.session.calls(),
@@ -274,7 +281,7 @@ impl<D: Dialect> Actor for Connection<D> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
         ctx.add_stream(self.state.handle().outbox.events());
         self.set_timer(ctx);
     }
@@ -285,17 +292,17 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
 
     fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
         match command {
-            // Whoever waits for an answer is told by its sender being dropped.
+            // Dropping the sender of the answer tells the receiver that the connection has ended.
             Command::Join { .. } | Command::Leave { .. } if self.state.has_ended() => {}
-            Command::Join { group, on_behalf_of, answer } => {
-                self.ask(&group, GroupOp::Join { on_behalf_of, answer: Some(answer) }, ctx);
+            Command::Join { group, cause, answer } => {
+                self.run_group_op(&group, GroupOp::Join { cause, answer: Some(answer) }, ctx);
             }
-            Command::Leave { group, answer } => self.ask(&group, GroupOp::Leave(answer), ctx),
-            Command::Abort => self.drive(Event::Aborted, ctx),
-            Command::Drain => self.drive(Event::Draining, ctx),
-            Command::Inspect(answer) => drop(answer.send(self.detail())),
+            Command::Leave { group, answer } => self.run_group_op(&group, GroupOp::Leave(answer), ctx),
+            Command::Abort => self.handle_event(Event::Aborted, ctx),
+            Command::Drain => self.handle_event(Event::Draining, ctx),
+            Command::Inspect(answer) => drop(answer.send(self.snapshot())),
             #[cfg(any(test, feature = "testkit"))]
-            Command::Crash => panic!("told to crash"),
+            Command::Crash => panic!("crashed by a test"),
         }
     }
 }
@@ -303,13 +310,13 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
 impl<D: Dialect> StreamHandler<OutboxEvent> for Connection<D> {
     fn handle(&mut self, event: OutboxEvent, ctx: &mut Self::Context) {
         match event {
-            OutboxEvent::HungUp(channel) if self.is_current(channel) => self.drive(Event::Detached, ctx),
+            OutboxEvent::ChannelClosed(channel) if self.is_current(channel) => self.handle_event(Event::Detached, ctx),
             OutboxEvent::Detached(channel) if self.is_current(channel) => self.detached(ctx),
-            // A channel that was replaced concerns nobody any more.
-            OutboxEvent::HungUp(_) | OutboxEvent::Detached(_) => {}
-            OutboxEvent::Overflowed => self.drive(Event::Overflowed, ctx),
+            // The channel has been replaced.
+            OutboxEvent::ChannelClosed(_) | OutboxEvent::Detached(_) => {}
+            OutboxEvent::Overflowed => self.handle_event(Event::Overflowed, ctx),
             OutboxEvent::Congested => self.watch_progress(ctx),
-            OutboxEvent::Lost { group, generation } => self.lost(&group, Generation(generation), ctx),
+            OutboxEvent::GroupLost { group, generation } => self.on_group_crashed(&group, Generation(generation), ctx),
         }
     }
 }
@@ -320,9 +327,9 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn detached(&mut self, ctx: &mut Context<Self>) {
-        // The TCP connection may carry something else from now on.
+        // The TCP connection may carry another request next.
         self.socket = None;
-        self.drive(Event::Detached, ctx);
+        self.handle_event(Event::Detached, ctx);
         if self.state.has_ended() {
             ctx.stop();
         }

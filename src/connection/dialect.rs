@@ -1,5 +1,7 @@
-//! What the dialect of a client demands of its connection: a session, which is pure, is told what happens
-//! ([`Event`]) and says what it wants done ([`Effect`]).
+//! The interface between a connection and the dialect of its client.
+//!
+//! Each dialect implements a session ([`Dialect`]): a state machine that receives [`Event`]s and returns [`Effect`]s,
+//! which the connection applies.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,133 +16,134 @@ use crate::{
     transport::Received,
 };
 
-/// What a client's dialect demands of its connection: a pure state machine.
+/// The session of a client: the state machine of its dialect.
 pub(crate) trait Dialect: Sized + Unpin + 'static {
-    /// What names a call of the client whose answer is awaited.
+    /// Identifies an invocation whose result is pending.
     type PendingInvocation: 'static;
 
-    /// How its clients expect hubs to behave.
+    /// The hub behaviour that clients of this dialect expect.
     const BEHAVIOR: HubBehavior;
 
-    /// Something has happened.
+    /// Handles an event and returns the effects to apply, in order.
     fn on(&mut self, event: Event<Self::PendingInvocation>, now: Instant) -> Effects<Self>;
 
-    /// When [`Event::Tick`] is due.
+    /// The time of the next [`Event::Tick`]; `None` if none is needed.
     fn deadline(&self) -> Option<Instant>;
 
-    /// True while nothing more should be read from the client.
+    /// Whether reading from the client has to pause.
     fn is_saturated(&self) -> bool;
 
-    /// True if the client wants to know its groups as a token.
+    /// Whether the client receives its groups as a token.
     fn wants_tokens(&self) -> bool;
 
-    /// True if the answer to a call waits with everything else that is sent.
-    fn queues_answer(ticket: &Self::PendingInvocation) -> bool;
+    /// Whether the result of an invocation is queued in the outbox, rather than sent as the response to a request.
+    fn queues_result(invocation: &Self::PendingInvocation) -> bool;
 
-    /// How long a client may take nothing of what waits for it.
+    /// The time that queued messages may wait without any progress before the client counts as too slow.
     fn send_timeout(&self) -> Duration;
 
-    /// Calls that run or wait.
+    /// The number of invocations that run or wait.
     fn calls(&self) -> usize;
 
-    /// Where the connection stands in its life, for operators.
+    /// The state of the session by name, for operators.
     fn phase(&self) -> &'static str;
 }
 
-/// What a session wants done, in order.
+/// The effects that a session returns, in the order in which they are applied.
 pub(crate) type Effects<D> = Vec<Effect<<D as Dialect>::PendingInvocation>>;
 
-/// What can happen to a connection of any dialect.
+/// An event of a connection, for any dialect.
 #[derive(Debug)]
 pub(crate) enum Event<T> {
-    /// Something has come in.
+    /// The client sent data.
     Received(Received),
-    /// The deadline has come, or may have.
+    /// A timer fired. The deadline may have moved since it was set.
     Tick,
-    /// The durable groups are joined, or could not be looked up.
+    /// The durable groups are joined, or could not be loaded or joined.
     Restored(Result<(), ConnectError>),
-    /// The hubs' OnConnected is done, or has failed.
+    /// OnConnected of the hubs has finished or failed, or the groups could not be restored before it.
     Connected(Result<(), ConnectError>),
-    /// A call has come to its end.
+    /// A hub method has returned or failed.
     Returned(T, Result<Json, CallError>),
-    /// The hubs' OnReconnected is done, or has failed.
+    /// OnReconnected of the hubs has finished or failed.
     Reconnected(Result<(), HubError>),
-    /// The channel has gone, or its client has hung up.
+    /// The transport of the current channel has gone, or its client has closed it.
     Detached,
-    /// The client is too slow; its outbox is closed.
+    /// The client is too slow. Its outbox accepts no more messages.
     Overflowed,
-    /// The groups that the client hears have changed.
+    /// The groups that the client receives messages from have changed, or their token is refreshed.
     GroupsChanged(GroupsChanged),
-    /// A hub ends the connection.
+    /// A hub aborts the connection.
     Aborted,
-    /// The process ends.
+    /// The process is shutting down.
     Draining,
 }
 
-/// The groups that a client hears, and a token that says so.
+/// The groups that a client receives messages from, and a rejoin token that lists them.
 #[derive(Debug)]
 pub(crate) struct GroupsChanged {
     pub(crate) groups: TokenGroups,
     pub(crate) token: String,
-    /// The news before has not been told yet.
-    pub(crate) has_unsaid: bool,
+    /// The previous groups token has not been sent yet.
+    pub(crate) has_unsent_token: bool,
 }
 
-/// Why a connection was not let in.
+/// Why a client was not admitted.
 #[derive(Debug)]
 pub(crate) struct ConnectError {
     pub(crate) error: HubError,
-    /// The same client may be let in when it tries again.
+    /// A later attempt of the same client may succeed.
     pub(crate) is_retryable: bool,
 }
 
 impl ConnectError {
-    /// Something of the engine panicked while it let the client in.
+    /// The engine panicked while it connected the client.
     pub(super) fn interrupted(error: HubError) -> Self {
         Self { error, is_retryable: true }
     }
 }
 
-/// What a session can want.
+/// An action that a session requests.
 #[derive(Debug)]
 pub(crate) enum Effect<T> {
-    /// Send these bytes, in their place among what others send.
+    /// Queues these bytes in the outbox, in order with the messages of others.
     Send(Box<[u8]>),
-    /// Send this frame over the present channel.
-    Frame(Box<[u8]>),
-    /// Answer a request that waits.
+    /// Sends this frame over the current channel.
+    SendFrame(Box<[u8]>),
+    /// Responds to a pending request.
     Reply(oneshot::Sender<Box<[u8]>>, Box<[u8]>),
-    /// Begin the next frame of the present channel with this.
-    Open(Box<[u8]>),
-    /// Tell the client this of itself with the next frame, or nothing.
-    Tell(Option<Box<[u8]>>),
-    /// Be found, join the durable and the claimed groups, then run OnConnected; [`Event::Connected`]
-    /// follows.
+    /// Sets the `init` field of the next frame of the current channel.
+    SetInit(Box<[u8]>),
+    /// Sets the groups token of the next frame, or removes it.
+    SetGroupsToken(Option<Box<[u8]>>),
+    /// Registers the connection, joins its durable groups and those of its rejoin token, then runs OnConnected.
+    /// [`Event::Connected`] follows.
     Connect,
-    /// Join the durable groups; [`Event::Restored`] follows.
-    Restore,
-    /// Run OnConnected; [`Event::Connected`] follows.
-    Welcome,
-    /// Run OnReconnected; [`Event::Reconnected`] follows.
-    Reconnect {
-        /// The client has missed something.
+    /// Joins the durable groups. [`Event::Restored`] follows.
+    RestoreGroups,
+    /// Runs OnConnected. [`Event::Connected`] follows.
+    RunConnected,
+    /// Runs OnReconnected. [`Event::Reconnected`] follows.
+    RunReconnected {
+        /// The client has missed messages.
         has_gap: bool,
     },
-    /// Run a hub method; [`Event::Returned`] follows.
+    /// Runs a hub method. [`Event::Returned`] follows.
     Invoke(T, Invoke),
-    /// Make a new token; [`Event::GroupsChanged`] follows.
-    Retoken,
-    /// End the present channel at once; the connection goes on.
-    HangUp(End),
-    /// End the connection for good.
+    /// Makes a new rejoin token. [`Event::GroupsChanged`] follows.
+    RefreshGroupsToken,
+    /// Closes the current channel at once; the connection stays.
+    CloseChannel(End),
+    /// Ends the connection.
     End(Ending),
-    /// Tell whoever works for the client that it has gone for good, although the connection has not ended yet.
-    Forsake,
-    /// The last channel has had its time.
-    Cut,
+    /// Records that the client has gone although the connection has not ended yet: its running hub methods are
+    /// cancelled, and nothing waits for the client to read.
+    MarkClientGone,
+    /// Closes the socket and stops the actor.
+    Terminate,
 }
 
-/// A call for a hub.
+/// An invocation of a hub method.
 pub(crate) struct Invoke {
     pub(crate) hub: HubName,
     pub(crate) method: String,
@@ -148,7 +151,7 @@ pub(crate) struct Invoke {
     pub(crate) state: CallerState,
     pub(crate) reporter: Option<Reporter>,
     pub(crate) streams: Streams,
-    /// The request that brought the call, if it was not the channel's.
+    /// The request that carried the invocation, if it is not the request of the channel.
     pub(crate) request: Option<Arc<Request>>,
 }
 
@@ -167,34 +170,34 @@ impl std::fmt::Debug for Invoke {
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) reason: Reason,
-    /// What the hubs are told went wrong, if anything did.
+    /// The error that OnDisconnected receives, if there is one.
     pub(crate) error: Option<HubError>,
-    /// How its last channel ends, once all that waits is written. A client that does not read has
-    /// nothing waiting any more.
+    /// The end of its last channel, after all queued messages are written. The queue of a client that does not read is
+    /// discarded.
     pub(crate) end: End,
 }
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// The client said good-bye.
+    /// The client closed the connection.
     Stopped,
-    /// The channel has gone, and the client did not come back.
+    /// The channel was lost and the client did not reconnect.
     Lost,
-    /// A hub wanted it.
+    /// A hub aborted it.
     Aborted,
-    /// The process ends.
+    /// The process is shutting down.
     Drained,
-    /// The client sent what it must not.
+    /// The client violated the protocol.
     Faulted,
-    /// The client fell silent.
+    /// The client sent nothing for too long.
     TimedOut,
     /// The client does not read.
     TooSlow,
-    /// Its proof of identity ran out.
+    /// Its credentials expired.
     Expired,
-    /// A hub or the store did not let it in.
+    /// A hub refused it, or its groups could not be restored.
     Refused,
-    /// The connection's actor died.
+    /// The actor of the connection panicked or was dropped.
     Crashed,
 }

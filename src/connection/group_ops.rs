@@ -1,7 +1,7 @@
-//! How a connection joins and leaves groups, on behalf of whoever asks.
+//! Joins and leaves of a connection.
 //!
-//! What is asked of one group is asked one after the other: a join takes its way through the shard, and a leave
-//! that is sent at once would overtake it.
+//! Invariant: operations on one group run one after another. A join goes to the group through its shard and a leave
+//! goes to it directly, so a leave that is sent before the join has finished would overtake it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +13,7 @@ use actix::prelude::*;
 use log::{info, warn};
 use tokio::sync::oneshot;
 
-use super::{Connection, Dialect, Event, memberships::Joining};
+use super::{Connection, Dialect, Event, memberships::JoinStep};
 use crate::{
     connections::JoinCause,
     group::{Admission, Generation, Joined, Left, Member, MemberSink},
@@ -21,145 +21,146 @@ use crate::{
     ids::GroupKey,
 };
 
-/// How long after a group could not be joined afresh it is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The delay before a failed rejoin of a crashed group is retried.
+const REJOIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) type GroupReply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// What somebody wants of a group.
+/// An operation on a group. A join without `answer` is the rejoin of a crashed group.
 pub(super) enum GroupOp {
-    Join { on_behalf_of: JoinCause, answer: Option<GroupReply<Joined>> },
+    Join { cause: JoinCause, answer: Option<GroupReply<Joined>> },
     Leave(GroupReply<Left>),
 }
 
-/// Groups that have been asked for something, and what is to be asked of them next. It holds no more than there
-/// are who wait for an answer.
+/// Groups with an operation in progress, and the operations that wait for it. Each waiting operation has a caller that
+/// waits for its answer or is a rejoin, so the queues are bounded by them.
 pub(super) type PendingGroupOps = HashMap<Arc<GroupKey>, VecDeque<GroupOp>>;
 
 fn reply<T>(answer: Option<GroupReply<T>>, result: Result<T, Error>) {
     if let Some(answer) = answer {
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _ = answer.send(result);
     }
 }
 
 impl<D: Dialect> Connection<D> {
-    /// Tells the session which groups its client hears.
-    pub(super) fn tell_groups(&mut self, ctx: &mut Context<Self>) {
-        if self.restorations == 0 && self.session.wants_tokens() {
-            let regrouped = self.state.regrouped();
-            self.drive(Event::GroupsChanged(regrouped), ctx);
+    /// Passes the groups that the client receives messages from to the session, unless a restore is in progress.
+    pub(super) fn refresh_groups_token(&mut self, ctx: &mut Context<Self>) {
+        if self.restores_in_progress == 0 && self.session.wants_tokens() {
+            let changed = self.state.groups_changed();
+            self.handle_event(Event::GroupsChanged(changed), ctx);
         }
     }
 
-    /// Asks a group for something, in its turn.
-    pub(super) fn ask(&mut self, group: &Arc<GroupKey>, wish: GroupOp, ctx: &mut Context<Self>) {
-        if let Some(waiting) = self.turns.get_mut(group) {
-            return waiting.push_back(wish);
+    /// Runs a group operation after the earlier ones on the same group.
+    pub(super) fn run_group_op(&mut self, group: &Arc<GroupKey>, op: GroupOp, ctx: &mut Context<Self>) {
+        if let Some(waiting) = self.pending_ops.get_mut(group) {
+            return waiting.push_back(op);
         }
-        self.turns.insert(Arc::clone(group), VecDeque::from([wish]));
-        self.take_turns(group, ctx);
+        self.pending_ops.insert(Arc::clone(group), VecDeque::from([op]));
+        self.run_next_group_op(group, ctx);
     }
 
-    /// Asks a group for what is next, until it has something to answer.
-    fn take_turns(&mut self, group: &Arc<GroupKey>, ctx: &mut Context<Self>) {
-        while let Some(wish) = self.turns.get_mut(group).and_then(VecDeque::pop_front) {
-            let is_asked = match wish {
-                // Who joins afresh may have left meanwhile.
-                GroupOp::Join { answer: None, .. } if !self.state.memberships.is_adrift(group) => false,
-                GroupOp::Join { on_behalf_of, answer } => self.join(group, on_behalf_of, answer, ctx),
+    /// Starts the next operation on a group. Operations that need no answer of the group are finished at once.
+    fn run_next_group_op(&mut self, group: &Arc<GroupKey>, ctx: &mut Context<Self>) {
+        while let Some(op) = self.pending_ops.get_mut(group).and_then(VecDeque::pop_front) {
+            let is_started = match op {
+                // The connection may have left the crashed group meanwhile.
+                GroupOp::Join { answer: None, .. } if !self.state.memberships.needs_rejoin(group) => false,
+                GroupOp::Join { cause, answer } => self.join(group, cause, answer, ctx),
                 GroupOp::Leave(answer) => {
                     self.leave(group, answer, ctx);
                     true
                 }
             };
-            if is_asked {
+            if is_started {
                 return;
             }
         }
-        self.turns.remove(group);
+        self.pending_ops.remove(group);
     }
 
-    /// Asks to be let in; false if that is not to be asked.
+    /// Starts a join. Returns false if there is nothing to wait for: a restore does not undo a later leave.
     fn join(
         &mut self,
         group: &Arc<GroupKey>,
-        on_behalf_of: JoinCause,
+        cause: JoinCause,
         answer: Option<GroupReply<Joined>>,
         ctx: &mut Context<Self>,
     ) -> bool {
-        if !self.state.memberships.begin_join(group, on_behalf_of.restores()) {
+        if !self.state.memberships.begin_join(group, cause.restores()) {
             reply(answer, Ok(Joined::Already));
             return false;
         }
         let handle = self.state.handle();
-        let member = Member { id: handle.id.clone(), reach: MemberSink::Outbox(Arc::clone(&handle.outbox)) };
+        let member = Member { id: handle.id.clone(), sink: MemberSink::Outbox(Arc::clone(&handle.outbox)) };
         let (groups, group) = (self.state.services().groups.clone(), Arc::clone(group));
         let joined = async move {
             let joined = groups.join(&group, member).await;
             (group, joined)
         };
         ctx.spawn(joined.into_actor(self).map(move |(group, joined), this, ctx| {
-            if this.state.memberships.end_join(&group, joined.ok()) == Joining::Done {
-                this.joined(&group, on_behalf_of, answer, joined, ctx);
-            } else if this.join(&group, on_behalf_of, answer, ctx) {
+            if this.state.memberships.end_join(&group, joined.ok()) == JoinStep::Done {
+                this.on_joined(&group, cause, answer, joined, ctx);
+            } else if this.join(&group, cause, answer, ctx) {
                 return;
             }
-            this.take_turns(&group, ctx);
+            this.run_next_group_op(&group, ctx);
         }));
         true
     }
 
-    fn joined(
+    fn on_joined(
         &mut self,
         group: &Arc<GroupKey>,
-        on_behalf_of: JoinCause,
+        cause: JoinCause,
         answer: Option<GroupReply<Joined>>,
         joined: Result<Admission, Error>,
         ctx: &mut Context<Self>,
     ) {
         match joined {
             Ok(Admission::Member(joined, _)) => {
-                let is_news = on_behalf_of.is_durable() && self.state.memberships.make_durable(group);
-                let joined = if on_behalf_of.restores() { joined } else { self.hear(group, joined) };
+                let is_newly_durable = cause.is_durable() && self.state.memberships.make_durable(group);
+                let joined = if cause.restores() { joined } else { self.receive_from(group, joined) };
                 reply(answer, Ok(joined));
-                if joined == Joined::Now || is_news {
-                    self.tell_groups(ctx);
+                if joined == Joined::Now || is_newly_durable {
+                    self.refresh_groups_token(ctx);
                 }
             }
-            // The sender of the answer is dropped: there is no such connection any more.
+            // The connection has ended: the sender of the answer is dropped.
             Ok(Admission::Ended) => {}
             Err(error) => {
                 reply(answer, Err(error));
-                if self.state.memberships.is_adrift(group) {
-                    self.try_again_later(Arc::clone(group), ctx);
+                if self.state.memberships.needs_rejoin(group) {
+                    self.schedule_rejoin(Arc::clone(group), ctx);
                 }
             }
         }
     }
 
-    fn try_again_later(&self, group: Arc<GroupKey>, ctx: &mut Context<Self>) {
-        warn!(conn:% = self.state.handle().id, group:% = group; "a group that died cannot be joined afresh yet");
-        ctx.run_later(PAUSE, move |this, ctx| this.join_afresh(&group, ctx));
+    fn schedule_rejoin(&self, group: Arc<GroupKey>, ctx: &mut Context<Self>) {
+        warn!(conn:% = self.state.handle().id, group:% = group; "failed to rejoin crashed group, will retry");
+        ctx.run_later(REJOIN_RETRY_DELAY, move |this, ctx| this.rejoin_crashed_group(&group, ctx));
     }
 
-    /// Makes the channel hear a group that it may have been deaf to; to its client that is a join.
-    fn hear(&mut self, group: &Arc<GroupKey>, joined: Joined) -> Joined {
-        if joined == Joined::Already && !self.state.memberships.is_muted(group) {
+    /// Makes the channel receive messages of a group that may have been filtered out. To the client this is a join.
+    fn receive_from(&mut self, group: &Arc<GroupKey>, joined: Joined) -> Joined {
+        if joined == Joined::Already && !self.state.memberships.is_filtered(group) {
             return joined;
         }
         let outbox = &self.state.handle().outbox;
-        // A group that was left while the channel was deaf to it is muted there still, and the memberships have forgotten it.
-        outbox.change_view(|view| {
-            view.muted.remove(group);
+        // The filter of the channel also lists groups that were left while they were filtered out. The memberships no
+        // longer do.
+        outbox.update_filter(|view| {
+            view.filtered_groups.remove(group);
         });
         let at = outbox.tail();
-        self.state.memberships.hear(group, at);
+        self.state.memberships.receive_from(group, at);
         Joined::Now
     }
 
     fn leave(&mut self, group: &Arc<GroupKey>, answer: GroupReply<Left>, ctx: &mut Context<Self>) {
-        let was_heard = !self.state.memberships.is_muted(group);
+        let was_received = !self.state.memberships.is_filtered(group);
         self.state.memberships.begin_leave(group);
         let (groups, group, id) =
             (self.state.services().groups.clone(), Arc::clone(group), self.state.handle().id.clone());
@@ -168,28 +169,28 @@ impl<D: Dialect> Connection<D> {
             (group, left)
         };
         ctx.spawn(left.into_actor(self).map(move |(group, left), this, ctx| {
-            this.state.memberships.end_leave(&group, left.is_ok(), this.restorations > 0);
-            if left == Ok(Left::Now) && was_heard {
-                this.state.forget(&group);
+            this.state.memberships.end_leave(&group, left.is_ok(), this.restores_in_progress > 0);
+            if left == Ok(Left::Now) && was_received {
+                this.state.record_leave(&group);
                 reply(Some(answer), left);
-                this.tell_groups(ctx);
+                this.refresh_groups_token(ctx);
             } else {
-                // To a client that was deaf to it, it was no member.
-                reply(Some(answer), left.map(|_| Left::NoMember));
+                // To a client that received nothing from the group, it was no member.
+                reply(Some(answer), left.map(|_| Left::NotMember));
             }
-            this.take_turns(&group, ctx);
+            this.run_next_group_op(&group, ctx);
         }));
     }
 
-    /// A group has died. Whoever it has let in before joins afresh.
-    pub(super) fn lost(&mut self, group: &Arc<GroupKey>, generation: Generation, ctx: &mut Context<Self>) {
-        if !self.state.has_ended() && self.state.memberships.lose(group, generation) {
-            info!(conn:% = self.state.handle().id, group:% = group; "joins a group afresh that died");
-            self.join_afresh(group, ctx);
+    /// Rejoins a crashed group if the connection was a member.
+    pub(super) fn on_group_crashed(&mut self, group: &Arc<GroupKey>, generation: Generation, ctx: &mut Context<Self>) {
+        if !self.state.has_ended() && self.state.memberships.record_crash(group, generation) {
+            info!(conn:% = self.state.handle().id, group:% = group; "rejoining crashed group");
+            self.rejoin_crashed_group(group, ctx);
         }
     }
 
-    fn join_afresh(&mut self, group: &Arc<GroupKey>, ctx: &mut Context<Self>) {
-        self.ask(group, GroupOp::Join { on_behalf_of: JoinCause::Token, answer: None }, ctx);
+    fn rejoin_crashed_group(&mut self, group: &Arc<GroupKey>, ctx: &mut Context<Self>) {
+        self.run_group_op(group, GroupOp::Join { cause: JoinCause::Token, answer: None }, ctx);
     }
 }

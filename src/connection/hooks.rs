@@ -1,4 +1,4 @@
-//! What a connection has hubs do for it: futures that run beside its mailbox.
+//! Futures that a connection runs beside its mailbox: lifecycle hooks, hub methods and the restore of groups.
 
 use std::{borrow::Borrow, collections::HashSet, fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
@@ -22,55 +22,55 @@ use crate::{
     store::Owner,
 };
 
-/// How many groups a connection joins at a time when it is restored.
-const JOINS_AT_ONCE: usize = 16;
+/// The number of groups that a connection joins at a time when its groups are restored.
+const MAX_CONCURRENT_JOINS: usize = 16;
 
-/// Who works, for whom, and with what.
+/// The context of hooks and restores of a connection.
 pub(crate) struct HookContext {
     pub(super) hubs: Vec<Arc<Hub>>,
-    /// One for each hub, in their order.
+    /// One for each hub, in the order of `hubs`.
     pub(super) contexts: Vec<HubContext>,
     pub(super) services: Arc<HubServices>,
     pub(super) rejoin_service: Arc<RejoinService>,
     pub(super) handle: Arc<ConnectionHandle>,
 }
 
-/// What of the application is run, and for whom: for the log.
+/// Runs application code, catches its panics and logs its errors. The fields are for the log.
 struct HookRunner<'a> {
     conn: &'a ConnectionId,
     hub: &'a HubName,
-    /// The method, as its caller spelt it, or the hook.
+    /// The method as the client spelt it, or the hook.
     name: &'a str,
 }
 
 impl HookRunner<'_> {
-    /// Does some work of the application; if it panics, before or after its first pause, it harms only itself.
-    async fn caught<T>(&self, work: impl AsyncFnOnce() -> T, metrics: &Metrics) -> Result<T, HubError> {
+    /// Runs `work` and turns a panic into an error, whether it panics before or after its first await.
+    async fn catch_panic<T>(&self, work: impl AsyncFnOnce() -> T, metrics: &Metrics) -> Result<T, HubError> {
         AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            error!(conn:% = self.conn, hub:% = self.hub, name = self.name, panic = text; "a hub panicked");
-            metrics.hub_panics.count();
+            error!(conn:% = self.conn, hub:% = self.hub, name = self.name, panic = text; "hub panicked");
+            metrics.hub_panics.increment();
             HubError::hidden("Panic", text)
         })
     }
 
-    /// As [`HookRunner::caught`], for a hook that may fail.
+    /// As [`HookRunner::catch_panic`], for a hook that may fail. Logs the error.
     async fn run(&self, hook: impl AsyncFnOnce() -> Result<(), HubError>, metrics: &Metrics) -> Result<(), HubError> {
-        self.caught(hook, metrics).await?.inspect_err(|error| self.note(error))
+        self.catch_panic(hook, metrics).await?.inspect_err(|error| self.log_hidden(error))
     }
 
-    /// Leaves in the log what a client is not meant to read.
-    fn note(&self, error: &HubError) {
+    /// Logs an error whose text is not sent to the client.
+    fn log_hidden(&self, error: &HubError) {
         if !error.is_shown() {
             self.warn(error);
         }
     }
 
-    /// As [`HookRunner::note`]; a call that its client got wrong is no failure of the hub.
-    fn note_call(&self, error: &CallError) {
+    /// As [`HookRunner::log_hidden`]. An invalid invocation is not an error of the hub.
+    fn log_call_error(&self, error: &CallError) {
         match error {
-            CallError::Failed(error) => self.note(error),
+            CallError::Failed(error) => self.log_hidden(error),
             CallError::UnserializableResult(why) => self.warn(why),
             CallError::NoSuchMethod
             | CallError::WrongArgumentCount { .. }
@@ -81,122 +81,129 @@ impl HookRunner<'_> {
     }
 
     fn warn(&self, error: &dyn Display) {
-        warn!(conn:% = self.conn, hub:% = self.hub, name = self.name, error:% = error; "a hub failed");
+        let Self { conn, hub, name } = self;
+        warn!(conn:% = conn, hub:% = hub, name = name, error:% = error; "hub method or hook returned an error");
     }
 }
 
-/// Runs work to its end, even if the connection that waits for it ends first.
-pub(super) fn to_its_end<W, T: 'static, E: 'static>(
-    at_work: &TaskTracker,
+/// Runs `work` to its end, even if the connection that waits for it ends first.
+pub(super) fn run_to_completion<W, T: 'static, E: 'static>(
+    hub_tasks: &TaskTracker,
     work: W,
     interrupted: fn(HubError) -> E,
 ) -> impl Future<Output = Result<T, E>> + use<W, T, E>
 where
     W: Future<Output = Result<T, E>> + 'static,
 {
-    actix::spawn(at_work.track_future(work))
+    actix::spawn(hub_tasks.track_future(work))
         .map(move |outcome| outcome.unwrap_or_else(|panic| Err(interrupted(panic.into()))))
 }
 
-/// Holds a result back until there is room for it: a client that calls much and reads slowly is held up, and not too
-/// slow for its own answers.
-pub(super) async fn when_there_is_room(
+/// Delays a result until the outbox has capacity for it. A client that invokes much and reads slowly is slowed down; it
+/// is not disconnected as too slow because of its own results.
+pub(super) async fn wait_for_capacity(
     outbox: Option<Arc<Outbox>>,
     returned: impl Future<Output = Result<Json, CallError>>,
 ) -> Result<Json, CallError> {
     let result = returned.await;
     if let Some(outbox) = outbox {
-        outbox.room_for(result.as_ref().map_or(0, |json| json.get().len())).await;
+        outbox.wait_for_capacity(result.as_ref().map_or(0, |json| json.get().len())).await;
     }
     result
 }
 
-/// Restores the groups of a connection, then runs OnConnected. Answers the claims that were accepted.
-pub(super) async fn connect(scene: HookContext, claim: Option<String>) -> Result<Option<Claims>, ConnectError> {
-    let claims = restore(&scene, claim).await?;
-    scene.run_connected().await?;
+/// Restores the groups of a connection, then runs OnConnected. Returns the accepted claims of the rejoin token.
+pub(super) async fn connect(
+    hook_context: HookContext,
+    rejoin_token: Option<String>,
+) -> Result<Option<Claims>, ConnectError> {
+    let claims = restore(&hook_context, rejoin_token).await?;
+    hook_context.run_connected().await?;
     Ok(claims)
 }
 
-/// Joins the durable groups, and those that a token brings back. Answers the claims that were accepted.
+/// Joins the durable groups and those of the rejoin token. Returns the accepted claims of the token.
 pub(super) async fn restore(
-    scene: impl Borrow<HookContext>,
-    claim: Option<String>,
+    hook_context: impl Borrow<HookContext>,
+    rejoin_token: Option<String>,
 ) -> Result<Option<Claims>, ConnectError> {
-    let scene = scene.borrow();
-    let durable = scene.all_durable_groups().await?;
-    let (groups, claims) = match claim {
+    let hook_context = hook_context.borrow();
+    let durable = hook_context.all_durable_groups().await?;
+    let (groups, claims) = match rejoin_token {
         Some(token) => {
-            let rejoined = scene.rejoin(Some(token), None, &durable).await?;
+            let rejoined = hook_context.rejoin(Some(token), None, &durable).await?;
             (rejoined.groups, rejoined.claims)
         }
         None => (Vec::new(), None),
     };
-    scene.join_all(groups, JoinCause::Token).await?;
-    scene.join_all(keys_of(&durable), JoinCause::Store).await?;
+    hook_context.join_all(groups, JoinCause::Token).await?;
+    hook_context.join_all(keys_of(&durable), JoinCause::Store).await?;
     Ok(claims)
 }
 
 /// Runs OnConnected.
-pub(super) async fn welcome(scene: HookContext) -> Result<(), ConnectError> {
-    scene.run_connected().await
+pub(super) async fn run_connected(hook_context: HookContext) -> Result<(), ConnectError> {
+    hook_context.run_connected().await
 }
 
-/// What a client that returns on a new channel is put back into.
+/// The request to restore the groups of a client that reconnected.
 pub(crate) struct RejoinRequest {
-    /// The token that it presents.
+    /// The token that the client presented.
     pub(crate) token: Option<String>,
-    /// It joins its durable groups too, since this process has not seen it begin, or it begins anew.
+    /// Whether to join the durable groups too: the connection is new to this process, or the client starts again.
     pub(crate) joins_durable: bool,
-    /// Those that it is in, as far as this process knows.
+    /// The durable groups that the connection is in.
     pub(crate) durable: Vec<Arc<GroupKey>>,
-    /// What it cannot have heard of yet: how memberships have changed since.
-    pub(crate) correct: Box<GroupAdjustment>,
+    /// Applies the membership changes that the client cannot know of yet.
+    pub(crate) adjust: Box<GroupAdjustment>,
 }
 
-/// Corrects a list of groups.
+/// Adjusts a list of groups.
 pub(crate) type GroupAdjustment = dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>>;
 
-/// What became of it.
+/// The outcome of a [`RejoinRequest`].
 pub(crate) struct RejoinOutcome {
-    /// The groups that it is to hear.
+    /// The groups that the client receives messages from.
     pub(crate) groups: Vec<Arc<GroupKey>>,
-    /// The claims that were accepted.
+    /// The accepted claims of the token.
     pub(crate) claims: Option<Claims>,
 }
 
-/// Asks the pipeline which groups a client rejoins on its present hubs, and joins them.
-pub(super) async fn rejoin(scene: HookContext, comes: RejoinRequest) -> Result<RejoinOutcome, ConnectError> {
-    let settings = &scene.rejoin_service.settings;
-    let asks_store = comes.joins_durable || scene.hubs.iter().any(|hub| settings.policy_of(hub.name()).asks_store());
-    let durable = if asks_store { scene.all_durable_groups().await? } else { scene.by_hub(&comes.durable) };
-    let connection = Some(scene.handle.id.to_string());
-    let Rejoined { mut groups, claims, .. } = scene.rejoin(comes.token, connection, &durable).await?;
+/// Asks the pipeline which groups a client rejoins on its current hubs, and joins them.
+pub(super) async fn rejoin(hook_context: HookContext, request: RejoinRequest) -> Result<RejoinOutcome, ConnectError> {
+    let settings = &hook_context.rejoin_service.settings;
+    let asks_store =
+        request.joins_durable || hook_context.hubs.iter().any(|hub| settings.policy_of(hub.name()).asks_store());
+    let durable =
+        if asks_store { hook_context.all_durable_groups().await? } else { hook_context.by_hub(&request.durable) };
+    let connection = Some(hook_context.handle.id.to_string());
+    let Rejoined { mut groups, claims, .. } = hook_context.rejoin(request.token, connection, &durable).await?;
     let durable: HashSet<_> = keys_of(&durable).collect();
-    if comes.joins_durable {
+    if request.joins_durable {
         groups.extend(durable.iter().cloned());
     }
-    let groups = (comes.correct)(groups);
+    let groups = (request.adjust)(groups);
     let (stored, others): (Vec<_>, Vec<_>) = groups.iter().cloned().partition(|group| durable.contains(group));
-    scene.join_all(others, JoinCause::Token).await?;
-    scene.join_all(stored, JoinCause::Store).await?;
+    hook_context.join_all(others, JoinCause::Token).await?;
+    hook_context.join_all(stored, JoinCause::Store).await?;
     Ok(RejoinOutcome { groups, claims })
 }
 
-type Durable = Vec<(HubName, Vec<GroupName>)>;
+/// The durable groups of a user, by hub.
+type DurableGroups = Vec<(HubName, Vec<GroupName>)>;
 
-fn keys_of(durable: &Durable) -> impl Iterator<Item = Arc<GroupKey>> {
+fn keys_of(durable: &DurableGroups) -> impl Iterator<Item = Arc<GroupKey>> {
     durable.iter().flat_map(|(hub, names)| names.iter().map(|name| GroupKey::new(hub, name)))
 }
 
 impl HookContext {
-    async fn all_durable_groups(&self) -> Result<Durable, ConnectError> {
+    async fn all_durable_groups(&self) -> Result<DurableGroups, ConnectError> {
         let hubs =
             self.hubs.iter().map(|hub| async { Ok((hub.name().clone(), self.durable_groups(hub.name()).await?)) });
         try_join_all(hubs).await
     }
 
-    fn by_hub(&self, groups: &[Arc<GroupKey>]) -> Durable {
+    fn by_hub(&self, groups: &[Arc<GroupKey>]) -> DurableGroups {
         let of = |hub: &HubName| groups.iter().filter(|key| key.hub == *hub).map(|key| key.name.clone()).collect();
         self.hubs.iter().map(|hub| (hub.name().clone(), of(hub.name()))).collect()
     }
@@ -207,74 +214,74 @@ impl HookContext {
         match self.services.durable_groups(&owner).await {
             Ok(groups) => Ok(groups),
             Err(error) => {
-                warn!(conn:% = self.handle.id, error:% = error; "durable groups are not known");
+                warn!(conn:% = self.handle.id, error:% = error; "failed to load durable groups");
                 match self.rejoin_service.settings.on_store_failure {
                     OnStoreFailure::Continue => Ok(Vec::new()),
-                    OnStoreFailure::Refuse => Err(self.refused()),
+                    OnStoreFailure::Refuse => Err(self.store_failure()),
                 }
             }
         }
     }
 
-    /// The groups that the pipeline puts the client back into.
+    /// Asks the pipeline which groups the client rejoins.
     async fn rejoin(
         &self,
         token: Option<String>,
         connection: Option<String>,
-        durable: &Durable,
+        durable: &DurableGroups,
     ) -> Result<Rejoined, ConnectError> {
         let hub = |(name, stored): &(HubName, Vec<GroupName>)| RejoinHub {
             name: name.clone(),
             policy: self.rejoin_service.settings.policy_of(name),
             stored: stored.clone(),
         };
-        let presenter = RejoinIdentity { connection, user: self.handle.user.clone(), hub: self.handle.hub.clone() };
+        let identity = RejoinIdentity { connection, user: self.handle.user.clone(), hub: self.handle.hub.clone() };
         let hubs = durable.iter().map(hub).collect();
-        let rejoin = Rejoin { token, presenter, connection: self.handle.id.clone(), hubs };
-        let rejoined = match &rejoin.presenter.connection {
-            // A token that is bound to its connection may be presented again and again.
-            Some(_) => self.rejoin_service.pipeline.send(rejoin).await.map_err(|_| self.refused())?,
-            // Any other may be spent when the pipeline dies over it: it must not be presented twice.
+        let rejoin = Rejoin { token, identity, connection: self.handle.id.clone(), hubs };
+        let rejoined = match &rejoin.identity.connection {
+            // A token that is bound to its connection may be presented more than once.
+            Some(_) => self.rejoin_service.pipeline.send(rejoin).await.map_err(|_| self.store_failure())?,
+            // Any other token may be used up when the pipeline crashes: it must not be presented twice.
             None => {
                 let rejoined = self.rejoin_service.pipeline.send_once(rejoin).await;
                 rejoined.unwrap_or_else(|_| Rejoined { is_unchecked: true, ..Rejoined::default() })
             }
         };
         match self.rejoin_service.settings.on_store_failure {
-            OnStoreFailure::Refuse if rejoined.is_unchecked => Err(self.refused()),
+            OnStoreFailure::Refuse if rejoined.is_unchecked => Err(self.store_failure()),
             OnStoreFailure::Refuse | OnStoreFailure::Continue => Ok(rejoined),
         }
     }
 
-    fn refused(&self) -> ConnectError {
+    fn store_failure(&self) -> ConnectError {
         ConnectError { error: HubError::new(STORE_FAILURE), is_retryable: true }
     }
 
-    /// Joins all of these groups, or the client is not let in: it would believe to be in them.
+    /// Joins all these groups. If one fails the client is not admitted, because it would assume that it is a member.
     async fn join_all(
         &self,
         groups: impl IntoIterator<Item = Arc<GroupKey>>,
-        on_behalf_of: JoinCause,
+        cause: JoinCause,
     ) -> Result<(), ConnectError> {
         let join = async |group: Arc<GroupKey>| {
-            let joined = self.services.join(&self.handle.id, &group, on_behalf_of).await;
+            let joined = self.services.join(&self.handle.id, &group, cause).await;
             joined.map(drop).map_err(|error| {
-                warn!(conn:% = self.handle.id, group:% = group, error:% = error; "a group is not restored");
+                warn!(conn:% = self.handle.id, group:% = group, error:% = error; "failed to restore group");
                 ConnectError { error: HubError::new(GROUP_FAILURE), is_retryable: true }
             })
         };
-        stream::iter(groups).map(Ok).try_for_each_concurrent(JOINS_AT_ONCE, join).await
+        stream::iter(groups).map(Ok).try_for_each_concurrent(MAX_CONCURRENT_JOINS, join).await
     }
 
-    /// Runs the same hook of every hub, and answers the first failure.
+    /// Runs the same hook of every hub and returns the first error.
     async fn run_hooks<F: Future<Output = Result<(), HubError>>>(
         &self,
         name: &str,
         hook: impl Fn(&Hub, HubContext) -> F,
     ) -> Result<(), HubError> {
         let run = async |(hub, context): (&Arc<Hub>, &HubContext)| {
-            let errand = HookRunner { conn: &self.handle.id, hub: hub.name(), name };
-            errand.run(async || hook(hub, context.clone()).await, &self.services.metrics).await
+            let runner = HookRunner { conn: &self.handle.id, hub: hub.name(), name };
+            runner.run(async || hook(hub, context.clone()).await, &self.services.metrics).await
         };
         join_all(self.hubs.iter().zip(&self.contexts).map(run)).await.into_iter().collect()
     }
@@ -285,36 +292,36 @@ impl HookContext {
     }
 }
 
-/// What a client is told that cannot be let in for want of the store.
+/// The error of a client whose groups cannot be loaded.
 const STORE_FAILURE: &str = "The server cannot look up your groups now. Try again in a moment.";
 
-/// What a client is told that cannot be put into one of its groups.
+/// The error of a client that cannot join one of its groups.
 const GROUP_FAILURE: &str = "The server cannot put you into your groups now. Try again in a moment.";
 
 /// Runs OnReconnected.
-pub(super) async fn reconnect(scene: HookContext, has_gap: bool) -> Result<(), HubError> {
-    scene.run_hooks("OnReconnected", |hub, context| hub.reconnected(Reconnected { context, has_gap })).await
+pub(super) async fn run_reconnected(hook_context: HookContext, has_gap: bool) -> Result<(), HubError> {
+    hook_context.run_hooks("OnReconnected", |hub, context| hub.reconnected(Reconnected { context, has_gap })).await
 }
 
-/// Runs OnDisconnected. If the connection ended before its OnConnected did, `entered` tells whether that went
-/// well, and if it did not, nobody came who could go.
-pub(super) async fn disconnect(
-    told: Vec<(Arc<Hub>, Disconnected)>,
-    entered: Option<oneshot::Receiver<bool>>,
+/// Runs OnDisconnected. If the connection ended before OnConnected has finished, `connect_outcome` reports whether it
+/// succeeded. If it failed, OnDisconnected is not run.
+pub(super) async fn run_disconnected(
+    disconnects: Vec<(Arc<Hub>, Disconnected)>,
+    connect_outcome: Option<oneshot::Receiver<bool>>,
     metrics: Arc<Metrics>,
 ) {
-    let has_come = match entered {
-        Some(entered) => entered.await.unwrap_or_default(),
+    let was_connected = match connect_outcome {
+        Some(connect_outcome) => connect_outcome.await.unwrap_or_default(),
         None => true,
     };
-    let tell = async |(hub, told): (Arc<Hub>, Disconnected)| {
-        let handle = Arc::clone(&told.context.caller.handle);
-        let errand = HookRunner { conn: &handle.id, hub: hub.name(), name: "OnDisconnected" };
-        // A panic is in the log, and there is nobody to tell.
-        let _ = errand.caught(async || hub.disconnected(told).await, &metrics).await;
+    let disconnect = async |(hub, disconnected): (Arc<Hub>, Disconnected)| {
+        let handle = Arc::clone(&disconnected.context.caller.handle);
+        let runner = HookRunner { conn: &handle.id, hub: hub.name(), name: "OnDisconnected" };
+        // The panic is already logged, and the result is not needed.
+        let _ = runner.catch_panic(async || hub.disconnected(disconnected).await, &metrics).await;
     };
-    if has_come {
-        join_all(told.into_iter().map(tell)).await;
+    if was_connected {
+        join_all(disconnects.into_iter().map(disconnect)).await;
     }
 }
 
@@ -324,7 +331,7 @@ pub(super) async fn invoke(
     metrics: Arc<Metrics>,
     invoke: Invoke,
 ) -> Result<Json, CallError> {
-    metrics.invocations.count();
+    metrics.invocations.increment();
     let Some((hub, mut context)) = hub else { return Err(CallError::NoSuchMethod) };
     if let Some(request) = invoke.request {
         context.caller.request = request;
@@ -332,9 +339,9 @@ pub(super) async fn invoke(
     context.state = invoke.state;
     let Invoke { method, arguments, reporter, streams, .. } = invoke;
     let (handle, name) = (Arc::clone(&context.caller.handle), method.clone());
-    let errand = HookRunner { conn: &handle.id, hub: hub.name(), name: &name };
+    let runner = HookRunner { conn: &handle.id, hub: hub.name(), name: &name };
     let call = Call { method, arguments, context, reporter, streams };
-    let method = async || hub.invoke(call).await.inspect_err(|error| errand.note_call(error));
-    let outcome = errand.caught(method, &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));
-    outcome.inspect_err(|_| metrics.invocations_failed.count())
+    let method = async || hub.invoke(call).await.inspect_err(|error| runner.log_call_error(error));
+    let outcome = runner.catch_panic(method, &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));
+    outcome.inspect_err(|_| metrics.invocations_failed.increment())
 }

@@ -1,7 +1,8 @@
-//! The pure half of a connection's memberships: which groups it is in, what is under way, and what it
-//! hears of them.
+//! The memberships of a connection: the groups that it is in, the joins and leaves in progress, and the groups whose
+//! messages its channel receives.
 //!
-//! A group is listed here from the moment a join is sent, so that whoever cleans up misses none.
+//! Pure state; the connection does the work. Invariant: a group is listed from the moment a join is sent, so that the
+//! cleanup of the connection leaves every group that may have it as a member.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -13,32 +14,34 @@ use crate::{
     ids::GroupKey,
 };
 
-/// How many departures are remembered for a client that may not have heard of them; the oldest is forgotten
-/// first. More than a client that is away for half a minute can miss.
-const DEPARTURES: usize = 1_000;
+/// The number of leaves that are remembered for a client that may not know of them yet; the oldest is dropped first.
+/// This is more than a client misses that is disconnected for half a minute.
+const MAX_RECORDED_LEAVES: usize = 1_000;
 
 /// The memberships of one connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memberships {
     entries: BTreeMap<Arc<GroupKey>, Entry>,
-    /// Groups that were left, and where in the sequence of what its client hears.
-    departures: VecDeque<(u64, Arc<GroupKey>)>,
+    /// Groups that were left, with the sequence number of the outbox at that time.
+    leaves: VecDeque<(u64, Arc<GroupKey>)>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Entry {
     is_joining: bool,
     is_member: bool,
-    /// Its user is a member for good.
+    /// The connection is a member because its user is a durable member.
     is_durable: bool,
-    /// The group that has let it in.
-    within: Generation,
-    /// The latest group of the name that is known to have died.
-    lost: Generation,
-    is_muted: bool,
+    /// The generation of the group that admitted the connection.
+    generation: Generation,
+    /// The latest generation of the group that is known to have crashed.
+    crashed: Generation,
+    /// The channel does not receive messages of the group.
+    is_filtered: bool,
+    /// The group was left, and a restore in progress must not join it again.
     was_left: bool,
-    /// Where in the sequence of what its client hears it was to be told of it; absent if its token says so.
-    heard_from: Option<u64>,
+    /// The sequence number from which the client can know of the membership; absent if its token lists the group.
+    received_since: Option<u64>,
 }
 
 impl Entry {
@@ -47,18 +50,18 @@ impl Entry {
     }
 }
 
-/// What follows from the answer to a join.
+/// The next step after the answer to a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Joining {
-    /// It is through.
+pub(crate) enum JoinStep {
+    /// The join is finished.
     Done,
-    /// The group that has let it in has died meanwhile.
-    Afresh,
+    /// Join again: the group has crashed since it admitted the connection.
+    Retry,
 }
 
 impl Memberships {
-    /// Takes note of a join that is sent, and answers whether it should be: one that restores what
-    /// somebody has asked to leave since should not.
+    /// Records the start of a join. Returns false if it must not be sent: it `restores` a group that was left since the
+    /// restore began.
     pub(crate) fn begin_join(&mut self, key: &Arc<GroupKey>, restores: bool) -> bool {
         let entry = self.entries.entry(Arc::clone(key)).or_default();
         if restores && entry.was_left {
@@ -68,43 +71,43 @@ impl Memberships {
         true
     }
 
-    /// Takes note of the answer to a join; `None`: there was none.
-    pub(crate) fn end_join(&mut self, key: &Arc<GroupKey>, admission: Option<Admission>) -> Joining {
-        let Some(entry) = self.entries.get_mut(key) else { return Joining::Done };
+    /// Records the answer to a join; `None` if it failed.
+    pub(crate) fn end_join(&mut self, key: &Arc<GroupKey>, admission: Option<Admission>) -> JoinStep {
+        let Some(entry) = self.entries.get_mut(key) else { return JoinStep::Done };
         entry.is_joining = false;
         if let Some(Admission::Member(_, generation)) = admission {
-            if generation <= entry.lost {
-                return Joining::Afresh;
+            if generation <= entry.crashed {
+                return JoinStep::Retry;
             }
-            (entry.is_member, entry.within) = (true, generation);
+            (entry.is_member, entry.generation) = (true, generation);
         }
         self.drop_idle(key);
-        Joining::Done
+        JoinStep::Done
     }
 
-    /// Takes note that a group which the connection is in is one that its user is in for good; false if that was known.
+    /// Records that the user of the connection is a durable member of a group that the connection is in. Returns false
+    /// if that was known, or if the connection is not in the group.
     pub(crate) fn make_durable(&mut self, key: &Arc<GroupKey>) -> bool {
         let entry = self.entries.get_mut(key).filter(|entry| entry.is_member && !entry.is_durable);
         entry.map(|entry| entry.is_durable = true).is_some()
     }
 
-    /// The groups that the connection is in because its user is for good.
+    /// The groups that the connection is in because its user is a durable member.
     pub(crate) fn durable(&self) -> Vec<Arc<GroupKey>> {
         self.members().filter(|key| self.is_durable(key)).cloned().collect()
     }
 
-    /// True if the connection is in a group because its user is for good.
+    /// Whether the connection is in a group because its user is a durable member.
     pub(crate) fn is_durable(&self, key: &Arc<GroupKey>) -> bool {
         self.entries.get(key).is_some_and(|entry| entry.is_durable)
     }
 
-    /// Takes note that somebody asks to leave; a restoration under way must not undo it.
+    /// Records the start of a leave. A restore in progress does not undo it.
     pub(crate) fn begin_leave(&mut self, key: &Arc<GroupKey>) {
         self.entries.entry(Arc::clone(key)).or_default().was_left = true;
     }
 
-    /// Takes note of the answer to a leave, or that there was none. While a restoration is under way it has to be
-    /// remembered that somebody asked.
+    /// Records the end of a leave, which may have failed. While a restore is in progress, the leave is remembered.
     pub(crate) fn end_leave(&mut self, key: &Arc<GroupKey>, is_answered: bool, is_restoring: bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.is_member &= !is_answered;
@@ -113,8 +116,8 @@ impl Memberships {
         self.drop_idle(key);
     }
 
-    /// Forgets what only mattered to restorations.
-    pub(crate) fn end_restoration(&mut self) {
+    /// Drops the leaves that were only remembered for restores in progress.
+    pub(crate) fn end_restore(&mut self) {
         self.entries.retain(|_, entry| {
             entry.was_left = false;
             !entry.is_idle()
@@ -127,76 +130,76 @@ impl Memberships {
         }
     }
 
-    /// Takes note that a group has died, and answers whether the connection was in it. A join that is under way
-    /// may have been answered by that group or by a later one, which its answer will tell.
-    pub(crate) fn lose(&mut self, key: &Arc<GroupKey>, generation: Generation) -> bool {
+    /// Records that a group has crashed. Returns whether the connection has to rejoin it. It does not if a join is in
+    /// progress: the answer to the join tells whether it was this generation or a later one.
+    pub(crate) fn record_crash(&mut self, key: &Arc<GroupKey>, generation: Generation) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
-        entry.lost = entry.lost.max(generation);
-        !entry.is_joining && self.is_adrift(key)
+        entry.crashed = entry.crashed.max(generation);
+        !entry.is_joining && self.needs_rejoin(key)
     }
 
-    /// True if the connection counts as a member, but of a group that has died.
-    pub(crate) fn is_adrift(&self, key: &Arc<GroupKey>) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.is_member && entry.within <= entry.lost)
+    /// Whether the connection counts as a member of a generation of the group that has crashed.
+    pub(crate) fn needs_rejoin(&self, key: &Arc<GroupKey>) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.is_member && entry.generation <= entry.crashed)
     }
 
-    /// Takes note that the channel hears a group from `at` on, since somebody had it join.
-    pub(crate) fn hear(&mut self, key: &Arc<GroupKey>, at: u64) {
+    /// Records that the channel receives messages of a group from sequence number `at` on, since a caller joined it.
+    pub(crate) fn receive_from(&mut self, key: &Arc<GroupKey>, at: u64) {
         if let Some(entry) = self.entries.get_mut(key) {
-            (entry.is_muted, entry.heard_from) = (false, Some(at));
+            (entry.is_filtered, entry.received_since) = (false, Some(at));
         }
     }
 
-    /// Takes note that a client is to be told at `at` of the groups that it was restored into, but for those that it
-    /// claims itself, which are sorted.
-    pub(crate) fn hear_restored(&mut self, claimed: &[Arc<GroupKey>], at: u64) {
+    /// Records that the client learns of its restored groups at sequence number `at`. Groups in `claimed` (sorted) are
+    /// skipped: the client listed them itself.
+    pub(crate) fn record_restored(&mut self, claimed: &[Arc<GroupKey>], at: u64) {
         for (key, entry) in &mut self.entries {
-            if entry.is_member && !entry.is_muted && claimed.binary_search(key).is_err() {
-                entry.heard_from = entry.heard_from.or(Some(at));
+            if entry.is_member && !entry.is_filtered && claimed.binary_search(key).is_err() {
+                entry.received_since = entry.received_since.or(Some(at));
             }
         }
     }
 
-    /// Takes note that the channel stopped hearing a group at `at`.
-    pub(crate) fn forget(&mut self, key: &Arc<GroupKey>, at: u64) {
-        self.departures.push_back((at, Arc::clone(key)));
-        if self.departures.len() > DEPARTURES {
-            self.departures.pop_front();
+    /// Records that the channel stopped receiving messages of a group at sequence number `at`.
+    pub(crate) fn record_leave(&mut self, key: &Arc<GroupKey>, at: u64) {
+        self.leaves.push_back((at, Arc::clone(key)));
+        if self.leaves.len() > MAX_RECORDED_LEAVES {
+            self.leaves.pop_front();
         }
     }
 
-    /// Corrects what a client claims by what it cannot have heard of yet: groups that it joined or left at
-    /// or after its `cursor`.
-    pub(crate) fn correct(&self, claimed: Vec<Arc<GroupKey>>, cursor: u64) -> Vec<Arc<GroupKey>> {
-        let left: HashSet<_> = self.departures.iter().filter(|(at, _)| *at >= cursor).map(|(_, left)| left).collect();
+    /// Applies to the groups that a client claims the changes that it cannot know of yet: groups that it joined or left
+    /// at or after its `cursor`.
+    pub(crate) fn adjust(&self, claimed: Vec<Arc<GroupKey>>, cursor: u64) -> Vec<Arc<GroupKey>> {
+        let left: HashSet<_> = self.leaves.iter().filter(|(at, _)| *at >= cursor).map(|(_, left)| left).collect();
         let mut groups: Vec<_> = claimed.into_iter().filter(|key| !left.contains(key)).collect();
         let known: HashSet<_> = groups.iter().cloned().collect();
-        groups.extend(self.heard_since(cursor).filter(|key| !known.contains(key)));
+        groups.extend(self.joined_since(cursor).filter(|key| !known.contains(key)));
         groups
     }
 
-    fn heard_since(&self, at: u64) -> impl Iterator<Item = Arc<GroupKey>> {
-        let is_since = move |entry: &Entry| entry.is_member && entry.heard_from.is_some_and(|from| from >= at);
+    fn joined_since(&self, at: u64) -> impl Iterator<Item = Arc<GroupKey>> {
+        let is_since = move |entry: &Entry| entry.is_member && entry.received_since.is_some_and(|from| from >= at);
         self.entries.iter().filter(move |(_, entry)| is_since(entry)).map(|(key, _)| Arc::clone(key))
     }
 
-    /// Makes the channel deaf to all groups but `wanted`, and those that were joined since `at`.
-    pub(crate) fn mute_all_but(&mut self, wanted: &[Arc<GroupKey>], at: u64) {
+    /// Filters out all groups except `wanted` and those that were joined since sequence number `at`.
+    pub(crate) fn filter_all_except(&mut self, wanted: &[Arc<GroupKey>], at: u64) {
         let wanted: HashSet<_> = wanted.iter().collect();
         for (key, entry) in &mut self.entries {
-            entry.is_muted = !wanted.contains(key) && entry.heard_from.is_none_or(|from| from < at);
+            entry.is_filtered = !wanted.contains(key) && entry.received_since.is_none_or(|from| from < at);
         }
     }
 
-    /// The groups that the connection is in and its channel is deaf to.
-    pub(crate) fn muted(&self) -> HashSet<Arc<GroupKey>> {
-        let muted = self.entries.iter().filter(|(_, entry)| entry.is_member && entry.is_muted);
-        muted.map(|(key, _)| Arc::clone(key)).collect()
+    /// The groups that the connection is in and whose messages are filtered out.
+    pub(crate) fn filtered(&self) -> HashSet<Arc<GroupKey>> {
+        let filtered = self.entries.iter().filter(|(_, entry)| entry.is_member && entry.is_filtered);
+        filtered.map(|(key, _)| Arc::clone(key)).collect()
     }
 
-    /// True if the channel is deaf to a group that the connection is in.
-    pub(crate) fn is_muted(&self, key: &Arc<GroupKey>) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.is_member && entry.is_muted)
+    /// Whether the connection is in a group whose messages are filtered out.
+    pub(crate) fn is_filtered(&self, key: &Arc<GroupKey>) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.is_member && entry.is_filtered)
     }
 
     /// The groups that the connection is in.
@@ -204,13 +207,13 @@ impl Memberships {
         self.entries.iter().filter(|(_, entry)| entry.is_member).map(|(key, _)| key)
     }
 
-    /// The groups that the connection is in and hears, sorted.
-    pub(crate) fn heard(&self) -> Vec<Arc<GroupKey>> {
-        let heard = self.entries.iter().filter(|(_, entry)| entry.is_member && !entry.is_muted);
-        heard.map(|(key, _)| Arc::clone(key)).collect()
+    /// The groups that the connection is in and receives messages from, sorted.
+    pub(crate) fn received(&self) -> Vec<Arc<GroupKey>> {
+        let received = self.entries.iter().filter(|(_, entry)| entry.is_member && !entry.is_filtered);
+        received.map(|(key, _)| Arc::clone(key)).collect()
     }
 
-    /// Every group that may have the connection in its roster.
+    /// Every group that may have the connection as a member.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<GroupKey>> {
         self.entries.keys()
     }

@@ -1,4 +1,4 @@
-//! What a connection begins with, and how its kind is put back into groups.
+//! The arguments of a new connection, and the settings of how clients rejoin their groups.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,27 +11,27 @@ use crate::{
     tokens::KeyRing,
 };
 
-/// Everything that makes a connection what it is.
+/// The arguments of a new connection.
 #[derive(Debug)]
 pub(crate) struct NewConnection {
     pub(crate) id: ConnectionId,
     pub(crate) dialect: &'static str,
     pub(crate) transport: &'static str,
     pub(crate) hubs: Vec<Arc<Hub>>,
-    /// True if it has one hub for good, and false if each channel says which it listens to.
+    /// Whether it is bound to one hub. Otherwise each channel selects its hubs.
     pub(crate) has_one_hub: bool,
     pub(crate) identity: Arc<Identity>,
     pub(crate) request: Arc<Request>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) services: Arc<HubServices>,
     pub(crate) rejoin_service: Arc<RejoinService>,
-    /// The rejoin token that the client has brought, if this is how its dialect rejoins.
-    pub(crate) claim: Option<String>,
-    /// Whose tokens it gets.
-    pub(crate) bearer: TokenSubject,
+    /// The rejoin token that the client presented, for dialects that rejoin when they connect.
+    pub(crate) rejoin_token: Option<String>,
+    /// The subject of the tokens that it receives.
+    pub(crate) token_subject: TokenSubject,
 }
 
-/// Where tokens are made and judged.
+/// Issues rejoin tokens, and has them validated by the pipeline.
 #[derive(Debug)]
 pub(crate) struct RejoinService {
     pub(crate) ring: Arc<KeyRing>,
@@ -39,17 +39,17 @@ pub(crate) struct RejoinService {
     pub(crate) settings: RejoinSettings,
 }
 
-/// How clients are put back into their groups, and what happens when nobody knows which those are.
+/// The settings for clients that rejoin their groups.
 #[derive(Clone, Debug)]
 pub struct RejoinSettings {
-    /// Who decides. Default: the token.
+    /// The policy that decides which groups a client rejoins. Default: the token.
     pub policy: Policy,
-    /// Policies of hubs that differ.
+    /// Policies of hubs that differ from `policy`.
     pub policies: Vec<(HubName, Policy)>,
-    /// For how long a token is accepted. Default one day; a client that stays is given a new one at half of it, so
-    /// that half of it has to last while a classic client is away.
+    /// The lifetime of a token. Default: one day. A connected client receives a new token at half of the lifetime,
+    /// so at least half of it remains when a classic client is disconnected.
     pub lifetime: Duration,
-    /// What happens to a client that comes while the store does not answer. Default: it is refused.
+    /// The treatment of a client that connects while the store does not answer. Default: it is refused.
     pub on_store_failure: OnStoreFailure,
 }
 
@@ -64,14 +64,14 @@ impl Default for RejoinSettings {
     }
 }
 
-/// What happens to a client that comes while the store does not answer.
+/// The treatment of a client that connects while the store does not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnStoreFailure {
-    /// It is refused, and may try again: it never is in fewer groups than it should be.
+    /// The client is refused and may try again. A connected client is never missing from one of its groups.
     #[default]
     Refuse,
-    /// It is let in without its durable groups.
+    /// The client is admitted without its durable groups.
     Continue,
 }
 

@@ -1,5 +1,4 @@
-//! What a connection owes others, and pays exactly once however it ends: to leave its groups and the
-//! directory, and to have its hubs told.
+//! The state of a connection, and its cleanup: leaving its groups and the directory, and running OnDisconnected.
 
 use std::{
     sync::{Arc, RwLock},
@@ -21,67 +20,77 @@ use crate::{
     ids::{GroupKey, HubName},
     membership::LeaseUpdate,
     outbox::End,
-    pipeline::{Claims, Remember, TokenGroups, TokenSubject},
+    pipeline::{Claims, RememberGroups, TokenGroups, TokenSubject},
     tokens::Purpose,
 };
 
 /// Wire: 1011, internal error (RFC 6455 section 7.4.1).
 const INTERNAL_ERROR: End = End { code: 1011 };
 
-/// Nobody reads it.
-const FORSAKEN: End = End { code: 1000 };
+/// How the outbox of a client that has gone ends. It is never sent.
+const CLIENT_GONE: End = End { code: 1000 };
 
 /// See the module's documentation.
 pub(crate) struct ConnectionState {
     handle: Arc<ConnectionHandle>,
     hubs: Vec<Arc<Hub>>,
-    /// The hubs that were told of the connection, and are to be told of its end.
-    told: Vec<Arc<Hub>>,
+    /// The hubs whose OnConnected was run, and whose OnDisconnected is due at the end.
+    connected_hubs: Vec<Arc<Hub>>,
     identity: Arc<Identity>,
     request: Arc<Request>,
     services: Arc<HubServices>,
     rejoin_service: Arc<RejoinService>,
     behavior: HubBehavior,
-    claim: Option<String>,
-    bearer: TokenSubject,
+    rejoin_token: Option<String>,
+    token_subject: TokenSubject,
     pub(crate) memberships: Memberships,
-    /// Whether OnConnected went well, once it has been run.
-    entered: Option<oneshot::Receiver<bool>>,
+    /// Receives whether OnConnected succeeded.
+    connect_outcome: Option<oneshot::Receiver<bool>>,
     is_connected: bool,
     has_ended: bool,
 }
 
 impl ConnectionState {
-    pub(super) fn new<D: Dialect>(opening: NewConnection, address: Addr<Connection<D>>) -> Self {
-        let NewConnection { id, hubs, identity, request, outbox, services, rejoin_service, claim, bearer, .. } =
-            opening;
+    pub(super) fn new<D: Dialect>(new: NewConnection, address: Addr<Connection<D>>) -> Self {
+        let NewConnection {
+            id,
+            hubs,
+            identity,
+            request,
+            outbox,
+            services,
+            rejoin_service,
+            rejoin_token,
+            token_subject,
+            ..
+        } = new;
         let names: Vec<_> = hubs.iter().map(|hub| hub.name().clone()).collect();
-        let about = ConnectionInfo {
-            dialect: opening.dialect,
-            transport: RwLock::new(opening.transport),
+        let info = ConnectionInfo {
+            dialect: new.dialect,
+            transport: RwLock::new(new.transport),
             remote: request.remote,
             user_agent: user_agent(&request),
             since: SystemTime::now(),
             hubs: names.clone(),
         };
-        let hub = if opening.has_one_hub { names.into_iter().next() } else { None };
-        let (port, address) = (address.clone().recipient(), Address::new(address));
+        let hub = if new.has_one_hub { names.into_iter().next() } else { None };
+        let (commands, address) = (address.clone().recipient(), Address::new(address));
         let (user, ended) = (identity.user.clone(), CancellationToken::new());
-        let handle = Arc::new(ConnectionHandle { id, user, hub, outbox, about, ended, port, address });
+        let handle = Arc::new(ConnectionHandle { id, user, hub, outbox, info, ended, commands, address });
         let memberships = Memberships::default();
         Self {
             handle,
             hubs,
-            told: Vec::new(),
+            connected_hubs: Vec::new(),
             identity,
             request,
             services,
             rejoin_service,
             behavior: D::BEHAVIOR,
-            claim,
-            bearer,
+            rejoin_token,
+            token_subject,
             memberships,
-            entered: None,
+            connect_outcome: None,
             is_connected: false,
             has_ended: false,
         }
@@ -99,19 +108,19 @@ impl ConnectionState {
         self.has_ended
     }
 
-    pub(super) fn claim(&self) -> Option<String> {
-        self.claim.clone()
+    pub(super) fn rejoin_token(&self) -> Option<String> {
+        self.rejoin_token.clone()
     }
 
-    /// Lets the connection be found by others.
-    pub(crate) fn enter(&self) {
-        if self.services.connections.enter(&self.handle) {
-            self.note(LeaseUpdate::opened(&self.handle));
+    /// Adds the connection to the directory.
+    pub(crate) fn register(&self) {
+        if self.services.connections.register(&self.handle) {
+            self.send_lease_update(LeaseUpdate::opened(&self.handle));
         }
     }
 
-    /// What hub methods and hooks of this connection work with.
-    pub(super) fn scene(&self) -> HookContext {
+    /// The context of hooks and restores of this connection.
+    pub(super) fn hook_context(&self) -> HookContext {
         HookContext {
             hubs: self.hubs.clone(),
             contexts: self.contexts(),
@@ -121,7 +130,7 @@ impl ConnectionState {
         }
     }
 
-    /// A hub of the process, which the client need not have named, and the moment for a call of it.
+    /// A hub of the process, with the context for an invocation of it. The client need not have requested this hub.
     pub(super) fn hub(&self, name: &HubName) -> Option<(Arc<Hub>, HubContext)> {
         let hub = self.services.hub(name)?;
         Some((Arc::clone(hub), self.context(hub)))
@@ -146,144 +155,151 @@ impl ConnectionState {
         }
     }
 
-    /// Runs OnConnected. If the connection ends meanwhile it is run to its end all the same, and the hubs are
-    /// told of the ending then.
-    pub(super) fn entering<T: 'static>(
+    /// Runs a future that runs OnConnected. If the connection ends meanwhile, the future still runs to its end, and
+    /// OnDisconnected follows it.
+    pub(super) fn track_connect<T: 'static>(
         &mut self,
         connect: impl Future<Output = Result<T, ConnectError>> + 'static,
     ) -> impl Future<Output = Result<T, ConnectError>> + 'static {
-        let (tell, entered) = oneshot::channel();
-        self.entered = Some(entered);
-        self.told = self.hubs.clone();
+        let (report, connect_outcome) = oneshot::channel();
+        self.connect_outcome = Some(connect_outcome);
+        self.connected_hubs = self.hubs.clone();
         let connect = async move {
             let outcome = connect.await;
-            // Nobody asks while the connection lives.
-            let _ = tell.send(outcome.is_ok());
+            // The receiver is only read if the connection ends first.
+            let _ = report.send(outcome.is_ok());
             outcome
         };
-        hooks::to_its_end(&self.services.at_work, connect, ConnectError::interrupted)
+        hooks::run_to_completion(&self.services.hub_tasks, connect, ConnectError::interrupted)
     }
 
-    /// Takes note of how OnConnected went.
-    pub(super) fn let_in(&mut self, connected: Result<Option<Claims>, ConnectError>) -> Result<(), ConnectError> {
+    /// Records the outcome of OnConnected. The client is admitted if it succeeded.
+    pub(super) fn admit(&mut self, connected: Result<Option<Claims>, ConnectError>) -> Result<(), ConnectError> {
         let claims = connected?;
         if self.has_ended {
             return Ok(());
         }
-        self.count_in();
+        self.count_connected();
         if let Some(claims) = claims {
-            self.bearer.family = claims.family;
-            self.bearer.epoch = claims.epoch + 1;
+            self.token_subject.family = claims.family;
+            self.token_subject.epoch = claims.epoch + 1;
         }
         Ok(())
     }
 
-    /// The groups that the client hears, and a token for them.
-    pub(super) fn regrouped(&self) -> GroupsChanged {
-        let heard = self.memberships.heard().into_iter();
-        let (durable, joined) = heard.partition(|group| self.memberships.is_durable(group));
+    /// The groups that the client receives messages from, and a rejoin token that lists them.
+    pub(super) fn groups_changed(&self) -> GroupsChanged {
+        let received = self.memberships.received().into_iter();
+        let (durable, joined) = received.partition(|group| self.memberships.is_durable(group));
         let groups = TokenGroups { joined, durable };
-        let claims = Claims::new(&self.bearer, &groups, SystemTime::now(), self.rejoin_service.settings.lifetime);
+        let claims =
+            Claims::new(&self.token_subject, &groups, SystemTime::now(), self.rejoin_service.settings.lifetime);
         if !claims.has_list() {
-            self.remember(groups.clone());
+            self.remember_groups(groups.clone());
         }
-        let has_unsaid = self.handle.outbox.has_news();
-        GroupsChanged { groups, token: self.rejoin_service.ring.seal(Purpose::Rejoin, &claims.encode()), has_unsaid }
+        let has_unsent_token = self.handle.outbox.has_unsent_groups_token();
+        GroupsChanged {
+            groups,
+            token: self.rejoin_service.ring.seal(Purpose::Rejoin, &claims.encode()),
+            has_unsent_token,
+        }
     }
 
-    /// Takes note that the client is to be told now of the groups that it was restored into.
-    pub(crate) fn hear_restored(&mut self, claimed: &[Arc<GroupKey>]) {
+    /// Records that the client learns now of its restored groups, except those that it `claimed` (sorted).
+    pub(crate) fn record_restored(&mut self, claimed: &[Arc<GroupKey>]) {
         let at = self.handle.outbox.tail();
-        self.memberships.hear_restored(claimed, at);
+        self.memberships.record_restored(claimed, at);
     }
 
-    /// Takes note that the client is not to hear this group any more.
-    pub(super) fn forget(&mut self, group: &Arc<GroupKey>) {
+    /// Records that the client receives no more messages of this group.
+    pub(super) fn record_leave(&mut self, group: &Arc<GroupKey>) {
         let at = self.handle.outbox.tail();
-        self.memberships.forget(group, at);
+        self.memberships.record_leave(group, at);
     }
 
-    /// Turns to a new channel: what it listens to, and the request that it began with.
-    pub(crate) fn turn_to(&mut self, hubs: &[Arc<Hub>], request: &Arc<Request>) {
+    /// Switches to a new channel: its hubs, and the request that opened it.
+    pub(crate) fn switch_channel(&mut self, hubs: &[Arc<Hub>], request: &Arc<Request>) {
         (self.hubs, self.request) = (hubs.to_vec(), Arc::clone(request));
     }
 
-    /// Takes note that the client is back. A connection that this process has not seen begin is let in.
-    pub(crate) fn resume(&mut self, is_fresh: bool) {
-        self.services.metrics.connections_resumed.count();
-        if is_fresh {
-            self.told = self.hubs.clone();
-            self.count_in();
+    /// Records that the client reconnected. A connection that is new to this process (`is_recreated`) is admitted.
+    pub(crate) fn record_resume(&mut self, is_recreated: bool) {
+        self.services.metrics.connections_resumed.increment();
+        if is_recreated {
+            self.connected_hubs = self.hubs.clone();
+            self.count_connected();
         }
     }
 
-    /// The client has gone for good, and whoever works for it need not wait until it takes something.
-    pub(super) fn forsake(&self) {
+    /// Cancels the work for a client that has gone, and discards its queue, so that no sender waits for it to read.
+    pub(super) fn mark_client_gone(&self) {
         self.handle.ended.cancel();
-        self.handle.outbox.abandon(FORSAKEN);
+        self.handle.outbox.discard_and_close(CLIENT_GONE);
     }
 
-    /// Counts the connection as one that its hubs know, once.
-    fn count_in(&mut self) {
+    /// Counts the connection as opened, once.
+    fn count_connected(&mut self) {
         if !std::mem::replace(&mut self.is_connected, true) {
-            self.services.metrics.connections_opened.count();
+            self.services.metrics.connections_opened.increment();
         }
     }
 
-    fn remember(&self, groups: TokenGroups) {
-        let (pipeline, remember) =
-            (self.rejoin_service.pipeline.clone(), Remember { family: self.bearer.family.clone(), groups });
+    fn remember_groups(&self, groups: TokenGroups) {
+        let (pipeline, remember) = (
+            self.rejoin_service.pipeline.clone(),
+            RememberGroups { family: self.token_subject.family.clone(), groups },
+        );
         in_background(async move {
-            // What a dead pipeline does not remember is restored from the store.
+            // If the pipeline crashes, the list is lost and the client gets the groups that are stored.
             let _ = pipeline.send(remember).await;
         });
     }
 
-    fn note(&self, note: LeaseUpdate) {
+    fn send_lease_update(&self, update: LeaseUpdate) {
         let membership = self.services.membership.clone();
         in_background(async move {
-            // A supervisor that was restarted asks who is connected.
-            let _ = membership.send(note).await;
+            // After a restart the membership actor reads all live connections from the directory.
+            let _ = membership.send(update).await;
         });
     }
 
     /// Ends the connection. Only the first ending counts.
-    pub(super) fn depart(&mut self, ending: &Ending) {
+    pub(super) fn end(&mut self, ending: &Ending) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
         match ending.reason {
-            Reason::TooSlow | Reason::Crashed => self.handle.outbox.abandon(ending.end),
+            Reason::TooSlow | Reason::Crashed => self.handle.outbox.discard_and_close(ending.end),
             _ => self.handle.outbox.finish(ending.end),
         }
         self.handle.ended.cancel();
         for key in self.memberships.all() {
-            self.services.groups.abandon(key, &self.handle.id);
+            self.services.groups.leave_detached(key, &self.handle.id);
         }
-        self.services.connections.leave(&self.handle);
-        self.note(LeaseUpdate::closed(&self.handle));
-        self.count(ending.reason);
-        self.tell_hubs(ending);
+        self.services.connections.unregister(&self.handle);
+        self.send_lease_update(LeaseUpdate::closed(&self.handle));
+        self.count_end(ending.reason);
+        self.run_disconnected(ending);
     }
 
-    fn count(&self, reason: Reason) {
+    fn count_end(&self, reason: Reason) {
         let metrics = &self.services.metrics;
         if self.is_connected {
-            metrics.connections_closed.count();
+            metrics.connections_closed.increment();
         }
         match reason {
-            Reason::TooSlow => metrics.connections_evicted.count(),
-            Reason::TimedOut => metrics.connections_timed_out.count(),
-            Reason::Faulted => metrics.connections_faulted.count(),
+            Reason::TooSlow => metrics.connections_evicted.increment(),
+            Reason::TimedOut => metrics.connections_timed_out.increment(),
+            Reason::Faulted => metrics.connections_faulted.increment(),
             _ => {}
         }
     }
 
-    /// Runs OnDisconnected, once it is known that the client was let in.
-    fn tell_hubs(&mut self, ending: &Ending) {
-        let entered = match self.entered.take() {
+    /// Runs OnDisconnected, but only if the client was admitted. If OnConnected is still running, it is awaited first.
+    fn run_disconnected(&mut self, ending: &Ending) {
+        let connect_outcome = match self.connect_outcome.take() {
             _ if self.is_connected => None,
-            Some(entered) => Some(entered),
+            Some(connect_outcome) => Some(connect_outcome),
             None => return,
         };
         let error = ending.error.as_ref().map(|error| (error.kind().to_owned(), error.message().to_owned()));
@@ -291,25 +307,25 @@ impl ConnectionState {
         let disconnected = |hub: &Arc<Hub>| {
             (Arc::clone(hub), Disconnected { context: self.context(hub), error: error.clone(), is_stop })
         };
-        let told: Vec<_> = self.told.iter().map(disconnected).collect();
-        let (metrics, at_work) = (Arc::clone(&self.services.metrics), self.services.at_work.token());
+        let disconnects: Vec<_> = self.connected_hubs.iter().map(disconnected).collect();
+        let (metrics, hub_tasks) = (Arc::clone(&self.services.metrics), self.services.hub_tasks.token());
         if let Some(arbiter) = Arbiter::try_current() {
             arbiter.spawn_fn(move || {
-                let disconnect = hooks::disconnect(told, entered, metrics);
-                drop(actix::spawn(disconnect.map(|()| drop(at_work))));
+                let disconnect = hooks::run_disconnected(disconnects, connect_outcome, metrics);
+                drop(actix::spawn(disconnect.map(|()| drop(hub_tasks))));
             });
         }
     }
 }
 
-/// Runs something that nobody waits for, if the thread still runs anything.
+/// Spawns a detached task, unless the runtime of the thread has stopped.
 fn in_background(task: impl Future<Output = ()> + Send + 'static) {
     if let Some(arbiter) = Arbiter::try_current() {
         arbiter.spawn(task);
     }
 }
 
-/// Wire: browsers cannot set the usual header, so the official client sends one of its own beside it.
+/// Wire: browsers cannot set `User-Agent`, so the official client sends `X-SignalR-User-Agent` too.
 fn user_agent(request: &Request) -> String {
     let named = request.header("x-signalr-user-agent").or_else(|| request.header("user-agent"));
     named.unwrap_or_default().to_owned()
@@ -317,6 +333,6 @@ fn user_agent(request: &Request) -> String {
 
 impl Drop for ConnectionState {
     fn drop(&mut self) {
-        self.depart(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR });
+        self.end(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR });
     }
 }

@@ -1,4 +1,4 @@
-//! A connection whose client's dialect is a puppet of the test: what it owes others on every way out.
+//! Tests of the connection actor, with a dialect that runs the texts of its client as commands.
 
 use futures_util::FutureExt;
 use tokio::{
@@ -32,38 +32,38 @@ mod grouping;
 
 const END: End = End { code: 1000 };
 
-/// More than anything in here takes, and than a connection stays after its end. The clock stands still
-/// unless everybody waits for it.
-const QUIET: Duration = Duration::from_secs(60);
+/// Longer than everything in these tests, and longer than the actor of an ended connection lives. The paused clock
+/// advances only while all tasks wait.
+const SETTLE_TIME: Duration = Duration::from_secs(60);
 
-/// Does what its client's text says, and ends for everything that a connection can end for.
-struct Puppet {
-    due: Option<Instant>,
+/// A session that runs the texts of its client as commands, and ends on every event that can end a connection.
+struct ScriptedSession {
+    deadline: Option<Instant>,
     is_full: bool,
 }
 
-fn ending(reason: Reason) -> Vec<Effect<String>> {
-    let error = (reason == Reason::Faulted).then(|| HubError::new("nonsense"));
+fn end_for(reason: Reason) -> Vec<Effect<String>> {
+    let error = (reason == Reason::Faulted).then(|| HubError::new("protocol error"));
     vec![Effect::End(Ending { reason, error, end: END })]
 }
 
-impl Puppet {
-    fn obey(&mut self, text: &str, now: Instant) -> Vec<Effect<String>> {
+impl ScriptedSession {
+    fn run_script(&mut self, text: &str, now: Instant) -> Vec<Effect<String>> {
         match text {
             "connect" => vec![Effect::Connect],
-            "good-bye" => ending(Reason::Stopped),
-            "nonsense" => ending(Reason::Faulted),
-            "cut" => vec![Effect::Cut],
-            "twice" => [ending(Reason::Stopped), ending(Reason::Faulted)].into_iter().flatten().collect(),
-            "fall silent" => {
-                self.due = Some(now + Duration::from_secs(1));
+            "stop" => end_for(Reason::Stopped),
+            "protocol error" => end_for(Reason::Faulted),
+            "terminate" => vec![Effect::Terminate],
+            "twice" => [end_for(Reason::Stopped), end_for(Reason::Faulted)].into_iter().flatten().collect(),
+            "time out" => {
+                self.deadline = Some(now + Duration::from_secs(1));
                 Vec::new()
             }
             "fill up" => {
                 self.is_full = true;
                 Vec::new()
             }
-            "panic" => panic!("as the test wants"),
+            "panic" => panic!("requested by the test"),
             method => vec![Effect::Invoke(method.to_owned(), call(method))],
         }
     }
@@ -81,7 +81,7 @@ fn call(method: &str) -> Invoke {
     }
 }
 
-impl Dialect for Puppet {
+impl Dialect for ScriptedSession {
     type PendingInvocation = String;
 
     const BEHAVIOR: HubBehavior =
@@ -90,18 +90,18 @@ impl Dialect for Puppet {
     fn on(&mut self, event: Event<String>, now: Instant) -> Effects<Self> {
         match event {
             Event::Received(Received { data: Inbound::Text(text), .. }) => {
-                self.obey(str::from_utf8(&text).unwrap(), now)
+                self.run_script(str::from_utf8(&text).unwrap(), now)
             }
-            Event::Tick if self.due.take_if(|due| *due <= now).is_some() => ending(Reason::TimedOut),
-            Event::Connected(Err(_)) => ending(Reason::Refused),
-            Event::Returned(ticket, result) => {
-                let told = result.map_or_else(|error| format!("{error:?}"), |json| json.get().to_owned());
-                vec![Effect::Send(format!("{ticket}: {told}").into_bytes().into())]
+            Event::Tick if self.deadline.take_if(|deadline| *deadline <= now).is_some() => end_for(Reason::TimedOut),
+            Event::Connected(Err(_)) => end_for(Reason::Refused),
+            Event::Returned(invocation, result) => {
+                let text = result.map_or_else(|error| format!("{error:?}"), |json| json.get().to_owned());
+                vec![Effect::Send(format!("{invocation}: {text}").into_bytes().into())]
             }
-            Event::Detached => ending(Reason::Lost),
-            Event::Overflowed => ending(Reason::TooSlow),
-            Event::Aborted => ending(Reason::Aborted),
-            Event::Draining => ending(Reason::Drained),
+            Event::Detached => end_for(Reason::Lost),
+            Event::Overflowed => end_for(Reason::TooSlow),
+            Event::Aborted => end_for(Reason::Aborted),
+            Event::Draining => end_for(Reason::Drained),
             Event::Received(_)
             | Event::Tick
             | Event::Connected(Ok(()))
@@ -112,7 +112,7 @@ impl Dialect for Puppet {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.due
+        self.deadline
     }
 
     fn is_saturated(&self) -> bool {
@@ -123,7 +123,7 @@ impl Dialect for Puppet {
         false
     }
 
-    fn queues_answer(_: &String) -> bool {
+    fn queues_result(_: &String) -> bool {
         true
     }
 
@@ -140,34 +140,34 @@ impl Dialect for Puppet {
     }
 }
 
-struct Plain;
+struct RawFramer;
 
-impl Framer for Plain {
+impl Framer for RawFramer {
     fn frame(&self, _: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut bytes::BytesMut) {
         elements.for_each(|element| out.extend_from_slice(element));
     }
 
-    fn whole(&self, frame: &[u8], out: &mut bytes::BytesMut) {
+    fn write_raw(&self, frame: &[u8], out: &mut bytes::BytesMut) {
         out.extend_from_slice(frame);
     }
 }
 
-/// A world with one hub that tells the test of everybody who comes and goes.
-struct House {
+/// An engine with one hub that reports connects and disconnects to the test.
+struct TestEngine {
     services: Arc<HubServices>,
     rejoin_service: Arc<RejoinService>,
-    told: mpsc::UnboundedReceiver<String>,
-    /// OnConnected and the methods `Hold` and `Finish` wait for it.
+    event_log: mpsc::UnboundedReceiver<String>,
+    /// OnConnected and the methods `Hold` and `Finish` wait until it is true.
     gate: watch::Sender<bool>,
 }
 
-fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
+fn hub(log: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
     let (gate, held, finishing) = (gate.subscribe(), gate.subscribe(), gate.subscribe());
-    let (gone, finished) = (tell.clone(), tell.clone());
+    let (gone, finished) = (log.clone(), log.clone());
     let connected = move |Connected(context): Connected| {
-        let (tell, mut gate) = (tell.clone(), gate.clone());
+        let (log, mut gate) = (log.clone(), gate.clone());
         async move {
-            tell.send("comes".into())?;
+            log.send("connected".into())?;
             gate.wait_for(|is_open| *is_open).await?;
             match context.caller().user().map(|user| user.as_str()) {
                 Some("eve") => Err(HubError::new("not you")),
@@ -176,9 +176,9 @@ fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
         }
     };
     let disconnected = move |Disconnected { error, is_stop, .. }: Disconnected| {
-        let how = if is_stop { "stops" } else { "goes" };
-        let told = gone.send(error.map_or(how.to_owned(), |(_, text)| format!("{how}: {text}")));
-        async move { told.expect("the test listens") }
+        let how = if is_stop { "stopped" } else { "disconnected" };
+        let sent = gone.send(error.map_or(how.to_owned(), |(_, text)| format!("{how}: {text}")));
+        async move { sent.expect("the test receives events") }
     };
     let hold = move || {
         let mut held = held.clone();
@@ -188,11 +188,11 @@ fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
         }
     };
     let finish = move |caller: Caller| {
-        let (tell, mut gate) = (finished.clone(), finishing.clone());
+        let (log, mut gate) = (finished.clone(), finishing.clone());
         async move {
             gate.wait_for(|is_open| *is_open).await?;
-            let is_alone = caller.ended().now_or_never().is_some();
-            tell.send(if is_alone { "finished alone" } else { "finished" }.into())?;
+            let is_after_end = caller.ended().now_or_never().is_some();
+            log.send(if is_after_end { "finished after end" } else { "finished" }.into())?;
             Ok::<_, HubError>(())
         }
     };
@@ -201,18 +201,18 @@ fn hub(tell: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
 }
 
 fn panics_at_once() -> std::future::Ready<Result<(), HubError>> {
-    panic!("before there is anything to wait for")
+    panic!("before the first await")
 }
 
 async fn panics() -> Result<(), HubError> {
-    panic!("as the test wants")
+    panic!("requested by the test")
 }
 
-impl House {
+impl TestEngine {
     fn new() -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
+        let (log, events) = mpsc::unbounded_channel();
         let gate = watch::Sender::new(true);
-        let services = services(vec![hub(tell, &gate)]);
+        let services = services(vec![hub(log, &gate)]);
         let ring = Arc::new(KeyRing::ephemeral());
         let validator = RejoinValidator {
             ring: Arc::clone(&ring),
@@ -224,18 +224,18 @@ impl House {
         };
         let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(validator.clone()));
         let rejoin_service = Arc::new(RejoinService { ring, pipeline, settings: RejoinSettings::default() });
-        Self { services, rejoin_service, told, gate }
+        Self { services, rejoin_service, event_log: events, gate }
     }
 
-    fn open(&self, user: &str) -> Client {
+    fn open(&self, user: &str) -> TestClient {
         let limits = Limits { items: 16, bytes: 1_000, overflow: Overflow::Close };
         let outbox = Outbox::new(&FORM, limits, ReplayLimits::default());
-        let (feed, _) = outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(Plain));
+        let (reader, _) = outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(RawFramer));
         let id = ConnectionId::random();
-        let bearer = TokenSubject { family: id.to_string(), epoch: 0, hub: None, user: None };
-        let opening = NewConnection {
+        let token_subject = TokenSubject { family: id.to_string(), epoch: 0, hub: None, user: None };
+        let new = NewConnection {
             id: id.clone(),
-            dialect: "puppet",
+            dialect: "scripted",
             transport: "none",
             hubs: self.services.hubs.clone(),
             has_one_hub: true,
@@ -244,18 +244,18 @@ impl House {
             outbox: Arc::clone(&outbox),
             services: Arc::clone(&self.services),
             rejoin_service: Arc::clone(&self.rejoin_service),
-            claim: None,
-            bearer,
+            rejoin_token: None,
+            token_subject,
         };
-        let address = Connection::open(opening, None, Puppet { due: None, is_full: false });
-        Client { id, address, outbox, feed: Some(feed) }
+        let address = Connection::spawn(new, None, ScriptedSession { deadline: None, is_full: false });
+        TestClient { id, address, outbox, reader: Some(reader) }
     }
 
-    /// A client that is connected and in these groups.
-    async fn connect(&mut self, user: &str, groups: &[&str]) -> Client {
+    /// Connects a client and joins these groups.
+    async fn connect(&mut self, user: &str, groups: &[&str]) -> TestClient {
         let client = self.open(user);
-        client.say("connect").await;
-        assert_eq!(self.told.recv().await.as_deref(), Some("comes"));
+        client.send("connect").await;
+        assert_eq!(self.event_log.recv().await.as_deref(), Some("connected"));
         for group in groups {
             let joined = self.services.join(&client.id, &key(group), JoinCause::Caller).await;
             assert_eq!(joined, Ok(Some(Joined::Now)), "{group}");
@@ -263,14 +263,14 @@ impl House {
         client
     }
 
-    /// What was told until nothing happens any more.
-    async fn told(&mut self) -> Vec<String> {
-        sleep(QUIET).await;
-        std::iter::from_fn(|| self.told.try_recv().ok()).collect()
+    /// The events until nothing happens any more.
+    async fn events(&mut self) -> Vec<String> {
+        sleep(SETTLE_TIME).await;
+        std::iter::from_fn(|| self.event_log.try_recv().ok()).collect()
     }
 
-    /// Nothing is left of anybody.
-    fn assert_empty(&self, why: &str) {
+    /// Asserts that there are no connections and no groups.
+    fn assert_nothing_left(&self, why: &str) {
         assert_eq!(self.services.connections.count(), 0, "{why}");
         assert_eq!(self.services.groups.keys(None), [], "{why}");
     }
@@ -280,17 +280,17 @@ fn key(group: &str) -> Arc<GroupKey> {
     GroupKey::new(&"chat".into(), &group.into())
 }
 
-/// The client's end.
-struct Client {
+/// The client's side of a connection.
+struct TestClient {
     id: ConnectionId,
-    address: Addr<Connection<Puppet>>,
+    address: Addr<Connection<ScriptedSession>>,
     outbox: Arc<Outbox>,
-    feed: Option<OutboxReader>,
+    reader: Option<OutboxReader>,
 }
 
-impl Client {
-    /// Says something, which the connection may not survive.
-    async fn say(&self, text: &str) {
+impl TestClient {
+    /// Sends a text, which may end the connection.
+    async fn send(&self, text: &str) {
         let data = Inbound::Text(text.to_owned().into());
         let _ = self.address.send(Received { channel: 1, data }).await;
     }
@@ -299,53 +299,53 @@ impl Client {
         let _ = self.address.send(command).await;
     }
 
-    /// What the transport would write next, if anything waits.
-    async fn hears(&mut self) -> String {
-        let feed = self.feed.as_mut().expect("it has a transport");
+    /// The next frame that the transport would write.
+    async fn next_frame(&mut self) -> String {
+        let reader = self.reader.as_mut().expect("it has a transport");
         let mut out = bytes::BytesMut::new();
-        futures_util::future::poll_fn(|cx| feed.poll(cx, &mut out)).await;
+        futures_util::future::poll_fn(|cx| reader.poll(cx, &mut out)).await;
         String::from_utf8(out.to_vec()).unwrap()
     }
 }
 
 #[actix::test]
-async fn a_method_that_panics_harms_only_itself() {
+async fn hub_method_panic_fails_only_that_invocation() {
     tokio::time::pause();
-    let mut house = House::new();
-    let mut client = house.connect("ann", &[]).await;
+    let mut engine = TestEngine::new();
+    let mut client = engine.connect("ann", &[]).await;
     for (method, panics) in [("Panic", 1), ("PanicAtOnce", 2)] {
-        client.say(method).await;
-        assert!(client.hears().await.starts_with(&format!("{method}: Failed(")));
-        assert_eq!(house.services.metrics.hub_panics.get(), panics);
-        assert_eq!(house.services.metrics.invocations_failed.get(), panics);
+        client.send(method).await;
+        assert!(client.next_frame().await.starts_with(&format!("{method}: Failed(")));
+        assert_eq!(engine.services.metrics.hub_panics.get(), panics);
+        assert_eq!(engine.services.metrics.invocations_failed.get(), panics);
     }
-    client.say("Hold").await;
-    assert_eq!(client.hears().await, "Hold: \"held\"");
+    client.send("Hold").await;
+    assert_eq!(client.next_frame().await, "Hold: \"held\"");
 }
 
 #[actix::test]
-async fn a_method_does_not_hold_up_its_connection() {
+async fn pending_hub_method_does_not_block_its_connection() {
     tokio::time::pause();
-    let mut house = House::new();
-    let mut client = house.connect("ann", &[]).await;
-    house.gate.send_replace(false);
-    client.say("Hold").await;
-    let joined = house.services.join(&client.id, &key("lobby"), JoinCause::Caller).await;
+    let mut engine = TestEngine::new();
+    let mut client = engine.connect("ann", &[]).await;
+    engine.gate.send_replace(false);
+    client.send("Hold").await;
+    let joined = engine.services.join(&client.id, &key("lobby"), JoinCause::Caller).await;
     assert_eq!(joined, Ok(Some(Joined::Now)));
-    assert!(client.hears().now_or_never().is_none());
-    house.gate.send_replace(true);
-    assert_eq!(client.hears().await, "Hold: \"held\"");
+    assert!(client.next_frame().now_or_never().is_none());
+    engine.gate.send_replace(true);
+    assert_eq!(client.next_frame().await, "Hold: \"held\"");
 }
 
 #[actix::test]
-async fn a_client_that_takes_nothing_for_too_long_is_given_up() {
+async fn client_without_progress_is_disconnected_as_too_slow() {
     tokio::time::pause();
-    let mut house = House::new();
-    let client = house.connect("ann", &[]).await;
+    let mut engine = TestEngine::new();
+    let client = engine.connect("ann", &[]).await;
     let message = SharedMessage::new(Sent::new(Invocation::new(&"chat".into(), "tell", &()).unwrap(), Source::Hub));
     for _ in 0..4 {
         client.outbox.push(&message);
     }
-    assert_eq!(house.told().await, ["goes"]);
-    assert_eq!(house.services.metrics.connections_evicted.get(), 1);
+    assert_eq!(engine.events().await, ["disconnected"]);
+    assert_eq!(engine.services.metrics.connections_evicted.get(), 1);
 }

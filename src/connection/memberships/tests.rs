@@ -1,4 +1,4 @@
-//! Answers that overtake each other, and what a channel hears.
+//! Tests of answers that arrive out of order, and of the groups that a channel receives messages from.
 
 use super::*;
 use crate::group::Joined;
@@ -11,14 +11,14 @@ fn names(keys: &[Arc<GroupKey>]) -> Vec<&str> {
     keys.iter().map(|key| key.name.as_str()).collect()
 }
 
-/// Let in by the group of that generation.
-fn within(generation: u64) -> Option<Admission> {
+/// The admission by the group of that generation.
+fn admitted_by(generation: u64) -> Option<Admission> {
     Some(Admission::Member(Joined::Now, Generation(generation)))
 }
 
 fn join(memberships: &mut Memberships, name: &str) {
     assert!(memberships.begin_join(&key(name), false));
-    assert_eq!(memberships.end_join(&key(name), within(1)), Joining::Done);
+    assert_eq!(memberships.end_join(&key(name), admitted_by(1)), JoinStep::Done);
 }
 
 fn leave(memberships: &mut Memberships, name: &str, is_restoring: bool) {
@@ -35,16 +35,16 @@ fn in_groups(wanted: &[&str]) -> Memberships {
 }
 
 #[test]
-fn a_join_is_listed_from_its_beginning_and_counts_from_its_answer() {
+fn join_is_listed_before_its_answer() {
     let mut memberships = Memberships::default();
     memberships.begin_join(&key("a"), false);
     assert_eq!((memberships.all().count(), memberships.members().count()), (1, 0));
-    memberships.end_join(&key("a"), within(1));
+    memberships.end_join(&key("a"), admitted_by(1));
     assert_eq!((memberships.all().count(), memberships.members().count()), (1, 1));
 }
 
 #[test]
-fn a_join_that_came_to_nothing_is_forgotten() {
+fn failed_join_is_dropped() {
     for answer in [None, Some(Admission::Ended)] {
         let mut memberships = Memberships::default();
         memberships.begin_join(&key("a"), false);
@@ -54,27 +54,27 @@ fn a_join_that_came_to_nothing_is_forgotten() {
 }
 
 #[test]
-fn a_leave_that_is_not_answered_changes_nothing() {
+fn failed_leave_changes_nothing() {
     let mut memberships = in_groups(&["a"]);
     memberships.begin_leave(&key("a"));
     memberships.end_leave(&key("a"), false, false);
-    assert_eq!(names(&memberships.heard()), ["a"]);
+    assert_eq!(names(&memberships.received()), ["a"]);
     leave(&mut memberships, "a", false);
     assert_eq!(memberships.all().count(), 0);
 }
 
 #[test]
-fn a_restoration_does_not_undo_what_was_left_since_it_began() {
+fn restore_does_not_undo_a_later_leave() {
     let mut memberships = in_groups(&["a"]);
     leave(&mut memberships, "a", true);
     assert!(!memberships.begin_join(&key("a"), true));
-    assert!(memberships.begin_join(&key("b"), true), "nobody left that one");
-    memberships.end_restoration();
-    assert!(memberships.begin_join(&key("a"), true), "the next restoration knows better");
+    assert!(memberships.begin_join(&key("b"), true), "that group was not left");
+    memberships.end_restore();
+    assert!(memberships.begin_join(&key("a"), true), "a later restore may join it");
 }
 
 #[test]
-fn a_join_that_somebody_asks_for_undoes_a_leave_even_for_a_restoration() {
+fn requested_join_undoes_leave_for_restores_too() {
     let mut memberships = in_groups(&["a"]);
     leave(&mut memberships, "a", true);
     join(&mut memberships, "a");
@@ -82,97 +82,97 @@ fn a_join_that_somebody_asks_for_undoes_a_leave_even_for_a_restoration() {
 }
 
 #[test]
-fn when_no_restoration_is_under_way_nothing_is_remembered_of_groups_that_were_left() {
+fn leaves_are_remembered_only_during_a_restore() {
     let mut memberships = in_groups(&["a", "b"]);
     leave(&mut memberships, "a", false);
     assert_eq!(memberships.all().count(), 1);
     leave(&mut memberships, "b", true);
     assert_eq!(memberships.all().count(), 1);
-    memberships.end_restoration();
+    memberships.end_restore();
     assert_eq!(memberships.all().count(), 0);
 }
 
 #[test]
-fn a_group_that_has_died_is_joined_afresh_by_whom_it_had_let_in() {
+fn members_rejoin_a_crashed_group() {
     let mut memberships = in_groups(&["a"]);
-    assert!(!memberships.lose(&key("b"), Generation(1)), "it is not in that one");
-    assert!(!memberships.lose(&key("a"), Generation(0)), "it is in a later one");
-    assert!(memberships.lose(&key("a"), Generation(1)));
-    assert!(memberships.is_adrift(&key("a")));
-    assert_eq!(names(&memberships.heard()), ["a"], "it counts as a member meanwhile");
+    assert!(!memberships.record_crash(&key("b"), Generation(1)), "it is not in that one");
+    assert!(!memberships.record_crash(&key("a"), Generation(0)), "it is in a later one");
+    assert!(memberships.record_crash(&key("a"), Generation(1)));
+    assert!(memberships.needs_rejoin(&key("a")));
+    assert_eq!(names(&memberships.received()), ["a"], "it counts as a member meanwhile");
     memberships.begin_join(&key("a"), true);
-    assert_eq!(memberships.end_join(&key("a"), within(2)), Joining::Done);
-    assert!(!memberships.is_adrift(&key("a")));
+    assert_eq!(memberships.end_join(&key("a"), admitted_by(2)), JoinStep::Done);
+    assert!(!memberships.needs_rejoin(&key("a")));
 }
 
 #[test]
-fn a_group_that_dies_before_its_answer_arrives_has_let_nobody_in() {
+fn group_crash_before_join_answer_retries_the_join() {
     for is_member in [false, true] {
         let mut memberships = if is_member { in_groups(&["a"]) } else { Memberships::default() };
         memberships.begin_join(&key("a"), false);
-        assert!(!memberships.lose(&key("a"), Generation(1)), "its answer will tell");
-        assert_eq!(memberships.end_join(&key("a"), within(1)), Joining::Afresh);
+        assert!(!memberships.record_crash(&key("a"), Generation(1)), "the answer of the join decides");
+        assert_eq!(memberships.end_join(&key("a"), admitted_by(1)), JoinStep::Retry);
         memberships.begin_join(&key("a"), false);
-        assert_eq!(memberships.end_join(&key("a"), within(2)), Joining::Done);
-        assert_eq!(names(&memberships.heard()), ["a"]);
+        assert_eq!(memberships.end_join(&key("a"), admitted_by(2)), JoinStep::Done);
+        assert_eq!(names(&memberships.received()), ["a"]);
     }
 }
 
 #[test]
-fn whoever_cannot_join_afresh_is_still_adrift() {
+fn failed_rejoin_leaves_rejoin_pending() {
     let mut memberships = in_groups(&["a"]);
     memberships.begin_join(&key("a"), false);
-    memberships.lose(&key("a"), Generation(1));
-    assert_eq!(memberships.end_join(&key("a"), None), Joining::Done);
-    assert!(memberships.is_adrift(&key("a")));
+    memberships.record_crash(&key("a"), Generation(1));
+    assert_eq!(memberships.end_join(&key("a"), None), JoinStep::Done);
+    assert!(memberships.needs_rejoin(&key("a")));
 }
 
 #[test]
-fn a_channel_is_deaf_to_groups_that_it_did_not_ask_for() {
+fn groups_not_requested_by_the_channel_are_filtered() {
     let mut memberships = in_groups(&["a", "b", "c"]);
-    memberships.hear(&key("c"), 7);
-    memberships.mute_all_but(&[key("a")], 7);
-    assert_eq!(names(&memberships.heard()), ["a", "c"], "what was joined meanwhile is heard");
-    assert_eq!(memberships.muted(), HashSet::from([key("b")]));
-    assert_eq!(memberships.members().count(), 3, "it is a member all the same");
-    memberships.hear(&key("b"), 8);
-    assert_eq!(names(&memberships.heard()), ["a", "b", "c"]);
-    memberships.mute_all_but(&[], 9);
-    assert_eq!(names(&memberships.heard()), [""; 0]);
+    memberships.receive_from(&key("c"), 7);
+    memberships.filter_all_except(&[key("a")], 7);
+    assert_eq!(names(&memberships.received()), ["a", "c"], "groups joined meanwhile are received");
+    assert_eq!(memberships.filtered(), HashSet::from([key("b")]));
+    assert_eq!(memberships.members().count(), 3, "filtered groups stay joined");
+    memberships.receive_from(&key("b"), 8);
+    assert_eq!(names(&memberships.received()), ["a", "b", "c"]);
+    memberships.filter_all_except(&[], 9);
+    assert_eq!(names(&memberships.received()), [""; 0]);
 }
 
 #[test]
-fn what_a_client_claims_is_corrected_by_what_it_cannot_have_heard_of() {
+fn claimed_groups_are_adjusted_by_unseen_changes() {
     let mut memberships = in_groups(&["new", "old"]);
-    memberships.hear(&key("old"), 3);
-    memberships.hear(&key("new"), 5);
-    memberships.forget(&key("left early"), 4);
-    memberships.forget(&key("left late"), 5);
+    memberships.receive_from(&key("old"), 3);
+    memberships.receive_from(&key("new"), 5);
+    memberships.record_leave(&key("left early"), 4);
+    memberships.record_leave(&key("left late"), 5);
     let claimed = || vec![key("left early"), key("left late"), key("kept")];
-    let corrected = |cursor| memberships.correct(claimed(), cursor);
-    assert_eq!(names(&corrected(5)), ["left early", "kept", "new"]);
-    assert_eq!(names(&corrected(3)), ["kept", "new", "old"]);
-    assert_eq!(names(&corrected(6)), ["left early", "left late", "kept"]);
+    let adjusted = |cursor| memberships.adjust(claimed(), cursor);
+    assert_eq!(names(&adjusted(5)), ["left early", "kept", "new"]);
+    assert_eq!(names(&adjusted(3)), ["kept", "new", "old"]);
+    assert_eq!(names(&adjusted(6)), ["left early", "left late", "kept"]);
 }
 
 #[test]
-fn a_client_cannot_have_heard_of_what_it_was_restored_into_unless_it_was_told_or_claims_it() {
-    let mut memberships = in_groups(&["claimed", "joined", "muted", "restored"]);
-    memberships.mute_all_but(&["claimed", "joined", "restored"].map(key), 0);
-    memberships.hear(&key("joined"), 3);
-    memberships.hear_restored(&[key("claimed")], 5);
-    memberships.hear_restored(&[key("claimed")], 7);
-    for (cursor, heard) in [(3, &["joined", "restored"][..]), (5, &["restored"]), (6, &[])] {
-        assert_eq!(names(&memberships.correct(Vec::new(), cursor)), heard, "{cursor}");
+fn restored_groups_are_unseen_until_sent_or_claimed() {
+    let mut memberships = in_groups(&["claimed", "joined", "filtered", "restored"]);
+    memberships.filter_all_except(&["claimed", "joined", "restored"].map(key), 0);
+    memberships.receive_from(&key("joined"), 3);
+    memberships.record_restored(&[key("claimed")], 5);
+    memberships.record_restored(&[key("claimed")], 7);
+    for (cursor, unseen) in [(3, &["joined", "restored"][..]), (5, &["restored"]), (6, &[])] {
+        assert_eq!(names(&memberships.adjust(Vec::new(), cursor)), unseen, "{cursor}");
     }
 }
 
 #[test]
-fn departures_are_remembered_up_to_a_number_and_the_oldest_is_forgotten_first() {
+fn recorded_leaves_are_bounded_and_drop_oldest() {
     let mut memberships = Memberships::default();
-    for at in 0..=DEPARTURES as u64 {
-        memberships.forget(&key(&at.to_string()), at);
+    for at in 0..=MAX_RECORDED_LEAVES as u64 {
+        memberships.record_leave(&key(&at.to_string()), at);
     }
-    let corrected = memberships.correct(vec![key("0"), key("1")], 0);
-    assert_eq!(names(&corrected), ["0"]);
+    let adjusted = memberships.adjust(vec![key("0"), key("1")], 0);
+    assert_eq!(names(&adjusted), ["0"]);
 }

@@ -1,16 +1,16 @@
-//! Every way in which a connection ends, and what is left of it: nothing.
+//! Tests that every way to end a connection cleans up completely.
 
 use super::*;
 
-const WAYS: [&str; 13] = [
-    "good-bye",
-    "nonsense",
+const ENDINGS: [&str; 13] = [
+    "stop",
+    "protocol error",
     "twice",
-    "cut",
+    "terminate",
     "panic",
-    "fall silent",
-    "its channel goes",
-    "its client hangs up",
+    "time out",
+    "channel lost",
+    "channel closed by client",
     "aborted",
     "drained",
     "overflowed",
@@ -18,195 +18,195 @@ const WAYS: [&str; 13] = [
     "several at once",
 ];
 
-async fn end(client: &mut Client, way: &str) {
-    match way {
-        "its channel goes" => client.feed = None,
-        "its client hangs up" => client.feed.as_ref().expect("it has a transport").control().hang_up(END),
+async fn end(client: &mut TestClient, ending: &str) {
+    match ending {
+        "channel lost" => client.reader = None,
+        "channel closed by client" => client.reader.as_ref().expect("it has a transport").control().close(END),
         "aborted" => client.command(Command::Abort).await,
         "drained" => client.command(Command::Drain).await,
         "overflowed" => overflow(client),
         "crashed" => assert!(client.address.send(Command::Crash).await.is_err()),
         "several at once" => {
             overflow(client);
-            client.feed = None;
+            client.reader = None;
             let (aborted, drained) = (client.command(Command::Abort), client.command(Command::Drain));
-            tokio::join!(aborted, client.say("good-bye"), drained);
+            tokio::join!(aborted, client.send("stop"), drained);
         }
-        text => client.say(text).await,
+        text => client.send(text).await,
     }
 }
 
-fn overflow(client: &Client) {
+fn overflow(client: &TestClient) {
     for _ in 0..100 {
-        client.outbox.push_own(*b"too much");
+        client.outbox.push_private(*b"too much");
     }
 }
 
-/// What the hub is told of a way out; of several at once, one is as good as the other.
-fn wanted(way: &str) -> &'static [&'static str] {
-    match way {
-        "good-bye" | "twice" => &["stops"],
-        "nonsense" => &["goes: nonsense"],
-        "several at once" => &["goes", "stops"],
-        _ => &["goes"],
+/// The events that the hub may receive for an ending. With several endings at once, either may win.
+fn expected_events(ending: &str) -> &'static [&'static str] {
+    match ending {
+        "stop" | "twice" => &["stopped"],
+        "protocol error" => &["disconnected: protocol error"],
+        "several at once" => &["disconnected", "stopped"],
+        _ => &["disconnected"],
     }
 }
 
 #[actix::test]
-async fn on_every_way_out_the_hub_is_told_once_and_all_groups_are_left() {
+async fn every_ending_runs_on_disconnected_once() {
     tokio::time::pause();
-    for way in WAYS {
-        let mut house = House::new();
-        let mut client = house.connect("ann", &["lobby", "attic", "cellar"]).await;
-        end(&mut client, way).await;
-        let told = house.told().await;
-        assert_eq!(told.len(), 1, "{way}: {told:?}");
-        assert!(wanted(way).contains(&&*told[0]), "{way}: {told:?}");
-        house.assert_empty(way);
-        assert!(!client.outbox.is_open() && !client.address.connected(), "{way}");
-        let metrics = &house.services.metrics;
+    for ending in ENDINGS {
+        let mut engine = TestEngine::new();
+        let mut client = engine.connect("ann", &["lobby", "attic", "cellar"]).await;
+        end(&mut client, ending).await;
+        let events = engine.events().await;
+        assert_eq!(events.len(), 1, "{ending}: {events:?}");
+        assert!(expected_events(ending).contains(&&*events[0]), "{ending}: {events:?}");
+        engine.assert_nothing_left(ending);
+        assert!(!client.outbox.is_open() && !client.address.connected(), "{ending}");
+        let metrics = &engine.services.metrics;
         let counted = (metrics.connections_opened.get(), metrics.connections_closed.get());
-        assert_eq!(counted, (1, 1), "{way}");
+        assert_eq!(counted, (1, 1), "{ending}");
     }
 }
 
 #[actix::test]
-async fn the_reasons_that_operators_ask_for_are_counted() {
+async fn end_reasons_are_counted_in_metrics() {
     tokio::time::pause();
-    for (way, evicted, timed_out, faulted) in
-        [("overflowed", 1, 0, 0), ("fall silent", 0, 1, 0), ("nonsense", 0, 0, 1), ("good-bye", 0, 0, 0)]
+    for (ending, evicted, timed_out, faulted) in
+        [("overflowed", 1, 0, 0), ("time out", 0, 1, 0), ("protocol error", 0, 0, 1), ("stop", 0, 0, 0)]
     {
-        let mut house = House::new();
-        let mut client = house.connect("ann", &[]).await;
-        end(&mut client, way).await;
-        house.told().await;
-        let metrics = &house.services.metrics;
+        let mut engine = TestEngine::new();
+        let mut client = engine.connect("ann", &[]).await;
+        end(&mut client, ending).await;
+        engine.events().await;
+        let metrics = &engine.services.metrics;
         let counted =
             (metrics.connections_evicted.get(), metrics.connections_timed_out.get(), metrics.connections_faulted.get());
-        assert_eq!(counted, (evicted, timed_out, faulted), "{way}");
+        assert_eq!(counted, (evicted, timed_out, faulted), "{ending}");
     }
 }
 
 #[actix::test]
-async fn other_members_stay_when_one_goes() {
+async fn other_group_members_stay_when_one_ends() {
     tokio::time::pause();
-    for way in WAYS {
-        let mut house = House::new();
-        let mut ann = house.connect("ann", &["lobby", "attic"]).await;
-        let bob = house.connect("bob", &["lobby"]).await;
-        end(&mut ann, way).await;
-        house.told().await;
-        let snapshot = house.services.groups.inspect(&key("lobby")).await.unwrap().unwrap();
-        assert_eq!(snapshot.members, std::slice::from_ref(&bob.id), "{way}");
-        assert_eq!(house.services.groups.count(), 1, "{way}");
+    for ending in ENDINGS {
+        let mut engine = TestEngine::new();
+        let mut ann = engine.connect("ann", &["lobby", "attic"]).await;
+        let bob = engine.connect("bob", &["lobby"]).await;
+        end(&mut ann, ending).await;
+        engine.events().await;
+        let snapshot = engine.services.groups.inspect(&key("lobby")).await.unwrap().unwrap();
+        assert_eq!(snapshot.members, std::slice::from_ref(&bob.id), "{ending}");
+        assert_eq!(engine.services.groups.count(), 1, "{ending}");
     }
 }
 
 #[actix::test]
-async fn a_join_that_is_under_way_at_the_end_leaves_no_group_behind() {
+async fn join_in_progress_at_end_leaves_no_group() {
     tokio::time::pause();
-    for way in WAYS {
-        let mut house = House::new();
-        let mut client = house.connect("ann", &[]).await;
-        let (id, services) = (client.id.clone(), Arc::clone(&house.services));
+    for ending in ENDINGS {
+        let mut engine = TestEngine::new();
+        let mut client = engine.connect("ann", &[]).await;
+        let (id, services) = (client.id.clone(), Arc::clone(&engine.services));
         let lobby = key("lobby");
         let join = services.join(&id, &lobby, JoinCause::Caller);
-        // Whether it still became a member is up to who came first.
-        let (_, ()) = tokio::join!(join, end(&mut client, way));
-        house.told().await;
-        house.assert_empty(way);
+        // The join may or may not succeed, depending on the order.
+        let (_, ()) = tokio::join!(join, end(&mut client, ending));
+        engine.events().await;
+        engine.assert_nothing_left(ending);
     }
 }
 
 #[actix::test]
-async fn nobody_waits_for_a_connection_that_has_ended() {
+async fn commands_to_ended_connection_return_none() {
     tokio::time::pause();
-    for way in WAYS {
-        let mut house = House::new();
-        let mut client = house.connect("ann", &["lobby"]).await;
-        let handle = house.services.connections.find(&client.id).unwrap();
-        end(&mut client, way).await;
-        house.told().await;
-        let join = |answer| Command::Join { group: key("lobby"), on_behalf_of: JoinCause::Caller, answer };
-        assert!(handle.ask(join).await.is_none(), "{way}");
-        assert!(handle.inspect().await.is_none(), "{way}");
+    for ending in ENDINGS {
+        let mut engine = TestEngine::new();
+        let mut client = engine.connect("ann", &["lobby"]).await;
+        let handle = engine.services.connections.find(&client.id).unwrap();
+        end(&mut client, ending).await;
+        engine.events().await;
+        let join = |answer| Command::Join { group: key("lobby"), cause: JoinCause::Caller, answer };
+        assert!(handle.ask(join).await.is_none(), "{ending}");
+        assert!(handle.inspect().await.is_none(), "{ending}");
     }
 }
 
 #[actix::test]
-async fn who_is_not_read_on_is_read_on_at_the_end() {
+async fn paused_reads_resume_when_connection_ends() {
     tokio::time::pause();
-    let mut house = House::new();
-    let client = house.connect("ann", &[]).await;
-    let (before, mut said) = (Instant::now(), Box::pin(client.say("fill up")));
-    assert!(said.as_mut().now_or_never().is_none());
+    let mut engine = TestEngine::new();
+    let client = engine.connect("ann", &[]).await;
+    let (before, mut sending) = (Instant::now(), Box::pin(client.send("fill up")));
+    assert!(sending.as_mut().now_or_never().is_none());
     client.command(Command::Abort).await;
-    said.await;
-    assert_eq!(before.elapsed(), Duration::ZERO, "nobody waits until the socket is cut");
+    sending.await;
+    assert_eq!(before.elapsed(), Duration::ZERO, "does not wait until the socket is closed");
 }
 
 #[actix::test]
-async fn what_a_replaced_channel_says_holds_nobody() {
+async fn replaced_channel_is_not_paused() {
     tokio::time::pause();
-    let mut house = House::new();
-    let client = house.connect("ann", &[]).await;
-    let _newer = client.outbox.attach(Resume::Tail, ChannelFilter::default(), Arc::new(Plain));
-    assert!(tokio::time::timeout(QUIET, client.say("fill up")).await.is_ok());
+    let mut engine = TestEngine::new();
+    let client = engine.connect("ann", &[]).await;
+    let _newer = client.outbox.attach(Resume::Tail, ChannelFilter::default(), Arc::new(RawFramer));
+    assert!(tokio::time::timeout(SETTLE_TIME, client.send("fill up")).await.is_ok());
 }
 
 #[actix::test]
-async fn a_method_is_run_to_its_end_and_knows_when_its_caller_has_gone() {
+async fn hub_method_completes_after_connection_ends() {
     tokio::time::pause();
-    let mut house = House::new();
-    let client = house.connect("ann", &[]).await;
-    client.say("Finish").await;
-    assert_eq!(house.told().await, ["finished"]);
-    for way in WAYS {
-        let mut house = House::new();
-        let mut client = house.connect("ann", &[]).await;
-        house.gate.send_replace(false);
-        client.say("Finish").await;
-        end(&mut client, way).await;
-        assert_eq!(house.told().await.len(), 1, "{way}: nobody waits for the method before OnDisconnected");
-        house.gate.send_replace(true);
-        assert_eq!(house.told().await, ["finished alone"], "{way}");
+    let mut engine = TestEngine::new();
+    let client = engine.connect("ann", &[]).await;
+    client.send("Finish").await;
+    assert_eq!(engine.events().await, ["finished"]);
+    for ending in ENDINGS {
+        let mut engine = TestEngine::new();
+        let mut client = engine.connect("ann", &[]).await;
+        engine.gate.send_replace(false);
+        client.send("Finish").await;
+        end(&mut client, ending).await;
+        assert_eq!(engine.events().await.len(), 1, "{ending}: OnDisconnected does not wait for the method");
+        engine.gate.send_replace(true);
+        assert_eq!(engine.events().await, ["finished after end"], "{ending}");
     }
 }
 
 #[actix::test]
-async fn a_client_that_was_refused_is_not_said_to_go() {
+async fn refused_client_gets_no_on_disconnected() {
     tokio::time::pause();
-    let mut house = House::new();
-    let client = house.open("eve");
-    client.say("connect").await;
-    assert_eq!(house.told().await, ["comes"]);
-    house.assert_empty("refused");
-    assert_eq!(house.services.metrics.connections_closed.get(), 0);
+    let mut engine = TestEngine::new();
+    let client = engine.open("eve");
+    client.send("connect").await;
+    assert_eq!(engine.events().await, ["connected"]);
+    engine.assert_nothing_left("refused");
+    assert_eq!(engine.services.metrics.connections_closed.get(), 0);
 }
 
 #[actix::test]
-async fn a_client_that_never_asked_to_connect_leaves_nothing() {
+async fn client_that_never_connected_leaves_nothing() {
     tokio::time::pause();
-    for way in WAYS {
-        let mut house = House::new();
-        let mut client = house.open("ann");
-        end(&mut client, way).await;
-        assert_eq!(house.told().await, Vec::<String>::new(), "{way}");
-        house.assert_empty(way);
+    for ending in ENDINGS {
+        let mut engine = TestEngine::new();
+        let mut client = engine.open("ann");
+        end(&mut client, ending).await;
+        assert_eq!(engine.events().await, Vec::<String>::new(), "{ending}");
+        engine.assert_nothing_left(ending);
     }
 }
 
 #[actix::test]
-async fn whoever_goes_while_the_hub_lets_it_in_is_said_to_go_when_it_was_let_in() {
+async fn end_during_on_connected_defers_on_disconnected() {
     tokio::time::pause();
-    for way in WAYS {
-        let mut house = House::new();
-        house.gate.send_replace(false);
-        let mut client = house.connect("ann", &[]).await;
-        end(&mut client, way).await;
-        assert_eq!(house.told().await, Vec::<String>::new(), "{way}: the hub is still busy with it");
-        house.gate.send_replace(true);
-        assert_eq!(house.told().await.len(), 1, "{way}");
-        house.assert_empty(way);
+    for ending in ENDINGS {
+        let mut engine = TestEngine::new();
+        engine.gate.send_replace(false);
+        let mut client = engine.connect("ann", &[]).await;
+        end(&mut client, ending).await;
+        assert_eq!(engine.events().await, Vec::<String>::new(), "{ending}: OnConnected is still running");
+        engine.gate.send_replace(true);
+        assert_eq!(engine.events().await.len(), 1, "{ending}");
+        engine.assert_nothing_left(ending);
     }
 }

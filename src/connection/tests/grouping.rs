@@ -1,88 +1,88 @@
-//! Joins and leaves that meet each other, and the deaths of groups.
+//! Tests of concurrent joins and leaves, and of group crashes.
 
 use super::*;
 
-/// Who is in a group.
-async fn members(house: &House, group: &str) -> Vec<ConnectionId> {
-    let snapshot = house.services.groups.inspect(&key(group)).await.unwrap();
+/// The members of a group.
+async fn members(engine: &TestEngine, group: &str) -> Vec<ConnectionId> {
+    let snapshot = engine.services.groups.inspect(&key(group)).await.unwrap();
     snapshot.map_or_else(Vec::new, |snapshot| snapshot.members)
 }
 
 #[actix::test]
-async fn a_member_whose_group_has_died_is_a_member_again() {
+async fn members_rejoin_after_group_crash() {
     tokio::time::pause();
-    let mut house = House::new();
-    let client = house.connect("ann", &["lobby"]).await;
-    house.services.groups.crash(Some(&key("lobby"))).await;
-    client.outbox.tell_lost(key("a group it is not in"), 1_000);
-    sleep(QUIET).await;
-    assert_eq!(members(&house, "lobby").await, std::slice::from_ref(&client.id));
-    assert_eq!(house.services.groups.count(), 1);
+    let mut engine = TestEngine::new();
+    let client = engine.connect("ann", &["lobby"]).await;
+    engine.services.groups.crash(Some(&key("lobby"))).await;
+    client.outbox.report_group_lost(key("a group it is not in"), 1_000);
+    sleep(SETTLE_TIME).await;
+    assert_eq!(members(&engine, "lobby").await, std::slice::from_ref(&client.id));
+    assert_eq!(engine.services.groups.count(), 1);
 }
 
-/// Lets everybody else on this thread do something.
-async fn turns(count: usize) {
+/// Yields to the other tasks of this thread this many times.
+async fn yield_times(count: usize) {
     for _ in 0..count {
         tokio::task::yield_now().await;
     }
 }
 
 #[actix::test]
-async fn whoever_is_told_that_it_has_joined_is_a_member_although_the_group_dies_meanwhile() {
+async fn completed_join_survives_concurrent_group_crash() {
     tokio::time::pause();
     for pause in 0..30 {
-        let mut house = House::new();
-        let _bob = house.connect("bob", &["lobby"]).await;
-        let ann = house.connect("ann", &[]).await;
-        let services = Arc::clone(&house.services);
+        let mut engine = TestEngine::new();
+        let _bob = engine.connect("bob", &["lobby"]).await;
+        let ann = engine.connect("ann", &[]).await;
+        let services = Arc::clone(&engine.services);
         let crash = actix::spawn(async move {
-            turns(pause).await;
+            yield_times(pause).await;
             services.groups.crash(Some(&key("lobby"))).await;
         });
-        let (services, id) = (Arc::clone(&house.services), ann.id.clone());
+        let (services, id) = (Arc::clone(&engine.services), ann.id.clone());
         let join = actix::spawn(async move { services.join(&id, &key("lobby"), JoinCause::Caller).await });
         assert_eq!(join.await.unwrap(), Ok(Some(Joined::Now)));
         crash.await.unwrap();
-        sleep(QUIET).await;
-        assert!(members(&house, "lobby").await.contains(&ann.id), "the group dies after {pause} turns");
+        sleep(SETTLE_TIME).await;
+        assert!(members(&engine, "lobby").await.contains(&ann.id), "the group crashes after {pause} yields");
     }
 }
 
 #[actix::test]
-async fn of_what_is_asked_of_a_group_at_once_the_last_holds() {
+async fn last_of_concurrent_group_operations_wins() {
     tokio::time::pause();
-    let mut house = House::new();
-    let client = house.connect("ann", &[]).await;
+    let mut engine = TestEngine::new();
+    let client = engine.connect("ann", &[]).await;
     let lobby = key("lobby");
-    let join = |whose| house.services.join(&client.id, &lobby, whose);
-    for whose in [JoinCause::Caller, JoinCause::Store] {
-        let (joined, left) = tokio::join!(join(whose), house.services.leave(&client.id, &lobby));
+    let join = |cause| engine.services.join(&client.id, &lobby, cause);
+    for cause in [JoinCause::Caller, JoinCause::Store] {
+        let (joined, left) = tokio::join!(join(cause), engine.services.leave(&client.id, &lobby));
         assert_eq!((joined, left), (Ok(Some(Joined::Now)), Ok(Some(Left::Now))));
-        sleep(QUIET).await;
-        assert_eq!(members(&house, "lobby").await, []);
+        sleep(SETTLE_TIME).await;
+        assert_eq!(members(&engine, "lobby").await, []);
     }
     let (joined, left, again) =
-        tokio::join!(join(JoinCause::Caller), house.services.leave(&client.id, &lobby), join(JoinCause::Caller));
+        tokio::join!(join(JoinCause::Caller), engine.services.leave(&client.id, &lobby), join(JoinCause::Caller));
     assert_eq!((joined, left, again), (Ok(Some(Joined::Now)), Ok(Some(Left::Now)), Ok(Some(Joined::Now))));
-    assert_eq!(members(&house, "lobby").await, std::slice::from_ref(&client.id));
+    assert_eq!(members(&engine, "lobby").await, std::slice::from_ref(&client.id));
 }
 
 #[actix::test]
-async fn whoever_has_left_a_group_is_not_put_back_when_it_dies() {
+async fn left_group_is_not_rejoined_after_crash() {
     tokio::time::pause();
     for pause in 0..30 {
-        let mut house = House::new();
-        let _bob = house.connect("bob", &["lobby"]).await;
-        let ann = house.connect("ann", &["lobby"]).await;
-        let services = Arc::clone(&house.services);
+        let mut engine = TestEngine::new();
+        let _bob = engine.connect("bob", &["lobby"]).await;
+        let ann = engine.connect("ann", &["lobby"]).await;
+        let services = Arc::clone(&engine.services);
         let crash = actix::spawn(async move {
-            turns(pause).await;
+            yield_times(pause).await;
             services.groups.crash(Some(&key("lobby"))).await;
         });
-        let left = house.services.leave(&ann.id, &key("lobby")).await;
+        let left = engine.services.leave(&ann.id, &key("lobby")).await;
         crash.await.unwrap();
-        sleep(QUIET).await;
-        let is_member = members(&house, "lobby").await.contains(&ann.id);
-        assert!(left.is_err() || !is_member, "the group dies after {pause} turns: {left:?}");
+        sleep(SETTLE_TIME).await;
+        let is_member = members(&engine, "lobby").await.contains(&ann.id);
+        assert!(left.is_err() || !is_member, "the group crashes after {pause} yields: {left:?}");
     }
 }
