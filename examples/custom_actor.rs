@@ -1,9 +1,9 @@
-//! Actors of the application: one is a hub, one is a member of a group.
+//! Two actors of the application: one is a hub, the other is a member of a group.
 //!
-//! Learn: an actor that handles `Call`, `Connected` and `Disconnected` is a hub, with state that needs no lock; an actor
-//! that handles `Delivery` joins groups beside clients. Run: `cargo run --example custom_actor`. See: the scribe writes
-//! down, in this terminal, what is said in the lobby, and the hub counts who is there.
-#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
+//! An actor that handles `Call`, `Connected` and `Disconnected` is a hub, and its state needs no lock. An actor that
+//! handles `Delivery` can join groups like a client. Run the example with `cargo run --example custom_actor`.
+//! `LobbyLogger` prints the messages to the lobby in this terminal, and the hub counts its connections.
+#![expect(clippy::print_stdout, reason = "an example prints instructions")]
 
 use actix::prelude::*;
 use actix_web::{App, HttpServer};
@@ -17,43 +17,43 @@ use hubcast::{
 
 const LOBBY: &str = "lobby";
 
-/// A hub that is an actor: every call of every client is a message to it, one after the other.
+/// A hub that is an actor. It receives each invocation of each client as a message, one at a time.
 #[derive(Default)]
-struct Porter {
-    present: usize,
+struct ChatHub {
+    connected: usize,
 }
 
-impl Actor for Porter {
+impl Actor for ChatHub {
     type Context = Context<Self>;
 }
 
-impl Handler<Connected> for Porter {
+impl Handler<Connected> for ChatHub {
     type Result = Result<(), HubError>;
 
     fn handle(&mut self, _: Connected, _: &mut Context<Self>) -> Self::Result {
-        self.present += 1;
+        self.connected += 1;
         Ok(())
     }
 }
 
-impl Handler<Disconnected> for Porter {
+impl Handler<Disconnected> for ChatHub {
     type Result = ();
 
     fn handle(&mut self, _: Disconnected, _: &mut Context<Self>) {
-        self.present -= 1;
+        self.connected -= 1;
     }
 }
 
-impl Handler<Call> for Porter {
+impl Handler<Call> for ChatHub {
     type Result = ResponseFuture<Result<Json, CallError>>;
 
     fn handle(&mut self, call: Call, _: &mut Context<Self>) -> Self::Result {
-        let present = self.present;
+        let connected = self.connected;
         Box::pin(async move {
             match &*call.method {
-                "JoinRoom" => join(&call).await.into_answer(),
-                "Send" => say(&call, call.arguments.get(1)?).await.into_answer(),
-                "HowMany" => Ok(present).into_answer(),
+                "JoinRoom" => join(&call).await.into_hub_result(),
+                "Send" => send(&call, call.arguments.get(1)?).await.into_hub_result(),
+                "HowMany" => Ok(connected).into_hub_result(),
                 _ => Err(CallError::NoSuchMethod),
             }
         })
@@ -65,20 +65,20 @@ async fn join(call: &Call) -> Result<(), HubError> {
     Ok(())
 }
 
-async fn say(call: &Call, text: String) -> Result<(), HubError> {
+async fn send(call: &Call, text: String) -> Result<(), HubError> {
     let name = call.context.caller().name();
     call.context.clients().group(LOBBY).send("addChatMessage", (name, text)).await?;
     Ok(())
 }
 
-/// A member of the lobby that is no client.
-struct Scribe;
+/// A member of the lobby that is not a client.
+struct LobbyLogger;
 
-impl Actor for Scribe {
+impl Actor for LobbyLogger {
     type Context = Context<Self>;
 }
 
-impl Handler<Delivery> for Scribe {
+impl Handler<Delivery> for LobbyLogger {
     type Result = ();
 
     fn handle(&mut self, delivery: Delivery, _: &mut Context<Self>) {
@@ -90,13 +90,13 @@ impl Handler<Delivery> for Scribe {
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
     env_logger::init();
-    let hub = Hub::actor("chat", &Porter::default().start());
+    let hub = Hub::actor("chat", &ChatHub::default().start());
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
-    let groups = engine.hub("chat").expect("the engine has the hub that it was given").groups();
+    let groups = engine.hub("chat").expect("the hub was added to the engine").groups();
     let app = move || App::new().configure(engine.routes()).configure(hubcast::page::routes);
     let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind("127.0.0.1:8080")?.run();
-    // The scribe is a member until this is dropped.
-    let _membership = groups.add_actor(LOBBY, Scribe.start().recipient()).await?;
+    // The logger is a member until this value is dropped.
+    let _membership = groups.add_actor(LOBBY, LobbyLogger.start().recipient()).await?;
     println!("Open http://127.0.0.1:8080/, join the room {LOBBY}, and say something.");
     Ok(server.await?)
 }

@@ -1,8 +1,9 @@
-//! The engine inside an application that has routes of its own.
+//! The engine embedded in an application that has its own routes.
 //!
-//! Learn: `engine.routes()` mounts beside anything else, and the application publishes through the engine's handle from
-//! its own handlers. Run: `cargo run --example embed`. See: an order that is posted appears in every browser.
-#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
+//! It shows that `engine.routes()` can be mounted beside other routes, and that the application's handlers can send
+//! messages through a `HubHandle`. Run it with `cargo run --example embed`. A posted order appears in every browser
+//! that has joined the room.
+#![expect(clippy::print_stdout, reason = "an example prints instructions")]
 
 use actix_web::{
     App, HttpResponse, HttpServer,
@@ -11,15 +12,15 @@ use actix_web::{
 };
 use hubcast::{Engine, HubHandle, chat, web::QueryUser};
 
-/// The room that hears of orders.
+/// The room that receives the orders.
 const ROOM: &str = "orders";
 
-/// A handler of the application: the engine's handle is application data like any other.
+/// A handler of the application. It gets the hub's handle as application data.
 async fn take_order(hub: Data<HubHandle>, dish: Path<String>) -> actix_web::Result<HttpResponse> {
-    let news = ("kitchen", format!("somebody wants {dish}"));
-    let heard = hub.clients().group(ROOM).send("addChatMessage", news).await;
-    let heard = heard.map_err(ErrorServiceUnavailable)?;
-    Ok(HttpResponse::Accepted().body(format!("{heard} in the kitchen heard it\n")))
+    let message = ("kitchen", format!("new order: {dish}"));
+    let sent = hub.clients().group(ROOM).send("addChatMessage", message).await;
+    let recipients = sent.map_err(ErrorServiceUnavailable)?;
+    Ok(HttpResponse::Accepted().body(format!("sent to {recipients} clients\n")))
 }
 
 async fn menu() -> &'static str {
@@ -32,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let hub = chat::hub();
     let name = hub.name().clone();
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
-    let kitchen = engine.hub(&name).map(Data::new).expect("the engine has the hub that it was given");
+    let kitchen = engine.hub(&name).map(Data::new).expect("the hub was added to the engine");
     let app = move || {
         App::new()
             .app_data(kitchen.clone())

@@ -1,8 +1,8 @@
-//! The smallest server: rooms to join, and to speak in.
+//! A minimal chat server: clients join rooms and send messages to them.
 //!
-//! Learn: a hub is plain async functions whose arguments say what they need. Run: `cargo run --example hello`, and open
-//! the page that it names in two tabs. See: what one writes, both show.
-#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
+//! It shows that a hub consists of plain async functions whose parameters declare what they need. Run it with
+//! `cargo run --example hello` and open the page that it prints in two tabs. Each message appears in both.
+#![expect(clippy::print_stdout, reason = "an example prints instructions")]
 
 use actix_web::{App, HttpServer};
 use hubcast::{Args, Caller, Clients, Engine, Groups, Hub, HubError, web::QueryUser};
@@ -12,8 +12,8 @@ async fn join_room(groups: Groups, Args((room,)): Args<(String,)>) -> Result<(),
     Ok(())
 }
 
-async fn send(who: Caller, to: Clients, Args((room, text)): Args<(String, String)>) -> Result<(), HubError> {
-    to.group(room).send("addChatMessage", (who.name(), text)).await?;
+async fn send(caller: Caller, clients: Clients, Args((room, text)): Args<(String, String)>) -> Result<(), HubError> {
+    clients.group(room).send("addChatMessage", (caller.name(), text)).await?;
     Ok(())
 }
 

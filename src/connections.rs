@@ -1,9 +1,8 @@
-//! All living connections of the process: found by id, by user, by hub.
+//! The directory of all live connections of the process, by id, by user and by hub.
 //!
-//! Role: a directory; reading it takes no lock, and pushing to whoever is found does not wait.
-//! Life: as long as the engine. A connection is in it from before its OnConnected until it ends.
-//! Neighbours: connections enter and leave; hubs, membership and admin look up.
-//! Never: it does not make or end a connection.
+//! A lookup takes no lock, and pushing to the outbox of a connection does not wait. Connections register themselves
+//! before their `OnConnected` runs and unregister when they end. Hubs, membership and admin look them up. The directory
+//! lives as long as the engine. It never creates or ends a connection.
 
 use std::{
     any::Any,
@@ -21,8 +20,8 @@ use crate::{
     outbox::{Backlog, Outbox},
 };
 
-/// What others may ask of a connection. The answer to a command that it cannot give any more is that the
-/// sender of the answer is dropped.
+/// The commands that a connection accepts from other modules. A connection that can no longer answer drops the sender
+/// of the answer.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum Command {
@@ -30,25 +29,25 @@ pub(crate) enum Command {
     Join {
         /// The group.
         group: Arc<GroupKey>,
-        /// Who wants it.
-        on_behalf_of: JoinCause,
-        /// What became of it.
+        /// Why the connection joins.
+        cause: JoinCause,
+        /// Receives the result.
         answer: oneshot::Sender<Result<Joined, crate::groups::Error>>,
     },
     /// Leave a group.
     Leave {
         /// The group.
         group: Arc<GroupKey>,
-        /// What became of it.
+        /// Receives the result.
         answer: oneshot::Sender<Result<Left, crate::groups::Error>>,
     },
-    /// End, as a hub ends the connection of its caller.
+    /// End the connection, as a hub aborts its caller.
     Abort,
-    /// End, since the process does; the client is to come back.
+    /// End the connection because the process shuts down. The client should reconnect.
     Drain,
-    /// Tell how it stands.
+    /// Report the current state.
     Inspect(oneshot::Sender<ConnectionSnapshot>),
-    /// Panic, for a test that wants to see what follows.
+    /// Panic, so that tests can observe the consequences.
     #[cfg(any(test, feature = "testkit"))]
     Crash,
 }
@@ -56,60 +55,61 @@ pub(crate) enum Command {
 /// Why a connection joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JoinCause {
-    /// Somebody asked for it now.
+    /// A hub or a client requested it now.
     Caller,
-    /// Somebody has made its user a member for good now.
+    /// Its user became a durable member of the group now.
     User,
-    /// A token brings it back; if somebody has asked to leave since, that holds.
+    /// A rejoin token restores the group. A leave that was requested in the meantime takes precedence.
     Token,
-    /// Its user is a member for good; likewise.
+    /// The store lists its user as a durable member. A leave that was requested in the meantime takes precedence.
     Store,
 }
 
 impl JoinCause {
-    /// True if nobody asked for it now.
+    /// True if the join restores an earlier membership, and was not requested now.
     pub(crate) fn restores(self) -> bool {
         matches!(self, Self::Token | Self::Store)
     }
 
-    /// True if it is its user's membership.
+    /// True if the membership is a durable one of the user.
     pub(crate) fn is_durable(self) -> bool {
         matches!(self, Self::User | Self::Store)
     }
 }
 
-/// A connection as an operator sees it.
+/// The state of a connection at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionSnapshot {
     /// Its groups, sorted.
     pub groups: Vec<Arc<GroupKey>>,
-    /// Calls of hub methods that run or wait.
+    /// The number of hub method invocations that run or wait.
     pub calls: usize,
-    /// Where it stands in its life.
+    /// The phase of its lifecycle.
     pub phase: &'static str,
 }
 
-/// A living connection.
+/// The shared handle of a live connection.
 #[derive(Debug)]
 pub struct ConnectionHandle {
-    /// Its public identity.
+    /// Its public id.
     pub id: ConnectionId,
     /// Its user, if it has one.
     pub user: Option<UserId>,
-    /// Its hub; absent if it has several, and decides for each channel what it hears.
+    /// Its hub. `None` if it can have several hubs and filters the messages for each channel.
     pub hub: Option<HubName>,
-    /// Where its messages go.
+    /// The queue of its outgoing messages.
     pub(crate) outbox: Arc<Outbox>,
-    /// What there is to know about its client.
-    pub about: ConnectionInfo,
-    /// Cancelled when it ends, or its client has gone for good.
+    /// Metadata of its client.
+    pub info: ConnectionInfo,
+    /// Cancelled when the connection ends or its client is known not to return.
     pub(crate) ended: CancellationToken,
-    pub(crate) port: Recipient<Command>,
-    /// The actor's own address, for the dialect that it belongs to.
+    /// Accepts commands to the connection.
+    pub(crate) commands: Recipient<Command>,
+    /// The address of the connection's actor, for the dialect that it belongs to.
     pub(crate) address: Address,
 }
 
-/// The address of an actor that only its dialect can name.
+/// The type-erased address of an actor whose type only its dialect knows.
 pub(crate) struct Address(Box<dyn Any + Send + Sync>);
 
 impl Address {
@@ -117,7 +117,7 @@ impl Address {
         Self(Box::new(address))
     }
 
-    pub(crate) fn of<A: Actor>(&self) -> Option<&Addr<A>> {
+    pub(crate) fn downcast<A: Actor>(&self) -> Option<&Addr<A>> {
         self.0.downcast_ref()
     }
 }
@@ -128,20 +128,20 @@ impl std::fmt::Debug for Address {
     }
 }
 
-/// What there is to know about a client.
+/// Metadata of a client.
 #[derive(Debug)]
 pub struct ConnectionInfo {
-    /// The dialect by its name.
+    /// The name of the dialect.
     pub dialect: &'static str,
-    /// The hubs that it named.
+    /// The hubs that the client requested.
     pub hubs: Vec<HubName>,
     /// The transport of its newest channel, by its name on the wire.
     pub(crate) transport: RwLock<&'static str>,
-    /// Where it connects from.
+    /// The remote address of the client, if known.
     pub remote: Option<std::net::SocketAddr>,
-    /// What it calls itself.
+    /// The client's `X-SignalR-User-Agent` header, or else its `User-Agent` header.
     pub user_agent: String,
-    /// When it came.
+    /// The time at which the connection was created.
     pub since: std::time::SystemTime,
 }
 
@@ -152,34 +152,34 @@ impl ConnectionInfo {
         *self.transport.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a new channel's transport.
+    /// Records the transport of a new channel.
     pub(crate) fn set_transport(&self, transport: &'static str) {
         *self.transport.write().unwrap_or_else(PoisonError::into_inner) = transport;
     }
 }
 
 impl ConnectionHandle {
-    /// True if what `hub` says to users or to everybody may concern this connection.
+    /// True if messages of `hub` to users or to all clients may concern this connection.
     #[must_use]
     pub fn listens_to(&self, hub: &HubName) -> bool {
         self.hub.as_ref().is_none_or(|own| own == hub)
     }
 
-    /// How far behind its client is.
+    /// The amount of data that waits to be sent to its client.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         self.outbox.backlog()
     }
 
-    /// Asks the connection how it stands; `None` if it ends meanwhile.
+    /// Asks the connection for its current state. Returns `None` if the connection ends first.
     pub async fn inspect(&self) -> Option<ConnectionSnapshot> {
         self.ask(Command::Inspect).await
     }
 
-    /// Gives the connection a command and waits for its answer; `None` if it ends meanwhile.
+    /// Sends a command to the connection and awaits the answer. Returns `None` if the connection ends first.
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (answer, answered) = oneshot::channel();
-        self.port.send(command(answer)).await.ok()?;
+        self.commands.send(command(answer)).await.ok()?;
         answered.await.ok()
     }
 }
@@ -187,7 +187,7 @@ impl ConnectionHandle {
 type ById = SharedMap<ConnectionId, Arc<ConnectionHandle>, foldhash::fast::RandomState>;
 type ByUser = SharedMap<UserId, Arc<[Arc<ConnectionHandle>]>, foldhash::fast::RandomState>;
 
-/// The directory; clones are the same one.
+/// The directory of live connections. Clones share the same directory.
 #[derive(Clone, Debug, Default)]
 pub struct Connections(Arc<Directory>);
 
@@ -198,8 +198,8 @@ struct Directory {
 }
 
 impl Connections {
-    /// Enters a connection. False if there is one of that id, which stays.
-    pub(crate) fn enter(&self, handle: &Arc<ConnectionHandle>) -> bool {
+    /// Registers a connection. Returns false if another connection has the same id; that one stays registered.
+    pub(crate) fn register(&self, handle: &Arc<ConnectionHandle>) -> bool {
         let by_id = self.0.by_id.pin();
         if by_id.try_insert(handle.id.clone(), Arc::clone(handle)).is_err() {
             return false;
@@ -210,8 +210,8 @@ impl Connections {
         true
     }
 
-    /// Removes exactly this connection, not a later one of the same id.
-    pub(crate) fn leave(&self, handle: &Arc<ConnectionHandle>) {
+    /// Removes this connection. Does not remove a later connection of the same id.
+    pub(crate) fn unregister(&self, handle: &Arc<ConnectionHandle>) {
         let by_id = self.0.by_id.pin();
         let removed = by_id.remove_if(&handle.id, |_, found| Arc::ptr_eq(found, handle));
         if let (Ok(Some(_)), Some(user)) = (removed, &handle.user) {
@@ -232,7 +232,7 @@ impl Connections {
         });
     }
 
-    /// The connection of that id.
+    /// The connection with this id.
     #[must_use]
     pub fn find(&self, id: &ConnectionId) -> Option<Arc<ConnectionHandle>> {
         self.0.by_id.pin().get(id).cloned()
@@ -246,9 +246,9 @@ impl Connections {
         handles.iter().filter(|handle| handle.listens_to(hub)).cloned().collect()
     }
 
-    /// The connections of a user, whatever they listen to.
+    /// The connections of a user, regardless of their hubs.
     #[must_use]
-    pub fn of_user_anywhere(&self, user: &UserId) -> Vec<Arc<ConnectionHandle>> {
+    pub fn of_user_on_any_hub(&self, user: &UserId) -> Vec<Arc<ConnectionHandle>> {
         self.0.by_user.pin().get(user).map_or_else(Vec::new, |handles| handles.to_vec())
     }
 
@@ -257,19 +257,19 @@ impl Connections {
         self.0.by_id.pin().values().filter(|handle| handle.listens_to(hub)).for_each(&mut visit);
     }
 
-    /// Every connection, in no order.
+    /// All connections, in no particular order.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<ConnectionHandle>> {
         self.0.by_id.pin().values().cloned().collect()
     }
 
-    /// Every user with a connection, in no order.
+    /// All users with at least one connection, in no particular order.
     #[must_use]
     pub fn users(&self) -> Vec<UserId> {
         self.0.by_user.pin().keys().cloned().collect()
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.by_id.len()

@@ -1,10 +1,12 @@
-//! One group: its members, their common order, and the fan-out.
+//! The group actor: the members of one group, and the fan-out of messages to them.
 //!
-//! Role: takes publishes one after the other and pushes each into the outbox of every member.
-//! Life: spawned by `groups` for the first join, retires when its last member has left; if it panics, its
-//! members are told and join afresh.
-//! Neighbours: outboxes and member actors below it, its shard of `groups` above.
-//! Never: it does not know what a connection or a transport is, and waits for nobody.
+//! A group processes publishes one at a time and pushes each message into the outbox of every member, so all members
+//! see the messages in the same order. A member that is an actor of the application receives a [`Delivery`] instead.
+//!
+//! A shard of `groups` spawns a group for its first join and retires it after its last member has left. If a group
+//! panics, its members are notified and join again.
+//!
+//! A group does not know what a connection or a transport is. It never awaits anything while it handles a message.
 
 use std::sync::Arc;
 
@@ -24,131 +26,132 @@ pub use member::{Delivery, Member, MemberSink, MembershipToken};
 use roster::Roster;
 pub use roster::{Joined, Left};
 
-/// How many messages may wait for a group. Beyond it, whoever publishes waits.
-const MAILBOX: usize = 256;
+/// The mailbox capacity of a group. When the mailbox is full, senders wait.
+const MAILBOX_CAPACITY: usize = 256;
 
-/// A command: makes `member` a member. Sent by `groups` alone.
+/// Command: adds `member` to the group. Only a shard of `groups` sends it.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Admission")]
 pub(crate) struct Join {
     pub(crate) member: Member,
-    /// The incarnation of the shard that passes it on.
+    /// The incarnation of the shard that forwards the join.
     pub(crate) epoch: u64,
 }
 
-/// What became of a join.
+/// The result of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
 pub(crate) enum Admission {
-    /// The member is in, since now or already.
+    /// The connection or actor is a member, as of now or already before.
     Member(Joined, Generation),
-    /// The connection has ended meanwhile and was not let in.
+    /// The connection ended or the actor gave up its membership in the meantime, so it was not added.
     Ended,
 }
 
-/// Which of the groups that had a name one after the other; a later one is greater.
+/// Tells apart the successive groups of the same name. A later group has a greater generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(pub(crate) u64);
 
-/// A command: ends a membership.
+/// Command: ends a membership.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Left")]
 pub(crate) struct Leave {
     pub(crate) id: ConnectionId,
 }
 
-/// A command: sends a call to the members.
+/// Command: sends a message to the members.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "DeliveryCount")]
 pub(crate) struct Publish {
     pub(crate) message: Arc<Message>,
-    /// Who is left out.
+    /// The members that do not receive the message.
     pub(crate) except: ConnectionSet,
 }
 
-/// How many members a publish was handed to.
+/// The number of members that a message was handed to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, MessageResponse)]
 pub struct DeliveryCount(pub usize);
 
-/// The shard that a group belongs to.
+/// The recipients of a group's reports: the shard that the group belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Shard {
     pub(crate) emptied: Recipient<Emptied>,
-    pub(crate) fallen: Recipient<GroupCrashed>,
+    pub(crate) crashed: Recipient<GroupCrashed>,
 }
 
-/// A command: another incarnation of the shard has taken the group over.
+/// Command: another incarnation of the shard has taken over the group.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ShardChanged {
-    /// Whom to tell from now on how the group fares.
+    /// The recipients of the group's reports from now on.
     pub(crate) shard: Shard,
     pub(crate) epoch: u64,
 }
 
-/// The query of operators and tests.
+/// Query: asks for a [`Snapshot`] of the group. Operators and tests use it.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Snapshot")]
 pub(crate) struct Inspect(pub(crate) MemberRange);
 
-/// Which members of a group a [`Snapshot`] lists, in the order of their ids.
+/// Selects the members that a [`Snapshot`] lists, in the order of their ids.
 #[derive(Clone, Debug)]
 pub struct MemberRange {
-    /// Only those after this one; from the first when absent.
+    /// Lists only members with a greater id than this one. `None` lists from the first.
     pub after: Option<ConnectionId>,
-    /// At most so many.
+    /// The maximum number of members to list.
     pub limit: usize,
 }
 
 impl MemberRange {
-    /// Every member.
+    /// All members.
     pub const ALL: Self = Self { after: None, limit: usize::MAX };
-    /// None of them: only how many there are.
+    /// No members, only the total.
     pub const NONE: Self = Self { after: None, limit: 0 };
 }
 
-/// What a group looks like from outside.
+/// The state of a group at one moment.
 #[derive(Clone, Debug, Default, MessageResponse)]
 pub struct Snapshot {
-    /// Its members, those that were asked for, in the order of their ids.
+    /// The members in the requested [`MemberRange`], in the order of their ids.
     pub members: Vec<ConnectionId>,
-    /// Which of these are actors of the application, in the same order.
+    /// The subset of `members` that are actors of the application, in the same order.
     pub actors: Vec<ConnectionId>,
-    /// How many members it has in all.
+    /// The number of all members.
     pub total: usize,
-    /// How many calls it has passed on.
+    /// The number of messages that were published to the group.
     pub published: u64,
 }
 
-/// What an empty group tells its shard.
+/// Report of a group to its shard: the group has no members.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "RetireDecision")]
 pub(crate) struct Emptied {
     pub(crate) key: Arc<GroupKey>,
     pub(crate) generation: Generation,
-    /// The incarnation of the shard that was counted for, and how many of its joins had arrived.
+    /// The incarnation of the shard, and the number of its joins that the group has received.
     pub(crate) joins: (u64, u64),
 }
 
-/// What a group that panics leaves to its shard.
+/// Report of a group to its shard: the group panicked or its thread ended.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct GroupCrashed {
     pub(crate) key: Arc<GroupKey>,
     pub(crate) generation: Generation,
-    /// Its actors, who are not told and are to be let in afresh. Clients join by themselves.
+    /// The members that are actors. The shard adds them to the next group of the name, since actors receive no
+    /// notification of the crash. Clients are notified and join again by themselves.
     pub(crate) actors: Vec<Member>,
 }
 
-/// What the shard answers.
+/// The shard's answer to [`Emptied`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
 pub(crate) enum RetireDecision {
-    /// No join is on its way, and none will be: the group is to end.
+    /// No join is in flight, and the shard will send none: the group must stop.
     Retire,
-    /// A join is on its way.
-    MembershipToken,
+    /// A join is in flight: the group must not stop.
+    KeepAlive,
 }
 
-/// See the module's documentation.
+/// The group actor. See the module documentation.
 pub(crate) struct Group {
     key: Arc<GroupKey>,
     generation: Generation,
@@ -156,14 +159,14 @@ pub(crate) struct Group {
     scheduler: FlushScheduler,
     roster: Roster<MemberSink>,
     published: u64,
-    /// Joins seen at the report of emptiness that is under way.
-    reported: Option<(u64, u64)>,
+    /// The value of [`Roster::joins`] in the [`Emptied`] report that awaits its answer, if there is one.
+    reported_joins: Option<(u64, u64)>,
     has_retired: bool,
 }
 
 impl Group {
-    /// A group without members, of which its first is on the way. `generation` differs from that of any
-    /// earlier group of the name.
+    /// Creates a group without members. The caller sends the first [`Join`] next. `generation` must be greater than
+    /// that of every earlier group of the same name.
     pub(crate) fn new(key: Arc<GroupKey>, generation: Generation, shard: Shard, scheduler: FlushScheduler) -> Self {
         Self {
             key,
@@ -172,44 +175,45 @@ impl Group {
             scheduler,
             roster: Roster::default(),
             published: 0,
-            reported: None,
+            reported_joins: None,
             has_retired: false,
         }
     }
 
-    /// Tells the shard once that nobody is left, and ends if no join is on its way.
+    /// Reports an empty roster to the shard, once for each count of joins. The group stops if the shard answers that no
+    /// join is in flight.
     fn report_if_empty(&mut self, ctx: &mut Context<Self>) {
         let joins = self.roster.joins();
-        if !self.roster.is_empty() || self.reported == Some(joins) {
+        if !self.roster.is_empty() || self.reported_joins == Some(joins) {
             return;
         }
-        self.reported = Some(joins);
+        self.reported_joins = Some(joins);
         let report = Emptied { key: Arc::clone(&self.key), generation: self.generation, joins };
-        let answer = self.shard.emptied.send(report).into_actor(self).map(Self::meet_fate);
+        let answer = self.shard.emptied.send(report).into_actor(self).map(Self::on_retire_decision);
         ctx.spawn(answer);
     }
 
-    fn meet_fate(fate: Result<RetireDecision, MailboxError>, group: &mut Self, ctx: &mut Context<Self>) {
-        match fate {
+    fn on_retire_decision(decision: Result<RetireDecision, MailboxError>, group: &mut Self, ctx: &mut Context<Self>) {
+        match decision {
             Ok(RetireDecision::Retire) => {
                 group.has_retired = true;
                 ctx.stop();
             }
-            Ok(RetireDecision::MembershipToken) => group.report_if_empty(ctx),
-            // The shard has died; its successor will make itself known.
-            Err(_) => group.reported = None,
+            Ok(RetireDecision::KeepAlive) => group.report_if_empty(ctx),
+            // The shard has died. Its successor will send `ShardChanged`.
+            Err(_) => group.reported_joins = None,
         }
     }
 
     fn deliver(
         &self,
-        reach: &MemberSink,
+        sink: &MemberSink,
         message: &Arc<Message>,
         shared: &SharedMessage,
         batch: &mut FlushBatch,
     ) -> bool {
-        match reach {
-            MemberSink::Outbox(outbox) => outbox.push_in(shared, batch) == Push::Queued,
+        match sink {
+            MemberSink::Outbox(outbox) => outbox.push_batched(shared, batch) == Push::Queued,
             MemberSink::Actor(actor, _) => {
                 let delivery = Delivery { group: Arc::clone(&self.key), message: Arc::clone(message) };
                 actor.try_send(delivery).is_ok()
@@ -217,10 +221,10 @@ impl Group {
         }
     }
 
-    fn prune_actors(&mut self, ctx: &mut Context<Self>) {
-        let gone = self.roster.iter().filter(|(_, reach)| matches!(reach, MemberSink::Actor(..)) && !reach.is_open());
-        let gone: Vec<_> = gone.map(|(id, _)| id.clone()).collect();
-        for id in gone {
+    fn remove_closed_actors(&mut self, ctx: &mut Context<Self>) {
+        let closed = self.roster.iter().filter(|(_, sink)| matches!(sink, MemberSink::Actor(..)) && !sink.is_open());
+        let closed: Vec<_> = closed.map(|(id, _)| id.clone()).collect();
+        for id in closed {
             self.roster.leave(&id);
         }
         self.report_if_empty(ctx);
@@ -231,28 +235,32 @@ impl Actor for Group {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
     }
 }
 
-/// A group that goes without having been told to has panicked: its members must know, and its shard.
+/// A group that is dropped without having retired has panicked, or its thread has ended. It notifies its members and
+/// its shard.
 impl Drop for Group {
     #[expect(clippy::disallowed_methods, reason = "at most one for each group")]
     fn drop(&mut self) {
         if self.has_retired {
             return;
         }
-        // A group also goes when its thread does, and then there is nothing wrong.
+        // A group is also dropped when its thread ends. That is not an error.
         let level = if std::thread::panicking() { Level::Error } else { Level::Debug };
-        log!(level, group:% = self.key, members = self.roster.len(); "group died, its members join afresh");
+        log!(
+            level, group:% = self.key, members = self.roster.len();
+            "group actor was dropped without retiring; its members rejoin"
+        );
         let mut actors = Vec::new();
-        for (id, reach) in self.roster.iter() {
-            match reach {
-                MemberSink::Outbox(outbox) => outbox.tell_lost(Arc::clone(&self.key), self.generation.0),
-                MemberSink::Actor(..) => actors.push(Member { id: id.clone(), reach: reach.clone() }),
+        for (id, sink) in self.roster.iter() {
+            match sink {
+                MemberSink::Outbox(outbox) => outbox.report_group_lost(Arc::clone(&self.key), self.generation.0),
+                MemberSink::Actor(..) => actors.push(Member { id: id.clone(), sink: sink.clone() }),
             }
         }
-        self.shard.fallen.do_send(GroupCrashed { key: Arc::clone(&self.key), generation: self.generation, actors });
+        self.shard.crashed.do_send(GroupCrashed { key: Arc::clone(&self.key), generation: self.generation, actors });
     }
 }
 
@@ -261,9 +269,10 @@ impl Handler<Join> for Group {
 
     fn handle(&mut self, Join { member, epoch }: Join, ctx: &mut Self::Context) -> Admission {
         self.roster.count_join(epoch);
-        // A member that has ended meanwhile has sent its leave already; it must not come in after it.
-        let admission = if member.reach.is_open() {
-            Admission::Member(self.roster.join(&member.id, member.reach), self.generation)
+        // A member that has ended in the meantime has already sent its `Leave`. Adding it now would leave it in the
+        // roster for ever.
+        let admission = if member.sink.is_open() {
+            Admission::Member(self.roster.join(&member.id, member.sink), self.generation)
         } else {
             Admission::Ended
         };
@@ -287,22 +296,22 @@ impl Handler<Publish> for Group {
 
     fn handle(&mut self, Publish { message, except }: Publish, ctx: &mut Self::Context) -> DeliveryCount {
         self.published += 1;
-        let (mut reached, mut closed, mut batch) = (0, false, self.scheduler.batch());
+        let (mut reached, mut has_closed_actor, mut batch) = (0, false, self.scheduler.batch());
         let shared = SharedMessage::new(Message::clone(&message));
-        for (id, reach) in self.roster.iter() {
+        for (id, sink) in self.roster.iter() {
             if except.contains(id) {
-                if let MemberSink::Outbox(outbox) = reach {
-                    outbox.pass_over(&message);
+                if let MemberSink::Outbox(outbox) = sink {
+                    outbox.skip(&message);
                 }
-            } else if self.deliver(reach, &message, &shared, &mut batch) {
+            } else if self.deliver(sink, &message, &shared, &mut batch) {
                 reached += 1;
             } else {
-                closed |= matches!(reach, MemberSink::Actor(..));
+                has_closed_actor |= matches!(sink, MemberSink::Actor(..));
             }
         }
         batch.schedule();
-        if closed {
-            self.prune_actors(ctx);
+        if has_closed_actor {
+            self.remove_closed_actors(ctx);
         }
         DeliveryCount(reached)
     }
@@ -313,8 +322,8 @@ impl Handler<ShardChanged> for Group {
 
     fn handle(&mut self, ShardChanged { shard, epoch }: ShardChanged, ctx: &mut Self::Context) {
         self.shard = shard;
-        self.roster.count_for(epoch);
-        self.reported = None;
+        self.roster.set_epoch(epoch);
+        self.reported_joins = None;
         self.report_if_empty(ctx);
     }
 }
@@ -322,9 +331,9 @@ impl Handler<ShardChanged> for Group {
 impl Handler<Inspect> for Group {
     type Result = Snapshot;
 
-    fn handle(&mut self, Inspect(span): Inspect, _: &mut Self::Context) -> Snapshot {
-        let listed = self.roster.span(span.after.as_ref(), span.limit);
-        let actors = listed.iter().filter(|(_, reach)| matches!(reach, MemberSink::Actor(..)));
+    fn handle(&mut self, Inspect(range): Inspect, _: &mut Self::Context) -> Snapshot {
+        let listed = self.roster.range(range.after.as_ref(), range.limit);
+        let actors = listed.iter().filter(|(_, sink)| matches!(sink, MemberSink::Actor(..)));
         Snapshot {
             actors: actors.map(|(id, _)| id.clone()).collect(),
             members: listed.iter().map(|(id, _)| id.clone()).collect(),

@@ -1,11 +1,14 @@
-//! All groups: finds them, spawns them for their first member, retires them after their last.
+//! The directory of all groups: finds groups, spawns a group for its first member and retires it after its last.
 //!
-//! Role: the only place that starts a [`Group`](crate::group) and hands out its address.
-//! Life: one shard for each worker thread, each supervised; a group's home is a hash of its name. A shard
-//! that was restarted takes over the groups that its predecessor left.
-//! Neighbours: connections and hubs above come in through [`GroupDirectory`]; groups below.
-//! Never: a shard owns a map and awaits nothing. It counts the joins that it passes on, and retires a group
-//! only if the group has seen them all: no join is lost to a dying group, no group outlives its members.
+//! Only this module starts a [`Group`](crate::group) and hands out its address. Connections and hubs use it through
+//! [`GroupDirectory`].
+//!
+//! Groups are divided among shards by a hash of their key. There is one supervised shard actor for each worker thread.
+//! A restarted shard takes over the groups that its predecessor left.
+//!
+//! A shard owns a map and never awaits. It counts the joins that it forwards to a group, and retires the group only if
+//! the group has received all of them. Therefore no join is lost to a retiring group, and no group outlives its
+//! members.
 
 use std::{
     hash::BuildHasher,
@@ -32,15 +35,15 @@ use crate::{
 
 mod shard;
 
-use shard::{Groups, JoinGroup};
+use shard::{GroupShard, JoinGroup};
 
-/// How often a join is tried again when its group dies before it answers.
-const ATTEMPTS: usize = 3;
+/// The number of attempts to join. A join is repeated if the group panics before it answers.
+const MAX_JOIN_ATTEMPTS: usize = 3;
 
-/// Why a group could not do what was asked.
+/// Why an operation on a group failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The group died meanwhile. Its members are joining afresh; the same call may succeed in a moment.
+    /// The group panicked during the operation. Its members are joining again. The same call may succeed when repeated.
     #[error("the group was interrupted, try again")]
     Interrupted,
 }
@@ -57,148 +60,151 @@ struct GroupHandle {
     generation: Generation,
 }
 
-type Directory = SharedMap<Arc<GroupKey>, GroupHandle, foldhash::fast::RandomState>;
+type GroupMap = SharedMap<Arc<GroupKey>, GroupHandle, foldhash::fast::RandomState>;
 
 struct Inner {
-    directory: Directory,
-    numbers: AtomicU64,
-    count: usize,
-    shards: SharedMap<usize, Supervised<Groups>, foldhash::fast::RandomState>,
-    /// Held while a shard is given a home.
-    settling: Mutex<()>,
-    /// Where a shard lives that is first needed by a thread which runs no actors.
+    groups: GroupMap,
+    next_number: AtomicU64,
+    shard_count: usize,
+    shards: SharedMap<usize, Supervised<GroupShard>, foldhash::fast::RandomState>,
+    /// Held while a shard is started, so that no shard is started twice.
+    starting: Mutex<()>,
+    /// The thread for a shard that is started by a thread without an arbiter.
     fallback: ArbiterHandle,
 }
 
-/// The way to every group of the process, from any thread.
+/// Gives access to every group of the process, from any thread.
 #[derive(Clone)]
 pub struct GroupDirectory(Arc<Inner>);
 
 impl std::fmt::Debug for GroupDirectory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AllGroups").field("groups", &self.count()).finish_non_exhaustive()
+        f.debug_struct("GroupDirectory").field("groups", &self.count()).finish_non_exhaustive()
     }
 }
 
 impl GroupDirectory {
-    /// No groups yet; `shards` threads will share them, and `fallback` is one that runs actors in any case.
+    /// Creates an empty directory with `shards` shards. `fallback` runs the shards that a thread without an arbiter
+    /// starts.
     #[must_use]
     pub(crate) fn new(shards: usize, fallback: ArbiterHandle) -> Self {
         Self(Arc::new(Inner {
-            directory: Directory::default(),
-            numbers: AtomicU64::new(1),
-            count: shards.max(1),
+            groups: GroupMap::default(),
+            next_number: AtomicU64::new(1),
+            shard_count: shards.max(1),
             shards: SharedMap::default(),
-            settling: Mutex::default(),
+            starting: Mutex::default(),
             fallback,
         }))
     }
 
-    /// Gives the calling worker thread a shard, if there is one without a home. A shard that nobody
-    /// adopts finds a home on the thread that first needs it.
-    pub(crate) fn adopt_shard(&self) {
-        if let Some(index) = (0..self.0.count).find(|index| self.settled(*index).is_none()) {
+    /// Starts a shard on the calling worker thread, if there is one that does not run. The thread that first needs a
+    /// shard starts it if no worker thread has done so.
+    pub(crate) fn start_unassigned_shard(&self) {
+        if let Some(index) = (0..self.0.shard_count).find(|index| self.running_shard(*index).is_none()) {
             self.shard(index);
         }
     }
 
-    /// Kills every shard, or one group; a group that there is not is dead already.
+    /// Crashes one group, or every shard if `group` is `None`. Does nothing if the group does not exist.
     #[cfg(any(test, feature = "testkit"))]
     pub(crate) async fn crash(&self, group: Option<&GroupKey>) {
         use crate::supervised::Crash;
         match group {
             Some(key) => {
-                if let Some(living) = self.living(key) {
-                    let _ = living.address.send(Crash).await;
+                if let Some(handle) = self.find(key) {
+                    let _ = handle.address.send(Crash).await;
                 }
             }
             None => {
-                for shard in (0..self.0.count).filter_map(|index| self.settled(index)) {
+                for shard in (0..self.0.shard_count).filter_map(|index| self.running_shard(index)) {
                     let _ = shard.send_once(Crash).await;
                 }
             }
         }
     }
 
-    /// The shard of that number, if it has a home. Its thread may have gone, as with a server that was stopped.
-    fn settled(&self, index: usize) -> Option<Supervised<Groups>> {
-        self.0.shards.pin().get(&index).filter(|shard| !shard.has_gone()).cloned()
+    /// The shard with this index, if it runs. It does not run before its start and after its thread has ended, as when
+    /// a server was stopped.
+    fn running_shard(&self, index: usize) -> Option<Supervised<GroupShard>> {
+        self.0.shards.pin().get(&index).filter(|shard| !shard.has_stopped()).cloned()
     }
 
-    /// The shard of that number, which is given a home here if it has none.
-    fn shard(&self, index: usize) -> Supervised<Groups> {
-        self.settled(index).unwrap_or_else(|| {
-            // A panic under the lock has settled nothing.
-            let _settling = self.0.settling.lock().unwrap_or_else(PoisonError::into_inner);
-            self.settled(index).unwrap_or_else(|| self.settle(index))
+    /// The shard with this index. Starts it on the calling thread if it does not run.
+    fn shard(&self, index: usize) -> Supervised<GroupShard> {
+        self.running_shard(index).unwrap_or_else(|| {
+            // The lock guards no data, so a poisoned lock is usable.
+            let _starting = self.0.starting.lock().unwrap_or_else(PoisonError::into_inner);
+            self.running_shard(index).unwrap_or_else(|| self.start_shard(index))
         })
     }
 
-    fn settle(&self, index: usize) -> Supervised<Groups> {
-        let (all, arbiter) = (self.clone(), Arbiter::try_current().unwrap_or_else(|| self.0.fallback.clone()));
-        let shard = Supervised::start("groups", &arbiter, move || Groups::new(index, all.clone()));
+    fn start_shard(&self, index: usize) -> Supervised<GroupShard> {
+        let (directory, arbiter) = (self.clone(), Arbiter::try_current().unwrap_or_else(|| self.0.fallback.clone()));
+        let shard = Supervised::start("groups", &arbiter, move || GroupShard::new(index, directory.clone()));
         self.0.shards.pin().insert(index, shard.clone());
         shard
     }
 
-    /// A number that no group and no shard had before.
+    /// A number that is greater than that of every earlier group and shard.
     fn next_number(&self) -> u64 {
-        self.0.numbers.fetch_add(1, Ordering::Relaxed)
+        self.0.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     fn spawn(&self, key: &Arc<GroupKey>, shard: Shard, scheduler: &FlushScheduler) -> GroupHandle {
         let generation = Generation(self.next_number());
         let address = Group::new(Arc::clone(key), generation, shard, scheduler.clone()).start();
-        let living = GroupHandle { address, generation };
-        self.0.directory.pin().insert(Arc::clone(key), living.clone());
-        living
+        let handle = GroupHandle { address, generation };
+        self.0.groups.pin().insert(Arc::clone(key), handle.clone());
+        handle
     }
 
-    fn home_of(&self, key: &GroupKey) -> usize {
+    /// The index of the shard that a group belongs to.
+    fn shard_of(&self, key: &GroupKey) -> usize {
         let hash = FixedState::default().hash_one(key);
-        usize::try_from(hash % self.0.count as u64).expect("less than a count")
+        usize::try_from(hash % self.0.shard_count as u64).expect("less than shard_count, a usize")
     }
 
-    fn living(&self, key: &GroupKey) -> Option<GroupHandle> {
-        self.0.directory.pin().get(key).cloned()
+    fn find(&self, key: &GroupKey) -> Option<GroupHandle> {
+        self.0.groups.pin().get(key).cloned()
     }
 
-    /// Makes `member` a member; the group comes into being if it has to.
+    /// Adds `member` to a group, and creates the group if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies again and again meanwhile.
+    /// [`Error::Interrupted`], if the group panics on every attempt.
     pub(crate) async fn join(&self, key: &Arc<GroupKey>, member: Member) -> Result<Admission, Error> {
-        let shard = self.shard(self.home_of(key));
-        for _ in 0..ATTEMPTS {
-            let enter = JoinGroup { key: Arc::clone(key), member: member.clone() };
-            if let Ok(admission) = shard.send(enter).await? {
+        let shard = self.shard(self.shard_of(key));
+        for _ in 0..MAX_JOIN_ATTEMPTS {
+            let join = JoinGroup { key: Arc::clone(key), member: member.clone() };
+            if let Ok(admission) = shard.send(join).await? {
                 return Ok(admission);
             }
         }
         Err(Error::Interrupted)
     }
 
-    /// Ends a membership and answers what it was. Order: a join that is under way may arrive after it; whoever wants
-    /// both waits for the first.
+    /// Ends a membership, and returns whether there was one. Order: a join of the same member that is still in flight
+    /// may arrive after the leave. A caller that does both awaits the first.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies meanwhile.
+    /// [`Error::Interrupted`], if the group panics in the meantime.
     pub(crate) async fn leave(&self, key: &Arc<GroupKey>, id: &ConnectionId) -> Result<Left, Error> {
-        Ok(self.ask(key, || Leave { id: id.clone() }).await?.unwrap_or(Left::NoMember))
+        Ok(self.ask(key, || Leave { id: id.clone() }).await?.unwrap_or(Left::NotMember))
     }
 
-    /// Ends a membership of a connection that ends, without waiting.
-    #[expect(clippy::disallowed_methods, reason = "at most one for each join, so as bounded as the joins are")]
-    pub(crate) fn abandon(&self, key: &GroupKey, id: &ConnectionId) {
-        if let Some(group) = self.living(key) {
+    /// Ends a membership without waiting for the result: for a connection or an actor membership that ends.
+    #[expect(clippy::disallowed_methods, reason = "at most one for each join, so bounded by the joins")]
+    pub(crate) fn leave_detached(&self, key: &GroupKey, id: &ConnectionId) {
+        if let Some(group) = self.find(key) {
             group.address.do_send(Leave { id: id.clone() });
         }
     }
 
-    /// Sends a call to the members, except some.
+    /// Sends a message to the members of a group, except those in `except`.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies meanwhile; some members may have got it.
+    /// [`Error::Interrupted`], if the group panics in the meantime. Some members may have received the message.
     pub(crate) async fn publish(
         &self,
         key: &Arc<GroupKey>,
@@ -209,33 +215,38 @@ impl GroupDirectory {
         Ok(self.ask(key, publish).await?.unwrap_or_default())
     }
 
-    /// Who is in a group; nothing if there is no such group.
+    /// The state of a group with all members, or `None` if there is no such group.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies meanwhile.
+    /// [`Error::Interrupted`], if the group panics in the meantime.
     pub(crate) async fn inspect(&self, key: &Arc<GroupKey>) -> Result<Option<Snapshot>, Error> {
-        self.survey(key, MemberRange::ALL).await
+        self.inspect_range(key, MemberRange::ALL).await
     }
 
-    /// Some of who is in a group; nothing if there is no such group.
+    /// The state of a group with the members in `range`, or `None` if there is no such group.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies meanwhile.
-    pub(crate) async fn survey(&self, key: &Arc<GroupKey>, span: MemberRange) -> Result<Option<Snapshot>, Error> {
-        self.ask(key, || Inspect(span.clone())).await
+    /// [`Error::Interrupted`], if the group panics in the meantime.
+    pub(crate) async fn inspect_range(
+        &self,
+        key: &Arc<GroupKey>,
+        range: MemberRange,
+    ) -> Result<Option<Snapshot>, Error> {
+        self.ask(key, || Inspect(range.clone())).await
     }
 
-    /// Asks a group that exists. One that retires meanwhile had no members, and is as good as absent.
+    /// Sends a message to a group and awaits the answer. Returns `None` if there is no such group, or if it retires in
+    /// the meantime, since a retiring group has no members.
     async fn ask<M>(&self, key: &GroupKey, message: impl Fn() -> M) -> Result<Option<M::Result>, Error>
     where
         M: actix::Message + Send + 'static,
         M::Result: Send,
         Group: Handler<M>,
     {
-        while let Some(group) = self.living(key) {
+        while let Some(group) = self.find(key) {
             match group.address.send(message()).await {
                 Ok(result) => return Ok(Some(result)),
-                Err(_) if self.living(key).is_some_and(|now| now.generation == group.generation) => {
+                Err(_) if self.find(key).is_some_and(|found| found.generation == group.generation) => {
                     return Err(Error::Interrupted);
                 }
                 Err(_) => {}
@@ -244,55 +255,55 @@ impl GroupDirectory {
         Ok(None)
     }
 
-    /// How many groups there are.
+    /// The number of groups.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.directory.pin().values().filter(|group| group.address.connected()).count()
+        self.0.groups.pin().values().filter(|group| group.address.connected()).count()
     }
 
-    /// The groups of a hub, or all of them, in no order.
+    /// The keys of all groups of `hub`, or of all hubs if it is `None`, in no particular order.
     #[must_use]
     pub fn keys(&self, hub: Option<&HubName>) -> Vec<Arc<GroupKey>> {
-        let directory = self.0.directory.pin();
+        let groups = self.0.groups.pin();
         let wanted =
-            directory.iter().filter(|(key, group)| group.address.connected() && hub.is_none_or(|hub| key.hub == *hub));
+            groups.iter().filter(|(key, group)| group.address.connected() && hub.is_none_or(|hub| key.hub == *hub));
         wanted.map(|(key, _)| Arc::clone(key)).collect()
     }
 
-    /// How often a shard had to be started again.
+    /// The number of restarts of all shards.
     #[must_use]
     pub fn restarts(&self) -> u64 {
         self.0.shards.pin().values().map(Supervised::restarts).sum()
     }
 
-    /// Makes an actor of the application a member, until the answer is dropped.
+    /// Adds an actor of the application to a group. The membership ends when the returned value is dropped.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies again and again meanwhile.
+    /// [`Error::Interrupted`], if the group panics on every attempt.
     pub(crate) async fn join_actor(
         &self,
         key: Arc<GroupKey>,
         actor: Recipient<Delivery>,
     ) -> Result<ActorMembership, Error> {
-        let stay = Arc::new(MembershipToken);
-        let reach = MemberSink::Actor(actor, Arc::downgrade(&stay));
-        let membership = ActorMembership { groups: self.clone(), key, id: ConnectionId::random(), stay: Some(stay) };
-        self.join(&membership.key, Member { id: membership.id.clone(), reach }).await?;
+        let token = Arc::new(MembershipToken);
+        let sink = MemberSink::Actor(actor, Arc::downgrade(&token));
+        let membership = ActorMembership { groups: self.clone(), key, id: ConnectionId::random(), token: Some(token) };
+        self.join(&membership.key, Member { id: membership.id.clone(), sink }).await?;
         Ok(membership)
     }
 }
 
-/// The membership of an actor; it ends when this is dropped.
+/// The membership of an actor in a group. It ends when this value is dropped.
 #[derive(Debug)]
 pub struct ActorMembership {
     groups: GroupDirectory,
     key: Arc<GroupKey>,
     id: ConnectionId,
-    stay: Option<Arc<MembershipToken>>,
+    token: Option<Arc<MembershipToken>>,
 }
 
 impl ActorMembership {
-    /// The id under which the actor is a member; a send can except it.
+    /// The id of the actor as a member of the group. A send can exclude it.
     #[must_use]
     pub fn id(&self) -> &ConnectionId {
         &self.id
@@ -301,9 +312,10 @@ impl ActorMembership {
 
 impl Drop for ActorMembership {
     fn drop(&mut self) {
-        // Order: a join that is under way must find it gone, should the leave overtake it.
-        self.stay = None;
-        self.groups.abandon(&self.key, &self.id);
+        // Order: drop the token first. If the leave overtakes a join that is in flight, the join must find the token
+        // gone.
+        self.token = None;
+        self.groups.leave_detached(&self.key, &self.id);
     }
 }
 

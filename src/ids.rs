@@ -1,9 +1,7 @@
-//! The names of things, parsed once at the edge and cheap to share afterwards.
+//! Identifier types: one for each kind of name, so that the compiler rejects a user id in place of a group name.
 //!
-//! Role: a type per kind of name, so that a user can never be passed where a group is meant.
-//! Life: values; each is a shared string, cloned by counting.
-//! Neighbours: everybody uses these, and they use nothing.
-//! Never: they do not know which wire they came from, and compare exactly (case matters).
+//! Each is a shared string: a clone increments a reference count. They are created where data enters the process and
+//! used by all other modules. They do not depend on a wire protocol. Comparison is exact and case-sensitive.
 
 use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
@@ -66,47 +64,48 @@ macro_rules! name {
 }
 
 name! {
-    /// A hub by its registered name, in its registered case.
+    /// The registered name of a hub, in its registered case.
     HubName
 }
 name! {
-    /// A group's name inside its hub; any text, the empty one too.
+    /// The name of a group within its hub. Any text is allowed, including the empty one.
     GroupName
 }
 name! {
-    /// A user as the identity provider named it.
+    /// The id of a user, as the identity provider supplied it.
     UserId
 }
 name! {
-    /// The public identity of a connection: other clients may learn it.
+    /// The public id of a connection. It may be disclosed to other clients.
     ConnectionId
 }
 name! {
-    /// A process that serves connections, named by its configuration.
+    /// The id of a server process, set by its configuration.
     NodeId
 }
 
-/// 16 bytes from the system's generator, base64url: 22 characters that nobody can guess.
+/// 16 random bytes in base64url: 22 characters that cannot be guessed.
 #[must_use]
 pub fn secret() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 
 impl ConnectionId {
-    /// A fresh id in the form that ASP.NET Core servers use: 22 characters of base64url.
+    /// A random id in the form that ASP.NET Core SignalR uses: 22 characters of base64url.
     #[must_use]
     pub fn random() -> Self {
         secret().into()
     }
 }
 
-/// The secret that opens a connection's transport: only its own client may know it, and no log shows it.
+/// The secret that authorizes a client to open a transport for a connection. Only that client may know it. It must not
+/// be logged, so `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ConnectionToken(Arc<str>);
 
 impl ConnectionToken {
-    /// A fresh token, independent of the connection's id.
+    /// A random token, independent of the connection's id.
     #[must_use]
     pub fn random() -> Self {
         Self(secret().into())
@@ -131,13 +130,13 @@ impl fmt::Debug for ConnectionToken {
     }
 }
 
-/// Connections that a broadcast leaves out, shared by whoever passes it on.
+/// The connections that a broadcast excludes. Clones share the same list.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionSet(Arc<[ConnectionId]>);
 
 impl ConnectionSet {
-    /// True if this connection is one of them: each member of a group is asked for, and a client may have listed
-    /// a thousand.
+    /// True if the set contains this connection. A binary search, since it is called for each member of a group and a
+    /// client may have listed a thousand connections.
     #[must_use]
     pub fn contains(&self, id: &ConnectionId) -> bool {
         self.0.binary_search(id).is_ok()
@@ -152,17 +151,17 @@ impl FromIterator<ConnectionId> for ConnectionSet {
     }
 }
 
-/// A group's full name: groups of the same name on two hubs are two groups.
+/// The full name of a group. Groups of the same name on two hubs are different groups.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupKey {
     /// The hub that the group belongs to.
     pub hub: HubName,
-    /// The name inside that hub.
+    /// The name within that hub.
     pub name: GroupName,
 }
 
 impl GroupKey {
-    /// The key of `name` on `hub`, ready to be shared.
+    /// The shared key of group `name` of `hub`.
     #[must_use]
     pub fn new(hub: &HubName, name: &GroupName) -> Arc<Self> {
         Arc::new(Self { hub: hub.clone(), name: name.clone() })
@@ -180,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_random_id_is_22_characters_that_fit_a_url() {
+    fn random_id_is_22_url_safe_characters() {
         let id = ConnectionId::random();
         assert_eq!(id.len(), 22);
         assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'), "{id}");
@@ -188,12 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_shown_to_who_debugs() {
+    fn debug_output_hides_token() {
         assert_eq!(format!("{:?}", ConnectionToken::from("secret")), "ConnectionToken(..)");
     }
 
     #[test]
-    fn a_set_knows_its_connections_whatever_their_order() {
+    fn connection_set_contains_ids_in_any_order() {
         let set: ConnectionSet = ["c", "a", "b", "a"].map(ConnectionId::from).into_iter().collect();
         assert!(["a", "b", "c"].iter().all(|id| set.contains(&(*id).into())));
         assert!(!set.contains(&"d".into()));
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn names_compare_by_their_exact_text() {
+    fn names_compare_by_exact_text() {
         assert_ne!(GroupName::from("Room"), GroupName::from("room"));
         assert_eq!(UserId::from("ann"), UserId::from(String::from("ann")));
     }

@@ -1,10 +1,11 @@
-//! The supervisor of durable membership: the one actor that talks to the store about who belongs where.
+//! The actor that reads and writes durable memberships and connection leases in the store.
 //!
-//! Role: loads users' groups for connections that begin, writes changes in their order, keeps the rows of
-//! open connections. Whatever waits while the store is busy goes into its next query: a storm of
-//! reconnections costs a few queries, not one for each.
-//! Life: one for each process, supervised. Neighbours: connections and hubs ask it; it asks the store.
-//! Never: it does not touch live groups, and no answer of it takes longer than its deadline.
+//! It loads the durable groups of the users of new connections, writes changes in the order of their requests, and
+//! maintains the leases of open connections. Loads that arrive while a query runs are batched into the next query, so a
+//! storm of reconnects costs a few queries instead of one for each connection.
+//!
+//! There is one supervised membership actor for each process. Connections and hubs send it requests. It does not touch
+//! live groups, and answers every request within [`MembershipConfig::deadline`].
 
 use std::{
     collections::VecDeque,
@@ -25,30 +26,32 @@ use crate::{
 
 mod deadline;
 
-use deadline::{WithDeadline, answer_loads, insist, once, tell};
+use deadline::{WithDeadline, answer_loads, call_once, retry_until, send_reply};
 
-/// How many messages may wait for the supervisor. Beyond it, whoever asks waits.
-const MAILBOX: usize = 1024;
+/// The mailbox capacity of the actor. When the mailbox is full, senders wait.
+const MAILBOX_CAPACITY: usize = 1024;
 
-/// How many questions may wait for the store. Beyond it, the answer is that the store is unavailable.
-const WAITING: usize = 100_000;
+/// The maximum number of pending loads, of pending writes and of pending lease changes. Further loads and writes are
+/// answered with [`Error::Unavailable`]. Of the lease changes, the oldest are dropped.
+const MAX_PENDING: usize = 100_000;
 
-/// How many users one query asks for.
-const BATCH: usize = 1_000;
+/// The maximum number of users in one query.
+const MAX_LOAD_BATCH: usize = 1_000;
 
-/// How this process keeps house with the store.
+/// The settings of the membership actor.
 #[derive(Clone, Debug)]
 pub(crate) struct MembershipConfig {
-    /// This process.
+    /// The identity of this process.
     pub(crate) node: Node,
-    /// How long an answer may take, waiting, attempts and pauses included. Default 5 s: a client waits that
-    /// long for its connection without giving up.
+    /// The maximum time to answer a request, including queueing, retries and pauses. Default 5 s: a client waits that
+    /// long for its connection.
     pub(crate) deadline: Duration,
-    /// For how long a dead process's rows are believed. Default 30 s, renewed every third of it.
+    /// The duration of this node's lease. A node that has not renewed its lease for that long counts as dead, and other
+    /// nodes delete the leases of its connections. Default 30 s. Renewals happen at every third of the duration.
     pub(crate) lease: Duration,
 }
 
-/// A question: which groups does this user belong to?
+/// Query: asks for the durable groups of a user.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Load {
@@ -56,27 +59,27 @@ pub(crate) struct Load {
     pub(crate) answer: Reply<Vec<GroupName>>,
 }
 
-/// A command: write a membership, or its end.
+/// Command: adds or removes a durable membership.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Write {
     pub(crate) owner: Owner,
     pub(crate) group: GroupName,
-    pub(crate) verb: Verb,
+    pub(crate) op: WriteOp,
     pub(crate) answer: Reply<Change>,
 }
 
-/// Where the answer goes. It is dropped unsent if the supervisor dies; the question may be put again.
+/// The sender of an answer. It is dropped without an answer if the actor dies. The request may be repeated then.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// What to write.
+/// The kind of a [`Write`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
+pub(crate) enum WriteOp {
     Add,
     Remove,
 }
 
-/// A command: take note that a connection has begun or ended. Its row follows when the store has time.
+/// Command: records that a connection has opened or closed. Its lease is written later, in a batch.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct LeaseUpdate {
@@ -84,12 +87,12 @@ pub(crate) struct LeaseUpdate {
 }
 
 impl LeaseUpdate {
-    /// The note that this connection has begun.
+    /// The update for a connection that has opened.
     pub(crate) fn opened(handle: &ConnectionHandle) -> Self {
         Self { change: LeaseChange::Opened(lease_of(handle)) }
     }
 
-    /// The note that it has ended.
+    /// The update for a connection that has closed.
     pub(crate) fn closed(handle: &ConnectionHandle) -> Self {
         Self { change: LeaseChange::Closed(handle.id.clone()) }
     }
@@ -99,170 +102,171 @@ fn lease_of(handle: &ConnectionHandle) -> Lease {
     Lease {
         connection: handle.id.clone(),
         user: handle.user.clone(),
-        user_agent: handle.about.user_agent.clone(),
-        transport: handle.about.transport().to_owned(),
-        since: handle.about.since,
+        user_agent: handle.info.user_agent.clone(),
+        transport: handle.info.transport().to_owned(),
+        since: handle.info.since,
     }
 }
 
-/// One thing to write.
-enum Job {
-    Write(Write),
+/// A write to the store.
+enum StoreWrite {
+    Membership(Write),
     Renew,
     Leases,
 }
 
-/// See the module's documentation.
+/// The membership actor. See the module documentation.
 pub(crate) struct Membership {
     store: Arc<dyn DynStore>,
-    housekeeping: MembershipConfig,
+    config: MembershipConfig,
     connections: Connections,
     metrics: Arc<Metrics>,
-    loads: VecDeque<WithDeadline<Load>>,
+    pending_loads: VecDeque<WithDeadline<Load>>,
     is_loading: bool,
-    jobs: VecDeque<WithDeadline<Job>>,
-    leases: Vec<LeaseChange>,
+    pending_writes: VecDeque<WithDeadline<StoreWrite>>,
+    pending_leases: Vec<LeaseChange>,
     is_writing: bool,
-    /// When the lease was last renewed by this incarnation.
-    renewed: Option<Instant>,
+    /// The time of the last renewal of this node's lease by this incarnation of the actor.
+    last_renewal: Option<Instant>,
 }
 
 impl Membership {
     pub(crate) fn new(
         store: Arc<dyn DynStore>,
-        housekeeping: MembershipConfig,
+        config: MembershipConfig,
         connections: Connections,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             store,
-            housekeeping,
+            config,
             connections,
             metrics,
-            loads: VecDeque::new(),
+            pending_loads: VecDeque::new(),
             is_loading: false,
-            jobs: VecDeque::new(),
-            leases: Vec::new(),
+            pending_writes: VecDeque::new(),
+            pending_leases: Vec::new(),
             is_writing: false,
-            renewed: None,
+            last_renewal: None,
         }
     }
 
-    fn due<T>(&self, what: T) -> WithDeadline<T> {
-        WithDeadline { by: Instant::now() + self.housekeeping.deadline, what }
+    fn with_deadline<T>(&self, value: T) -> WithDeadline<T> {
+        WithDeadline { deadline: Instant::now() + self.config.deadline, value }
     }
 
-    fn queue(&mut self, job: Job, ctx: &mut Context<Self>) {
-        let due = self.due(job);
-        self.jobs.push_back(due);
-        self.write(ctx);
+    fn queue(&mut self, write: StoreWrite, ctx: &mut Context<Self>) {
+        let entry = self.with_deadline(write);
+        self.pending_writes.push_back(entry);
+        self.start_write(ctx);
     }
 
-    /// Asks the store for everybody who waits, unless it is being asked.
-    fn load(&mut self, ctx: &mut Context<Self>) {
-        if self.is_loading || self.loads.is_empty() {
+    /// Starts a query for the pending loads, unless one is running.
+    fn start_load(&mut self, ctx: &mut Context<Self>) {
+        if self.is_loading || self.pending_loads.is_empty() {
             return;
         }
         self.is_loading = true;
-        let batch: Vec<_> = self.loads.drain(..self.loads.len().min(BATCH)).collect();
+        let batch: Vec<_> = self.pending_loads.drain(..self.pending_loads.len().min(MAX_LOAD_BATCH)).collect();
         let store = Arc::clone(&self.store);
         let answered = async move { answer_loads(&*store, batch).await };
         ctx.spawn(answered.into_actor(self).map(|failed, this, ctx| {
             this.metrics.store_failures.add(failed);
             this.is_loading = false;
-            this.load(ctx);
+            this.start_load(ctx);
         }));
     }
 
-    /// Writes the next thing, unless something is being written.
-    fn write(&mut self, ctx: &mut Context<Self>) {
+    /// Starts the next pending write, unless one is running.
+    fn start_write(&mut self, ctx: &mut Context<Self>) {
         if self.is_writing {
             return;
         }
-        let Some(WithDeadline { by, what }) = self.jobs.pop_front() else { return };
+        let Some(WithDeadline { deadline, value }) = self.pending_writes.pop_front() else { return };
         self.is_writing = true;
-        let done: LocalBoxActorFuture<Self, ()> = match what {
-            Job::Write(write) => self.write_membership(write, by),
-            Job::Renew => self.renew(by),
-            Job::Leases => self.write_leases(by),
+        let done: LocalBoxActorFuture<Self, ()> = match value {
+            StoreWrite::Membership(write) => self.write_membership(write, deadline),
+            StoreWrite::Renew => self.renew(deadline),
+            StoreWrite::Leases => self.write_leases(deadline),
         };
         ctx.spawn(done.map(|(), this, ctx| {
             this.is_writing = false;
-            this.write(ctx);
+            this.start_write(ctx);
         }));
     }
 
-    fn write_membership(&self, write: Write, by: Instant) -> LocalBoxActorFuture<Self, ()> {
+    fn write_membership(&self, write: Write, deadline: Instant) -> LocalBoxActorFuture<Self, ()> {
         let store = Arc::clone(&self.store);
         let written = async move {
-            let Write { owner, group, verb, answer } = write;
-            let result = insist(by, || match verb {
-                Verb::Add => store.add(&owner, &group),
-                Verb::Remove => store.remove(&owner, &group),
+            let Write { owner, group, op, answer } = write;
+            let result = retry_until(deadline, || match op {
+                WriteOp::Add => store.add(&owner, &group),
+                WriteOp::Remove => store.remove(&owner, &group),
             });
             let result = result.await;
             let failed = u64::from(result.is_err());
-            // Nobody may be waiting any more; the row is written all the same.
-            tell(answer, result);
+            // The requester may be gone. The change is in the store regardless.
+            send_reply(answer, result);
             failed
         };
         Box::pin(written.into_actor(self).map(|failed, this, _| this.metrics.store_failures.add(failed)))
     }
 
-    fn renew(&self, by: Instant) -> LocalBoxActorFuture<Self, ()> {
-        let (store, housekeeping) = (Arc::clone(&self.store), self.housekeeping.clone());
+    fn renew(&self, deadline: Instant) -> LocalBoxActorFuture<Self, ()> {
+        let (store, config) = (Arc::clone(&self.store), self.config.clone());
         let renewed =
-            async move { once(by, store.renew(&housekeeping.node, SystemTime::now(), housekeeping.lease)).await };
+            async move { call_once(deadline, store.renew(&config.node, SystemTime::now(), config.lease)).await };
         Box::pin(renewed.into_actor(self).map(|renewed, this, ctx| match renewed {
-            Ok(reclaimed) => this.renewed(reclaimed, ctx),
-            Err(error) => warn!(error:% = error; "this node's lease is not renewed"),
+            Ok(reclaimed) => this.on_renewed(reclaimed, ctx),
+            Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
         }))
     }
 
-    fn renewed(&mut self, reclaimed: u64, ctx: &mut Context<Self>) {
+    fn on_renewed(&mut self, reclaimed: u64, ctx: &mut Context<Self>) {
         self.metrics.leases_reclaimed.add(reclaimed);
         if reclaimed > 0 {
-            info!(connections = reclaimed; "removed rows of connections that nobody holds");
+            info!(connections = reclaimed; "deleted leases of dead connections");
         }
-        let last = self.renewed.replace(Instant::now());
-        if last.is_none_or(|last| last.elapsed() > self.housekeeping.lease) {
-            self.reopen(ctx);
+        let last = self.last_renewal.replace(Instant::now());
+        if last.is_none_or(|last| last.elapsed() > self.config.lease) {
+            self.rewrite_leases(ctx);
         }
     }
 
-    /// Writes the rows of all connections: a predecessor may have died with some unwritten, and a node that
-    /// renews too late may have been taken for dead. Writing one twice does no harm.
-    fn reopen(&mut self, ctx: &mut Context<Self>) {
-        let living = self.connections.all();
-        if living.is_empty() {
+    /// Queues the leases of all connections. An earlier incarnation may have died with unwritten changes, and other
+    /// nodes may have deleted the leases of a node that renewed too late. Writing a lease twice is harmless.
+    fn rewrite_leases(&mut self, ctx: &mut Context<Self>) {
+        let handles = self.connections.all();
+        if handles.is_empty() {
             return;
         }
-        self.leases.extend(living.iter().map(|handle| LeaseChange::Opened(lease_of(handle))));
-        self.queue(Job::Leases, ctx);
+        self.pending_leases.extend(handles.iter().map(|handle| LeaseChange::Opened(lease_of(handle))));
+        self.queue(StoreWrite::Leases, ctx);
     }
 
-    /// Writes all rows that wait. What cannot be written now is kept for the next time.
-    fn write_leases(&mut self, by: Instant) -> LocalBoxActorFuture<Self, ()> {
-        let (store, node) = (Arc::clone(&self.store), self.housekeeping.node.clone());
-        let changes = std::mem::take(&mut self.leases);
+    /// Writes all pending lease changes. If that fails, they stay pending.
+    fn write_leases(&mut self, deadline: Instant) -> LocalBoxActorFuture<Self, ()> {
+        let (store, node) = (Arc::clone(&self.store), self.config.node.clone());
+        let changes = std::mem::take(&mut self.pending_leases);
         let written = async move {
-            let written = once(by, store.lease(&node, &changes)).await;
+            let written = call_once(deadline, store.lease(&node, &changes)).await;
             (written, changes)
         };
         Box::pin(written.into_actor(self).map(|(written, mut changes), this, _| {
             if let Err(error) = written {
-                warn!(rows = changes.len(), error:% = error; "connections' rows are not written yet");
-                changes.append(&mut this.leases);
-                this.leases = changes;
-                this.bound_leases();
+                warn!(leases = changes.len(), error:% = error; "failed to write connection leases; will retry");
+                changes.append(&mut this.pending_leases);
+                this.pending_leases = changes;
+                this.drop_excess_leases();
             }
         }))
     }
 
-    /// Rows are a convenience for operators: those of a long outage are given up.
-    fn bound_leases(&mut self) {
-        let excess = self.leases.len().saturating_sub(WAITING);
-        self.leases.drain(..excess);
+    /// Drops the oldest lease changes beyond the limit. Leases only inform operators, so losing some in a long outage
+    /// is acceptable.
+    fn drop_excess_leases(&mut self) {
+        let excess = self.pending_leases.len().saturating_sub(MAX_PENDING);
+        self.pending_leases.drain(..excess);
         self.metrics.leases_dropped.add(excess as u64);
     }
 }
@@ -273,12 +277,12 @@ impl Actor for Membership {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
-        self.queue(Job::Renew, ctx);
-        ctx.run_interval(self.housekeeping.lease / 3, |this, ctx| {
-            this.queue(Job::Renew, ctx);
-            if !this.leases.is_empty() {
-                this.queue(Job::Leases, ctx);
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
+        self.queue(StoreWrite::Renew, ctx);
+        ctx.run_interval(self.config.lease / 3, |this, ctx| {
+            this.queue(StoreWrite::Renew, ctx);
+            if !this.pending_leases.is_empty() {
+                this.queue(StoreWrite::Leases, ctx);
             }
         });
     }
@@ -288,13 +292,13 @@ impl Handler<Load> for Membership {
     type Result = ();
 
     fn handle(&mut self, load: Load, ctx: &mut Self::Context) {
-        if self.loads.len() >= WAITING {
-            refuse(load.answer);
+        if self.pending_loads.len() >= MAX_PENDING {
+            reject_overload(load.answer);
             return;
         }
-        let due = self.due(load);
-        self.loads.push_back(due);
-        self.load(ctx);
+        let entry = self.with_deadline(load);
+        self.pending_loads.push_back(entry);
+        self.start_load(ctx);
     }
 }
 
@@ -302,27 +306,27 @@ impl Handler<Write> for Membership {
     type Result = ();
 
     fn handle(&mut self, write: Write, ctx: &mut Self::Context) {
-        if self.jobs.len() >= WAITING {
-            refuse(write.answer);
+        if self.pending_writes.len() >= MAX_PENDING {
+            reject_overload(write.answer);
             return;
         }
-        self.queue(Job::Write(write), ctx);
+        self.queue(StoreWrite::Membership(write), ctx);
     }
 }
 
-fn refuse<T>(answer: Reply<T>) {
-    tell(answer, Err(Error::Unavailable(format!("{WAITING} questions wait for it"))));
+fn reject_overload<T>(answer: Reply<T>) {
+    send_reply(answer, Err(Error::Unavailable(format!("{MAX_PENDING} requests are waiting for it"))));
 }
 
 impl Handler<LeaseUpdate> for Membership {
     type Result = ();
 
     fn handle(&mut self, LeaseUpdate { change }: LeaseUpdate, ctx: &mut Self::Context) {
-        let is_first = self.leases.is_empty();
-        self.leases.push(change);
-        self.bound_leases();
+        let is_first = self.pending_leases.is_empty();
+        self.pending_leases.push(change);
+        self.drop_excess_leases();
         if is_first {
-            self.queue(Job::Leases, ctx);
+            self.queue(StoreWrite::Leases, ctx);
         }
     }
 }

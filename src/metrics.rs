@@ -1,8 +1,7 @@
-//! Every counter of the process, named once.
+//! The counters of an engine.
 //!
-//! Role: what happened, in numbers that only grow; what *is* (connections, groups) is asked of its owner.
-//! Life: one for each engine. Neighbours: everybody counts, admin reads.
-//! Never: nothing is decided by a counter.
+//! A counter counts events and only increases. Current state, such as the number of connections or groups, is queried
+//! from its owner instead. All modules increment the counters, and admin reads them. No behaviour depends on a counter.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +14,7 @@ macro_rules! counters {
         }
 
         impl Metrics {
-            /// Every counter with its name, in the order of their declaration.
+            /// The name and value of every counter, in the order of declaration.
             #[must_use]
             pub fn list(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($name), self.$name.get())),*]
@@ -24,22 +23,22 @@ macro_rules! counters {
     };
 }
 
-/// A number that only grows.
+/// A monotonic event counter.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts one.
-    pub fn count(&self) {
+    /// Adds one.
+    pub fn increment(&self) {
         self.add(1);
     }
 
-    /// Counts several.
+    /// Adds `count`.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// How many so far.
+    /// The current value.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -47,46 +46,46 @@ impl Counter {
 }
 
 counters! {
-    /// Connections that were let in: their OnConnected has succeeded, or their client has returned from an earlier
+    /// Connections that were admitted: their `OnConnected` succeeded, or their client reconnected from an earlier
     /// process.
     connections_opened,
-    /// Of those, the ones that have ended, for whatever reason.
+    /// Admitted connections that have ended, for any reason.
     connections_closed,
-    /// Connections ended because their client did not read fast enough.
+    /// Connections that were ended because their client did not read fast enough.
     connections_evicted,
-    /// Connections ended because their client fell silent.
+    /// Connections that were ended because nothing was received from their client for too long.
     connections_timed_out,
-    /// Connections ended for what they sent.
+    /// Connections that were ended because their client sent invalid data.
     connections_faulted,
-    /// Connections that went on over a new transport.
+    /// Connections that continued on a new transport.
     connections_resumed,
-    /// Clients that came back too late, or with a cursor from elsewhere, and have missed something.
+    /// Reconnects whose client missed messages, because it returned too late or with a cursor of another connection.
     gaps,
-    /// Calls of hub methods.
+    /// Invocations of hub methods.
     invocations,
-    /// Calls of hub methods that failed.
+    /// Invocations of hub methods that failed.
     invocations_failed,
-    /// Hub methods, hooks and modules that panicked.
+    /// Panics of hub methods, lifecycle hooks and rejoin modules.
     hub_panics,
-    /// Calls of client methods, each however many it reached.
+    /// Invocations of client methods. Each counts once, regardless of its number of recipients.
     sends,
-    /// Recipients that those calls were handed to.
+    /// Recipients that those invocations were handed to.
     deliveries,
     /// Rejoin tokens that were accepted.
     rejoins_accepted,
-    /// Rejoin tokens that were no tokens at all.
+    /// Rejoin tokens that could not be parsed.
     rejoins_malformed,
-    /// Rejoin tokens signed under a key that is not in the ring.
+    /// Rejoin tokens signed with a key that is not in the key ring.
     rejoins_unknown_key,
     /// Rejoin tokens whose signature is wrong.
     rejoins_forged,
     /// Rejoin tokens past their expiry.
     rejoins_expired,
-    /// Rejoin tokens made for somebody else.
+    /// Rejoin tokens issued to another user.
     rejoins_wrong_user,
-    /// Rejoin tokens made for another hub.
+    /// Rejoin tokens issued for another hub.
     rejoins_wrong_hub,
-    /// Rejoin tokens made for another connection.
+    /// Rejoin tokens issued to another connection.
     rejoins_wrong_connection,
     /// Rejoin tokens that were used before.
     rejoins_replayed,
@@ -94,16 +93,16 @@ counters! {
     rejoins_revoked,
     /// Rejoin tokens that could not be checked because the store did not answer.
     rejoins_unchecked,
-    /// Rejoin tokens issued without their groups, whose names are too long in all.
+    /// Rejoin tokens issued without a list of groups, because the names are too long in total.
     rejoins_without_list,
-    /// Reads and writes of durable groups that the store has refused or not answered in time.
+    /// Reads and writes of durable groups that failed or that the store did not answer in time.
     store_failures,
-    /// Connections' rows that could not be written and were given up.
+    /// Lease changes of connections that were dropped because they could not be written.
     leases_dropped,
-    /// Connections' rows that dead processes had left.
+    /// Leases of dead processes that were deleted.
     leases_reclaimed,
-    /// Requests of classic clients that were answered 4xx or 5xx, and those of ASP.NET Core clients that were refused
-    /// for who sent them.
+    /// Requests of classic clients that were answered with 4xx or 5xx, and requests of ASP.NET Core clients that failed
+    /// authentication or authorization.
     requests_refused,
 }
 
@@ -112,9 +111,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_counter_is_listed_under_its_name() {
+    fn counter_is_listed_under_its_name() {
         let metrics = Metrics::default();
-        metrics.gaps.count();
+        metrics.gaps.increment();
         metrics.gaps.add(2);
         assert!(metrics.list().contains(&("gaps", 3)));
     }

@@ -1,10 +1,10 @@
-//! Keeps an actor alive: when it panics, another takes its place.
+//! Supervision of actors: replaces an actor that panics by a new one.
 //!
-//! Role: what actix's own supervisor does not do: that one restarts an actor which stops, but a panic
-//! unwinds through it.
-//! Life: started with the engine, on the thread that it is given; ends with that thread.
-//! Neighbours: `groups`, `membership` and `pipeline` are built on it.
-//! Never: it does not know what the actor does, and repeats only what its sender allows to be repeated.
+//! The supervisor of actix restarts an actor that stops, but a panic unwinds through it. This module handles panics.
+//! The shards of `groups`, the actor of `membership` and that of `pipeline` are supervised by it.
+//!
+//! A supervised actor starts on the arbiter that the caller passes, and ends with the thread of that arbiter. A message
+//! is repeated after a panic only if its sender allows that.
 
 use std::{
     sync::{
@@ -21,31 +21,31 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// How long a caller waits for a successor. Starting one takes microseconds; more than this means that
-/// the actor dies as soon as it lives.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The maximum time that a caller waits for a restart. A restart takes microseconds. A longer wait means that the actor
+/// panics immediately after each start.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The first and the longest pause before a successor of an actor that died young.
-const PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The bounds of the pause before a restart. The pause doubles with each restart.
+const MIN_RESTART_BACKOFF: Duration = Duration::from_millis(10);
+const MAX_RESTART_BACKOFF: Duration = Duration::from_secs(1);
 
-/// An actor that lived this long is restarted at once.
-const GROWN_UP: Duration = Duration::from_secs(10);
+/// An actor that has run longer than this is restarted at once.
+const RESTART_BACKOFF_RESET: Duration = Duration::from_secs(10);
 
-/// The actor died, and no successor could answer.
+/// The actor died before it answered, and no restarted actor answered either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an actor of the engine died while it was asked")]
 pub(crate) struct Died;
 
-/// The address of whichever incarnation of `A` is alive.
+/// A handle to the current incarnation of a supervised actor.
 pub(crate) struct Supervised<A: Actor> {
-    living: watch::Receiver<Option<Addr<A>>>,
+    current: watch::Receiver<Option<Addr<A>>>,
     restarts: Arc<AtomicU64>,
 }
 
 impl<A: Actor> Clone for Supervised<A> {
     fn clone(&self) -> Self {
-        Self { living: self.living.clone(), restarts: Arc::clone(&self.restarts) }
+        Self { current: self.current.clone(), restarts: Arc::clone(&self.restarts) }
     }
 }
 
@@ -56,29 +56,30 @@ impl<A: Actor> std::fmt::Debug for Supervised<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Supervised<A> {
-    /// Starts the actor that `make` makes on `arbiter`, and again whenever it has panicked.
+    /// Starts the actor that `make` creates on `arbiter`. Starts another each time it panics.
     pub(crate) fn start(name: &'static str, arbiter: &ArbiterHandle, make: impl Fn() -> A + Send + 'static) -> Self {
-        let (lives, living) = watch::channel(None);
+        let (publisher, current) = watch::channel(None);
         let restarts = Arc::new(AtomicU64::new(0));
-        arbiter.spawn(supervise(name, make, lives, Arc::clone(&restarts)));
-        Self { living, restarts }
+        arbiter.spawn(supervise(name, make, publisher, Arc::clone(&restarts)));
+        Self { current, restarts }
     }
 
-    /// True once the thread has gone that the actor was started on: nobody starts it again.
-    pub(crate) fn has_gone(&self) -> bool {
-        self.living.has_changed().is_err()
+    /// True once the thread of the actor has ended. Then the actor is not restarted.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.current.has_changed().is_err()
     }
 
-    /// How often the actor had to be started again.
+    /// The number of restarts.
     #[must_use]
     pub(crate) fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
     }
 
-    /// Asks the actor, and once more if it dies meanwhile: only for what may be done twice.
+    /// Sends a message and awaits the answer. Sends it again if the actor dies first, so it is only for messages that
+    /// may be handled twice.
     ///
     /// # Errors
-    /// [`Died`], when the second attempt fails as well or nobody is alive for 5 seconds.
+    /// [`Died`], if the second attempt fails as well, or if no actor runs for 5 seconds.
     pub(crate) async fn send<M>(&self, message: M) -> Result<M::Result, Died>
     where
         M: Message + Clone + Send + 'static,
@@ -92,10 +93,11 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
         }
     }
 
-    /// Asks the actor; if it dies meanwhile, nobody knows whether it has done what was asked.
+    /// Sends a message once and awaits the answer.
     ///
     /// # Errors
-    /// [`Died`], when it dies before it answers or nobody is alive for 5 seconds.
+    /// [`Died`], if the actor dies before it answers, or if no actor runs for 5 seconds. The actor may have handled the
+    /// message.
     pub(crate) async fn send_once<M>(&self, message: M) -> Result<M::Result, Died>
     where
         M: Message + Send + 'static,
@@ -106,11 +108,11 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
         self.address().await?.send(message).await.map_err(|_| Died)
     }
 
-    /// Like [`Supervised::send`], for a message that carries where its answer goes, since the actor answers
-    /// later than it handles it.
+    /// Like [`Supervised::send`], for a message that carries the sender of its answer because the actor answers it
+    /// later.
     ///
     /// # Errors
-    /// [`Died`], as there.
+    /// [`Died`], as for [`Supervised::send`].
     pub(crate) async fn ask<M, T>(&self, message: impl Fn(oneshot::Sender<T>) -> M) -> Result<T, Died>
     where
         M: Message<Result = ()> + Send + 'static,
@@ -135,9 +137,9 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
     }
 
     async fn address(&self) -> Result<Addr<A>, Died> {
-        let mut living = self.living.clone();
-        let found = living.wait_for(|address| address.as_ref().is_some_and(Addr::connected));
-        let address = timeout(PATIENCE, found).await.map_err(|_| Died)?.map_err(|_| Died)?;
+        let mut current = self.current.clone();
+        let running = current.wait_for(|address| address.as_ref().is_some_and(Addr::connected));
+        let address = timeout(RESTART_TIMEOUT, running).await.map_err(|_| Died)?.map_err(|_| Died)?;
         address.clone().ok_or(Died)
     }
 }
@@ -145,45 +147,48 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
 async fn supervise<A: Actor<Context = Context<A>>>(
     name: &'static str,
     make: impl Fn() -> A,
-    lives: watch::Sender<Option<Addr<A>>>,
+    publisher: watch::Sender<Option<Addr<A>>>,
     restarts: Arc<AtomicU64>,
 ) {
-    let mut pause = Duration::ZERO;
+    let mut backoff = Duration::ZERO;
     loop {
-        let born = Instant::now();
-        let (address, death) = live(make());
-        lives.send_replace(Some(address));
-        // The sender is dropped with the actor, and never used.
-        let _ = death.await;
+        let started = Instant::now();
+        let (address, stopped) = start_monitored(make());
+        publisher.send_replace(Some(address));
+        // Nothing is ever sent. The wait ends when the sender is dropped with the actor.
+        let _ = stopped.await;
         restarts.fetch_add(1, Ordering::Relaxed);
-        pause = if born.elapsed() > GROWN_UP { Duration::ZERO } else { (pause * 2).clamp(PAUSE, LONGEST_PAUSE) };
-        error!(actor = name, restarts = restarts.load(Ordering::Relaxed); "actor died and is started again");
-        sleep(pause).await;
+        backoff = if started.elapsed() > RESTART_BACKOFF_RESET {
+            Duration::ZERO
+        } else {
+            (backoff * 2).clamp(MIN_RESTART_BACKOFF, MAX_RESTART_BACKOFF)
+        };
+        error!(actor = name, restarts = restarts.load(Ordering::Relaxed); "actor died; restarting it");
+        sleep(backoff).await;
     }
 }
 
-/// Starts an actor and answers its address and a receiver that fails when the actor is dropped, however
-/// that comes about.
-fn live<A: Actor<Context = Context<A>>>(actor: A) -> (Addr<A>, oneshot::Receiver<()>) {
-    let (alive, death) = oneshot::channel::<()>();
+/// Starts an actor. Returns its address, and a receiver that fails when the actor is dropped for any reason.
+fn start_monitored<A: Actor<Context = Context<A>>>(actor: A) -> (Addr<A>, oneshot::Receiver<()>) {
+    let (stop_sender, stopped) = oneshot::channel::<()>();
     let address = A::create(move |ctx| {
-        let pulse = async move {
+        let hold_sender = async move {
             std::future::pending::<()>().await;
-            drop(alive);
+            drop(stop_sender);
         };
-        ctx.spawn(pulse.into_actor(&actor));
+        ctx.spawn(hold_sender.into_actor(&actor));
         actor
     });
-    (address, death)
+    (address, stopped)
 }
 
-/// Tells an actor to panic, so that a test can see what its death does to others.
+/// Command: makes an actor panic, so that tests can observe the consequences.
 #[cfg(any(test, feature = "testkit"))]
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Crash;
 
-/// Lets `$actor` be killed by [`Crash`].
+/// Implements the handler of [`Crash`] for `$actor`.
 #[cfg(any(test, feature = "testkit"))]
 macro_rules! may_crash {
     ($actor:ty) => {
@@ -191,7 +196,7 @@ macro_rules! may_crash {
             type Result = ();
 
             fn handle(&mut self, _: crate::supervised::Crash, _: &mut Self::Context) {
-                panic!("told to crash");
+                panic!("crashed by a test");
             }
         }
     };
@@ -225,19 +230,19 @@ mod tests {
     may_crash!(Counter);
 
     #[actix::test]
-    async fn an_actor_that_panics_is_replaced_by_a_fresh_one() {
+    async fn panicked_actor_is_replaced() {
         let counter = Supervised::start("counter", &Arbiter::current(), || Counter(0));
         assert_eq!(counter.send(Count).await, Ok(1));
         assert_eq!(counter.send(Count).await, Ok(2));
         for crashes in 1..=3 {
             assert_eq!(counter.send_once(Crash).await, Err(Died));
-            assert_eq!(counter.send(Count).await, Ok(1), "a fresh one counts from the start");
+            assert_eq!(counter.send(Count).await, Ok(1), "the new actor starts from zero");
             assert_eq!(counter.restarts(), crashes);
         }
     }
 
     #[actix::test]
-    async fn whoever_waits_for_an_actor_that_keeps_dying_is_told_so() {
+    async fn send_fails_if_actor_keeps_panicking() {
         let counter = Supervised::start("counter", &Arbiter::current(), || Counter(0));
         assert_eq!(counter.send(Crash).await, Err(Died), "it died on both attempts");
         assert_eq!(counter.send(Count).await, Ok(1));

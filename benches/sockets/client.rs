@@ -1,4 +1,4 @@
-//! A client of any of the servers: WebSocket frames made by hand.
+//! A minimal WebSocket client that speaks the dialect of each compared server.
 
 use std::net::SocketAddr;
 
@@ -13,21 +13,22 @@ use tokio::{
     time::timeout,
 };
 
-use crate::peers::{Dialect, PATIENCE, Peer};
+use crate::peers::{Dialect, Peer, RESPONSE_TIMEOUT};
 
 pub(crate) struct Client {
     pub(crate) reader: BufReader<OwnedReadHalf>,
     pub(crate) writer: OwnedWriteHalf,
 }
 
-pub(crate) fn masked(text: &str) -> Vec<u8> {
+/// A WebSocket text frame, masked with the key 0 as clients must.
+pub(crate) fn masked_text_frame(text: &str) -> Vec<u8> {
     let length = text.len();
     let mut frame = vec![0x81];
     match u8::try_from(length) {
         Ok(short) if short < 126 => frame.push(0x80 | short),
         _ => {
             frame.push(0x80 | 126);
-            frame.extend(u16::try_from(length).expect("what is sent here is short").to_be_bytes());
+            frame.extend(u16::try_from(length).expect("texts are shorter than 64 KiB").to_be_bytes());
         }
     }
     frame.extend([0; 4]);
@@ -36,7 +37,7 @@ pub(crate) fn masked(text: &str) -> Vec<u8> {
 }
 
 impl Client {
-    pub(crate) async fn open(address: SocketAddr, path: &str) -> Result<Self> {
+    pub(crate) async fn connect(address: SocketAddr, path: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (reader, mut writer) = stream.into_split();
@@ -57,7 +58,7 @@ impl Client {
     }
 
     pub(crate) async fn send(&mut self, text: &str) -> Result<()> {
-        Ok(self.writer.write_all(&masked(text)).await?)
+        Ok(self.writer.write_all(&masked_text_frame(text)).await?)
     }
 
     pub(crate) async fn receive(&mut self, text: &mut Vec<u8>) -> Result<()> {
@@ -67,7 +68,7 @@ impl Client {
     pub(crate) async fn receive_until(&mut self, wanted: &str) -> Result<()> {
         let mut text = Vec::new();
         loop {
-            timeout(PATIENCE, self.receive(&mut text)).await.with_context(|| format!("no {wanted}"))??;
+            timeout(RESPONSE_TIMEOUT, self.receive(&mut text)).await.with_context(|| format!("no {wanted}"))??;
             if String::from_utf8_lossy(&text).contains(wanted) {
                 return Ok(());
             }
@@ -96,31 +97,33 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<String> {
     Ok(answer)
 }
 
-pub(crate) const CLASSIC: &str =
+pub(crate) const CLASSIC_QUERY: &str =
     "transport=webSockets&clientProtocol=2.0&connectionData=%5B%7B%22name%22%3A%22chat%22%7D%5D";
 
-pub(crate) async fn classic(address: SocketAddr) -> Result<Client> {
-    let negotiated = get(address, &format!("/signalr/negotiate?{CLASSIC}")).await?;
+pub(crate) async fn connect_classic(address: SocketAddr) -> Result<Client> {
+    let negotiated = get(address, &format!("/signalr/negotiate?{CLASSIC_QUERY}")).await?;
     let token = negotiated
         .split(r#""ConnectionToken":""#)
         .nth(1)
         .and_then(|rest| rest.split('"').next())
         .context("no token")?;
     let token = token.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-    let mut client = Client::open(address, &format!("/signalr/connect?{CLASSIC}&connectionToken={token}")).await?;
+    let mut client =
+        Client::connect(address, &format!("/signalr/connect?{CLASSIC_QUERY}&connectionToken={token}")).await?;
     client.receive_until(r#""S":1"#).await?;
-    get(address, &format!("/signalr/start?{CLASSIC}&connectionToken={token}")).await?;
+    get(address, &format!("/signalr/start?{CLASSIC_QUERY}&connectionToken={token}")).await?;
     client.send(r#"{"H":"chat","M":"JoinRoom","A":["room"],"I":0}"#).await?;
     client.receive_until(r#""I":"0""#).await?;
     Ok(client)
 }
 
-pub(crate) async fn member(peer: &Peer) -> Result<Client> {
+/// Connects a client and makes it a member of the group.
+pub(crate) async fn connect_member(peer: &Peer) -> Result<Client> {
     match peer.dialect {
-        Dialect::Plain => Client::open(peer.address, "/").await,
-        Dialect::Classic => classic(peer.address).await,
+        Dialect::Plain => Client::connect(peer.address, "/").await,
+        Dialect::Classic => connect_classic(peer.address).await,
         Dialect::Core => {
-            let mut client = Client::open(peer.address, "/chat?user=somebody").await?;
+            let mut client = Client::connect(peer.address, "/chat?user=bench").await?;
             client.send("{\"protocol\":\"json\",\"version\":1}\x1e").await?;
             let join = "{\"type\":1,\"invocationId\":\"0\",\"target\":\"JoinRoom\",\"arguments\":[\"room\"]}\x1e";
             client.send(join).await?;
@@ -130,10 +133,10 @@ pub(crate) async fn member(peer: &Peer) -> Result<Client> {
     }
 }
 
-/// Somebody who sends; what comes for it is read and thrown away. On a server that sends everything to
-/// everybody it is one more member, which is a thousandth of the cost.
-pub(crate) async fn sender(peer: &Peer) -> Result<OwnedWriteHalf> {
-    let mut client = member(peer).await?;
+/// Connects a client that sends broadcasts and is no member of the group. It discards all messages that it receives. On
+/// a server that sends each message to all clients, it is one more recipient, which adds a thousandth to the cost.
+pub(crate) async fn connect_sender(peer: &Peer) -> Result<OwnedWriteHalf> {
+    let mut client = connect_member(peer).await?;
     match peer.dialect {
         Dialect::Plain => {}
         Dialect::Core => client.send("{\"type\":1,\"target\":\"LeaveRoom\",\"arguments\":[\"room\"]}\x1e").await?,

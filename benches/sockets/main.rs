@@ -1,12 +1,13 @@
-//! Fan-out over sockets: what does one delivery cost the server's processor, and when does it arrive?
+//! Fan-out benchmark over sockets: the server's CPU time for each delivery, and the latency of deliveries.
 //!
-//! Learn: how a group of 1,000 is served with 1, 4 and 16 broadcasts in flight, beside another program in
-//! the same run. Run: `cargo bench --bench sockets`. See: a table; a ratio is worth more than a figure,
-//! since the machine's speed drifts.
+//! It broadcasts to a group of 1,000 members with 1, 4 and 16 broadcasts in flight, and measures other servers in the
+//! same run. Run it with `cargo bench --bench sockets`. It prints a table. Compare the ratios of servers rather than
+//! absolute numbers, since the speed of the machine drifts.
 //!
-//! The server is pinned to one processor, the load to another. The peer is bun's own WebSocket publish,
-//! installed with npm into a temporary folder. Others are measured with `-- core=URL=PID` or
-//! `classic=URL=PID`, for any server that has hub `chat` with `JoinRoom` and `Send`.
+//! The server is pinned to one CPU and the load generator to another. The reference is the WebSocket publish of bun,
+//! which npm installs into a temporary folder. Pass `-- core=HOST:PORT=PID` or `-- classic=HOST:PORT=PID` to measure
+//! any other server that has the hub `chat` with the methods `JoinRoom`, `LeaveRoom` and `Send`. Add `only` to skip
+//! hubcast itself.
 
 mod client;
 mod peers;
@@ -20,8 +21,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use client::{Client, masked, member, read_frame, sender};
-use peers::{Dialect, PATIENCE, Peer, bun, cpu, hubcast, memory, other};
+use client::{Client, connect_member, connect_sender, masked_text_frame, read_frame};
+use peers::{Dialect, Peer, RESPONSE_TIMEOUT, cpu_seconds, external, resident_kib, start_bun, start_hubcast};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -31,14 +32,14 @@ use tokio::{
 };
 
 const MEMBERS: usize = 1000;
-const PAYLOAD: usize = 100;
+const PAYLOAD_BYTES: usize = 100;
 const IN_FLIGHT: [usize; 3] = [1, 4, 16];
-const ROUND: Duration = Duration::from_secs(5);
+const ROUND_DURATION: Duration = Duration::from_secs(5);
 const LOAD_CPU: &str = "1";
 
 fn broadcast(dialect: Dialect, number: usize) -> String {
     let mut text = format!("#{number:08}");
-    while text.len() < PAYLOAD {
+    while text.len() < PAYLOAD_BYTES {
         text.push('x');
     }
     match dialect {
@@ -48,107 +49,119 @@ fn broadcast(dialect: Dialect, number: usize) -> String {
     }
 }
 
-/// What is under way, and what has arrived.
-struct Board {
+/// The state of all broadcasts, by their numbers.
+struct Progress {
     sent: Vec<Instant>,
-    left: Vec<usize>,
+    /// The number of members that have not received the broadcast yet.
+    remaining: Vec<usize>,
+    /// The latencies of all deliveries, in microseconds.
     latencies: Vec<u32>,
+    /// The number of broadcasts that all members have received.
     finished: usize,
 }
 
-impl Board {
-    /// Enters one more broadcast, unless so many are under way.
+impl Progress {
+    /// Records a new broadcast and returns its number, unless `in_flight` broadcasts are unfinished.
     fn begin(&mut self, in_flight: usize) -> Option<usize> {
         let number = self.sent.len();
         if number - self.finished >= in_flight {
             return None;
         }
         self.sent.push(Instant::now());
-        self.left.push(MEMBERS);
+        self.remaining.push(MEMBERS);
         Some(number)
     }
 }
 
-async fn listen(mut reader: BufReader<OwnedReadHalf>, board: Rc<RefCell<Board>>, changed: Rc<Notify>) -> Result<()> {
+async fn receive_deliveries(
+    mut reader: BufReader<OwnedReadHalf>,
+    progress: Rc<RefCell<Progress>>,
+    changed: Rc<Notify>,
+) -> Result<()> {
     let mut text = Vec::new();
     loop {
         read_frame(&mut reader, &mut text).await?;
         let now = Instant::now();
-        for at in memchr::memchr_iter(b'#', &text) {
-            let number: usize = std::str::from_utf8(&text[at + 1..at + 9])?.parse()?;
-            let mut board = board.borrow_mut();
-            let latency = now - board.sent[number];
-            board.latencies.push(u32::try_from(latency.as_micros())?);
-            board.left[number] -= 1;
-            if board.left[number] == 0 {
-                board.finished += 1;
+        for position in memchr::memchr_iter(b'#', &text) {
+            let number: usize = std::str::from_utf8(&text[position + 1..position + 9])?.parse()?;
+            let mut progress = progress.borrow_mut();
+            let latency = now - progress.sent[number];
+            progress.latencies.push(u32::try_from(latency.as_micros())?);
+            progress.remaining[number] -= 1;
+            if progress.remaining[number] == 0 {
+                progress.finished += 1;
                 changed.notify_one();
             }
         }
     }
 }
 
-async fn drive(
+async fn run_broadcasts(
     peer: &Peer,
     sender: &mut OwnedWriteHalf,
-    board: &Rc<RefCell<Board>>,
+    progress: &Rc<RefCell<Progress>>,
     changed: &Notify,
     in_flight: usize,
-    time: Duration,
+    duration: Duration,
 ) -> Result<()> {
-    let end = Instant::now() + time;
+    let end = Instant::now() + duration;
     loop {
         while Instant::now() < end {
-            let Some(number) = board.borrow_mut().begin(in_flight) else { break };
-            sender.write_all(&masked(&broadcast(peer.dialect, number))).await?;
+            let Some(number) = progress.borrow_mut().begin(in_flight) else { break };
+            sender.write_all(&masked_text_frame(&broadcast(peer.dialect, number))).await?;
         }
         let (sent, finished) = {
-            let board = board.borrow();
-            (board.sent.len(), board.finished)
+            let progress = progress.borrow();
+            (progress.sent.len(), progress.finished)
         };
         if sent == finished {
             return Ok(());
         }
-        timeout(PATIENCE, changed.notified()).await.context("deliveries are missing")?;
+        timeout(RESPONSE_TIMEOUT, changed.notified()).await.context("deliveries are missing")?;
     }
 }
 
+/// One row of the table.
 struct Row {
+    /// CPU time in microseconds.
     per_delivery: f64,
+    /// Latency percentiles in microseconds.
     p50: u32,
     p99: u32,
     deliveries: usize,
 }
 
-/// The rows of the table, and the memory of an idle member in KiB.
+/// Measures a server. Returns the rows of the table and the memory for an idle member in KiB.
 async fn measure(peer: &Peer) -> Result<(Vec<Row>, f64)> {
-    let board = Rc::new(RefCell::new(Board { sent: Vec::new(), left: Vec::new(), latencies: Vec::new(), finished: 0 }));
+    let progress =
+        Rc::new(RefCell::new(Progress { sent: Vec::new(), remaining: Vec::new(), latencies: Vec::new(), finished: 0 }));
     let changed = Rc::new(Notify::new());
-    let mut keep = Vec::new();
-    // The first client pays for what is made once.
-    drop(member(peer).await?);
-    let before = memory(peer.pid)?;
+    // Keeps the sockets of the members open.
+    let mut writers = Vec::new();
+    // Connect one client before measuring, so that one-time allocations are not counted.
+    drop(connect_member(peer).await?);
+    let before = resident_kib(peer.pid)?;
     for _ in 0..MEMBERS {
-        let Client { reader, writer } = member(peer).await?;
-        keep.push(writer);
-        spawn_local(listen(reader, Rc::clone(&board), Rc::clone(&changed)));
+        let Client { reader, writer } = connect_member(peer).await?;
+        writers.push(writer);
+        spawn_local(receive_deliveries(reader, Rc::clone(&progress), Rc::clone(&changed)));
     }
-    let idle = (memory(peer.pid)? - before) / MEMBERS as f64;
-    let mut sender = sender(peer).await?;
+    let idle = (resident_kib(peer.pid)? - before) / MEMBERS as f64;
+    let mut sender = connect_sender(peer).await?;
     let mut rows = Vec::new();
     for in_flight in IN_FLIGHT {
-        drive(peer, &mut sender, &board, &changed, in_flight, ROUND / 5).await?;
-        board.borrow_mut().latencies.clear();
-        let before = cpu(peer.pid)?;
-        drive(peer, &mut sender, &board, &changed, in_flight, ROUND).await?;
-        let used = cpu(peer.pid)? - before;
-        let mut latencies = std::mem::take(&mut board.borrow_mut().latencies);
+        run_broadcasts(peer, &mut sender, &progress, &changed, in_flight, ROUND_DURATION / 5).await?;
+        progress.borrow_mut().latencies.clear();
+        let before = cpu_seconds(peer.pid)?;
+        run_broadcasts(peer, &mut sender, &progress, &changed, in_flight, ROUND_DURATION).await?;
+        let used = cpu_seconds(peer.pid)? - before;
+        let mut latencies = std::mem::take(&mut progress.borrow_mut().latencies);
         latencies.sort_unstable();
-        let at = |share: usize| latencies[(latencies.len() - 1) * share / 100];
+        let percentile = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
         rows.push(Row {
             per_delivery: used * 1e6 / latencies.len() as f64,
-            p50: at(50),
-            p99: at(99),
+            p50: percentile(50),
+            p99: percentile(99),
             deliveries: latencies.len(),
         });
     }
@@ -158,7 +171,7 @@ async fn measure(peer: &Peer) -> Result<(Vec<Row>, f64)> {
 fn main() -> Result<()> {
     let _ =
         Command::new("taskset").args(["-cp", LOAD_CPU, &std::process::id().to_string()]).stdout(Stdio::null()).status();
-    let others: Vec<_> = std::env::args().skip(1).filter(|argument| argument.contains('=')).collect();
+    let external_servers: Vec<_> = std::env::args().skip(1).filter(|argument| argument.contains('=')).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut table = String::from(
         "| server | broadcasts in flight | µs of processor per delivery | p50 ms | p99 ms | deliveries | KiB per idle client |\n\
@@ -167,12 +180,14 @@ fn main() -> Result<()> {
     let is_only = std::env::args().any(|argument| argument == "only");
     let mut peers: Vec<Box<dyn FnOnce() -> Result<Peer>>> = Vec::new();
     if !is_only {
-        peers.push(Box::new(|| hubcast(Dialect::Core)));
-        peers.push(Box::new(|| hubcast(Dialect::Classic)));
+        peers.push(Box::new(|| start_hubcast(Dialect::Core)));
+        peers.push(Box::new(|| start_hubcast(Dialect::Classic)));
     }
-    peers.push(Box::new(bun));
+    peers.push(Box::new(start_bun));
     peers.extend(
-        others.into_iter().map(|argument| Box::new(move || other(&argument)) as Box<dyn FnOnce() -> Result<Peer>>),
+        external_servers
+            .into_iter()
+            .map(|argument| Box::new(move || external(&argument)) as Box<dyn FnOnce() -> Result<Peer>>),
     );
     for peer in peers {
         let peer = peer()?;
@@ -190,7 +205,7 @@ fn main() -> Result<()> {
             )?;
         }
     }
-    #[expect(clippy::print_stdout, reason = "the table is what a benchmark is for")]
+    #[expect(clippy::print_stdout, reason = "the table is the output of the benchmark")]
     {
         println!("{table}");
     }

@@ -1,4 +1,4 @@
-//! Who can be in a group, and what a member that is an actor is told.
+//! The members of groups: clients and actors of the application.
 
 use std::sync::{Arc, Weak};
 
@@ -10,44 +10,44 @@ use crate::{
     outbox::Outbox,
 };
 
-/// Who can be reached through a group.
+/// A member of a group, or a candidate that joins.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Whose membership this is; an actor has an id of its own, in the manner of a connection.
+    /// The id of the member. An actor gets a random id of the same form as a connection's.
     pub id: ConnectionId,
-    /// Where its messages go.
-    pub reach: MemberSink,
+    /// The destination of its messages.
+    pub sink: MemberSink,
 }
 
-/// How a member is reached.
+/// The destination of a member's messages.
 #[derive(Clone, Debug)]
 pub enum MemberSink {
     /// A client, through its outbox.
     Outbox(Arc<Outbox>),
-    /// An actor of the application. A message that finds its mailbox full is not delivered to it.
+    /// An actor of the application. A message is dropped if the actor's mailbox is full.
     Actor(Recipient<Delivery>, Weak<MembershipToken>),
 }
 
-/// An actor's will to be a member: it is one as long as this is held.
+/// Keeps the membership of an actor alive: the actor is a member until the token is dropped.
 #[derive(Debug)]
 pub struct MembershipToken;
 
 impl MemberSink {
-    /// True until the membership is given up from its own side.
+    /// True until the outbox is closed, the actor has stopped, or its [`MembershipToken`] is dropped.
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Outbox(outbox) => outbox.is_open(),
-            Self::Actor(actor, stay) => actor.connected() && stay.strong_count() > 0,
+            Self::Actor(actor, token) => actor.connected() && token.strong_count() > 0,
         }
     }
 }
 
-/// What a member actor is told: somebody called the group.
+/// The message that a member actor receives for each message that is sent to its group.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Delivery {
     /// The group.
     pub group: Arc<GroupKey>,
-    /// The call; its arguments are JSON.
+    /// The invocation of a client method. Its arguments are JSON.
     pub message: Arc<Message>,
 }

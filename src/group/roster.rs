@@ -1,6 +1,6 @@
-//! The pure half of a group: who is in, and how many joins have been seen.
+//! The members of a group and the count of the joins that it has received, without any I/O.
 //!
-//! It knows neither actors nor outboxes: `M` is whatever a member is reached by.
+//! The roster knows neither actors nor outboxes: `M` is the sink that a member's messages go to.
 
 use std::collections::HashMap;
 
@@ -8,73 +8,74 @@ use actix::MessageResponse;
 
 use crate::ids::ConnectionId;
 
-/// What a join came to.
+/// The result of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joined {
-    /// It is a member now.
+    /// It became a member.
     Now,
-    /// It was one already.
+    /// It was a member already.
     Already,
 }
 
-/// What a leave came to.
+/// The result of a leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
 pub enum Left {
-    /// It was a member, and no longer is.
+    /// Its membership was ended.
     Now,
-    /// It was no member.
-    NoMember,
+    /// It was not a member.
+    NotMember,
 }
 
 /// The members of one group.
 #[derive(Debug)]
 pub(crate) struct Roster<M> {
     members: Vec<(ConnectionId, M)>,
-    places: HashMap<ConnectionId, usize, foldhash::fast::RandomState>,
+    positions: HashMap<ConnectionId, usize, foldhash::fast::RandomState>,
     joins: u64,
     epoch: u64,
 }
 
 impl<M> Default for Roster<M> {
     fn default() -> Self {
-        Self { members: Vec::new(), places: HashMap::default(), joins: 0, epoch: 0 }
+        Self { members: Vec::new(), positions: HashMap::default(), joins: 0, epoch: 0 }
     }
 }
 
 impl<M> Roster<M> {
     pub(crate) fn join(&mut self, id: &ConnectionId, member: M) -> Joined {
-        if self.places.contains_key(id) {
+        if self.positions.contains_key(id) {
             return Joined::Already;
         }
-        self.places.insert(id.clone(), self.members.len());
+        self.positions.insert(id.clone(), self.members.len());
         self.members.push((id.clone(), member));
         Joined::Now
     }
 
     pub(crate) fn leave(&mut self, id: &ConnectionId) -> Left {
-        let Some(place) = self.places.remove(id) else { return Left::NoMember };
-        self.members.swap_remove(place);
-        if let Some((moved, _)) = self.members.get(place) {
-            self.places.insert(moved.clone(), place);
+        let Some(position) = self.positions.remove(id) else { return Left::NotMember };
+        self.members.swap_remove(position);
+        if let Some((moved, _)) = self.members.get(position) {
+            self.positions.insert(moved.clone(), position);
         }
         Left::Now
     }
 
-    /// Counts for another shard from now on, unless it is older than the present one.
-    pub(crate) fn count_for(&mut self, epoch: u64) {
+    /// Resets the count of joins if `epoch` is a later incarnation of the shard than the current one. Ignores an
+    /// earlier one.
+    pub(crate) fn set_epoch(&mut self, epoch: u64) {
         if epoch > self.epoch {
             (self.epoch, self.joins) = (epoch, 0);
         }
     }
 
-    /// Takes note of a join that has arrived, whatever comes of it. One that an earlier shard has passed
-    /// on does not count.
+    /// Counts a received join, regardless of its result. A join that an earlier incarnation of the shard forwarded is
+    /// not counted.
     pub(crate) fn count_join(&mut self, epoch: u64) {
-        self.count_for(epoch);
+        self.set_epoch(epoch);
         self.joins += u64::from(epoch == self.epoch);
     }
 
-    /// The shard that is counted for, and how many of its joins have arrived.
+    /// The current incarnation of the shard, and the number of its joins that were received.
     pub(crate) fn joins(&self) -> (u64, u64) {
         (self.epoch, self.joins)
     }
@@ -91,16 +92,16 @@ impl<M> Roster<M> {
         self.members.iter()
     }
 
-    /// The first `limit` members after one, in the order of their ids.
-    pub(crate) fn span(&self, after: Option<&ConnectionId>, limit: usize) -> Vec<&(ConnectionId, M)> {
+    /// The first `limit` members with an id greater than `after`, in the order of their ids.
+    pub(crate) fn range(&self, after: Option<&ConnectionId>, limit: usize) -> Vec<&(ConnectionId, M)> {
         let is_later = |(id, _): &&(ConnectionId, M)| after.is_none_or(|after| id > after);
-        let mut span: Vec<_> = if limit == 0 { Vec::new() } else { self.iter().filter(is_later).collect() };
-        if limit < span.len() {
-            span.select_nth_unstable_by(limit, |(one, _), (other, _)| one.cmp(other));
-            span.truncate(limit);
+        let mut range: Vec<_> = if limit == 0 { Vec::new() } else { self.iter().filter(is_later).collect() };
+        if limit < range.len() {
+            range.select_nth_unstable_by(limit, |(one, _), (other, _)| one.cmp(other));
+            range.truncate(limit);
         }
-        span.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        span
+        range.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        range
     }
 }
 
@@ -113,47 +114,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn joins_are_counted_for_the_newest_shard_alone() {
+    fn only_joins_of_newest_epoch_are_counted() {
         let mut roster = Roster::<()>::default();
         for epoch in [1, 1, 2, 1, 2] {
             roster.count_join(epoch);
         }
         assert_eq!(roster.joins(), (2, 2));
-        roster.count_for(3);
-        roster.count_for(2);
+        roster.set_epoch(3);
+        roster.set_epoch(2);
         assert_eq!(roster.joins(), (3, 0));
     }
 
     #[test]
-    fn members_are_listed_in_the_order_of_their_ids_a_part_at_a_time() {
+    fn range_pages_members_in_id_order() {
         let mut roster = Roster::default();
         for id in ["c", "e", "a", "d", "b"] {
             roster.join(&ConnectionId::from(id), ());
         }
         let ids = |after: Option<&str>, limit| -> Vec<String> {
-            roster.span(after.map(ConnectionId::from).as_ref(), limit).iter().map(|(id, ())| id.to_string()).collect()
+            roster.range(after.map(ConnectionId::from).as_ref(), limit).iter().map(|(id, ())| id.to_string()).collect()
         };
         assert_eq!(ids(None, 2), ["a", "b"]);
         assert_eq!(ids(Some("b"), 2), ["c", "d"]);
-        assert_eq!(ids(Some("bb"), usize::MAX), ["c", "d", "e"], "where one has gone, the next follows");
+        assert_eq!(ids(Some("bb"), usize::MAX), ["c", "d", "e"], "the id after which to list need not be a member");
         assert_eq!(ids(Some("e"), 2), [""; 0]);
         assert_eq!(ids(None, 0), [""; 0]);
     }
 
     proptest! {
         #[test]
-        fn a_roster_holds_exactly_who_joined_and_has_not_left(steps in prop::collection::vec((any::<bool>(), 0u8..12), 0..200)) {
+        fn roster_matches_model_of_joins_and_leaves(steps in prop::collection::vec((any::<bool>(), 0u8..12), 0..200)) {
             let (mut roster, mut model) = (Roster::default(), BTreeSet::new());
-            for (joins, who) in steps {
-                let id = ConnectionId::from(who.to_string());
-                if joins {
-                    let expected = if model.insert(who) { Joined::Now } else { Joined::Already };
-                    prop_assert_eq!(roster.join(&id, who), expected);
+            for (is_join, member) in steps {
+                let id = ConnectionId::from(member.to_string());
+                if is_join {
+                    let expected = if model.insert(member) { Joined::Now } else { Joined::Already };
+                    prop_assert_eq!(roster.join(&id, member), expected);
                 } else {
-                    let expected = if model.remove(&who) { Left::Now } else { Left::NoMember };
+                    let expected = if model.remove(&member) { Left::Now } else { Left::NotMember };
                     prop_assert_eq!(roster.leave(&id), expected);
                 }
-                let members: BTreeSet<u8> = roster.iter().map(|(_, who)| *who).collect();
+                let members: BTreeSet<u8> = roster.iter().map(|(_, member)| *member).collect();
                 prop_assert_eq!(&members, &model);
                 prop_assert_eq!(roster.len(), model.len());
                 prop_assert_eq!(roster.is_empty(), model.is_empty());

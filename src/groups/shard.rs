@@ -1,6 +1,6 @@
-//! One shard of all groups: an actor that owns a map and awaits nothing.
+//! One shard of the group directory: an actor that owns a map of groups and never awaits.
 //!
-//! It counts the joins that it passes on, and retires a group only if the group has seen them all.
+//! It counts the joins that it forwards to a group, and retires the group only if the group has received all of them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,10 +13,10 @@ use crate::{
     outbox::FlushScheduler,
 };
 
-/// How many messages may wait for a shard. Beyond it, whoever joins waits.
-const MAILBOX: usize = 1024;
+/// The mailbox capacity of a shard. When the mailbox is full, senders wait.
+const MAILBOX_CAPACITY: usize = 1024;
 
-/// A command: lets a member into a group, which is spawned if it has to be.
+/// Command: adds a member to a group, and spawns the group if it does not exist.
 #[derive(Clone, Message)]
 #[rtype(result = "Result<Admission, MailboxError>")]
 pub(super) struct JoinGroup {
@@ -25,122 +25,128 @@ pub(super) struct JoinGroup {
 }
 
 struct GroupEntry {
-    living: GroupHandle,
-    /// How many joins this incarnation of the shard has passed on to it.
+    handle: GroupHandle,
+    /// The number of joins that this incarnation of the shard has forwarded to the group.
     joins: u64,
 }
 
-/// One shard.
-pub(super) struct Groups {
+/// The actor of one shard.
+pub(super) struct GroupShard {
     index: usize,
     epoch: u64,
-    all: GroupDirectory,
+    directory: GroupDirectory,
     scheduler: FlushScheduler,
-    homes: HashMap<Arc<GroupKey>, GroupEntry, foldhash::fast::RandomState>,
+    entries: HashMap<Arc<GroupKey>, GroupEntry, foldhash::fast::RandomState>,
 }
 
-impl Groups {
-    pub(super) fn new(index: usize, all: GroupDirectory) -> Self {
-        Self { index, epoch: all.next_number(), all, scheduler: FlushScheduler::default(), homes: HashMap::default() }
-    }
-
-    /// The group of that name, alive: a dead one counts as absent.
-    fn home(&mut self, key: &Arc<GroupKey>, ctx: &Context<Self>) -> &mut GroupEntry {
-        if self.homes.get(key).is_some_and(|home| !home.living.address.connected()) {
-            self.homes.remove(key);
+impl GroupShard {
+    pub(super) fn new(index: usize, directory: GroupDirectory) -> Self {
+        Self {
+            index,
+            epoch: directory.next_number(),
+            directory,
+            scheduler: FlushScheduler::default(),
+            entries: HashMap::default(),
         }
-        let (all, scheduler) = (&self.all, &self.scheduler);
-        self.homes
+    }
+
+    /// The live group of this key. Spawns one if there is none or the last one has stopped.
+    fn entry(&mut self, key: &Arc<GroupKey>, ctx: &Context<Self>) -> &mut GroupEntry {
+        if self.entries.get(key).is_some_and(|entry| !entry.handle.address.connected()) {
+            self.entries.remove(key);
+        }
+        let (directory, scheduler) = (&self.directory, &self.scheduler);
+        self.entries
             .entry(Arc::clone(key))
-            .or_insert_with(|| GroupEntry { living: all.spawn(key, shard(ctx), scheduler), joins: 0 })
+            .or_insert_with(|| GroupEntry { handle: directory.spawn(key, shard(ctx), scheduler), joins: 0 })
     }
 
-    fn enter(&mut self, key: &Arc<GroupKey>, member: Member, ctx: &Context<Self>) -> JoinFuture {
+    fn join(&mut self, key: &Arc<GroupKey>, member: Member, ctx: &Context<Self>) -> JoinFuture {
         let epoch = self.epoch;
-        let home = self.home(key, ctx);
-        home.joins += 1;
-        Box::pin(home.living.address.send(Join { member, epoch }))
+        let entry = self.entry(key, ctx);
+        entry.joins += 1;
+        Box::pin(entry.handle.address.send(Join { member, epoch }))
     }
 
-    fn forget(&mut self, key: &Arc<GroupKey>) {
-        self.homes.remove(key);
-        self.all.0.directory.pin().remove(key);
+    fn remove(&mut self, key: &Arc<GroupKey>) {
+        self.entries.remove(key);
+        self.directory.0.groups.pin().remove(key);
     }
 
-    /// Takes over the groups that a predecessor left, and forgets those that died after it.
+    /// Takes over the live groups of the previous incarnation of this shard, and removes those that have stopped since.
     fn take_over(&mut self, ctx: &Context<Self>) {
-        let directory = self.all.0.directory.pin();
-        let is_mine = |key: &GroupKey| self.all.home_of(key) == self.index;
-        directory.retain(|key, living| !is_mine(key) || living.address.connected());
-        let mine = directory.iter().filter(|(key, _)| is_mine(key));
-        self.homes =
-            mine.map(|(key, living)| (Arc::clone(key), GroupEntry { living: living.clone(), joins: 0 })).collect();
-        let addresses: Vec<_> = self.homes.values().map(|home| home.living.address.clone()).collect();
-        actix::spawn(adopt(addresses, ShardChanged { shard: shard(ctx), epoch: self.epoch }));
+        let groups = self.directory.0.groups.pin();
+        let is_mine = |key: &GroupKey| self.directory.shard_of(key) == self.index;
+        groups.retain(|key, handle| !is_mine(key) || handle.address.connected());
+        let mine = groups.iter().filter(|(key, _)| is_mine(key));
+        self.entries =
+            mine.map(|(key, handle)| (Arc::clone(key), GroupEntry { handle: handle.clone(), joins: 0 })).collect();
+        let addresses: Vec<_> = self.entries.values().map(|entry| entry.handle.address.clone()).collect();
+        actix::spawn(notify_shard_changed(addresses, ShardChanged { shard: shard(ctx), epoch: self.epoch }));
     }
 }
 
-/// What a group answers to a join.
+/// Resolves to the group's answer to a join.
 type JoinFuture = ResponseFuture<Result<Admission, MailboxError>>;
 
-fn shard(ctx: &Context<Groups>) -> Shard {
-    Shard { emptied: ctx.address().recipient(), fallen: ctx.address().recipient() }
+fn shard(ctx: &Context<GroupShard>) -> Shard {
+    Shard { emptied: ctx.address().recipient(), crashed: ctx.address().recipient() }
 }
 
-async fn adopt(groups: Vec<Addr<Group>>, adopt: ShardChanged) {
+async fn notify_shard_changed(groups: Vec<Addr<Group>>, shard_changed: ShardChanged) {
     for group in groups {
-        // A group that has died meanwhile needs no shard.
-        let _ = group.send(adopt.clone()).await;
+        // Sending fails if the group has stopped in the meantime. Then it needs no shard.
+        let _ = group.send(shard_changed.clone()).await;
     }
 }
 
-impl Actor for Groups {
+impl Actor for GroupShard {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
         self.take_over(ctx);
     }
 }
 
-impl Handler<JoinGroup> for Groups {
+impl Handler<JoinGroup> for GroupShard {
     type Result = JoinFuture;
 
     fn handle(&mut self, JoinGroup { key, member }: JoinGroup, ctx: &mut Self::Context) -> Self::Result {
-        self.enter(&key, member, ctx)
+        self.join(&key, member, ctx)
     }
 }
 
-impl Handler<Emptied> for Groups {
+impl Handler<Emptied> for GroupShard {
     type Result = RetireDecision;
 
     fn handle(&mut self, emptied: Emptied, _: &mut Self::Context) -> RetireDecision {
-        let Some(home) = self.homes.get(&emptied.key).filter(|home| home.living.generation == emptied.generation)
+        let Some(entry) = self.entries.get(&emptied.key).filter(|entry| entry.handle.generation == emptied.generation)
         else {
             return RetireDecision::Retire;
         };
-        if emptied.joins != (self.epoch, home.joins) {
-            return RetireDecision::MembershipToken;
+        if emptied.joins != (self.epoch, entry.joins) {
+            return RetireDecision::KeepAlive;
         }
-        self.forget(&emptied.key);
+        self.remove(&emptied.key);
         RetireDecision::Retire
     }
 }
 
-impl Handler<GroupCrashed> for Groups {
+impl Handler<GroupCrashed> for GroupShard {
     type Result = ();
 
-    fn handle(&mut self, fallen: GroupCrashed, ctx: &mut Self::Context) {
-        if self.homes.get(&fallen.key).is_some_and(|home| home.living.generation == fallen.generation) {
-            self.forget(&fallen.key);
+    fn handle(&mut self, crashed: GroupCrashed, ctx: &mut Self::Context) {
+        if self.entries.get(&crashed.key).is_some_and(|entry| entry.handle.generation == crashed.generation) {
+            self.remove(&crashed.key);
         }
-        for member in fallen.actors {
-            let entered = self.enter(&fallen.key, member, ctx);
-            // If this one dies as well, it says so itself.
-            ctx.spawn(entered.into_actor(self).map(|_, _, _| ()));
+        for member in crashed.actors {
+            let join = self.join(&crashed.key, member, ctx);
+            // If the next group crashes as well, it sends its own `GroupCrashed`.
+            ctx.spawn(join.into_actor(self).map(|_, _, _| ()));
         }
     }
 }
 
 #[cfg(any(test, feature = "testkit"))]
-crate::supervised::may_crash!(Groups);
+crate::supervised::may_crash!(GroupShard);

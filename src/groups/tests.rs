@@ -16,16 +16,16 @@ mod endurance;
 
 static FORM: WireForm = WireForm { slot: 0, encode: |call| Bytes::from(call.target.to_string()) };
 
-/// A client that reads nothing and is given all the room in the world, and its outbox.
+/// A client that reads nothing, with an outbox without limits.
 fn client() -> (Member, Arc<Outbox>) {
     let limits = Limits { items: usize::MAX, bytes: usize::MAX, overflow: Overflow::Close };
     let outbox = Outbox::new(&FORM, limits, ReplayLimits { items: 0, bytes: 0 });
-    (Member { id: ConnectionId::random(), reach: MemberSink::Outbox(Arc::clone(&outbox)) }, outbox)
+    (Member { id: ConnectionId::random(), sink: MemberSink::Outbox(Arc::clone(&outbox)) }, outbox)
 }
 
 fn close(member: &Member) {
-    if let MemberSink::Outbox(outbox) = &member.reach {
-        outbox.abandon(End { code: 1000 });
+    if let MemberSink::Outbox(outbox) = &member.sink {
+        outbox.discard_and_close(End { code: 1000 });
     }
 }
 
@@ -38,18 +38,18 @@ fn message() -> Arc<Message> {
     Arc::new(Message::new(call, Source::Hub))
 }
 
-/// Waits until the last group has retired and nothing of it is left.
-async fn gone(groups: &GroupDirectory) {
+/// Waits until every group has retired and is removed from the directory.
+async fn wait_until_empty(groups: &GroupDirectory) {
     let retired = async {
-        while !groups.0.directory.is_empty() {
+        while !groups.0.groups.is_empty() {
             tokio::task::yield_now().await;
         }
     };
     let waited = timeout(Duration::from_secs(30), retired).await;
-    assert!(waited.is_ok(), "{:?} are left", groups.keys(None));
+    assert!(waited.is_ok(), "{:?} still exist", groups.keys(None));
 }
 
-/// An actor of an application that joins groups: it passes on what it hears, and can be killed.
+/// An actor of an application that joins groups. It forwards its deliveries to the test and can be crashed.
 struct Listener(mpsc::UnboundedSender<Delivery>);
 
 impl Actor for Listener {
@@ -60,7 +60,7 @@ impl Handler<Delivery> for Listener {
     type Result = ();
 
     fn handle(&mut self, delivery: Delivery, _: &mut Self::Context) {
-        // The test may have heard enough.
+        // The test may have dropped the receiver.
         let _ = self.0.send(delivery);
     }
 }
@@ -68,8 +68,8 @@ impl Handler<Delivery> for Listener {
 crate::supervised::may_crash!(Listener);
 
 fn listener() -> (Addr<Listener>, mpsc::UnboundedReceiver<Delivery>) {
-    let (heard, hears) = mpsc::unbounded_channel();
-    (Listener(heard).start(), hears)
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Listener(sender).start(), receiver)
 }
 
 async fn join(groups: &GroupDirectory, group: &str, member: &Member) -> Joined {
@@ -88,8 +88,8 @@ async fn publish(groups: &GroupDirectory, group: &str) -> usize {
 }
 
 async fn crash_group(groups: &GroupDirectory, group: &str) {
-    let living = groups.living(&key(group)).expect("there is such a group");
-    assert!(living.address.send(Crash).await.is_err());
+    let group = groups.find(&key(group)).expect("there is such a group");
+    assert!(group.address.send(Crash).await.is_err());
 }
 
 async fn crash_shard(groups: &GroupDirectory) {
@@ -97,20 +97,20 @@ async fn crash_shard(groups: &GroupDirectory) {
 }
 
 #[actix::test]
-async fn joins_and_leaves_are_answered_truthfully() {
+async fn joins_and_leaves_report_membership_changes() {
     let groups = GroupDirectory::new(1, Arbiter::current());
     let ((ann, _), (bob, _)) = (client(), client());
-    assert_eq!(leave(&groups, "room", &ann).await, Left::NoMember, "there is no such group");
+    assert_eq!(leave(&groups, "room", &ann).await, Left::NotMember, "there is no such group");
     assert_eq!(join(&groups, "room", &ann).await, Joined::Now);
     assert_eq!(join(&groups, "room", &ann).await, Joined::Already);
-    assert_eq!(leave(&groups, "room", &bob).await, Left::NoMember);
+    assert_eq!(leave(&groups, "room", &bob).await, Left::NotMember);
     assert_eq!(leave(&groups, "room", &ann).await, Left::Now);
-    gone(&groups).await;
-    assert_eq!(leave(&groups, "room", &ann).await, Left::NoMember);
+    wait_until_empty(&groups).await;
+    assert_eq!(leave(&groups, "room", &ann).await, Left::NotMember);
 }
 
 #[actix::test]
-async fn a_publish_reaches_every_member_but_those_left_out() {
+async fn publish_reaches_all_members_except_excluded() {
     let groups = GroupDirectory::new(1, Arbiter::current());
     let ((ann, to_ann), (bob, to_bob)) = (client(), client());
     assert_eq!(publish(&groups, "room").await, 0);
@@ -123,39 +123,39 @@ async fn a_publish_reaches_every_member_but_those_left_out() {
 }
 
 #[actix::test]
-async fn a_connection_that_has_ended_is_not_let_in() {
+async fn ended_connection_cannot_join() {
     let groups = GroupDirectory::new(1, Arbiter::current());
     let (ann, _) = client();
     close(&ann);
     assert_eq!(groups.join(&key("room"), ann).await, Ok(Admission::Ended));
-    gone(&groups).await;
+    wait_until_empty(&groups).await;
 }
 
 #[actix::test]
-async fn an_actor_is_a_member_until_its_membership_is_dropped() {
+async fn dropping_actor_membership_leaves_group() {
     let groups = GroupDirectory::new(1, Arbiter::current());
-    let (listener, mut hears) = listener();
+    let (listener, mut deliveries) = listener();
     let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
     assert_eq!(publish(&groups, "room").await, 1);
-    assert_eq!(hears.recv().await.unwrap().group, key("room"));
+    assert_eq!(deliveries.recv().await.unwrap().group, key("room"));
     let snapshot = groups.inspect(&key("room")).await.unwrap().unwrap();
     assert_eq!(snapshot.actors, [membership.id().clone()]);
     drop(membership);
-    gone(&groups).await;
+    wait_until_empty(&groups).await;
 }
 
 #[actix::test]
-async fn an_actor_that_has_died_is_no_member_after_the_next_publish() {
+async fn publish_removes_stopped_actor() {
     let groups = GroupDirectory::new(1, Arbiter::current());
-    let (listener, _hears) = listener();
+    let (listener, _receiver) = listener();
     let _membership = groups.join_actor(key("room"), listener.clone().recipient()).await.unwrap();
     assert!(listener.send(Crash).await.is_err());
     assert_eq!(publish(&groups, "room").await, 0);
-    gone(&groups).await;
+    wait_until_empty(&groups).await;
 }
 
 #[actix::test]
-async fn a_shard_that_dies_loses_no_group() {
+async fn restarted_shard_keeps_its_groups() {
     let groups = GroupDirectory::new(1, Arbiter::current());
     let members: Vec<_> = (0..20).map(|_| client().0).collect();
     let names: Vec<_> = (0..5).map(|number| format!("group {number}")).collect();
@@ -168,13 +168,14 @@ async fn a_shard_that_dies_loses_no_group() {
         assert_eq!(join(&groups, name, &members[0]).await, Joined::Already, "it is the same group");
         join_all(members.iter().map(|member| leave(&groups, name, member))).await;
     }
-    gone(&groups).await;
+    wait_until_empty(&groups).await;
     assert_eq!(groups.restarts(), 1);
 }
 
-/// Whoever is about to join waits for the successor; the group that empties meanwhile is adopted and retires.
+/// A join waits for the next incarnation of the shard. A group that becomes empty in the meantime is taken over and
+/// retires.
 #[actix::test]
-async fn a_shard_may_die_under_traffic() {
+async fn shard_crashes_under_traffic_lose_nothing() {
     let groups = GroupDirectory::new(1, Arbiter::current());
     let traffic = join_all((0..50).map(|number| {
         let groups = &groups;
@@ -187,95 +188,95 @@ async fn a_shard_may_die_under_traffic() {
             }
         }
     }));
-    let deaths = async {
+    let crashes = async {
         for _ in 0..5 {
             crash_shard(&groups).await;
             join(&groups, "elsewhere", &client().0).await;
         }
     };
-    let lived = timeout(Duration::from_secs(30), async { tokio::join!(traffic, deaths) });
-    assert!(lived.await.is_ok(), "somebody waits for ever");
+    let finished = timeout(Duration::from_secs(30), async { tokio::join!(traffic, crashes) });
+    assert!(finished.await.is_ok(), "an operation never completes");
     assert_eq!(groups.keys(None), [key("elsewhere")]);
 }
 
 #[actix::test]
-async fn a_group_that_panicked_counts_as_absent() {
+async fn crashed_group_counts_as_absent() {
     let groups = GroupDirectory::new(1, Arbiter::current());
     let (ann, to_ann) = client();
     join(&groups, "room", &ann).await;
     crash_group(&groups, "room").await;
     let event = to_ann.events().next().await;
-    assert!(matches!(event, Some(OutboxEvent::Lost { ref group, .. }) if *group == key("room")), "{event:?}");
-    gone(&groups).await;
+    assert!(matches!(event, Some(OutboxEvent::GroupLost { ref group, .. }) if *group == key("room")), "{event:?}");
+    wait_until_empty(&groups).await;
     assert_eq!(publish(&groups, "room").await, 0);
     assert!(groups.inspect(&key("room")).await.unwrap().is_none());
-    assert_eq!(leave(&groups, "room", &ann).await, Left::NoMember);
-    assert_eq!(join(&groups, "room", &ann).await, Joined::Now, "a fresh one");
+    assert_eq!(leave(&groups, "room", &ann).await, Left::NotMember);
+    assert_eq!(join(&groups, "room", &ann).await, Joined::Now, "a new group");
     assert_eq!(publish(&groups, "room").await, 1);
 }
 
 #[actix::test]
-async fn an_actor_is_let_into_the_successor_of_a_group_that_panicked() {
+async fn actor_rejoins_after_group_crash() {
     let groups = GroupDirectory::new(1, Arbiter::current());
-    let (listener, mut hears) = listener();
+    let (listener, mut deliveries) = listener();
     let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
     crash_group(&groups, "room").await;
-    // What is asked of the shard from here on comes after the news of the group's death.
+    // The shard has received `GroupCrashed` before it receives this join.
     join(&groups, "room", &client().0).await;
     assert_eq!(publish(&groups, "room").await, 2);
-    assert_eq!(hears.recv().await.unwrap().group, key("room"));
+    assert_eq!(deliveries.recv().await.unwrap().group, key("room"));
     drop(membership);
     let snapshot = groups.inspect(&key("room")).await.unwrap().unwrap();
     assert!(snapshot.actors.is_empty());
 }
 
 #[actix::test]
-async fn an_actor_that_gave_up_as_its_group_panicked_is_not_let_in_again() {
+async fn dropped_actor_membership_is_not_restored_after_crash() {
     let groups = GroupDirectory::new(1, Arbiter::current());
-    let (listener, _hears) = listener();
+    let (listener, _receiver) = listener();
     let membership = groups.join_actor(key("room"), listener.recipient()).await.unwrap();
-    let group = groups.living(&key("room")).unwrap().address;
+    let group = groups.find(&key("room")).unwrap().address;
     group.try_send(Crash).unwrap();
     drop(membership);
     assert!(group.send(Inspect(MemberRange::ALL)).await.is_err());
-    gone(&groups).await;
+    wait_until_empty(&groups).await;
 }
 
 #[test]
-fn a_thread_without_actors_reaches_groups_too() {
-    let (tell, told) = std::sync::mpsc::channel();
+fn thread_without_arbiter_can_join_groups() {
+    let (sender, receiver) = std::sync::mpsc::channel();
     let system = std::thread::spawn(move || {
         System::new().block_on(async {
-            let (over, stop) = tokio::sync::oneshot::channel::<()>();
-            tell.send((GroupDirectory::new(1, Arbiter::current()), over)).unwrap();
-            // The test is over, one way or the other.
-            let _ = stop.await;
+            let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+            sender.send((GroupDirectory::new(1, Arbiter::current()), stop)).unwrap();
+            // The test drops the sender when it ends.
+            let _ = stopped.await;
         });
     });
-    let (groups, over) = told.recv().unwrap();
+    let (groups, stop) = receiver.recv().unwrap();
     let joined = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let (ann, _outbox) = client();
         join(&groups, "room", &ann).await
     });
     assert_eq!(joined, Joined::Now);
-    drop(over);
+    drop(stop);
     system.join().unwrap();
 }
 
 #[actix::test]
-async fn a_shard_whose_thread_has_gone_finds_another_home() {
+async fn shard_of_stopped_thread_restarts_on_another() {
     let groups = GroupDirectory::new(1, Arbiter::current());
     let (thread, elsewhere) = (Arbiter::new(), groups.clone());
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
     thread.spawn(async move {
-        elsewhere.adopt_shard();
+        elsewhere.start_unassigned_shard();
         let (ann, _) = client();
-        tell.send(join(&elsewhere, "room", &ann).await).unwrap();
+        sender.send(join(&elsewhere, "room", &ann).await).unwrap();
     });
-    assert_eq!(told.await, Ok(Joined::Now));
+    assert_eq!(receiver.await, Ok(Joined::Now));
     thread.stop();
     thread.join().unwrap();
     let (bob, _outbox) = client();
     assert_eq!(join(&groups, "room", &bob).await, Joined::Now);
-    assert_eq!(publish(&groups, "room").await, 1, "who was in the group before has gone with it");
+    assert_eq!(publish(&groups, "room").await, 1, "members of the group on the stopped thread are gone");
 }

@@ -1,4 +1,4 @@
-//! Asking the store within a time, and answering whoever waits within theirs.
+//! Calls to the store with deadlines, and replies to the requesters within theirs.
 
 use std::{collections::VecDeque, pin::pin, time::Duration};
 
@@ -10,63 +10,70 @@ use tokio::{
 use super::{Load, Reply};
 use crate::store::{self, DynStore, Error};
 
-/// The pause before the store is asked again that was unavailable.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause before a call is repeated that found the store unavailable.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is to be done before a moment, or given up.
+/// A queued request that is given up if it is not done by its deadline.
 ///
-/// Invariant: of two that wait, the later one may wait longer. Since each is given up in its time, none
-/// waits for another beyond its own.
+/// Invariant: deadlines are non-decreasing in queue order, and every entry is given up at its deadline, so no entry is
+/// delayed past its own.
 pub(super) struct WithDeadline<T> {
-    pub(super) by: Instant,
-    pub(super) what: T,
+    pub(super) deadline: Instant,
+    pub(super) value: T,
 }
 
-/// Answers a batch of questions with one query, each in its time, and tells how many could not be answered.
+/// Answers a batch of loads with one query, each by its deadline. Returns the number of failed loads.
 pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<WithDeadline<Load>>) -> u64 {
-    let Some(latest) = batch.last().map(|load| load.by) else { return 0 };
-    let (owners, mut waiting): (Vec<_>, VecDeque<_>) =
-        batch.into_iter().map(|WithDeadline { by, what }| (what.owner, WithDeadline { by, what: what.answer })).unzip();
-    let asked = owners.len();
-    let mut query = pin!(insist(latest, || store.groups_of(&owners)));
+    let Some(latest) = batch.last().map(|load| load.deadline) else { return 0 };
+    let (owners, mut waiting): (Vec<_>, VecDeque<_>) = batch
+        .into_iter()
+        .map(|WithDeadline { deadline, value }| (value.owner, WithDeadline { deadline, value: value.answer }))
+        .unzip();
+    let total = owners.len();
+    let mut query = pin!(retry_until(latest, || store.groups_of(&owners)));
     let result = loop {
-        let Some(first) = waiting.front().map(|answer| answer.by) else { return asked as u64 };
+        let Some(earliest) = waiting.front().map(|answer| answer.deadline) else { return total as u64 };
         select! {
             biased;
             result = &mut query => break result,
-            () = sleep_until(first) => waiting.pop_front().into_iter().for_each(|late| tell(late.what, Err(Error::no_answer()))),
+            () = sleep_until(earliest) => {
+                waiting.pop_front().into_iter().for_each(|late| send_reply(late.value, Err(Error::timed_out())));
+            }
         }
     };
-    let expired = asked - waiting.len();
-    let failed = if result.is_err() { asked } else { expired };
-    let each: Vec<_> = match result {
+    let expired = total - waiting.len();
+    let failed = if result.is_err() { total } else { expired };
+    let replies: Vec<_> = match result {
         Ok(groups) => groups.into_iter().skip(expired).map(Ok).collect(),
         Err(error) => vec![Err(error); waiting.len()],
     };
-    waiting.into_iter().zip(each).for_each(|(answer, groups)| tell(answer.what, groups));
+    waiting.into_iter().zip(replies).for_each(|(answer, groups)| send_reply(answer.value, groups));
     failed as u64
 }
 
-pub(super) fn tell<T>(answer: Reply<T>, result: Result<T, Error>) {
-    // Whoever asked may have gone, as a connection that has ended.
+pub(super) fn send_reply<T>(answer: Reply<T>, result: Result<T, Error>) {
+    // The requester may be gone, for example a connection that has ended.
     let _ = answer.send(result);
 }
 
-/// Asks once.
-pub(super) async fn once<T>(by: Instant, asked: store::StoreFuture<'_, T>) -> Result<T, Error> {
-    timeout_at(by, asked).await.unwrap_or_else(|_| Err(Error::no_answer()))
+/// Awaits a call to the store until `deadline`.
+pub(super) async fn call_once<T>(deadline: Instant, call: store::StoreFuture<'_, T>) -> Result<T, Error> {
+    timeout_at(deadline, call).await.unwrap_or_else(|_| Err(Error::timed_out()))
 }
 
-/// Asks until the store answers, but not beyond `by`.
-pub(super) async fn insist<'a, T: 'a>(by: Instant, ask: impl Fn() -> store::StoreFuture<'a, T>) -> Result<T, Error> {
-    let mut last = Error::no_answer();
+/// Repeats a call to the store while the store is unavailable, until `deadline`.
+pub(super) async fn retry_until<'a, T: 'a>(
+    deadline: Instant,
+    call: impl Fn() -> store::StoreFuture<'a, T>,
+) -> Result<T, Error> {
+    let mut last = Error::timed_out();
     loop {
-        match timeout_at(by, ask()).await {
+        match timeout_at(deadline, call()).await {
             Err(_) => return Err(last),
             Ok(Err(Error::Unavailable(why))) => last = Error::Unavailable(why),
             Ok(answer) => return answer,
         }
-        if timeout_at(by, sleep(PAUSE)).await.is_err() {
+        if timeout_at(deadline, sleep(RETRY_PAUSE)).await.is_err() {
             return Err(last);
         }
     }

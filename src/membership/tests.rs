@@ -11,57 +11,57 @@ use crate::{
     outbox::{Limits, Outbox, ReplayLimits},
     store::{
         Store,
-        faulty::{Fault, Faulty},
+        faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
     supervised::{Crash, Died, Supervised},
 };
 
 const DEADLINE: Duration = Duration::from_secs(5);
-const TERM: Duration = Duration::from_secs(30);
+const LEASE: Duration = Duration::from_secs(30);
 
-/// A supervisor over a store that fails on demand. The clock stands still unless everybody waits for it.
-struct House {
-    store: Arc<Faulty<MemoryStore>>,
+/// A membership actor with a store that fails on demand. The clock is paused: it advances only when all tasks are idle.
+struct Harness {
+    store: Arc<FaultyStore<MemoryStore>>,
     connections: Connections,
     metrics: Arc<Metrics>,
     membership: Supervised<Membership>,
 }
 
-impl House {
+impl Harness {
     fn new() -> Self {
         tokio::time::pause();
-        let store = Arc::new(Faulty::new(MemoryStore::default()));
+        let store = Arc::new(FaultyStore::new(MemoryStore::default()));
         let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
-        let inside = (Arc::clone(&store), connections.clone(), Arc::clone(&metrics));
+        let parts = (Arc::clone(&store), connections.clone(), Arc::clone(&metrics));
         let membership = Supervised::start("membership", &Arbiter::current(), move || {
-            let (store, connections, metrics) = inside.clone();
+            let (store, connections, metrics) = parts.clone();
             let node = Node { id: "alpha".into(), incarnation: crate::ids::secret() };
-            Membership::new(store, MembershipConfig { node, deadline: DEADLINE, lease: TERM }, connections, metrics)
+            Membership::new(store, MembershipConfig { node, deadline: DEADLINE, lease: LEASE }, connections, metrics)
         });
         Self { store, connections, metrics, membership }
     }
 
     async fn load(&self, user: &str) -> Result<Vec<GroupName>, Error> {
         let owner = owner(user);
-        self.membership.ask(|answer| Load { owner: owner.clone(), answer }).await.expect("it lives, or comes back")
+        self.membership.ask(|answer| Load { owner: owner.clone(), answer }).await.expect("the actor runs or restarts")
     }
 
-    async fn write(&self, verb: Verb, user: &str, group: &str) -> Result<Change, Error> {
-        let write = |answer| Write { owner: owner(user), group: group.into(), verb, answer };
-        self.membership.ask(write).await.expect("it lives, or comes back")
+    async fn write(&self, op: WriteOp, user: &str, group: &str) -> Result<Change, Error> {
+        let write = |answer| Write { owner: owner(user), group: group.into(), op, answer };
+        self.membership.ask(write).await.expect("the actor runs or restarts")
     }
 
-    async fn note(&self, change: LeaseChange) {
+    async fn update_lease(&self, change: LeaseChange) {
         self.membership.send(LeaseUpdate { change }).await.unwrap();
     }
 
-    /// How many rows of connections the store has; it forgets them with the answer. What is written is
-    /// written in order, so a write that is answered comes after the notes before it.
-    async fn rows(&self) -> u64 {
-        self.write(Verb::Remove, "nobody", "nothing").await.unwrap();
+    /// The number of leases in the store. Deletes them, as the renewal by a new incarnation of the node does. The write
+    /// before it is answered only after all earlier lease changes are written.
+    async fn count_leases(&self) -> u64 {
+        self.write(WriteOp::Remove, "no user", "no group").await.unwrap();
         let successor = Node { id: "alpha".into(), incarnation: "the next run".into() };
-        Store::renew(&*self.store, &successor, SystemTime::now(), TERM).await.unwrap()
+        Store::renew(&*self.store, &successor, SystemTime::now(), LEASE).await.unwrap()
     }
 
     async fn crash(&self) {
@@ -88,7 +88,7 @@ fn is_unavailable<T>(answer: &Result<T, Error>) -> bool {
     matches!(answer, Err(Error::Unavailable(_)))
 }
 
-/// Stands where a connection would.
+/// Stands in for the actor of a connection.
 struct Probe;
 
 impl Actor for Probe {
@@ -104,7 +104,7 @@ impl Handler<Command> for Probe {
 static FORM: WireForm = WireForm { slot: 0, encode: |_| bytes::Bytes::new() };
 
 fn handle(id: &str) -> Arc<ConnectionHandle> {
-    let about = ConnectionInfo {
+    let info = ConnectionInfo {
         dialect: "test",
         hubs: Vec::new(),
         transport: RwLock::new("webSockets"),
@@ -114,198 +114,199 @@ fn handle(id: &str) -> Arc<ConnectionHandle> {
     };
     let outbox = Outbox::new(&FORM, Limits::default(), ReplayLimits::default());
     let probe = Probe.start();
-    let (port, address) = (probe.clone().recipient(), Address::new(probe));
+    let (commands, address) = (probe.clone().recipient(), Address::new(probe));
     let ended = CancellationToken::new();
-    Arc::new(ConnectionHandle { id: id.into(), user: None, hub: None, outbox, about, ended, port, address })
+    Arc::new(ConnectionHandle { id: id.into(), user: None, hub: None, outbox, info, ended, commands, address })
 }
 
 #[actix::test]
-async fn what_is_written_is_loaded() {
-    let house = House::new();
-    assert_eq!(house.load("ann").await.unwrap(), []);
-    assert_eq!(house.write(Verb::Add, "ann", "room").await.unwrap(), Change::Made);
-    assert_eq!(house.write(Verb::Add, "ann", "room").await.unwrap(), Change::Already);
-    assert_eq!(house.load("ann").await.unwrap(), ["room".into()]);
-    assert_eq!(house.write(Verb::Remove, "ann", "room").await.unwrap(), Change::Made);
-    assert_eq!(house.write(Verb::Remove, "ann", "room").await.unwrap(), Change::Already);
-    assert_eq!(house.load("ann").await.unwrap(), []);
+async fn writes_are_visible_to_loads() {
+    let harness = Harness::new();
+    assert_eq!(harness.load("ann").await.unwrap(), []);
+    assert_eq!(harness.write(WriteOp::Add, "ann", "room").await.unwrap(), Change::Applied);
+    assert_eq!(harness.write(WriteOp::Add, "ann", "room").await.unwrap(), Change::Unchanged);
+    assert_eq!(harness.load("ann").await.unwrap(), ["room".into()]);
+    assert_eq!(harness.write(WriteOp::Remove, "ann", "room").await.unwrap(), Change::Applied);
+    assert_eq!(harness.write(WriteOp::Remove, "ann", "room").await.unwrap(), Change::Unchanged);
+    assert_eq!(harness.load("ann").await.unwrap(), []);
 }
 
 #[actix::test]
-async fn changes_take_effect_in_the_order_in_which_they_were_asked_for() {
-    let house = House::new();
-    let verbs = [Verb::Add, Verb::Remove, Verb::Add, Verb::Remove, Verb::Add];
-    let answers = join_all(verbs.map(|verb| house.write(verb, "ann", "room"))).await;
-    assert!(answers.iter().all(|answer| matches!(answer, Ok(Change::Made))), "{answers:?}");
-    assert_eq!(house.load("ann").await.unwrap(), ["room".into()]);
+async fn writes_take_effect_in_request_order() {
+    let harness = Harness::new();
+    let ops = [WriteOp::Add, WriteOp::Remove, WriteOp::Add, WriteOp::Remove, WriteOp::Add];
+    let answers = join_all(ops.map(|op| harness.write(op, "ann", "room"))).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(Change::Applied))), "{answers:?}");
+    assert_eq!(harness.load("ann").await.unwrap(), ["room".into()]);
 }
 
-/// The first asks alone; whoever comes while it waits shares the next queries, a thousand in each.
+/// The first load gets a query of its own. The loads that arrive while it runs share the next queries, up to a thousand
+/// in each.
 #[actix::test]
-async fn a_storm_of_connections_costs_a_few_queries() {
-    let house = House::new();
-    house.write(Verb::Add, "user 4321", "room").await.unwrap();
-    let before = house.store.calls();
+async fn storm_of_loads_costs_few_queries() {
+    let harness = Harness::new();
+    harness.write(WriteOp::Add, "user 4321", "room").await.unwrap();
+    let before = harness.store.calls();
     let users: Vec<_> = (0..5_000).map(|number| format!("user {number}")).collect();
-    house.store.set(Fault::Hold);
-    let busy = async {
-        // The clock moves when nobody has anything to do any more: all have asked.
+    harness.store.set_mode(FaultMode::Hold);
+    let release = async {
+        // The paused clock advances when all tasks are idle, that is when all loads have arrived.
         sleep(Duration::from_millis(1)).await;
-        house.store.set(Fault::None);
+        harness.store.set_mode(FaultMode::None);
     };
-    let (answers, ()) = join!(join_all(users.iter().map(|user| house.load(user))), busy);
-    let found: Vec<_> = (0..users.len()).filter(|place| !answers[*place].as_ref().unwrap().is_empty()).collect();
-    assert_eq!(found, [4321], "to each their own");
-    let queries = house.store.calls() - before;
+    let (answers, ()) = join!(join_all(users.iter().map(|user| harness.load(user))), release);
+    let found: Vec<_> = (0..users.len()).filter(|index| !answers[*index].as_ref().unwrap().is_empty()).collect();
+    assert_eq!(found, [4321], "each load gets the groups of its own user");
+    let queries = harness.store.calls() - before;
     assert!(queries <= 7, "{queries} queries");
 }
 
 #[actix::test]
-async fn a_short_outage_is_waited_out() {
-    let house = House::new();
-    house.store.set(Fault::Refuse);
-    let mend = async {
-        house.store.arrived(house.store.calls() + 5).await;
-        house.store.set(Fault::None);
+async fn short_outage_is_retried() {
+    let harness = Harness::new();
+    harness.store.set_mode(FaultMode::Refuse);
+    let recovery = async {
+        harness.store.wait_for_calls(harness.store.calls() + 5).await;
+        harness.store.set_mode(FaultMode::None);
     };
-    let (loaded, written, ()) = join!(house.load("ann"), house.write(Verb::Add, "ann", "room"), mend);
+    let (loaded, written, ()) = join!(harness.load("ann"), harness.write(WriteOp::Add, "ann", "room"), recovery);
     assert!(loaded.is_ok(), "{loaded:?}");
-    assert_eq!(written.unwrap(), Change::Made);
+    assert_eq!(written.unwrap(), Change::Applied);
 }
 
-/// Whoever asks later has as long as whoever asked first.
-async fn check_that_nobody_waits_longer_than_the_deadline(fault: Fault) {
-    let house = House::new();
-    house.store.set(fault);
-    join_all((0..8).map(|delay| check_patience(&house, delay))).await;
-    assert!(house.metrics.store_failures.get() >= 16);
-    house.store.set(Fault::None);
-    assert!(house.load("ann").await.is_ok());
-    assert!(house.write(Verb::Add, "ann", "room").await.is_ok());
+/// Each request has its own full deadline, regardless of the requests before it.
+async fn check_requests_fail_at_deadline(fault: FaultMode) {
+    let harness = Harness::new();
+    harness.store.set_mode(fault);
+    join_all((0..8).map(|delay| check_answers_within_deadline(&harness, delay))).await;
+    assert!(harness.metrics.store_failures.get() >= 16);
+    harness.store.set_mode(FaultMode::None);
+    assert!(harness.load("ann").await.is_ok());
+    assert!(harness.write(WriteOp::Add, "ann", "room").await.is_ok());
 }
 
-async fn check_patience(house: &House, delay: u64) {
+async fn check_answers_within_deadline(harness: &Harness, delay: u64) {
     sleep(Duration::from_secs(delay)).await;
     let (asked, group) = (Instant::now(), delay.to_string());
-    let (loaded, written) = join!(house.load("ann"), house.write(Verb::Add, "ann", &group));
+    let (loaded, written) = join!(harness.load("ann"), harness.write(WriteOp::Add, "ann", &group));
     assert!(is_unavailable(&loaded) && is_unavailable(&written), "{loaded:?}, {written:?}");
     assert!(asked.elapsed() <= DEADLINE + Duration::from_millis(10), "{:?}", asked.elapsed());
 }
 
 #[actix::test]
-async fn a_store_that_refuses_is_given_up_in_time() {
-    check_that_nobody_waits_longer_than_the_deadline(Fault::Refuse).await;
+async fn refusing_store_fails_requests_at_deadline() {
+    check_requests_fail_at_deadline(FaultMode::Refuse).await;
 }
 
 #[actix::test]
-async fn a_store_that_is_silent_is_given_up_in_time() {
-    check_that_nobody_waits_longer_than_the_deadline(Fault::Hold).await;
+async fn silent_store_fails_requests_at_deadline() {
+    check_requests_fail_at_deadline(FaultMode::Hold).await;
 }
 
 #[actix::test]
-async fn a_store_whose_answers_are_lost_is_given_up_in_time() {
-    check_that_nobody_waits_longer_than_the_deadline(Fault::Lose).await;
+async fn lost_replies_fail_requests_at_deadline() {
+    check_requests_fail_at_deadline(FaultMode::LoseReply).await;
 }
 
 #[actix::test]
-async fn who_waits_while_the_supervisor_dies_is_answered_by_its_successor() {
-    let house = House::new();
-    house.write(Verb::Add, "ann", "room").await.unwrap();
-    house.store.set(Fault::Hold);
-    let seen = house.store.calls();
-    let kill = async {
-        house.store.arrived(seen + 2).await;
-        house.crash().await;
-        house.store.set(Fault::None);
+async fn restarted_actor_answers_pending_requests() {
+    let harness = Harness::new();
+    harness.write(WriteOp::Add, "ann", "room").await.unwrap();
+    harness.store.set_mode(FaultMode::Hold);
+    let calls = harness.store.calls();
+    let crash = async {
+        harness.store.wait_for_calls(calls + 2).await;
+        harness.crash().await;
+        harness.store.set_mode(FaultMode::None);
     };
-    let loads = join_all((0..100).map(|_| house.load("ann")));
-    let (loads, written, ()) = join!(loads, house.write(Verb::Add, "bob", "room"), kill);
+    let loads = join_all((0..100).map(|_| harness.load("ann")));
+    let (loads, written, ()) = join!(loads, harness.write(WriteOp::Add, "bob", "room"), crash);
     assert!(loads.iter().all(|groups| groups.as_ref().unwrap() == &["room".into()]));
     assert!(written.is_ok());
-    assert_eq!(house.membership.restarts(), 1);
+    assert_eq!(harness.membership.restarts(), 1);
 }
 
 #[actix::test]
-async fn a_supervisor_that_dies_over_and_over_leaves_nobody_waiting() {
-    let house = House::new();
-    house.store.set(Fault::Hold);
-    let (waiting, ()) = join!(house.membership.ask(|answer| Load { owner: owner("ann"), answer }), async {
+async fn requests_fail_if_actor_keeps_crashing() {
+    let harness = Harness::new();
+    harness.store.set_mode(FaultMode::Hold);
+    let (waiting, ()) = join!(harness.membership.ask(|answer| Load { owner: owner("ann"), answer }), async {
         for _ in 0..2 {
-            let seen = house.store.calls();
-            house.store.arrived(seen + 1).await;
-            house.crash().await;
+            let calls = harness.store.calls();
+            harness.store.wait_for_calls(calls + 1).await;
+            harness.crash().await;
         }
     });
     assert!(waiting.is_err() || is_unavailable(&waiting.unwrap()));
-    house.store.set(Fault::None);
-    assert!(house.load("ann").await.is_ok());
+    harness.store.set_mode(FaultMode::None);
+    assert!(harness.load("ann").await.is_ok());
 }
 
 #[actix::test]
-async fn rows_of_connections_are_written_and_removed() {
-    let house = House::new();
+async fn leases_are_written_and_deleted() {
+    let harness = Harness::new();
     for connection in ["a", "b", "c"] {
-        house.note(opened(connection)).await;
+        harness.update_lease(opened(connection)).await;
     }
-    house.note(LeaseChange::Closed("b".into())).await;
-    assert_eq!(house.rows().await, 2);
+    harness.update_lease(LeaseChange::Closed("b".into())).await;
+    assert_eq!(harness.count_leases().await, 2);
 }
 
 #[actix::test]
-async fn rows_wait_for_the_end_of_an_outage() {
-    let house = House::new();
-    for fault in [Fault::Refuse, Fault::Hold] {
-        house.store.set(fault);
-        house.note(opened("a")).await;
-        house.note(opened("b")).await;
-        sleep(TERM).await;
-        house.note(LeaseChange::Closed("a".into())).await;
-        house.store.set(Fault::None);
-        sleep(TERM).await;
-        assert_eq!(house.rows().await, 1, "{fault:?}");
+async fn lease_changes_survive_outage() {
+    let harness = Harness::new();
+    for fault in [FaultMode::Refuse, FaultMode::Hold] {
+        harness.store.set_mode(fault);
+        harness.update_lease(opened("a")).await;
+        harness.update_lease(opened("b")).await;
+        sleep(LEASE).await;
+        harness.update_lease(LeaseChange::Closed("a".into())).await;
+        harness.store.set_mode(FaultMode::None);
+        sleep(LEASE).await;
+        assert_eq!(harness.count_leases().await, 1, "{fault:?}");
     }
 }
 
 #[actix::test]
-async fn a_successor_writes_the_rows_that_its_predecessor_took_along() {
-    let house = House::new();
-    house.store.set(Fault::Refuse);
-    house.note(opened("ended")).await;
+async fn restarted_actor_writes_lost_leases() {
+    let harness = Harness::new();
+    harness.store.set_mode(FaultMode::Refuse);
+    harness.update_lease(opened("ended")).await;
     for id in ["a", "b"] {
-        assert!(house.connections.enter(&handle(id)));
-        house.note(opened(id)).await;
+        assert!(harness.connections.register(&handle(id)));
+        harness.update_lease(opened(id)).await;
     }
-    house.store.set(Fault::None);
-    house.crash().await;
-    assert!(house.load("ann").await.is_ok(), "it lives again");
-    assert_eq!(house.rows().await, 2);
+    harness.store.set_mode(FaultMode::None);
+    harness.crash().await;
+    assert!(harness.load("ann").await.is_ok(), "the actor has restarted");
+    assert_eq!(harness.count_leases().await, 2);
 }
 
-/// The end of `ended` was known to the dead alone.
+/// The restarted actor does not know `ended`: its lease is in the store, but the connection is not in the directory.
 #[actix::test]
-async fn a_successor_removes_the_rows_of_connections_that_ended_unnoticed() {
-    let house = House::new();
-    assert!(house.connections.enter(&handle("a")));
-    house.note(opened("a")).await;
-    house.note(opened("ended")).await;
-    house.write(Verb::Remove, "nobody", "nothing").await.unwrap();
-    house.crash().await;
-    assert!(house.load("ann").await.is_ok(), "it lives again");
-    assert_eq!(house.rows().await, 1);
+async fn restart_deletes_leases_of_unknown_connections() {
+    let harness = Harness::new();
+    assert!(harness.connections.register(&handle("a")));
+    harness.update_lease(opened("a")).await;
+    harness.update_lease(opened("ended")).await;
+    harness.write(WriteOp::Remove, "no user", "no group").await.unwrap();
+    harness.crash().await;
+    assert!(harness.load("ann").await.is_ok(), "the actor has restarted");
+    assert_eq!(harness.count_leases().await, 1);
 }
 
 #[actix::test]
-async fn a_node_that_was_taken_for_dead_opens_its_rows_again() {
-    let house = House::new();
-    assert!(house.connections.enter(&handle("a")));
-    house.note(opened("a")).await;
-    house.write(Verb::Remove, "nobody", "nothing").await.unwrap();
-    house.store.set(Fault::Refuse);
-    sleep(TERM * 2).await;
-    house.store.set(Fault::None);
+async fn node_considered_dead_rewrites_its_leases() {
+    let harness = Harness::new();
+    assert!(harness.connections.register(&handle("a")));
+    harness.update_lease(opened("a")).await;
+    harness.write(WriteOp::Remove, "no user", "no group").await.unwrap();
+    harness.store.set_mode(FaultMode::Refuse);
+    sleep(LEASE * 2).await;
+    harness.store.set_mode(FaultMode::None);
     let beta = Node { id: "beta".into(), incarnation: "1".into() };
-    let buried = Store::renew(&*house.store, &beta, SystemTime::now() + TERM * 2, TERM).await.unwrap();
-    assert_eq!(buried, 1);
-    sleep(TERM).await;
-    assert_eq!(house.rows().await, 1);
+    let deleted = Store::renew(&*harness.store, &beta, SystemTime::now() + LEASE * 2, LEASE).await.unwrap();
+    assert_eq!(deleted, 1);
+    sleep(LEASE).await;
+    assert_eq!(harness.count_leases().await, 1);
 }
