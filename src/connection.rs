@@ -35,7 +35,7 @@ use group_ops::{GroupOp, PendingGroupOps};
 pub(crate) use hooks::{GroupAdjustment, RejoinOutcome, RejoinRequest};
 pub(crate) use new_connection::{NewConnection, RejoinService};
 pub use new_connection::{OnStoreFailure, RejoinSettings};
-pub(crate) use state::ConnectionState;
+use state::{CleanupGuard, ConnectionState};
 
 /// The capacity of the mailbox of a connection. Senders wait while it is full.
 const MAILBOX_CAPACITY: usize = 64;
@@ -46,7 +46,7 @@ const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// See the module's documentation.
 pub(crate) struct Connection<D: Dialect> {
     pub(crate) session: D,
-    pub(crate) state: ConnectionState,
+    pub(crate) state: CleanupGuard,
     /// The timer for the deadline of the session, with the time that it is set for.
     timer: Option<(Instant, SpawnHandle)>,
     /// The timer that checks whether the client takes queued messages.
@@ -79,7 +79,7 @@ impl<D: Dialect> Connection<D> {
     fn new(state: ConnectionState, socket: Option<SocketHandle>, session: D) -> Self {
         Self {
             session,
-            state,
+            state: CleanupGuard(state),
             timer: None,
             progress_check: None,
             socket,
@@ -192,7 +192,8 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn run_connected(&mut self, ctx: &mut Context<Self>) {
-        let connected = self.state.track_connect(hooks::run_connected(self.state.hook_context()));
+        let connected = hooks::run_connected(self.state.hook_context());
+        let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
             let outcome = this.state.admit(connected.map(|()| None));
             this.handle_event(Event::Connected(outcome), ctx);

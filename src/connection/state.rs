@@ -1,4 +1,4 @@
-//! The state of a connection, and its cleanup: leaving its groups and the directory, and running OnDisconnected.
+//! The state of a connection, apart from its session.
 
 use std::{
     sync::{Arc, RwLock},
@@ -6,17 +6,16 @@ use std::{
 };
 
 use actix::prelude::*;
-use futures_util::future::FutureExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConnectError, Connection, Dialect, Ending, GroupsChanged, NewConnection, Reason, RejoinService, hooks,
-    hooks::HookContext, memberships::Memberships,
+    ConnectError, Connection, Dialect, GroupsChanged, NewConnection, RejoinService, hooks, hooks::HookContext,
+    memberships::Memberships,
 };
 use crate::{
     connections::{Address, ConnectionHandle, ConnectionInfo},
-    hub::{Caller, CallerState, Disconnected, Hub, HubBehavior, HubContext, Identity, Request, services::HubServices},
+    hub::{Caller, CallerState, Hub, HubBehavior, HubContext, Identity, Request, services::HubServices},
     ids::{GroupKey, HubName},
     membership::LeaseUpdate,
     outbox::End,
@@ -24,13 +23,14 @@ use crate::{
     tokens::Purpose,
 };
 
-/// Wire: 1011, internal error (RFC 6455 section 7.4.1).
-const INTERNAL_ERROR: End = End { code: 1011 };
+mod cleanup;
+
+pub(super) use cleanup::CleanupGuard;
 
 /// How the outbox of a client that has gone ends. It is never sent.
 const CLIENT_GONE: End = End { code: 1000 };
 
-/// See the module's documentation.
+/// The state of a connection. [`CleanupGuard`] wraps it and ends the connection on every exit path.
 pub(crate) struct ConnectionState {
     handle: Arc<ConnectionHandle>,
     hubs: Vec<Arc<Hub>>,
@@ -262,60 +262,6 @@ impl ConnectionState {
             let _ = membership.send(update).await;
         });
     }
-
-    /// Ends the connection. Only the first ending counts.
-    pub(super) fn end(&mut self, ending: &Ending) {
-        if std::mem::replace(&mut self.has_ended, true) {
-            return;
-        }
-        match ending.reason {
-            Reason::TooSlow | Reason::Crashed => self.handle.outbox.discard_and_close(ending.end),
-            _ => self.handle.outbox.finish(ending.end),
-        }
-        self.handle.ended.cancel();
-        for key in self.memberships.all() {
-            self.services.groups.leave_detached(key, &self.handle.id);
-        }
-        self.services.connections.unregister(&self.handle);
-        self.send_lease_update(LeaseUpdate::closed(&self.handle));
-        self.count_end(ending.reason);
-        self.run_disconnected(ending);
-    }
-
-    fn count_end(&self, reason: Reason) {
-        let metrics = &self.services.metrics;
-        if self.is_connected {
-            metrics.connections_closed.increment();
-        }
-        match reason {
-            Reason::TooSlow => metrics.connections_evicted.increment(),
-            Reason::TimedOut => metrics.connections_timed_out.increment(),
-            Reason::Faulted => metrics.connections_faulted.increment(),
-            _ => {}
-        }
-    }
-
-    /// Runs OnDisconnected, but only if the client was admitted. If OnConnected is still running, it is awaited first.
-    fn run_disconnected(&mut self, ending: &Ending) {
-        let connect_outcome = match self.connect_outcome.take() {
-            _ if self.is_connected => None,
-            Some(connect_outcome) => Some(connect_outcome),
-            None => return,
-        };
-        let error = ending.error.as_ref().map(|error| (error.kind().to_owned(), error.message().to_owned()));
-        let is_stop = ending.reason == Reason::Stopped;
-        let disconnected = |hub: &Arc<Hub>| {
-            (Arc::clone(hub), Disconnected { context: self.context(hub), error: error.clone(), is_stop })
-        };
-        let disconnects: Vec<_> = self.connected_hubs.iter().map(disconnected).collect();
-        let (metrics, hub_tasks) = (Arc::clone(&self.services.metrics), self.services.hub_tasks.token());
-        if let Some(arbiter) = Arbiter::try_current() {
-            arbiter.spawn_fn(move || {
-                let disconnect = hooks::run_disconnected(disconnects, connect_outcome, metrics);
-                drop(actix::spawn(disconnect.map(|()| drop(hub_tasks))));
-            });
-        }
-    }
 }
 
 /// Spawns a detached task, unless the runtime of the thread has stopped.
@@ -329,10 +275,4 @@ fn in_background(task: impl Future<Output = ()> + Send + 'static) {
 fn user_agent(request: &Request) -> String {
     let named = request.header("x-signalr-user-agent").or_else(|| request.header("user-agent"));
     named.unwrap_or_default().to_owned()
-}
-
-impl Drop for ConnectionState {
-    fn drop(&mut self) {
-        self.end(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR });
-    }
 }
