@@ -1,4 +1,4 @@
-//! Living connections, as rows and one by one.
+//! Live connections: the list, and the details of one.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
 const PARAMETERS: &[&str] = &["hub", "user", "group", "transport", "sort", "limit", "cursor"];
 const COLUMNS: &[&str] = &["id", "since", "user", "items", "bytes", "peakBytes", "taken", "dropped"];
 
-/// A connection as a row.
+/// A row of the list of connections.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ConnectionRow {
@@ -38,7 +38,7 @@ pub(super) struct ConnectionRow {
     queue: Queue,
 }
 
-/// What waits for a client: how far behind it is.
+/// The state of the outbox of a client.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Queue {
@@ -61,18 +61,18 @@ impl From<&ConnectionHandle> for ConnectionRow {
         Self {
             id: handle.id.clone(),
             user: handle.user.clone(),
-            hubs: handle.about.hubs.clone(),
-            dialect: handle.about.dialect,
-            transport: handle.about.transport(),
-            remote: handle.about.remote,
-            user_agent: handle.about.user_agent.clone(),
-            since: handle.about.since.try_into().ok(),
+            hubs: handle.info.hubs.clone(),
+            dialect: handle.info.dialect,
+            transport: handle.info.transport(),
+            remote: handle.info.remote,
+            user_agent: handle.info.user_agent.clone(),
+            since: handle.info.since.try_into().ok(),
             queue: handle.backlog().into(),
         }
     }
 }
 
-/// A group by its two names.
+/// The key of a group: its hub and its name.
 #[derive(Debug, Serialize)]
 pub(super) struct GroupRef {
     hub: HubName,
@@ -95,16 +95,16 @@ struct ConnectionResponse {
 }
 
 pub(super) async fn list(engine: Data<Engine>, request: HttpRequest) -> Result<HttpResponse, AdminError> {
-    let query = Query::read(&request, PARAMETERS)?;
-    let listing = Listing::read(&query, COLUMNS)?;
-    let page = listing.page(wanted(&engine, &query).await?, |handle, column| mark(handle, column));
+    let query = Query::from_request(&request, PARAMETERS)?;
+    let listing = Listing::parse(&query, COLUMNS)?;
+    let page = listing.page(filtered(&engine, &query).await?, |handle, column| sort_key(handle, column));
     Ok(HttpResponse::Ok().json(page.map(|handle| ConnectionRow::from(&*handle))))
 }
 
 pub(super) async fn detail(engine: Data<Engine>, id: Path<String>) -> Result<HttpResponse, AdminError> {
-    let unknown = || AdminError::Unknown("there is no connection of that id now".into());
-    let handle = engine.connections().find(&id.into_inner().into()).ok_or_else(unknown)?;
-    let state = handle.inspect().await.ok_or_else(unknown)?;
+    let not_found = || AdminError::NotFound("no connection has this id".into());
+    let handle = engine.connections().find(&id.into_inner().into()).ok_or_else(not_found)?;
+    let state = handle.inspect().await.ok_or_else(not_found)?;
     let groups = state.groups.iter().map(GroupRef::from).collect();
     Ok(HttpResponse::Ok().json(ConnectionResponse {
         row: ConnectionRow::from(&*handle),
@@ -114,8 +114,8 @@ pub(super) async fn detail(engine: Data<Engine>, id: Path<String>) -> Result<Htt
     }))
 }
 
-/// The connections that pass every filter of the query.
-async fn wanted(engine: &Engine, query: &Query) -> Result<Vec<Arc<ConnectionHandle>>, AdminError> {
+/// The connections that match every filter of the query.
+async fn filtered(engine: &Engine, query: &Query) -> Result<Vec<Arc<ConnectionHandle>>, AdminError> {
     let hub = query.hub(engine)?;
     let mut handles = match query.text("group") {
         Some(group) => members(engine, hub.as_ref(), group).await?,
@@ -123,9 +123,9 @@ async fn wanted(engine: &Engine, query: &Query) -> Result<Vec<Arc<ConnectionHand
     };
     let (user, transport) = (query.text("user"), query.text("transport"));
     handles.retain(|handle| {
-        hub.as_ref().is_none_or(|hub| handle.about.hubs.contains(hub))
+        hub.as_ref().is_none_or(|hub| handle.info.hubs.contains(hub))
             && user.is_none_or(|user| handle.user.as_deref() == Some(user))
-            && transport.is_none_or(|transport| handle.about.transport().eq_ignore_ascii_case(transport))
+            && transport.is_none_or(|transport| handle.info.transport().eq_ignore_ascii_case(transport))
     });
     Ok(handles)
 }
@@ -138,7 +138,9 @@ async fn members(
     let hubs = engine.hubs();
     let hub = match (hub, &hubs[..]) {
         (Some(hub), _) | (None, [hub]) => hub,
-        (None, _) => return Err(AdminError::parameter("group", "needs `hub`, since there are several")),
+        (None, _) => {
+            return Err(AdminError::invalid_parameter("group", "requires `hub`, because the engine has several hubs"));
+        }
     };
     let group = GroupKey::new(hub, &group.into());
     let snapshot = engine.groups().inspect(&group).await.map_err(|error| AdminError::Unavailable(error.to_string()))?;
@@ -146,11 +148,11 @@ async fn members(
     Ok(members.iter().filter_map(|id| engine.connections().find(id)).collect())
 }
 
-fn mark(handle: &ConnectionHandle, column: &str) -> SortKey {
+fn sort_key(handle: &ConnectionHandle, column: &str) -> SortKey {
     let backlog = handle.backlog();
     let count = |count: usize| Value::Number(count as u64);
     let value = match column {
-        "since" => Value::Number(micros(handle.about.since)),
+        "since" => Value::Number(micros(handle.info.since)),
         "user" => Value::Text(handle.user.as_deref().unwrap_or_default().to_owned()),
         "items" => count(backlog.items),
         "bytes" => count(backlog.bytes),

@@ -1,4 +1,4 @@
-//! Why a question of an operator is not answered.
+//! The errors of the admin API.
 
 use std::fmt::Display;
 
@@ -8,37 +8,37 @@ use actix_web::{
 };
 use log::warn;
 
-/// By what the operator can do about it.
+/// The variants correspond to response statuses.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
-    /// Show the token.
-    #[error("this needs the admin token: `Authorization: Bearer …`")]
-    Unauthorised,
-    /// Mend a parameter of the query.
-    #[error("`{name}` {fault}")]
-    Parameter { name: String, fault: String },
-    /// Look elsewhere.
+    /// 401: the token is missing or wrong.
+    #[error("the admin token is required: `Authorization: Bearer …`")]
+    Unauthorized,
+    /// 400: a query parameter is invalid.
+    #[error("`{name}` {reason}")]
+    InvalidParameter { name: String, reason: String },
+    /// 404: the object does not exist.
     #[error("{0}")]
-    Unknown(String),
-    /// Ask again later.
+    NotFound(String),
+    /// 503: the request can be retried later.
     #[error("{0}")]
     Unavailable(String),
 }
 
 impl AdminError {
-    pub(super) fn parameter(name: &str, fault: impl Into<String>) -> Self {
-        Self::Parameter { name: name.to_owned(), fault: fault.into() }
+    pub(super) fn invalid_parameter(name: &str, reason: impl Into<String>) -> Self {
+        Self::InvalidParameter { name: name.to_owned(), reason: reason.into() }
     }
 
-    /// Nothing is said of why: that may name hosts, and goes to the log.
+    /// The response does not contain `error`, which may name hosts. It is logged instead.
     pub(super) fn store(error: &impl Display) -> Self {
-        warn!(error:% = error; "the store did not answer an operator");
-        Self::Unavailable("the store does not answer now, try again in a moment".into())
+        warn!(error:% = error; "admin request failed: store error");
+        Self::Unavailable("the store is unavailable; try again later".into())
     }
 
-    pub(super) fn answer(&self) -> HttpResponse {
+    pub(super) fn response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if matches!(self, Self::Unauthorised) {
+        if matches!(self, Self::Unauthorized) {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"hubcast admin\""));
         }
         response.json(serde_json::json!({ "error": self.to_string() }))
@@ -48,14 +48,14 @@ impl AdminError {
 impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Unauthorised => StatusCode::UNAUTHORIZED,
-            Self::Parameter { .. } => StatusCode::BAD_REQUEST,
-            Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::InvalidParameter { .. } => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.answer()
+        self.response()
     }
 }

@@ -1,4 +1,4 @@
-//! Groups, as rows and one by one.
+//! Groups: the list, and the details of one.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     AdminError,
-    listing::{Listing, Page, SortKey, Value, decode, encode, limit_of},
+    listing::{Listing, Page, SortKey, Value, decode, encode, parse_limit},
     query::Query,
 };
 use crate::{
@@ -25,8 +25,8 @@ const PARAMETERS: &[&str] = &["hub", "prefix", "sort", "limit", "cursor"];
 const COLUMNS: &[&str] = &["name", "members", "published"];
 const DETAIL_PARAMETERS: &[&str] = &["limit", "cursor", "durableCursor"];
 
-/// How many groups are asked at a time.
-const ASKED_AT_ONCE: usize = 64;
+/// The maximum number of groups that are inspected concurrently.
+const MAX_CONCURRENT_INSPECTIONS: usize = 64;
 
 #[derive(Serialize)]
 struct GroupRow {
@@ -46,7 +46,7 @@ struct GroupResponse {
     durable_members: Page<UserId>,
 }
 
-/// A live member; an actor of the application has no user.
+/// A live member. Actors of the application have no user.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct MemberRow {
@@ -56,20 +56,20 @@ struct MemberRow {
 }
 
 pub(super) async fn list(engine: Data<Engine>, request: HttpRequest) -> Result<HttpResponse, AdminError> {
-    let query = Query::read(&request, PARAMETERS)?;
-    let listing = Listing::read(&query, COLUMNS)?;
-    let keys = wanted(&engine, &query)?;
+    let query = Query::from_request(&request, PARAMETERS)?;
+    let listing = Listing::parse(&query, COLUMNS)?;
+    let keys = filtered(&engine, &query)?;
     let page = if listing.column() == "name" {
         let page =
             listing.page(keys, |key, _| SortKey { value: Value::Text(key.name.to_string()), name: key.to_string() });
-        Page { items: measure(&engine, page.items).await, total: page.total, next: page.next }
+        Page { items: load_rows(&engine, page.items).await, total: page.total, next: page.next }
     } else {
-        listing.page(measure(&engine, keys).await, GroupRow::mark)
+        listing.page(load_rows(&engine, keys).await, GroupRow::sort_key)
     };
     Ok(HttpResponse::Ok().json(page))
 }
 
-fn wanted(engine: &Engine, query: &Query) -> Result<Vec<Arc<GroupKey>>, AdminError> {
+fn filtered(engine: &Engine, query: &Query) -> Result<Vec<Arc<GroupKey>>, AdminError> {
     let mut keys = engine.groups().keys(query.hub(engine)?.as_ref());
     if let Some(prefix) = query.text("prefix") {
         keys.retain(|key| key.name.starts_with(prefix));
@@ -77,13 +77,13 @@ fn wanted(engine: &Engine, query: &Query) -> Result<Vec<Arc<GroupKey>>, AdminErr
     Ok(keys)
 }
 
-/// Asks each group how large it is. One that has gone meanwhile is left out.
-async fn measure(engine: &Engine, keys: Vec<Arc<GroupKey>>) -> Vec<GroupRow> {
-    let ask = |key: Arc<GroupKey>| async move {
-        let snapshot = engine.groups().survey(&key, MemberRange::NONE).await.ok().flatten()?;
+/// Inspects each group. Groups that no longer exist are skipped.
+async fn load_rows(engine: &Engine, keys: Vec<Arc<GroupKey>>) -> Vec<GroupRow> {
+    let load = |key: Arc<GroupKey>| async move {
+        let snapshot = engine.groups().inspect_range(&key, MemberRange::NONE).await.ok().flatten()?;
         Some(GroupRow::new(&key, &snapshot))
     };
-    stream::iter(keys).map(ask).buffered(ASKED_AT_ONCE).filter_map(std::future::ready).collect().await
+    stream::iter(keys).map(load).buffered(MAX_CONCURRENT_INSPECTIONS).filter_map(std::future::ready).collect().await
 }
 
 impl GroupRow {
@@ -92,7 +92,7 @@ impl GroupRow {
         Self { hub, name, members: snapshot.total, published: snapshot.published }
     }
 
-    fn mark(&self, column: &str) -> SortKey {
+    fn sort_key(&self, column: &str) -> SortKey {
         let value = if column == "members" { self.members as u64 } else { self.published };
         SortKey { value: Value::Number(value), name: format!("{}.{}", self.hub, self.name) }
     }
@@ -104,25 +104,29 @@ pub(super) async fn detail(
     request: HttpRequest,
 ) -> Result<HttpResponse, AdminError> {
     let (hub, name) = path.into_inner();
-    let query = Query::read(&request, DETAIL_PARAMETERS)?;
-    let hub = engine.hub(&hub).ok_or_else(|| AdminError::Unknown(format!("there is no hub `{hub}`")))?;
+    let query = Query::from_request(&request, DETAIL_PARAMETERS)?;
+    let hub = engine.hub(&hub).ok_or_else(|| AdminError::NotFound(format!("no hub is named `{hub}`")))?;
     let key = GroupKey::new(hub.name(), &name.into());
-    let (published, members) = live(&engine, &key, &query).await?;
-    let durable_members = durable(&hub, &key.name, &query).await?;
+    let (published, members) = live_members(&engine, &key, &query).await?;
+    let durable_members = durable_members(&hub, &key.name, &query).await?;
     if members.total == 0 && durable_members.total == 0 {
-        return Err(AdminError::Unknown("the group has no member, neither live nor durable".into()));
+        return Err(AdminError::NotFound("the group has no live or durable members".into()));
     }
     let GroupKey { hub, name } = GroupKey::clone(&key);
     Ok(HttpResponse::Ok().json(GroupResponse { hub, name, published, members, durable_members }))
 }
 
-/// How often the group was published to, and a page of its members in the order of their ids.
-async fn live(engine: &Engine, key: &Arc<GroupKey>, query: &Query) -> Result<(u64, Page<MemberRow>), AdminError> {
-    let limit = limit_of(query)?;
+/// The number of messages published to the group, and a page of its live members sorted by id.
+async fn live_members(
+    engine: &Engine,
+    key: &Arc<GroupKey>,
+    query: &Query,
+) -> Result<(u64, Page<MemberRow>), AdminError> {
+    let limit = parse_limit(query)?;
     let after = query.text("cursor").map(|cursor| decode("cursor", cursor)).transpose()?;
-    let asked = engine.groups().survey(key, MemberRange { after, limit: limit + 1 }).await;
-    let snapshot = asked.map_err(|error| AdminError::Unavailable(error.to_string()))?.unwrap_or_default();
-    let (items, next) = cut(snapshot.members, limit);
+    let result = engine.groups().inspect_range(key, MemberRange { after, limit: limit + 1 }).await;
+    let snapshot = result.map_err(|error| AdminError::Unavailable(error.to_string()))?.unwrap_or_default();
+    let (items, next) = split_page(snapshot.members, limit);
     let member = |id: ConnectionId| MemberRow {
         is_actor: snapshot.actors.binary_search(&id).is_ok(),
         user: engine.connections().find(&id).and_then(|handle| handle.user.clone()),
@@ -132,18 +136,18 @@ async fn live(engine: &Engine, key: &Arc<GroupKey>, query: &Query) -> Result<(u6
     Ok((snapshot.published, Page { items, total: snapshot.total, next }))
 }
 
-/// A page of the stored members, in the order of their names.
-async fn durable(hub: &HubHandle, group: &GroupName, query: &Query) -> Result<Page<UserId>, AdminError> {
-    let limit = limit_of(query)?;
+/// A page of the stored members, sorted by name.
+async fn durable_members(hub: &HubHandle, group: &GroupName, query: &Query) -> Result<Page<UserId>, AdminError> {
+    let limit = parse_limit(query)?;
     let after = query.text("durableCursor").map(|cursor| decode("durableCursor", cursor)).transpose()?;
     let page = store::Page { after, limit: limit as u64 + 1 };
     let members = hub.users().members_of(group.clone(), &page).await.map_err(|error| AdminError::store(&error))?;
-    let (items, next) = cut(members.users, limit);
+    let (items, next) = split_page(members.users, limit);
     Ok(Page { items, total: usize::try_from(members.total).unwrap_or(usize::MAX), next })
 }
 
-/// Cuts off what was only asked for to see whether there is more; answers the cursor of the rest.
-fn cut<T: Serialize>(mut rows: Vec<T>, limit: usize) -> (Vec<T>, Option<String>) {
+/// Truncates `rows`, which may have one row more than `limit`. If it does, returns the cursor of the next page.
+fn split_page<T: Serialize>(mut rows: Vec<T>, limit: usize) -> (Vec<T>, Option<String>) {
     let has_more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| has_more).map(encode);

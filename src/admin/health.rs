@@ -1,4 +1,4 @@
-//! Two questions of whatever watches the process: is it alive, and should clients be sent to it?
+//! Health checks: liveness, and readiness for clients.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use crate::{Engine, store::Error};
 
-/// How long a readiness probe waits for the store: below the second or two after which probes give up.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The timeout of the store check. It is below the usual timeout of readiness probes, one to two seconds.
+const STORE_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
@@ -20,11 +20,11 @@ pub(super) async fn ready(engine: Data<Engine>) -> HttpResponse {
     if engine.is_draining() {
         return HttpResponse::ServiceUnavailable().json(json!({ "status": "draining" }));
     }
-    match timeout(PATIENCE, engine.check_store()).await.unwrap_or_else(|_| Err(Error::no_answer())) {
+    match timeout(STORE_CHECK_TIMEOUT, engine.check_store()).await.unwrap_or_else(|_| Err(Error::timed_out())) {
         Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
         Err(error) => {
-            // Why may name hosts, and this needs no token.
-            warn!(error:% = error; "not ready");
+            // The error may name hosts, and this route needs no token, so the response does not contain it.
+            warn!(error:% = error; "not ready: store check failed");
             HttpResponse::ServiceUnavailable().json(json!({ "status": "store unavailable" }))
         }
     }

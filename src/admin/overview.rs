@@ -1,4 +1,4 @@
-//! The process on one page.
+//! An overview of the process.
 
 use actix_web::{
     HttpResponse,
@@ -35,7 +35,7 @@ struct Live {
     users: usize,
 }
 
-/// The connection for which most bytes wait.
+/// The connection with the most queued bytes.
 #[derive(Serialize)]
 struct LongestQueue {
     connection: ConnectionId,
@@ -49,7 +49,7 @@ pub(super) async fn overview(engine: Data<Engine>) -> HttpResponse {
 
 impl Overview {
     fn of(engine: &Engine) -> Self {
-        let (connections, since) = (engine.connections(), engine.since());
+        let (connections, since) = (engine.connections(), engine.started_at());
         Self {
             version: env!("CARGO_PKG_VERSION"),
             node: engine.node().to_owned(),
@@ -63,19 +63,19 @@ impl Overview {
                 users: connections.users().len(),
             },
             longest_queue: longest_queue(engine),
-            restarts: named(engine.restarts()),
-            counters: named(engine.metrics().list()),
+            restarts: to_json_map(engine.restarts()),
+            counters: to_json_map(engine.metrics().list()),
         }
     }
 }
 
-/// Nothing, if nothing waits for anybody.
+/// `None` if every queue is empty.
 fn longest_queue(engine: &Engine) -> Option<LongestQueue> {
     let queues = engine.connections().all().into_iter().map(|handle| (handle.backlog(), handle));
     let (backlog, handle) = queues.filter(|(backlog, _)| backlog.items > 0).max_by_key(|(backlog, _)| backlog.bytes)?;
     Some(LongestQueue { connection: handle.id.clone(), user: handle.user.clone(), queue: backlog.into() })
 }
 
-fn named(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Map<String, Value> {
+fn to_json_map(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Map<String, Value> {
     counts.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
 }

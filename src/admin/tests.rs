@@ -1,4 +1,4 @@
-//! Every route, over real sockets: operators' HTTP on one side, clients of a chat hub on the other.
+//! Tests of every admin route over real sockets, with connected hub clients.
 
 use std::time::Duration;
 
@@ -14,97 +14,97 @@ use crate::{
     Args, Engine, EngineBuilder, Groups, Hub,
     hub::Identity,
     store::{
-        faulty::{Fault, Faulty},
+        faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
-    web::{AuthError, query_of},
+    web::{AuthError, parse_query},
 };
 
 mod connections;
 mod groups;
 mod users;
 
-const TOKEN: &str = "tell me all";
+const TOKEN: &str = "secret token";
 
-/// How long anything in here may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of every single wait.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-struct Process {
+struct TestService {
     engine: Engine,
     server: TestServer,
 }
 
 fn identify(request: &HttpRequest) -> Result<Identity, AuthError> {
-    let user = query_of(request.query_string()).into_iter().find(|(name, _)| name == "user");
+    let user = parse_query(request.query_string()).into_iter().find(|(name, _)| name == "user");
     Ok(Identity::named(user.map(|(_, user)| user.into())))
 }
 
-fn process() -> Process {
-    process_with(|builder| builder)
+fn start() -> TestService {
+    start_with(|builder| builder)
 }
 
-fn process_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Process {
+fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder) -> TestService {
     let join = async |groups: Groups, Args((room,)): Args<(String,)>| {
         groups.join(room).await?;
         Ok::<_, crate::HubError>(())
     };
     let hub = |name| Hub::new(name).method("JoinRoom", join);
     let builder = Engine::builder().hub("/chat", hub("chat")).hub("/news", hub("news")).node("test");
-    let engine = change(builder).authenticate(identify).build().expect("two hubs of two names");
+    let engine = change(builder).authenticate(identify).build().expect("two hubs with different names");
     let served = engine.clone();
     let server =
         actix_test::start(move || App::new().configure(routes(&served, &TOKEN.into())).configure(served.routes()));
-    Process { engine, server }
+    TestService { engine, server }
 }
 
-impl Process {
-    async fn ask(&self, path: &str) -> (StatusCode, Value) {
-        self.ask_with(path, Some(&format!("Bearer {TOKEN}"))).await
+impl TestService {
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.get_with_authorization(path, Some(&format!("Bearer {TOKEN}"))).await
     }
 
-    async fn ask_with(&self, path: &str, authorization: Option<&str>) -> (StatusCode, Value) {
+    async fn get_with_authorization(&self, path: &str, authorization: Option<&str>) -> (StatusCode, Value) {
         let mut request = self.server.get(path);
         if let Some(authorization) = authorization {
             request = request.insert_header(("Authorization", authorization));
         }
-        let mut response = request.send().await.expect("an answer");
-        (response.status(), response.json().await.expect("JSON, whatever the status"))
+        let mut response = request.send().await.expect("a response");
+        (response.status(), response.json().await.expect("a JSON body"))
     }
 
-    async fn tell(&self, path: &str) -> Value {
-        let (status, body) = self.ask(path).await;
+    async fn get_ok(&self, path: &str) -> Value {
+        let (status, body) = self.get(path).await;
         assert_eq!(status, StatusCode::OK, "{path}: {body}");
         body
     }
 
-    async fn refusal(&self, path: &str, status: StatusCode) -> String {
-        let (answered, body) = self.ask(path).await;
-        assert_eq!(answered, status, "{path}: {body}");
-        body["error"].as_str().expect("why").to_owned()
+    async fn get_error(&self, path: &str, status: StatusCode) -> String {
+        let (actual, body) = self.get(path).await;
+        assert_eq!(actual, status, "{path}: {body}");
+        body["error"].as_str().expect("an error text").to_owned()
     }
 
-    /// What a column holds in all pages of a list.
-    async fn walk(&self, path: &str, column: &str) -> Vec<Value> {
-        let (mut seen, mut next) = (Vec::new(), String::new());
+    /// The values of a column in all pages of a list.
+    async fn collect_pages(&self, path: &str, column: &str) -> Vec<Value> {
+        let (mut values, mut next) = (Vec::new(), String::new());
         loop {
-            let page = self.tell(&format!("{path}&cursor={next}")).await;
-            seen.extend(items(&page).iter().map(|row| row[column].clone()));
+            let page = self.get_ok(&format!("{path}&cursor={next}")).await;
+            values.extend(items(&page).iter().map(|row| row[column].clone()));
             match page["next"].as_str() {
                 Some(cursor) => cursor.clone_into(&mut next),
-                None => return seen,
+                None => return values,
             }
         }
     }
 
-    async fn client(&self, hub: &str, user: &str) -> Client {
+    async fn client(&self, hub: &str, user: &str) -> TestClient {
         let url = self.server.url(&format!("/{hub}?user={user}")).replacen("http", "ws", 1);
         let (socket, _) = connect_async(url).await.expect("a WebSocket");
-        let mut client = Client(socket);
-        client.say(&json!({ "protocol": "json", "version": 1 })).await;
-        assert_eq!(client.hear(|_| true).await, json!({}));
-        // Order: what a client calls is looked at when it is in its groups, and not before.
-        client.say(&json!({ "type": 1, "invocationId": "0", "target": "NoSuchMethod", "arguments": [] })).await;
-        client.hear(|message| message["type"] == 3).await;
+        let mut client = TestClient(socket);
+        client.send(&json!({ "protocol": "json", "version": 1 })).await;
+        assert_eq!(client.receive_matching(|_| true).await, json!({}));
+        // Order: the server handles invocations only after the client is in its groups.
+        client.send(&json!({ "type": 1, "invocationId": "0", "target": "NoSuchMethod", "arguments": [] })).await;
+        client.receive_matching(|message| message["type"] == 3).await;
         client
     }
 }
@@ -113,141 +113,147 @@ fn items(page: &Value) -> &Vec<Value> {
     page["items"].as_array().expect("a page has items")
 }
 
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+struct TestClient(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
-impl Client {
-    async fn say(&mut self, message: &Value) {
+impl TestClient {
+    async fn send(&mut self, message: &Value) {
         self.0.send(Message::text(format!("{message}\u{1e}"))).await.expect("an open socket");
     }
 
-    async fn hear(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
-        let heard = async {
+    async fn receive_matching(&mut self, matches: impl Fn(&Value) -> bool) -> Value {
+        let received = async {
             loop {
                 let message = self.0.next().await.expect("an open socket").expect("a message");
                 let message = message.into_text().expect("text");
                 let message = serde_json::from_str(message.trim_end_matches('\u{1e}')).expect("JSON");
-                if is_wanted(&message) {
+                if matches(&message) {
                     return message;
                 }
             }
         };
-        timeout(PATIENCE, heard).await.expect("the message in time")
+        timeout(TEST_TIMEOUT, received).await.expect("the message in time")
     }
 
     async fn join(&mut self, room: &str) {
-        self.say(&json!({ "type": 1, "invocationId": "1", "target": "JoinRoom", "arguments": [room] })).await;
-        let completion = self.hear(|message| message["type"] == 3).await;
+        self.send(&json!({ "type": 1, "invocationId": "1", "target": "JoinRoom", "arguments": [room] })).await;
+        let completion = self.receive_matching(|message| message["type"] == 3).await;
         assert_eq!(completion["error"], Value::Null, "{completion}");
     }
 }
 
 #[actix::test]
-async fn nobody_is_told_anything_without_the_token() {
-    let process = process();
+async fn admin_routes_require_the_token() {
+    let service = start();
     for authorization in [
         None,
         Some("Bearer"),
         Some("Bearer "),
-        Some("Bearer tell me al"),
-        Some("Bearer tell me all!"),
-        Some("Basic tell me all"),
-        Some("tell me all"),
+        Some("Bearer secret toke"),
+        Some("Bearer secret token!"),
+        Some("Basic secret token"),
+        Some("secret token"),
     ] {
         for path in ["/admin/overview", "/admin/connections", "/admin/nothing", "/admin"] {
-            let (status, body) = process.ask_with(path, authorization).await;
+            let (status, body) = service.get_with_authorization(path, authorization).await;
             assert_eq!(status, StatusCode::UNAUTHORIZED, "{authorization:?} {path}");
             assert!(body["error"].is_string(), "{body}");
         }
     }
-    let refused = process.server.get("/admin/overview").send().await.expect("an answer");
+    let refused = service.server.get("/admin/overview").send().await.expect("a response");
     assert!(refused.headers().get("www-authenticate").is_some_and(|value| value.as_bytes().starts_with(b"Bearer")));
-    assert_eq!(process.ask_with("/admin/overview", Some("bearer tell me all")).await.0, StatusCode::OK);
+    assert_eq!(service.get_with_authorization("/admin/overview", Some("bearer secret token")).await.0, StatusCode::OK);
 }
 
 #[actix::test]
-async fn an_empty_token_opens_nothing() {
-    let engine = Engine::builder().build().expect("no hub is a valid choice");
+async fn empty_token_refuses_all_requests() {
+    let engine = Engine::builder().build().expect("an engine without hubs is valid");
     let server = actix_test::start(move || App::new().configure(routes(&engine, &"".into())));
     for authorization in ["Bearer ", "Bearer x"] {
         let request = server.get("/admin/overview").insert_header(("Authorization", authorization));
-        assert_eq!(request.send().await.expect("an answer").status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(request.send().await.expect("a response").status(), StatusCode::UNAUTHORIZED);
     }
 }
 
 #[actix::test]
-async fn health_needs_no_token_and_a_draining_process_is_not_ready() {
-    let process = process();
-    assert_eq!(process.ask_with("/healthz/live", None).await, (StatusCode::OK, json!({ "status": "live" })));
-    assert_eq!(process.ask_with("/healthz/ready", None).await, (StatusCode::OK, json!({ "status": "ready" })));
-    let head = process.server.head("/healthz/live").send().await.expect("an answer");
+async fn health_needs_no_token_and_reports_draining() {
+    let service = start();
+    assert_eq!(
+        service.get_with_authorization("/healthz/live", None).await,
+        (StatusCode::OK, json!({ "status": "live" }))
+    );
+    assert_eq!(
+        service.get_with_authorization("/healthz/ready", None).await,
+        (StatusCode::OK, json!({ "status": "ready" }))
+    );
+    let head = service.server.head("/healthz/live").send().await.expect("a response");
     assert_eq!(head.status(), StatusCode::OK);
-    process.engine.drain().await;
-    let (status, body) = process.ask_with("/healthz/ready", None).await;
+    service.engine.drain().await;
+    let (status, body) = service.get_with_authorization("/healthz/ready", None).await;
     assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" })));
-    assert_eq!(process.ask_with("/healthz/live", None).await.0, StatusCode::OK);
-    assert_eq!(process.tell("/admin/overview").await["isDraining"], json!(true));
+    assert_eq!(service.get_with_authorization("/healthz/live", None).await.0, StatusCode::OK);
+    assert_eq!(service.get_ok("/admin/overview").await["isDraining"], json!(true));
 }
 
 #[actix::test]
-async fn the_overview_counts_who_is_here() {
-    let process = process();
+async fn overview_counts_live_connections_groups_and_users() {
+    let service = start();
     let (mut ann, _second, _bob) =
-        (process.client("chat", "ann").await, process.client("news", "ann").await, process.client("chat", "bob").await);
+        (service.client("chat", "ann").await, service.client("news", "ann").await, service.client("chat", "bob").await);
     ann.join("lobby").await;
-    let overview = process.tell("/admin/overview").await;
+    let overview = service.get_ok("/admin/overview").await;
     assert_eq!(overview["live"], json!({ "connections": 3, "groups": 1, "users": 2 }));
     assert_eq!((&overview["version"], &overview["node"]), (&json!(env!("CARGO_PKG_VERSION")), &json!("test")));
     assert_eq!((&overview["hubs"], &overview["isDraining"]), (&json!(["chat", "news"]), &json!(false)));
     assert_eq!(overview["counters"]["connections_opened"], json!(3));
-    assert_eq!(overview["longestQueue"], Value::Null, "nobody is behind");
+    assert_eq!(overview["longestQueue"], Value::Null, "every queue is empty");
     assert_eq!(overview["restarts"], json!({ "groups": 0, "membership": 0, "pipeline": 0 }));
 }
 
 #[actix::test]
-async fn what_is_asked_wrongly_is_told_what_is_allowed() {
-    let process = process();
-    for (path, why) in [
-        ("/admin/connections?limit=0", "`limit` has to be a number from 1 to 1000"),
-        ("/admin/connections?sort=mood", "`sort` has to be one of: id, since,"),
-        ("/admin/connections?cursor=%21", "`cursor` has to be the `next` of a page before"),
-        ("/admin/connections?colour=red", "`colour` is not known here; known are: hub, user,"),
-        ("/admin/connections?hub=Chat", "`hub` has to be one of: chat, news"),
-        ("/admin/connections?group=lobby", "`group` needs `hub`"),
-        ("/admin/groups?hub=nowhere", "`hub` has to be one of: chat, news"),
-        ("/admin/groups?prefix=a&prefix=b", "`prefix` is given twice"),
-        ("/admin/groups/chat/x?cursor=x", "`cursor` has to be"),
-        ("/admin/groups/chat/x?durableCursor=x", "`durableCursor` has to be"),
-        ("/admin/users?sort=age", "`sort` has to be one of: user, connections;"),
-        ("/admin/users/ann?limit=1001", "`limit` has to be"),
+async fn invalid_parameter_errors_list_allowed_values() {
+    let service = start();
+    for (path, expected) in [
+        ("/admin/connections?limit=0", "`limit` must be a number from 1 to 1000"),
+        ("/admin/connections?sort=mood", "`sort` must be one of: id, since,"),
+        ("/admin/connections?cursor=%21", "`cursor` must be the unchanged `next`"),
+        ("/admin/connections?colour=red", "`colour` is unknown; allowed parameters: hub, user,"),
+        ("/admin/connections?hub=Chat", "`hub` must be one of: chat, news"),
+        ("/admin/connections?group=lobby", "`group` requires `hub`"),
+        ("/admin/groups?hub=nowhere", "`hub` must be one of: chat, news"),
+        ("/admin/groups?prefix=a&prefix=b", "`prefix` is repeated"),
+        ("/admin/groups/chat/x?cursor=x", "`cursor` must be"),
+        ("/admin/groups/chat/x?durableCursor=x", "`durableCursor` must be"),
+        ("/admin/users?sort=age", "`sort` must be one of: user, connections;"),
+        ("/admin/users/ann?limit=1001", "`limit` must be"),
     ] {
-        let told = process.refusal(path, StatusCode::BAD_REQUEST).await;
-        assert!(told.starts_with(why), "{path}: {told}");
+        let error = service.get_error(path, StatusCode::BAD_REQUEST).await;
+        assert!(error.starts_with(expected), "{path}: {error}");
     }
 }
 
 #[actix::test]
-async fn what_is_not_there_is_not_found_and_nothing_is_written() {
-    let process = process();
+async fn unknown_objects_and_methods_are_refused() {
+    let service = start();
     for path in ["/admin/nothing", "/admin/groups/chat/empty", "/admin/groups/nowhere/x", "/admin/users/nobody"] {
-        process.refusal(path, StatusCode::NOT_FOUND).await;
+        service.get_error(path, StatusCode::NOT_FOUND).await;
     }
-    let post = process.server.post("/admin/overview").insert_header(("Authorization", format!("Bearer {TOKEN}")));
-    let refused = post.send().await.expect("an answer");
+    let post = service.server.post("/admin/overview").insert_header(("Authorization", format!("Bearer {TOKEN}")));
+    let refused = post.send().await.expect("a response");
     assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(refused.headers().get("allow").expect("what is allowed"), "GET, HEAD");
+    assert_eq!(refused.headers().get("allow").expect("an Allow header"), "GET, HEAD");
 }
 
 #[actix::test]
-async fn without_its_store_a_process_is_not_ready_and_says_what_it_cannot_tell() {
-    let store = Faulty::new(MemoryStore::default());
-    store.set(Fault::Refuse);
-    let process = process_with(|builder| builder.store(store).store_deadline(Duration::from_millis(10)));
-    let (status, body) = process.ask_with("/healthz/ready", None).await;
+async fn store_failure_makes_the_service_unready() {
+    let store = FaultyStore::new(MemoryStore::default());
+    store.set_mode(FaultMode::Refuse);
+    let service = start_with(|builder| builder.store(store).store_deadline(Duration::from_millis(10)));
+    let (status, body) = service.get_with_authorization("/healthz/ready", None).await;
     assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "store unavailable" })));
-    assert_eq!(process.ask_with("/healthz/live", None).await.0, StatusCode::OK);
+    assert_eq!(service.get_with_authorization("/healthz/live", None).await.0, StatusCode::OK);
     for path in ["/admin/groups/chat/any", "/admin/users/ann"] {
-        let why = process.refusal(path, StatusCode::SERVICE_UNAVAILABLE).await;
-        assert!(why.starts_with("the store does not answer now"), "{path}: {why}");
+        let error = service.get_error(path, StatusCode::SERVICE_UNAVAILABLE).await;
+        assert!(error.starts_with("the store is unavailable"), "{path}: {error}");
     }
-    assert_eq!(process.tell("/admin/overview").await["counters"]["store_failures"], json!(3));
+    assert_eq!(service.get_ok("/admin/overview").await["counters"]["store_failures"], json!(3));
 }

@@ -1,4 +1,4 @@
-//! Users: those who are here now, and one by one with what is stored about them.
+//! Users: the list of connected users, and the details of one, including stored groups.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     AdminError,
-    connections::ConnectionRow as Connection,
+    connections::ConnectionRow,
     listing::{Listing, Page, SortKey, Value},
     query::Query,
 };
@@ -34,7 +34,7 @@ struct UserRow {
 #[derive(Serialize)]
 struct UserResponse {
     user: UserId,
-    connections: Page<Connection>,
+    connections: Page<ConnectionRow>,
     groups: Vec<MembershipRow>,
 }
 
@@ -43,24 +43,24 @@ struct UserResponse {
 struct MembershipRow {
     hub: HubName,
     name: GroupName,
-    /// How many of the user's connections are in it.
+    /// The number of the user's connections in the group.
     connections: usize,
     durable: bool,
 }
 
 pub(super) async fn list(engine: Data<Engine>, request: HttpRequest) -> Result<HttpResponse, AdminError> {
-    let query = Query::read(&request, PARAMETERS)?;
-    let listing = Listing::read(&query, COLUMNS)?;
+    let query = Query::from_request(&request, PARAMETERS)?;
+    let listing = Listing::parse(&query, COLUMNS)?;
     let mut users = engine.connections().users();
     if let Some(prefix) = query.text("prefix") {
         users.retain(|user| user.starts_with(prefix));
     }
-    let row = |user: UserId| UserRow { connections: engine.connections().of_user_anywhere(&user).len(), user };
-    Ok(HttpResponse::Ok().json(listing.page(users.into_iter().map(row).collect(), UserRow::mark)))
+    let row = |user: UserId| UserRow { connections: engine.connections().of_user_on_any_hub(&user).len(), user };
+    Ok(HttpResponse::Ok().json(listing.page(users.into_iter().map(row).collect(), UserRow::sort_key)))
 }
 
 impl UserRow {
-    fn mark(&self, column: &str) -> SortKey {
+    fn sort_key(&self, column: &str) -> SortKey {
         let name = self.user.to_string();
         let value =
             if column == "connections" { Value::Number(self.connections as u64) } else { Value::Text(name.clone()) };
@@ -74,35 +74,35 @@ pub(super) async fn detail(
     request: HttpRequest,
 ) -> Result<HttpResponse, AdminError> {
     let user = UserId::from(user.into_inner());
-    let query = Query::read(&request, DETAIL_PARAMETERS)?;
-    let listing = Listing::read(&query, &["id"])?;
-    let handles = engine.connections().of_user_anywhere(&user);
+    let query = Query::from_request(&request, DETAIL_PARAMETERS)?;
+    let listing = Listing::parse(&query, &["id"])?;
+    let handles = engine.connections().of_user_on_any_hub(&user);
     let groups = groups_of(&engine, &user, &handles).await?;
     if handles.is_empty() && groups.is_empty() {
-        return Err(AdminError::Unknown("the user has neither a connection nor a durable group".into()));
+        return Err(AdminError::NotFound("the user has no connection and no durable group".into()));
     }
-    let mark = |handle: &Arc<ConnectionHandle>, _: &str| SortKey {
+    let sort_key = |handle: &Arc<ConnectionHandle>, _: &str| SortKey {
         value: Value::Text(handle.id.to_string()),
         name: handle.id.to_string(),
     };
-    let connections = listing.page(handles, mark).map(|handle| Connection::from(&*handle));
+    let connections = listing.page(handles, sort_key).map(|handle| ConnectionRow::from(&*handle));
     Ok(HttpResponse::Ok().json(UserResponse { user, connections, groups }))
 }
 
-/// Live and durable groups together, sorted.
+/// The live and the durable groups of the user, merged and sorted.
 async fn groups_of(
     engine: &Engine,
     user: &UserId,
     handles: &[Arc<ConnectionHandle>],
 ) -> Result<Vec<MembershipRow>, AdminError> {
     let mut groups = BTreeMap::<Arc<GroupKey>, (usize, bool)>::new();
-    // A connection that has ended meanwhile is in no group.
-    for detail in join_all(handles.iter().map(|handle| handle.inspect())).await.into_iter().flatten() {
-        for key in detail.groups {
+    // Connections that have ended in the meantime are skipped.
+    for snapshot in join_all(handles.iter().map(|handle| handle.inspect())).await.into_iter().flatten() {
+        for key in snapshot.groups {
             groups.entry(key).or_default().0 += 1;
         }
     }
-    for key in durable(engine, user).await? {
+    for key in durable_groups(engine, user).await? {
         groups.entry(key).or_default().1 = true;
     }
     let membership = |(key, (connections, durable)): (Arc<GroupKey>, _)| MembershipRow {
@@ -114,13 +114,13 @@ async fn groups_of(
     Ok(groups.into_iter().map(membership).collect())
 }
 
-async fn durable(engine: &Engine, user: &UserId) -> Result<Vec<Arc<GroupKey>>, AdminError> {
+async fn durable_groups(engine: &Engine, user: &UserId) -> Result<Vec<Arc<GroupKey>>, AdminError> {
     let hubs = engine.hubs();
     let handles = hubs.iter().filter_map(|hub| engine.hub(hub));
-    let asked = handles.map(|hub| async move {
+    let lookups = handles.map(|hub| async move {
         let groups = hub.users().groups_of(user.clone()).await.map_err(|error| AdminError::store(&error))?;
         Ok(groups.iter().map(|name| GroupKey::new(hub.name(), name)).collect::<Vec<_>>())
     });
-    let groups: Result<Vec<_>, _> = join_all(asked).await.into_iter().collect();
+    let groups: Result<Vec<_>, _> = join_all(lookups).await.into_iter().collect();
     Ok(groups?.concat())
 }

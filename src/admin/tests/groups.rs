@@ -1,4 +1,4 @@
-//! Groups: listed, and with their members.
+//! Tests of the group routes.
 
 use actix::{Actor, Addr, Context, Handler};
 use futures_util::future::try_join_all;
@@ -19,7 +19,7 @@ impl Handler<Delivery> for Listener {
     fn handle(&mut self, _: Delivery, _: &mut Self::Context) {}
 }
 
-async fn fill(
+async fn add_actors(
     engine: &Engine,
     hub: &str,
     group: &str,
@@ -28,22 +28,22 @@ async fn fill(
 ) -> Vec<ActorMembership> {
     let groups = engine.hub(hub).expect("the hub").groups();
     let joins = (0..count).map(|_| groups.add_actor(group, listener.clone().recipient()));
-    try_join_all(joins).await.expect("no group dies")
+    try_join_all(joins).await.expect("no group crashes")
 }
 
 #[actix::test]
-async fn groups_are_listed_by_name_by_size_and_by_prefix() {
-    let (process, listener) = (process(), Listener.start());
-    let mut kept = Vec::new();
+async fn groups_are_sorted_and_filtered_by_prefix() {
+    let (service, listener) = (start(), Listener.start());
+    let mut memberships = Vec::new();
     for (group, members) in [("red", 2), ("rose", 3), ("blue", 1)] {
-        kept.extend(fill(&process.engine, "chat", group, &listener, members).await);
+        memberships.extend(add_actors(&service.engine, "chat", group, &listener, members).await);
     }
-    kept.extend(fill(&process.engine, "news", "red", &listener, 1).await);
-    let names = process.walk("/admin/groups?limit=1", "name").await;
+    memberships.extend(add_actors(&service.engine, "news", "red", &listener, 1).await);
+    let names = service.collect_pages("/admin/groups?limit=1", "name").await;
     assert_eq!(json!(names), json!(["blue", "red", "red", "rose"]));
-    let sizes = process.walk("/admin/groups?sort=-members&limit=3", "members").await;
+    let sizes = service.collect_pages("/admin/groups?sort=-members&limit=3", "members").await;
     assert_eq!(json!(sizes), json!([3, 2, 1, 1]));
-    let page = process.tell("/admin/groups?hub=chat&prefix=r").await;
+    let page = service.get_ok("/admin/groups?hub=chat&prefix=r").await;
     let expected = json!([
         { "hub": "chat", "name": "red", "members": 2, "published": 0 },
         { "hub": "chat", "name": "rose", "members": 3, "published": 0 },
@@ -52,23 +52,23 @@ async fn groups_are_listed_by_name_by_size_and_by_prefix() {
 }
 
 #[actix::test]
-async fn a_group_of_a_thousand_is_paged_and_loses_no_member_to_those_who_leave() {
-    let (process, listener) = (process(), Listener.start());
-    let mut members = fill(&process.engine, "chat", "big", &listener, 1000).await;
+async fn members_leaving_between_pages_hide_no_member() {
+    let (service, listener) = (start(), Listener.start());
+    let mut members = add_actors(&service.engine, "chat", "big", &listener, 1000).await;
     members.sort_by(|one, other| one.id().cmp(other.id()));
-    let page = process.tell("/admin/groups/chat/big?limit=300").await["members"].clone();
+    let page = service.get_ok("/admin/groups/chat/big?limit=300").await["members"].clone();
     assert_eq!((items(&page).len(), &page["total"]), (300, &json!(1000)));
-    // The last of the page leaves, and with it the first of the next.
+    // The last member of the first page and the first member of the next page leave.
     members.drain(299..301);
-    let groups = process.engine.hub("chat").expect("the hub").groups();
-    let settled = async {
-        while groups.members("big").await.expect("the group lives").is_none_or(|group| group.total > 998) {
+    let groups = service.engine.hub("chat").expect("the hub").groups();
+    let both_left = async {
+        while groups.members("big").await.expect("the group exists").is_none_or(|group| group.total > 998) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, settled).await.expect("both leave");
+    timeout(TEST_TIMEOUT, both_left).await.expect("both leave");
     let next = page["next"].as_str().expect("700 more");
-    let rest = process.tell(&format!("/admin/groups/chat/big?limit=1000&cursor={next}")).await["members"].clone();
+    let rest = service.get_ok(&format!("/admin/groups/chat/big?limit=1000&cursor={next}")).await["members"].clone();
     let ids: Vec<_> = items(&rest).iter().map(|member| member["id"].as_str().expect("an id")).collect();
     assert_eq!(ids, members[299..].iter().map(|member| member.id().as_str()).collect::<Vec<_>>());
     assert_eq!(rest["next"], Value::Null);
@@ -76,9 +76,9 @@ async fn a_group_of_a_thousand_is_paged_and_loses_no_member_to_those_who_leave()
 }
 
 #[actix::test]
-async fn a_group_is_found_whatever_its_name() {
-    let process = process();
-    let mut ann = process.client("chat", "ann").await;
+async fn group_names_are_decoded_from_the_path() {
+    let service = start();
+    let mut ann = service.client("chat", "ann").await;
     for (name, encoded) in [
         ("a/b", "a%2Fb"),
         ("a/b", "a/b"),
@@ -89,34 +89,34 @@ async fn a_group_is_found_whatever_its_name() {
         ("", ""),
     ] {
         ann.join(name).await;
-        let group = process.tell(&format!("/admin/groups/chat/{encoded}")).await;
+        let group = service.get_ok(&format!("/admin/groups/chat/{encoded}")).await;
         assert_eq!((&group["name"], &group["members"]["total"]), (&json!(name), &json!(1)), "{encoded}");
         assert_eq!(group["members"]["items"][0]["user"], json!("ann"));
     }
 }
 
 #[actix::test]
-async fn a_group_is_shown_with_durable_members_who_are_away_a_page_at_a_time() {
-    let process = process();
-    let users = process.engine.hub("chat").expect("the hub").users();
+async fn durable_members_are_listed_in_pages() {
+    let service = start();
+    let users = service.engine.hub("chat").expect("the hub").users();
     for user in ["dan", "ann", "cat", "bob", "eve"] {
-        users.add_to_group(user, "stored").await.expect("the store answers");
+        users.add_to_group(user, "stored").await.expect("the store works");
     }
-    let _ann = process.client("chat", "ann").await;
-    let group = process.tell("/admin/groups/chat/stored?limit=2").await;
-    assert_eq!(group["members"]["items"].as_array().map(Vec::len), Some(1), "only ann is here: {group}");
+    let _ann = service.client("chat", "ann").await;
+    let group = service.get_ok("/admin/groups/chat/stored?limit=2").await;
+    assert_eq!(group["members"]["items"].as_array().map(Vec::len), Some(1), "only ann is connected: {group}");
     assert_eq!(
         (&group["durableMembers"]["items"], &group["durableMembers"]["total"]),
         (&json!(["ann", "bob"]), &json!(5))
     );
     let next = group["durableMembers"]["next"].as_str().expect("three more");
-    let rest = process.tell(&format!("/admin/groups/chat/stored?durableCursor={next}")).await;
+    let rest = service.get_ok(&format!("/admin/groups/chat/stored?durableCursor={next}")).await;
     assert_eq!(
         (&rest["durableMembers"]["items"], &rest["durableMembers"]["next"]),
         (&json!(["cat", "dan", "eve"]), &Value::Null)
     );
     assert_eq!(
-        process.tell("/admin/groups").await["items"],
+        service.get_ok("/admin/groups").await["items"],
         json!([{ "hub": "chat", "name": "stored", "members": 1, "published": 0 }])
     );
 }
