@@ -1,4 +1,4 @@
-"""Scenarios of pysignalr: client.py SCENARIO URL. Ends with 0, or says what is wrong."""
+"""Scenarios of pysignalr. Usage: client.py SCENARIO URL. Exits with 0, or prints the error."""
 
 import asyncio
 import sys
@@ -8,21 +8,21 @@ from pysignalr.messages import CompletionMessage
 
 
 class Client:
-    """A client whose messages are taken one after the other."""
+    """A client that queues its messages."""
 
     def __init__(self, url: str) -> None:
         self.signalr = SignalRClient(url)
-        self.heard: asyncio.Queue[list] = asyncio.Queue()
+        self.messages: asyncio.Queue[list] = asyncio.Queue()
         self.opened = asyncio.Event()
         self.signalr.on_open(self._open)
-        self.signalr.on_error(self._pass_over)
-        self.signalr.on("addChatMessage", self.heard.put)
+        self.signalr.on_error(self._ignore_error)
+        self.signalr.on("addChatMessage", self.messages.put)
 
     async def _open(self) -> None:
         self.opened.set()
 
-    async def _pass_over(self, _: CompletionMessage) -> None:
-        """pysignalr wants somebody who hears of every error; whoever called is told as well."""
+    async def _ignore_error(self, _: CompletionMessage) -> None:
+        """pysignalr requires a handler for errors. The caller receives the error as well, so this one does nothing."""
 
     async def __aenter__(self) -> "Client":
         self.task = asyncio.create_task(self.signalr.run())
@@ -34,13 +34,13 @@ class Client:
         await asyncio.gather(self.task, return_exceptions=True)
 
     async def call(self, method: str, *arguments: object) -> CompletionMessage:
-        answer: asyncio.Future[CompletionMessage] = asyncio.get_running_loop().create_future()
+        completion: asyncio.Future[CompletionMessage] = asyncio.get_running_loop().create_future()
 
-        async def settle(message: CompletionMessage) -> None:
-            answer.set_result(message)
+        async def on_completion(message: CompletionMessage) -> None:
+            completion.set_result(message)
 
-        await self.signalr.send(method, list(arguments), settle)
-        return await answer
+        await self.signalr.send(method, list(arguments), on_completion)
+        return await completion
 
 
 async def calls(base: str) -> None:
@@ -57,11 +57,11 @@ async def groups(base: str) -> None:
             await client.call("JoinRoom", "lobby")
         await ann.call("Send", "lobby", "hello")
         for client in (ann, bob):
-            assert await client.heard.get() == ["ann", "hello"]
+            assert await client.messages.get() == ["ann", "hello"]
         await bob.call("SendToOthers", "lobby", "hi")
-        assert await ann.heard.get() == ["bob", "hi"]
+        assert await ann.messages.get() == ["bob", "hi"]
         await bob.call("Echo", "")
-        assert bob.heard.empty()
+        assert bob.messages.empty()
 
 
 if __name__ == "__main__":

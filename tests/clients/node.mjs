@@ -1,5 +1,5 @@
-// Scenarios of the official client for Node: node.mjs SCENARIO URL. Ends with 0, or says what is wrong.
-// It is started where the packages are, so that the repository holds none of them.
+// Scenarios of the official ASP.NET Core SignalR client under Node. Usage: node.mjs SCENARIO URL. Exits with 0, or prints
+// the error. The working directory must contain the npm packages, because the repository does not.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
@@ -8,31 +8,31 @@ const signalR = require("@microsoft/signalr");
 
 const [scenario, base] = process.argv.slice(2);
 
-// What a client hears, one after the other.
-class Heard {
-  #lines = [];
+// A queue of received values with an asynchronous `next`.
+class AsyncQueue {
+  #values = [];
   #waiting = [];
-  add(line) { const waiting = this.#waiting.shift(); waiting ? waiting(line) : this.#lines.push(line); }
-  next() { return this.#lines.length ? Promise.resolve(this.#lines.shift()) : new Promise((resolve) => this.#waiting.push(resolve)); }
-  get isEmpty() { return this.#lines.length === 0; }
+  add(value) { const waiting = this.#waiting.shift(); waiting ? waiting(value) : this.#values.push(value); }
+  next() { return this.#values.length ? Promise.resolve(this.#values.shift()) : new Promise((resolve) => this.#waiting.push(resolve)); }
+  get isEmpty() { return this.#values.length === 0; }
 }
 
 const builder = (url) => new signalR.HubConnectionBuilder().withUrl(url).configureLogging(signalR.LogLevel.None);
 
-const listen = (connection) => {
-  const heard = new Heard();
-  connection.on("addChatMessage", (name, text) => heard.add(`${name}: ${text}`));
-  return heard;
+const collectMessages = (connection) => {
+  const messages = new AsyncQueue();
+  connection.on("addChatMessage", (name, text) => messages.add(`${name}: ${text}`));
+  return messages;
 };
 
 const connect = async (user, path = "chat") => {
   const connection = builder(`${base}/${path}?user=${user}`).build();
-  const heard = listen(connection);
+  const messages = collectMessages(connection);
   await connection.start();
-  return { connection, heard, call: (...call) => connection.invoke(...call) };
+  return { connection, messages, call: (...call) => connection.invoke(...call) };
 };
 
-const fails = async (promise, text) => {
+const assertFails = async (promise, text) => {
   const error = await promise.then(() => assert.fail(`must fail with: ${text}`), (error) => error);
   assert.equal(error.message, text);
 };
@@ -43,9 +43,9 @@ const scenarios = {
     assert.equal(await ann.call("Add", 2, 3), 5);
     assert.equal(await ann.call("echo", "żółw 🐢"), "żółw 🐢");
     assert.equal(await ann.call("WhoAmI"), ann.connection.connectionId);
-    await fails(ann.call("Missing"), "Failed to invoke 'Missing' due to an error on the server. HubException: Method does not exist.");
-    await fails(ann.call("Fail", "boom"), "An unexpected error occurred invoking 'Fail' on the server. HubException: boom");
-    await fails(ann.call("Add", 1), "Failed to invoke 'Add' due to an error on the server.");
+    await assertFails(ann.call("Missing"), "Failed to invoke 'Missing' due to an error on the server. HubException: Method does not exist.");
+    await assertFails(ann.call("Fail", "boom"), "An unexpected error occurred invoking 'Fail' on the server. HubException: boom");
+    await assertFails(ann.call("Add", 1), "Failed to invoke 'Add' due to an error on the server.");
     await ann.connection.stop();
   },
 
@@ -58,13 +58,13 @@ const scenarios = {
     await eve.call("LeaveRoom", "lobby");
     await ann.call("Send", "lobby", "rest");
     await ann.call("SendToUser", "eve", "you");
-    const expect = async ({ heard }, lines) => { for (const line of lines) assert.equal(await heard.next(), `ann: ${line}`); };
+    const expect = async ({ messages }, lines) => { for (const line of lines) assert.equal(await messages.next(), `ann: ${line}`); };
     await expect(ann, ["all", "not eve", "rest"]);
     await expect(bob, ["all", "others", "not eve", "rest"]);
     await expect(eve, ["all", "others", "you"]);
     for (const one of [ann, bob, eve]) {
       await one.call("Echo", "");
-      assert.ok(one.heard.isEmpty);
+      assert.ok(one.messages.isEmpty);
       await one.connection.stop();
     }
   },
@@ -81,55 +81,55 @@ const scenarios = {
   async refusals() {
     const start = (path) => builder(`${base}/${path}`).build().start();
     const negotiation = "Failed to complete negotiation with the server: Error: ";
-    await fails(start("guarded"), `${negotiation}Unauthorized: Status code '401'`);
+    await assertFails(start("guarded"), `${negotiation}Unauthorized: Status code '401'`);
     const error = await start("nothing").catch((error) => error);
     assert.match(error.message, /Status code '404'/);
     const failing = builder(`${base}/chat?fail=hub`).build();
     const closed = new Promise((resolve) => failing.onclose(resolve));
-    const told = await failing.start().then(() => closed, (error) => error); // it may be told before it has started
-    assert.equal(told.message, "Server returned an error on close: Connection closed with an error. HubException: told so");
+    const closeError = await failing.start().then(() => closed, (error) => error); // the close may arrive before the start completes
+    assert.equal(closeError.message, "Server returned an error on close: Connection closed with an error. HubException: told so");
   },
 
-  // Nothing but the few lines that the README shows: the token of the last moment, in the URL of the next connection.
-  async returns() {
+  // Uses only the lines that the README shows: the latest token goes into the URL of the next connection.
+  async rejoin() {
     let token = "1";
     const address = () => `${base}/chat?user=ann&rejoin=${token}`;
     const bob = await connect("bob");
     for (let turn = 0; turn < 3; turn++) {
       const connection = builder(address()).build();
-      const heard = listen(connection);
-      const tokens = new Heard();
+      const messages = collectMessages(connection);
+      const tokens = new AsyncQueue();
       connection.on("hubcast:rejoinToken", (next) => { token = next; tokens.add(next); });
       await connection.start();
       await tokens.next();
       if (turn === 0) { await connection.invoke("JoinRoom", "lobby"); await tokens.next(); }
       await bob.call("Send", "lobby", `turn ${turn}`);
-      assert.equal(await heard.next(), `bob: turn ${turn}`);
+      assert.equal(await messages.next(), `bob: turn ${turn}`);
       await connection.stop();
     }
     await bob.connection.stop();
   },
 
-  // The server is killed and started again by whoever reads this script's output.
-  async survives() {
+  // The test that reads this script's output kills and restarts the server after "ready".
+  async serverRestart() {
     const retries = { nextRetryDelayInMilliseconds: () => 50 };
     let token = "1";
     const url = () => `${base}/chat?user=ann&rejoin=${token}`;
     const connection = builder(url()).withAutomaticReconnect(retries).build();
     connection.on("hubcast:rejoinToken", (next) => { token = next; });
     connection.onreconnecting(() => { connection.baseUrl = url(); });
-    const heard = listen(connection);
+    const messages = collectMessages(connection);
     await connection.start();
-    await connection.invoke("AddToRoom", "for good");
-    await connection.invoke("JoinRoom", "for now");
-    await connection.invoke("Send", "for now", "before");
-    assert.equal(await heard.next(), "ann: before");
+    await connection.invoke("AddToRoom", "durable");
+    await connection.invoke("JoinRoom", "temporary");
+    await connection.invoke("Send", "temporary", "before");
+    assert.equal(await messages.next(), "ann: before");
     const back = new Promise((resolve) => connection.onreconnected(resolve));
     console.log("ready");
     await back;
-    for (const room of ["for good", "for now"]) {
+    for (const room of ["durable", "temporary"]) {
       await connection.invoke("Send", room, room);
-      assert.equal(await heard.next(), `ann: ${room}`);
+      assert.equal(await messages.next(), `ann: ${room}`);
     }
     await connection.stop();
   },

@@ -1,67 +1,66 @@
-//! The official classic client, jQuery's, in Chromium.
+//! The official client of classic ASP.NET SignalR (jQuery), in Chromium.
 
 use std::{path::Path, time::Duration};
 
 use hubcast::classic;
 
-use crate::support::{Conversation, Process, Server};
+use crate::support::{ClientProcess, Server, ServiceProcess};
 
 const SCRIPT: &str = "browser.mjs";
 
-/// The usual time that a client may be away.
-const PATIENT: Duration = Duration::from_secs(30);
+const DEFAULT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server that gives a browser on a machine that does other things time to open a transport.
-async fn unhurried(disconnect_timeout: Duration) -> Server {
+/// A server with a long transport connect timeout, because a browser on a busy machine is slow to open a transport.
+async fn start_server(disconnect_timeout: Duration) -> Server {
     let settings = classic::Settings { transport_connect_timeout: Duration::from_secs(30), ..Default::default() };
     let settings = settings.with_disconnect_timeout(disconnect_timeout);
     Server::start_with(|engine| engine.classic_settings(settings)).await
 }
 
-/// Plays a scenario that says each of these lines when it is so far.
-async fn plays(server: &Server, scenario: &str, steps: &[&str]) {
-    let mut browser = Conversation::begin(Path::new("node"), SCRIPT, &[scenario, &server.http("")]);
+/// Runs a scenario that prints each of `steps` in this order.
+async fn run_scenario(server: &Server, scenario: &str, steps: &[&str]) {
+    let mut browser = ClientProcess::start(Path::new("node"), SCRIPT, &[scenario, &server.http("")]);
     for step in steps {
-        browser.hears(step).await;
+        browser.expect_line(step).await;
     }
-    browser.ends_well().await;
+    browser.expect_success().await;
 }
 
 #[tokio::test]
-async fn it_calls_hears_fails_and_stops_over_every_transport() {
-    let server = unhurried(PATIENT).await;
-    plays(&server, "transports", &["webSockets", "serverSentEvents", "longPolling", "foreverFrame"]).await;
+async fn every_transport_supports_calls_messages_errors_and_stop() {
+    let server = start_server(DEFAULT_DISCONNECT_TIMEOUT).await;
+    run_scenario(&server, "transports", &["webSockets", "serverSentEvents", "longPolling", "foreverFrame"]).await;
 }
 
 #[tokio::test]
-async fn it_chooses_websockets() {
-    plays(&unhurried(PATIENT).await, "choice", &[]).await;
+async fn client_selects_websockets_by_default() {
+    run_scenario(&start_server(DEFAULT_DISCONNECT_TIMEOUT).await, "transportSelection", &[]).await;
 }
 
 #[tokio::test]
-async fn it_speaks_through_generated_proxies() {
-    plays(&unhurried(PATIENT).await, "proxies", &[]).await;
+async fn generated_proxies_work() {
+    run_scenario(&start_server(DEFAULT_DISCONNECT_TIMEOUT).await, "proxies", &[]).await;
 }
 
 #[tokio::test]
-async fn it_misses_nothing_while_its_network_is_cut() {
-    let server = unhurried(PATIENT).await;
-    plays(&server, "cuts", &["healed"; 3]).await;
+async fn no_message_is_lost_during_network_outage() {
+    let server = start_server(DEFAULT_DISCONNECT_TIMEOUT).await;
+    run_scenario(&server, "networkOutage", &["restored"; 3]).await;
 }
 
 #[tokio::test]
-async fn it_notices_a_network_that_swallows_everything() {
-    let server = unhurried(Duration::from_secs(15)).await;
-    plays(&server, "silence", &["healed"; 2]).await;
+async fn client_detects_silent_network() {
+    let server = start_server(Duration::from_secs(15)).await;
+    run_scenario(&server, "silentNetwork", &["restored"; 2]).await;
 }
 
 #[tokio::test]
-async fn it_is_back_in_its_groups_after_the_death_of_the_server() {
+async fn groups_are_restored_after_server_restart() {
     let data = tempfile::tempdir().unwrap();
-    let server = Process::start(data.path()).await;
+    let server = ServiceProcess::start(data.path()).await;
     let base = format!("http://{}", server.address);
-    let mut browser = Conversation::begin(Path::new("node"), SCRIPT, &["survives", &base]);
-    browser.hears("ready").await;
+    let mut browser = ClientProcess::start(Path::new("node"), SCRIPT, &["serverRestart", &base]);
+    browser.expect_line("ready").await;
     let _server = server.kill_and_restart(data.path()).await;
-    browser.ends_well().await;
+    browser.expect_success().await;
 }

@@ -1,33 +1,33 @@
-//! Independent clients of the older generation, under Node and Python.
+//! Third-party clients of classic ASP.NET SignalR, under Node and Python.
 
-use crate::support::{Server, node, python};
+use crate::support::{Server, run_node, run_python};
 
-async fn plays_under_node(scenario: &str) {
+async fn run_under_node(scenario: &str) {
     let server = Server::start().await;
-    node("older.mjs", &[scenario, &server.http("")]).await;
+    run_node("classic.mjs", &[scenario, &server.http("")]).await;
 }
 
-async fn plays_under_python(scenario: &str) {
+async fn run_under_python(scenario: &str) {
     let server = Server::start().await;
-    python("older.py", &[scenario, &server.http("")]).await;
+    run_python("classic.py", &[scenario, &server.http("")]).await;
 }
 
 #[tokio::test]
-async fn one_for_node_calls_and_is_answered() {
-    plays_under_node("calls").await;
+async fn node_client_invokes_methods() {
+    run_under_node("calls").await;
 }
 
 #[tokio::test]
-async fn one_for_node_speaks_in_groups() {
-    plays_under_node("groups").await;
+async fn node_client_uses_groups() {
+    run_under_node("groups").await;
 }
 
 #[tokio::test]
-async fn one_for_python_calls_and_is_answered() {
-    plays_under_python("calls").await;
+async fn python_client_invokes_methods() {
+    run_under_python("calls").await;
 }
 
 #[tokio::test]
-async fn one_for_python_speaks_in_groups() {
-    plays_under_python("groups").await;
+async fn python_client_uses_groups() {
+    run_under_python("groups").await;
 }

@@ -1,191 +1,191 @@
-//! Groups of classic clients, and the token that brings them back.
+//! Groups of classic clients, and the groups token that restores them.
 
 use hubcast::{EngineBuilder, KeyRing};
 use serde_json::json;
 
-use crate::support::{Classic, ClassicConnection, STREAMS, Server, TRANSPORTS, within};
+use crate::support::{ClassicClient, NegotiatedConnection, STREAMING_TRANSPORTS, Server, TRANSPORTS, with_timeout};
 
 fn with_known_keys(engine: EngineBuilder) -> EngineBuilder {
     engine.keys(KeyRing::new(["a secret that outlives the process"]).unwrap())
 }
 
-pub(crate) async fn say(server: &Server, room: &str, text: &str) {
+pub(crate) async fn send_to_group(server: &Server, room: &str, text: &str) {
     let hub = server.engine.hub("chat").unwrap();
-    within(hub.clients().group(room).send("addChatMessage", ("the house", text))).await.unwrap();
+    with_timeout(hub.clients().group(room).send("addChatMessage", ("server", text))).await.unwrap();
 }
 
-async fn hears(client: &mut Classic, text: &str) {
-    assert_eq!(client.heard().await, ("the house".to_owned(), text.to_owned()));
+async fn expect_chat_message(client: &mut ClassicClient, text: &str) {
+    assert_eq!(client.next_chat_message().await, ("server".to_owned(), text.to_owned()));
 }
 
-/// Proves that the client has heard everything that was for it before now.
-pub(crate) async fn has_heard_all(client: &mut Classic) {
-    client.invoke("SendTo", json!(["caller", [], "that is all"])).await;
-    assert_eq!(client.heard().await.1, "that is all");
+/// Asserts that no message for this client is pending: the next one it receives is one that this function sends.
+pub(crate) async fn expect_no_pending_messages(client: &mut ClassicClient) {
+    client.invoke("SendTo", json!(["caller", [], "end"])).await;
+    assert_eq!(client.next_chat_message().await.1, "end");
 }
 
 #[tokio::test]
-async fn a_member_hears_its_room_until_it_leaves() {
+async fn member_receives_group_messages_until_it_leaves() {
     let server = Server::start().await;
     for transport in TRANSPORTS {
-        let mut client = Classic::join(server.address, transport, "ann", "lobby").await;
-        say(&server, "lobby", "hello").await;
-        hears(&mut client, "hello").await;
-        let token = client.groups.clone();
+        let mut client = ClassicClient::connect_and_join(server.address, transport, "ann", "lobby").await;
+        send_to_group(&server, "lobby", "hello").await;
+        expect_chat_message(&mut client, "hello").await;
+        let token = client.groups_token.clone();
         client.invoke("LeaveRoom", json!(["lobby"])).await;
-        say(&server, "lobby", "nobody hears this").await;
-        has_heard_all(&mut client).await;
-        assert_ne!(client.groups, token, "being in no group is news");
-        client.handle.ask("abort").await;
+        send_to_group(&server, "lobby", "not delivered").await;
+        expect_no_pending_messages(&mut client).await;
+        assert_ne!(client.groups_token, token, "leaving the last group issues a new token");
+        client.connection.request("abort").await;
     }
 }
 
 #[tokio::test]
-async fn a_client_that_returns_is_in_its_groups_and_is_not_told_so_again() {
+async fn reconnect_restores_groups_without_a_new_token() {
     let server = Server::start().await;
     for transport in TRANSPORTS {
-        let mut client = Classic::join(server.address, transport, "ann", "lobby").await;
-        let token = client.groups.clone();
+        let mut client = ClassicClient::connect_and_join(server.address, transport, "ann", "lobby").await;
+        let token = client.groups_token.clone();
         client.drop_channel();
-        say(&server, "lobby", "missed").await;
-        client.return_().await;
-        hears(&mut client, "missed").await;
-        has_heard_all(&mut client).await;
-        assert_eq!(client.groups, token, "{transport}");
-        client.handle.ask("abort").await;
+        send_to_group(&server, "lobby", "missed").await;
+        client.reconnect().await;
+        expect_chat_message(&mut client, "missed").await;
+        expect_no_pending_messages(&mut client).await;
+        assert_eq!(client.groups_token, token, "{transport}");
+        client.connection.request("abort").await;
     }
 }
 
 #[tokio::test]
-async fn a_client_is_back_in_its_groups_after_a_restart_with_the_same_key() {
+async fn groups_survive_server_restart_with_same_key() {
     for transport in TRANSPORTS {
         let before = Server::start_with(with_known_keys).await;
-        let mut client = Classic::join(before.address, transport, "ann", "lobby").await;
+        let mut client = ClassicClient::connect_and_join(before.address, transport, "ann", "lobby").await;
         client.drop_channel();
         drop(before);
-        let (after, mut diary) = Server::start_writing(with_known_keys).await;
-        client.handle.server = after.address;
-        client.return_().await;
-        assert_eq!(diary.next().await, "reconnected with a gap", "{transport}");
-        say(&after, "lobby", "welcome back").await;
-        hears(&mut client, "welcome back").await;
-        let stopped = client.handle.ask("abort").await;
-        assert_eq!((stopped.status, diary.next().await), (200, "stopped".into()));
+        let (after, mut events) = Server::start_with_event_log(with_known_keys).await;
+        client.connection.server = after.address;
+        client.reconnect().await;
+        assert_eq!(events.next_event().await, "reconnected with a gap", "{transport}");
+        send_to_group(&after, "lobby", "welcome back").await;
+        expect_chat_message(&mut client, "welcome back").await;
+        let stopped = client.connection.request("abort").await;
+        assert_eq!((stopped.status, events.next_event().await), (200, "stopped".into()));
     }
 }
 
 #[tokio::test]
-async fn a_token_does_not_bring_back_what_its_user_is_not_stored_in_any_more() {
+async fn token_does_not_restore_removed_durable_groups() {
     for transport in TRANSPORTS {
         let before = Server::start_with(with_known_keys).await;
-        let mut client = Classic::join(before.address, transport, "ann", "lobby").await;
-        let token = client.groups.clone();
-        // It has joined one of the two before.
+        let mut client = ClassicClient::connect_and_join(before.address, transport, "ann", "lobby").await;
+        let token = client.groups_token.clone();
+        // The client joins one of the two groups before it becomes durable.
         client.invoke("JoinRoom", json!(["den"])).await;
         for room in ["home", "den"] {
             client.invoke("AddToRoom", json!([room])).await;
         }
-        has_heard_all(&mut client).await;
-        assert_ne!(client.groups, token, "being in a group for good is news");
+        expect_no_pending_messages(&mut client).await;
+        assert_ne!(client.groups_token, token, "a durable join issues a new token");
         client.drop_channel();
         drop(before);
         let after = Server::start_with(with_known_keys).await;
-        client.handle.server = after.address;
-        client.return_().await;
+        client.connection.server = after.address;
+        client.reconnect().await;
         for room in ["home", "den"] {
-            say(&after, room, "nobody hears this").await;
+            send_to_group(&after, room, "not delivered").await;
         }
-        say(&after, "lobby", "welcome back").await;
-        hears(&mut client, "welcome back").await;
-        client.handle.ask("abort").await;
+        send_to_group(&after, "lobby", "welcome back").await;
+        expect_chat_message(&mut client, "welcome back").await;
+        client.connection.request("abort").await;
     }
 }
 
 #[tokio::test]
-async fn a_server_with_another_key_knows_nobody() {
+async fn server_with_another_key_refuses_connection_token() {
     let (before, after) = (Server::start().await, Server::start().await);
-    let client = Classic::join(before.address, "longPolling", "ann", "lobby").await;
-    let answer = ClassicConnection { server: after.address, ..client.handle.clone() }.ask("start").await;
-    assert_eq!((answer.status, &*answer.body), (400, "The ConnectionId is in the incorrect format."));
+    let client = ClassicClient::connect_and_join(before.address, "longPolling", "ann", "lobby").await;
+    let response = NegotiatedConnection { server: after.address, ..client.connection.clone() }.request("start").await;
+    assert_eq!((response.status, &*response.body), (400, "The ConnectionId is in the incorrect format."));
 }
 
 #[tokio::test]
-async fn a_groups_token_opens_nothing_for_another_connection() {
+async fn groups_token_is_bound_to_its_connection() {
     let before = Server::start_with(with_known_keys).await;
-    let ann = Classic::join(before.address, "webSockets", "ann", "lobby").await;
+    let ann = ClassicClient::connect_and_join(before.address, "webSockets", "ann", "lobby").await;
     let after = Server::start_with(with_known_keys).await;
-    let mut eve = Classic::connect(after.address, "webSockets", "&user=ann").await;
-    eve.groups = ann.groups;
-    eve.return_().await;
-    has_heard_all(&mut eve).await;
-    say(&after, "lobby", "not for eve").await;
-    has_heard_all(&mut eve).await;
+    let mut eve = ClassicClient::connect(after.address, "webSockets", "&user=ann").await;
+    eve.groups_token = ann.groups_token;
+    eve.reconnect().await;
+    expect_no_pending_messages(&mut eve).await;
+    send_to_group(&after, "lobby", "not for eve").await;
+    expect_no_pending_messages(&mut eve).await;
 }
 
 #[tokio::test]
-async fn a_groups_token_that_is_none_is_passed_over() {
+async fn invalid_groups_token_is_ignored() {
     let server = Server::start().await;
     for token in ["zzz", "", "a.b.c"] {
-        let mut client = Classic::connect(server.address, "serverSentEvents", "").await;
-        client.groups = Some(token.into());
-        client.return_().await;
-        has_heard_all(&mut client).await;
+        let mut client = ClassicClient::connect(server.address, "serverSentEvents", "").await;
+        client.groups_token = Some(token.into());
+        client.reconnect().await;
+        expect_no_pending_messages(&mut client).await;
     }
 }
 
 #[tokio::test]
-async fn a_client_that_returns_without_its_token_hears_no_group() {
+async fn reconnect_without_token_receives_no_group_messages() {
     let server = Server::start().await;
-    for transport in STREAMS {
-        let mut client = Classic::join(server.address, transport, "ann", "lobby").await;
-        client.groups = None;
-        client.return_().await;
-        has_heard_all(&mut client).await;
-        say(&server, "lobby", "not for ann").await;
-        has_heard_all(&mut client).await;
-        client.handle.ask("abort").await;
+    for transport in STREAMING_TRANSPORTS {
+        let mut client = ClassicClient::connect_and_join(server.address, transport, "ann", "lobby").await;
+        client.groups_token = None;
+        client.reconnect().await;
+        expect_no_pending_messages(&mut client).await;
+        send_to_group(&server, "lobby", "not for ann").await;
+        expect_no_pending_messages(&mut client).await;
+        client.connection.request("abort").await;
     }
 }
 
 #[tokio::test]
-async fn a_group_that_was_left_while_the_channel_was_deaf_to_it_is_heard_after_the_next_join() {
+async fn rejoining_a_filtered_group_removes_the_filter() {
     let server = Server::start().await;
     for transport in TRANSPORTS {
-        let before = Classic::join(server.address, transport, "ann", "lobby").await;
-        // As some clients come back: it says neither where it is nor in which groups.
-        let mut client = Classic::open(before.handle.clone(), transport).await;
+        let before = ClassicClient::connect_and_join(server.address, transport, "ann", "lobby").await;
+        // Some clients reconnect like this, without a cursor and without a groups token.
+        let mut client = ClassicClient::open(before.connection.clone(), transport).await;
         for method in ["LeaveRoom", "JoinRoom"] {
             client.invoke(method, json!(["lobby"])).await;
         }
-        say(&server, "lobby", "hello").await;
-        hears(&mut client, "hello").await;
-        client.handle.ask("abort").await;
+        send_to_group(&server, "lobby", "hello").await;
+        expect_chat_message(&mut client, "hello").await;
+        client.connection.request("abort").await;
     }
 }
 
 #[tokio::test]
-async fn a_client_that_lost_what_it_was_first_told_of_its_durable_rooms_is_told_again_and_misses_nothing() {
+async fn lost_initial_groups_token_is_resent() {
     let server = Server::start().await;
-    Classic::connect(server.address, "webSockets", "&user=ann").await.invoke("AddToRoom", json!(["home"])).await;
+    ClassicClient::connect(server.address, "webSockets", "&user=ann").await.invoke("AddToRoom", json!(["home"])).await;
     for transport in TRANSPORTS {
-        let mut client = Classic::connect(server.address, transport, "&user=ann").await;
+        let mut client = ClassicClient::connect(server.address, transport, "&user=ann").await;
         let (epoch, _) = client.cursor.as_ref().unwrap().split_once('-').unwrap();
-        (client.cursor, client.groups) = (Some(format!("{epoch}-0")), None);
+        (client.cursor, client.groups_token) = (Some(format!("{epoch}-0")), None);
         client.drop_channel();
-        say(&server, "home", "missed").await;
-        client.return_().await;
-        hears(&mut client, "missed").await;
-        has_heard_all(&mut client).await;
-        assert!(client.groups.is_some(), "{transport}");
-        client.handle.ask("abort").await;
+        send_to_group(&server, "home", "missed").await;
+        client.reconnect().await;
+        expect_chat_message(&mut client, "missed").await;
+        expect_no_pending_messages(&mut client).await;
+        assert!(client.groups_token.is_some(), "{transport}");
+        client.connection.request("abort").await;
     }
 }
 
 #[tokio::test]
-async fn a_hub_that_a_client_does_not_list_is_not_heard() {
+async fn messages_of_unrequested_hubs_are_not_delivered() {
     let server = Server::start().await;
-    let mut client = Classic::connect(server.address, "webSockets", "").await;
+    let mut client = ClassicClient::connect(server.address, "webSockets", "").await;
     let other = server.engine.hub("other").unwrap();
-    assert_eq!(within(other.clients().all().send("hello", ())).await.unwrap(), 0);
-    has_heard_all(&mut client).await;
+    assert_eq!(with_timeout(other.clients().all().send("hello", ())).await.unwrap(), 0);
+    expect_no_pending_messages(&mut client).await;
 }

@@ -1,4 +1,4 @@
-//! A server that stops, or ends a connection: what its clients are told, and what it ends first.
+//! Draining a server and aborting a connection: messages to clients, and hub code that is still running.
 
 use std::{iter, pin::pin};
 
@@ -7,66 +7,69 @@ use hubcast::{Hub, HubError, hub::Disconnected};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-use crate::support::{Classic, Client, Server, within};
+use crate::support::{ClassicClient, CoreClient, Server, with_timeout};
 
-/// A hub that does nothing until the gate is open, and says what it has begun and ended.
-fn slow(gate: watch::Receiver<bool>, diary: mpsc::UnboundedSender<&'static str>) -> Hub {
-    let work = move |begun, ended| {
-        let (mut gate, diary) = (gate.clone(), diary.clone());
+/// A hub whose method and hook wait for the gate and log their start and end.
+fn slow_hub(gate: watch::Receiver<bool>, events: mpsc::UnboundedSender<&'static str>) -> Hub {
+    let work = move |started, finished| {
+        let (mut gate, events) = (gate.clone(), events.clone());
         async move {
-            diary.send(begun).unwrap();
+            events.send(started).unwrap();
             gate.wait_for(|is_open| *is_open).await.unwrap();
-            diary.send(ended).unwrap();
+            events.send(finished).unwrap();
         }
     };
-    let last = work.clone();
+    let on_disconnected = work.clone();
     Hub::new("slow")
-        .method("Work", move || work("method begun", "method ended").map(Ok::<_, HubError>))
-        .on_disconnected(move |_: Disconnected| last("OnDisconnected begun", "OnDisconnected ended"))
+        .method("Work", move || work("method started", "method finished").map(Ok::<_, HubError>))
+        .on_disconnected(move |_: Disconnected| on_disconnected("OnDisconnected started", "OnDisconnected finished"))
 }
 
 #[tokio::test]
-async fn a_drain_sends_clients_away_and_waits_for_what_hubs_have_begun() {
+async fn drain_waits_for_running_hub_code() {
     let (open, gate) = watch::channel(false);
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let server = Server::start_with(move |engine| engine.hub("/slow", slow(gate, tell))).await;
-    let mut client = Client::connect(server.address, "/slow").await;
-    client.tell("Work", json!([])).await;
-    assert_eq!(within(told.recv()).await, Some("method begun"));
+    let (log, mut events) = mpsc::unbounded_channel();
+    let server = Server::start_with(move |engine| engine.hub("/slow", slow_hub(gate, log))).await;
+    let mut client = CoreClient::connect(server.address, "/slow").await;
+    client.invoke_nonblocking("Work", json!([])).await;
+    assert_eq!(with_timeout(events.recv()).await, Some("method started"));
     let mut drain = pin!(server.engine.drain());
-    let farewell = tokio::select! {
+    let close = tokio::select! {
         () = &mut drain => panic!("the method still runs"),
-        farewell = client.farewell() => farewell,
+        close = client.expect_close() => close,
     };
-    assert!(farewell.may_return);
-    let mut late = Client::connect(server.address, "/slow").await;
-    let farewell = tokio::select! {
+    assert!(close.allow_reconnect);
+    let mut late = CoreClient::connect(server.address, "/slow").await;
+    let close = tokio::select! {
         () = &mut drain => panic!("the method still runs"),
-        farewell = late.farewell() => farewell,
+        close = late.expect_close() => close,
     };
-    assert!(farewell.may_return, "whoever comes meanwhile is sent away, too");
+    assert!(close.allow_reconnect, "a client that connects during the drain is closed as well");
     open.send_replace(true);
-    within(drain).await;
-    let mut ended: Vec<_> = iter::from_fn(|| told.try_recv().ok()).collect();
-    ended.sort_unstable();
-    let twice = ["OnDisconnected begun", "OnDisconnected begun", "OnDisconnected ended", "OnDisconnected ended"];
-    assert_eq!(ended, [&twice[..], &["method ended"]].concat());
+    with_timeout(drain).await;
+    let mut logged: Vec<_> = iter::from_fn(|| events.try_recv().ok()).collect();
+    logged.sort_unstable();
+    let hooks =
+        ["OnDisconnected finished", "OnDisconnected finished", "OnDisconnected started", "OnDisconnected started"];
+    assert_eq!(logged, [&hooks[..], &["method finished"]].concat());
 }
 
 #[tokio::test]
-async fn a_client_that_a_hub_drops_between_two_polls_is_told_so_at_the_next_and_is_not_let_in_again() {
-    let (server, mut diary) = Server::start_writing(|engine| engine).await;
-    let mut client = Classic::connect(server.address, "longPolling", "").await;
-    assert_eq!(diary.next().await, "connected");
-    client.handle.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
-    assert_eq!(diary.next().await, "lost");
-    for refused in [client.handle.post(r#"{"H":"chat","M":"WhoAmI","I":2}"#).await, client.handle.ask("start").await] {
-        assert_eq!(refused.status, 503, "{}", refused.body);
+async fn abort_between_polls_is_delivered_on_next_poll() {
+    let (server, mut events) = Server::start_with_event_log(|engine| engine).await;
+    let mut client = ClassicClient::connect(server.address, "longPolling", "").await;
+    assert_eq!(events.next_event().await, "connected");
+    client.connection.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
+    assert_eq!(events.next_event().await, "lost");
+    for response in
+        [client.connection.post(r#"{"H":"chat","M":"WhoAmI","I":2}"#).await, client.connection.request("start").await]
+    {
+        assert_eq!(response.status, 503, "{}", response.body);
     }
     for _ in 0..2 {
-        assert_eq!(client.frame().await.unwrap()["D"], 1);
-        client.return_().await;
+        assert_eq!(client.next_frame().await.unwrap()["D"], 1);
+        client.reconnect().await;
     }
-    Classic::connect(server.address, "longPolling", "").await;
-    assert_eq!(diary.next().await, "connected", "another client, and nothing of the first");
+    ClassicClient::connect(server.address, "longPolling", "").await;
+    assert_eq!(events.next_event().await, "connected", "the first client causes no further event");
 }

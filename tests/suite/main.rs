@@ -1,8 +1,8 @@
-//! The outer ring of tests: a real server on a port of the system's choice, and clients that are not ours.
+//! End-to-end tests: a real server on a free port, and real clients, some of them third-party.
 //!
-//! Clients of npm and PyPI, and the browser, are installed by `tests/run`; where one is missing its tests fail and say so.
+//! `tests/run` installs the npm and PyPI clients and the browser. Without them, their tests fail.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails by it says where")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test and reports its location")]
 
 #[path = "../../examples/conformance/identity.rs"]
 mod identity;
@@ -13,26 +13,26 @@ mod values;
 
 mod support;
 
+mod actor_crashes;
 mod architecture;
 mod classic_browser;
 mod classic_channels;
 mod classic_clients;
 mod classic_groups;
-mod classic_wire;
+mod classic_http;
 mod draining;
-mod generations;
 mod groups;
-mod handshaking;
-mod invoking;
-mod kills;
+mod handshake;
+mod invocations;
 mod limits;
+mod malformed_input;
 mod memory;
+mod mixed_clients;
 mod modules;
-mod negotiating;
+mod negotiation;
 mod node_client;
 mod page;
 mod python_client;
 mod rejoining;
 mod stalled_readers;
 mod users;
-mod wire;

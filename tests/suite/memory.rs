@@ -1,4 +1,4 @@
-//! What a client was sent, or has sent, is not held for it when it is through.
+//! The memory of messages is released once they are sent or handled.
 
 use std::path::Path;
 
@@ -6,78 +6,83 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, Process, until, within};
+use crate::support::{CoreClient, ServiceProcess, wait_until, with_timeout};
 
 const CLIENTS: usize = 64;
-const LONG: usize = 1 << 20;
+const MESSAGE_SIZE: usize = 1 << 20;
 
-/// A quarter of what the clients would hold if each held one message: the allocator is not the subject.
-const MOST: usize = CLIENTS * LONG / 4;
+/// A quarter of the memory that the clients would take if one message of each was retained. The rest of the growth is
+/// allocator overhead, which these tests do not measure.
+const MAX_GROWTH: usize = CLIENTS * MESSAGE_SIZE / 4;
 
-/// The service, taking long messages.
-async fn service(data: &Path) -> Process {
+/// The service, configured to accept long messages.
+async fn start_service(data: &Path) -> ServiceProcess {
     std::fs::write(data.join("hubcast.toml"), "[aspnetcore]\nmax_message = 'none'\n[limits]\nbytes = 8_388_608\n")
         .unwrap();
-    Process::start(data).await
+    ServiceProcess::start(data).await
 }
 
-/// Clients in the lobby that have all been through what happens once in each connection's life.
-async fn lobby(server: &Process) -> Vec<Client> {
+/// Clients that have joined the lobby and received a message, so that one-time allocations are done.
+async fn connect_clients(server: &ServiceProcess) -> Vec<CoreClient> {
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
-        clients.push(Client::join(server.address, &number.to_string(), "lobby").await);
+        clients.push(CoreClient::connect_and_join(server.address, &number.to_string(), "lobby").await);
     }
     clients[0].invoke("Send", json!(["lobby", "warm"])).await;
-    hear(&mut clients, "warm").await;
+    expect_message(&mut clients, "warm").await;
     clients
 }
 
-async fn hear(clients: &mut [Client], text: &str) {
-    let heard = join_all(clients.iter_mut().map(|client| client.heard())).await;
-    assert!(heard.iter().all(|(_, heard)| heard == text), "all hear the same");
+async fn expect_message(clients: &mut [CoreClient], text: &str) {
+    let received = join_all(clients.iter_mut().map(|client| client.next_chat_message())).await;
+    assert!(received.iter().all(|(_, received)| received == text), "all receive the same text");
 }
 
 #[tokio::test]
-async fn a_client_that_was_sent_a_megabyte_does_not_hold_it() {
+async fn memory_of_sent_messages_is_released() {
     let data = tempfile::tempdir().unwrap();
-    let server = service(data.path()).await;
-    let mut clients = lobby(&server).await;
-    let before = server.resident();
-    let text = "x".repeat(LONG);
+    let server = start_service(data.path()).await;
+    let mut clients = connect_clients(&server).await;
+    let before = server.resident_memory();
+    let text = "x".repeat(MESSAGE_SIZE);
     clients[0].invoke("Send", json!(["lobby", text])).await;
-    hear(&mut clients, &text).await;
-    within(until(|| server.resident() < before + MOST)).await;
+    expect_message(&mut clients, &text).await;
+    with_timeout(wait_until(|| server.resident_memory() < before + MAX_GROWTH)).await;
 }
 
 #[tokio::test]
-async fn what_a_client_has_sent_is_not_held_when_it_was_acted_on() {
+async fn memory_of_received_messages_is_released() {
     let data = tempfile::tempdir().unwrap();
-    let server = service(data.path()).await;
-    let mut clients = lobby(&server).await;
-    let before = server.resident();
-    let text = "x".repeat(LONG);
+    let server = start_service(data.path()).await;
+    let mut clients = connect_clients(&server).await;
+    let before = server.resident_memory();
+    let text = "x".repeat(MESSAGE_SIZE);
     for client in &mut clients {
         client.invoke("Send", json!(["an empty room", text])).await;
     }
-    within(until(|| server.resident() < before + MOST)).await;
+    with_timeout(wait_until(|| server.resident_memory() < before + MAX_GROWTH)).await;
 }
 
-/// What a client may send without being read is bounded by the system's buffers and a few of ours.
-const UNREAD: usize = 16 << 20;
+/// The bound of unread bytes of one client: the socket buffers of the system and a few buffers of the server.
+const MAX_UNREAD: usize = 16 << 20;
 
 #[tokio::test]
-async fn a_client_that_sends_faster_than_it_is_read_is_slowed_down_and_not_remembered() {
+async fn fast_sender_is_throttled_without_buffering() {
     let data = tempfile::tempdir().unwrap();
-    let server = service(data.path()).await;
-    let mut client = Client::join(server.address, "ann", "lobby").await;
-    let before = server.resident();
-    // Each is a message of a kind that nobody knows.
+    let server = start_service(data.path()).await;
+    let mut client = CoreClient::connect_and_join(server.address, "ann", "lobby").await;
+    let before = server.resident_memory();
+    // Messages of an unknown type, which the server ignores.
     let message = Message::text(format!("{{\"type\":77,\"text\":\"{}\"}}\u{1e}", "x".repeat(1_000)));
     for sent in 0..64_000 {
-        client.send(message.clone()).await;
+        client.send_message(message.clone()).await;
         if sent % 1_000 == 0 {
-            assert!(server.resident() < before + UNREAD, "after {sent}: {} and {before} before", server.resident());
+            assert!(
+                server.resident_memory() < before + MAX_UNREAD,
+                "after {sent}: {} and {before} before",
+                server.resident_memory()
+            );
         }
     }
-    client.invoke("Send", json!(["an empty room", "all was taken"])).await;
+    client.invoke("Send", json!(["an empty room", "done"])).await;
 }

@@ -1,4 +1,4 @@
-//! Modules of the application, which have the last word on what a returning client is put back into.
+//! Application modules, which decide the groups that a rejoining client is restored to.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,39 +11,39 @@ use hubcast::{
 use tokio::sync::watch;
 
 use crate::{
-    classic_groups::{has_heard_all, say},
-    rejoining::{ann_in_the_lobby, comer, is_in_the_lobby},
-    support::{Classic, Server, TRANSPORTS, within},
+    classic_groups::{expect_no_pending_messages, send_to_group},
+    rejoining::{ann_in_lobby, connect_with_token, is_in_lobby},
+    support::{ClassicClient, Server, TRANSPORTS, with_timeout},
 };
 
-/// Adds a group whose name tells for whom it was asked, and after which others.
-struct Adding(&'static str);
+/// Adds a group whose name contains the user and the groups that were in the list before.
+struct AddGroup(&'static str);
 
-impl Module for Adding {
+impl Module for AddGroup {
     async fn rejoining(&self, Rejoining { user, mut groups, .. }: Rejoining) -> Vec<GroupName> {
-        let before: Vec<_> = groups.iter().map(GroupName::as_str).collect();
-        let added = format!("{} for {} after {}", self.0, user.as_deref().unwrap_or_default(), before.join(", "));
+        let previous: Vec<_> = groups.iter().map(GroupName::as_str).collect();
+        let added = format!("{} for {} after {}", self.0, user.as_deref().unwrap_or_default(), previous.join(", "));
         groups.push(added.into());
         groups
     }
 }
 
-/// Lets nobody back into the lobby, while it lives.
-struct Doorkeeper {
-    is_mortal: bool,
+/// Removes the lobby from every rejoin. With `stops`, the actor stops as soon as it starts.
+struct LobbyFilter {
+    stops: bool,
 }
 
-impl Actor for Doorkeeper {
+impl Actor for LobbyFilter {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if self.is_mortal {
+        if self.stops {
             ctx.stop();
         }
     }
 }
 
-impl Handler<Rejoining> for Doorkeeper {
+impl Handler<Rejoining> for LobbyFilter {
     type Result = MessageResult<Rejoining>;
 
     fn handle(&mut self, mut rejoining: Rejoining, _: &mut Self::Context) -> Self::Result {
@@ -52,17 +52,17 @@ impl Handler<Rejoining> for Doorkeeper {
     }
 }
 
-async fn with_a_doorkeeper(is_mortal: bool) -> Server {
-    Server::start_with(move |engine| engine.module(Doorkeeper { is_mortal }.start().recipient())).await
+async fn start_with_lobby_filter(stops: bool) -> Server {
+    Server::start_with(move |engine| engine.module(LobbyFilter { stops }.start().recipient())).await
 }
 
 #[tokio::test]
-async fn modules_run_in_their_order_each_on_the_answer_of_the_one_before() {
-    let server = Server::start_with(|engine| engine.module(Adding("a")).module(Adding("b"))).await;
-    let (ann, token) = ann_in_the_lobby(&server).await;
+async fn modules_run_in_order_on_the_previous_result() {
+    let server = Server::start_with(|engine| engine.module(AddGroup("a")).module(AddGroup("b"))).await;
+    let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
-    let mut back = comer(&server, "ann", &token).await;
-    assert!(is_in_the_lobby(&server, &mut back).await);
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert!(is_in_lobby(&server, &mut back).await);
     let mut groups = server.engine.hub("chat").unwrap().groups().list();
     groups.sort();
     assert_eq!(
@@ -72,88 +72,88 @@ async fn modules_run_in_their_order_each_on_the_answer_of_the_one_before() {
 }
 
 #[tokio::test]
-async fn an_actor_can_decide_that_a_token_does_not_bring_its_bearer_back() {
-    let server = with_a_doorkeeper(false).await;
-    let (ann, token) = ann_in_the_lobby(&server).await;
+async fn actor_module_can_remove_groups_from_a_rejoin() {
+    let server = start_with_lobby_filter(false).await;
+    let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
-    let mut back = comer(&server, "ann", &token).await;
-    assert!(!is_in_the_lobby(&server, &mut back).await);
-    assert_eq!(server.engine.metrics().rejoins_accepted.get(), 1, "there was nothing wrong with the token");
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert!(!is_in_lobby(&server, &mut back).await);
+    assert_eq!(server.engine.metrics().rejoins_accepted.get(), 1, "the token is valid");
 }
 
 #[tokio::test]
-async fn an_actor_that_has_died_leaves_the_list_as_it_is() {
-    let server = with_a_doorkeeper(true).await;
-    let (ann, token) = ann_in_the_lobby(&server).await;
+async fn stopped_actor_module_leaves_groups_unchanged() {
+    let server = start_with_lobby_filter(true).await;
+    let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
-    let mut back = comer(&server, "ann", &token).await;
-    assert!(is_in_the_lobby(&server, &mut back).await);
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert!(is_in_lobby(&server, &mut back).await);
 }
 
 #[tokio::test]
-async fn a_module_is_asked_about_classic_clients_too() {
-    let server = with_a_doorkeeper(false).await;
+async fn modules_filter_groups_of_classic_clients() {
+    let server = start_with_lobby_filter(false).await;
     for transport in TRANSPORTS {
-        let mut client = Classic::join(server.address, transport, "ann", "lobby").await;
+        let mut client = ClassicClient::connect_and_join(server.address, transport, "ann", "lobby").await;
         client.drop_channel();
-        client.return_().await;
-        has_heard_all(&mut client).await;
-        say(&server, "lobby", "not for whoever was not let back").await;
-        has_heard_all(&mut client).await;
-        client.handle.ask("abort").await;
+        client.reconnect().await;
+        expect_no_pending_messages(&mut client).await;
+        send_to_group(&server, "lobby", "not delivered").await;
+        expect_no_pending_messages(&mut client).await;
+        client.connection.request("abort").await;
     }
 }
 
-/// Panics the first time that it is asked.
+/// Panics on its first call.
 #[derive(Default)]
-struct Faint(AtomicBool);
+struct PanicsOnce(AtomicBool);
 
-impl Module for Faint {
+impl Module for PanicsOnce {
     async fn rejoining(&self, Rejoining { groups, .. }: Rejoining) -> Vec<GroupName> {
-        assert!(self.0.swap(true, Ordering::Relaxed), "as the test wants");
+        assert!(self.0.swap(true, Ordering::Relaxed), "the panic that the test expects");
         groups
     }
 }
 
-/// Tells that it was asked, and waits until it may answer.
-struct Waiting {
-    asked: watch::Sender<bool>,
+/// Signals that it was called, and waits until the gate is open.
+struct Gated {
+    called: watch::Sender<bool>,
     gate: watch::Receiver<bool>,
 }
 
-impl Module for Waiting {
+impl Module for Gated {
     async fn rejoining(&self, Rejoining { groups, .. }: Rejoining) -> Vec<GroupName> {
-        self.asked.send_replace(true);
-        // The test may have ended.
+        self.called.send_replace(true);
+        // The test may have ended and dropped the gate.
         let _ = self.gate.clone().wait_for(|is_open| *is_open).await;
         groups
     }
 }
 
 #[tokio::test]
-async fn a_module_that_panics_harms_none_but_whom_it_was_asked_for_and_not_even_its_token() {
-    let server = Server::start_with(|engine| engine.module(Faint::default())).await;
-    let (ann, token) = ann_in_the_lobby(&server).await;
+async fn panicking_module_fails_only_its_rejoin() {
+    let server = Server::start_with(|engine| engine.module(PanicsOnce::default())).await;
+    let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
-    let farewell = comer(&server, "ann", &token).await.farewell().await;
-    assert!(farewell.may_return, "{farewell:?}");
-    let mut back = comer(&server, "ann", &token).await;
-    assert!(is_in_the_lobby(&server, &mut back).await);
+    let close = connect_with_token(&server, "ann", &token).await.expect_close().await;
+    assert!(close.allow_reconnect, "{close:?}");
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert!(is_in_lobby(&server, &mut back).await);
     assert_eq!(server.engine.metrics().hub_panics.get(), 1);
     assert!(server.engine.restarts().into_iter().all(|(_, restarts)| restarts == 0));
 }
 
 #[tokio::test]
-async fn who_is_being_put_back_when_the_supervisor_of_rejoining_dies_is_put_back_all_the_same() {
-    let ((tell, mut asked), (open, gate)) = (watch::channel(false), watch::channel(true));
-    let server = Server::start_with(|engine| engine.module(Waiting { asked: tell, gate })).await;
-    let (ann, token) = ann_in_the_lobby(&server).await;
+async fn running_rejoin_survives_supervisor_crash() {
+    let ((called_sender, mut called), (open, gate)) = (watch::channel(false), watch::channel(true));
+    let server = Server::start_with(|engine| engine.module(Gated { called: called_sender, gate })).await;
+    let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
     open.send_replace(false);
-    asked.mark_unchanged();
-    let mut back = comer(&server, "ann", &token).await;
-    within(asked.changed()).await.unwrap();
-    within(server.engine.crash(&CrashTarget::Pipeline)).await;
+    called.mark_unchanged();
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    with_timeout(called.changed()).await.unwrap();
+    with_timeout(server.engine.crash(&CrashTarget::Pipeline)).await;
     open.send_replace(true);
-    assert!(is_in_the_lobby(&server, &mut back).await);
+    assert!(is_in_lobby(&server, &mut back).await);
 }

@@ -1,46 +1,46 @@
-//! The official client, under Node.
+//! The official client of ASP.NET Core SignalR, under Node.
 
 use std::path::Path;
 
-use crate::support::{Conversation, Process, Server, node};
+use crate::support::{ClientProcess, Server, ServiceProcess, run_node};
 
-async fn plays(scenario: &str) {
+async fn run_scenario(scenario: &str) {
     let server = Server::start().await;
-    node("node.mjs", &[scenario, &server.http("")]).await;
+    run_node("node.mjs", &[scenario, &server.http("")]).await;
 }
 
 #[tokio::test]
-async fn it_calls_and_is_answered() {
-    plays("calls").await;
+async fn client_invokes_methods() {
+    run_scenario("calls").await;
 }
 
 #[tokio::test]
-async fn it_speaks_in_groups_and_to_users() {
-    plays("groups").await;
+async fn client_sends_to_groups_and_users() {
+    run_scenario("groups").await;
 }
 
 #[tokio::test]
-async fn it_may_skip_the_negotiation() {
-    plays("skipsNegotiation").await;
+async fn client_can_skip_negotiation() {
+    run_scenario("skipsNegotiation").await;
 }
 
 #[tokio::test]
-async fn it_understands_every_refusal() {
-    plays("refusals").await;
+async fn client_reports_refusals() {
+    run_scenario("refusals").await;
 }
 
 #[tokio::test]
-async fn it_returns_into_its_groups_with_a_token() {
-    plays("returns").await;
+async fn client_rejoins_groups_with_token() {
+    run_scenario("rejoin").await;
 }
 
 #[tokio::test]
-async fn it_survives_the_death_of_the_server() {
+async fn groups_are_restored_after_server_restart() {
     let data = tempfile::tempdir().unwrap();
-    let server = Process::start(data.path()).await;
+    let server = ServiceProcess::start(data.path()).await;
     let base = format!("http://{}", server.address);
-    let mut client = Conversation::begin(Path::new("node"), "node.mjs", &["survives", &base]);
-    client.hears("ready").await;
+    let mut client = ClientProcess::start(Path::new("node"), "node.mjs", &["serverRestart", &base]);
+    client.expect_line("ready").await;
     let _server = server.kill_and_restart(data.path()).await;
-    client.ends_well().await;
+    client.expect_success().await;
 }

@@ -1,19 +1,19 @@
-//! The page of the service, in Chromium.
+//! The chat page of the service, in Chromium.
 
-use crate::support::{Process, node};
+use crate::support::{ServiceProcess, run_node};
 
-async fn meets(scenario: &str) {
+async fn run_scenario(scenario: &str) {
     let data = tempfile::tempdir().unwrap();
-    let server = Process::start(data.path()).await;
-    node("browser.mjs", &[scenario, &format!("http://{}", server.address)]).await;
+    let server = ServiceProcess::start(data.path()).await;
+    run_node("browser.mjs", &[scenario, &format!("http://{}", server.address)]).await;
 }
 
 #[tokio::test]
-async fn two_tabs_with_the_page_of_the_service_see_each_other() {
-    meets("page").await;
+async fn two_tabs_exchange_messages() {
+    run_scenario("page").await;
 }
 
 #[tokio::test]
-async fn two_tabs_see_each_other_over_both_wires() {
-    meets("pageOnBothWires").await;
+async fn tabs_of_both_protocols_exchange_messages() {
+    run_scenario("pageOverBothProtocols").await;
 }

@@ -1,18 +1,18 @@
-//! An independent client, under Python.
+//! A third-party client of ASP.NET Core SignalR, under Python.
 
-use crate::support::{Server, python};
+use crate::support::{Server, run_python};
 
-async fn plays(scenario: &str) {
+async fn run_scenario(scenario: &str) {
     let server = Server::start().await;
-    python("client.py", &[scenario, &server.http("")]).await;
+    run_python("client.py", &[scenario, &server.http("")]).await;
 }
 
 #[tokio::test]
-async fn it_calls_and_is_answered() {
-    plays("calls").await;
+async fn client_invokes_methods() {
+    run_scenario("calls").await;
 }
 
 #[tokio::test]
-async fn it_speaks_in_groups() {
-    plays("groups").await;
+async fn client_uses_groups() {
+    run_scenario("groups").await;
 }

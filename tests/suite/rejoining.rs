@@ -1,4 +1,4 @@
-//! Clients that come back with a rejoin token.
+//! Clients that reconnect with a rejoin token.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,184 +6,184 @@ use futures_util::future::join_all;
 use hubcast::RejoinSettings;
 use serde_json::json;
 
-use crate::support::{Client, Server, until, within};
+use crate::support::{CoreClient, Server, wait_until, with_timeout};
 
-/// The latest token that the client was given for these many changes.
-async fn token(client: &mut Client) -> String {
-    let (target, arguments) = client.called().await;
+/// The rejoin token in the next message to the client.
+async fn next_token(client: &mut CoreClient) -> String {
+    let (target, arguments) = client.next_invocation().await;
     assert_eq!(target, "hubcast:rejoinToken");
     arguments[0].as_str().unwrap().to_owned()
 }
 
-pub(crate) async fn comer(server: &Server, user: &str, claim: &str) -> Client {
-    Client::connect(server.address, &format!("/chat?user={user}&rejoin={claim}")).await
+pub(crate) async fn connect_with_token(server: &Server, user: &str, claim: &str) -> CoreClient {
+    CoreClient::connect(server.address, &format!("/chat?user={user}&rejoin={claim}")).await
 }
 
-/// Ann, who has joined the lobby, and a token that says so.
-pub(crate) async fn ann_in_the_lobby(server: &Server) -> (Client, String) {
-    let mut ann = comer(server, "ann", "1").await;
-    token(&mut ann).await;
-    ann.tell("JoinRoom", json!(["lobby"])).await;
-    let token = token(&mut ann).await;
+/// A client of the user `ann` in the lobby, and a rejoin token that contains the lobby.
+pub(crate) async fn ann_in_lobby(server: &Server) -> (CoreClient, String) {
+    let mut ann = connect_with_token(server, "ann", "1").await;
+    next_token(&mut ann).await;
+    ann.invoke_nonblocking("JoinRoom", json!(["lobby"])).await;
+    let token = next_token(&mut ann).await;
     (ann, token)
 }
 
 /// True if a message to the lobby reaches this client.
-pub(crate) async fn is_in_the_lobby(server: &Server, client: &mut Client) -> bool {
-    client.invoke("Echo", json!(["calls wait until it is connected"])).await;
+pub(crate) async fn is_in_lobby(server: &Server, client: &mut CoreClient) -> bool {
+    client.invoke("Echo", json!(["invocations wait until OnConnected has run"])).await;
     let hub = server.engine.hub("chat").unwrap();
-    hub.clients().group("lobby").send("addChatMessage", ("the house", "hello")).await.unwrap();
-    client.tell("SendTo", json!(["caller", [], "and that is all"])).await;
+    hub.clients().group("lobby").send("addChatMessage", ("server", "hello")).await.unwrap();
+    client.invoke_nonblocking("SendTo", json!(["caller", [], "end"])).await;
     loop {
-        // Tokens come as well.
-        let (target, arguments) = client.called().await;
+        // Rejoin tokens arrive on the same connection.
+        let (target, arguments) = client.next_invocation().await;
         if target == "addChatMessage" {
-            return arguments[0] == "the house";
+            return arguments[0] == "server";
         }
     }
 }
 
 #[tokio::test]
-async fn a_token_puts_a_new_connection_into_the_groups_of_an_old_one() {
+async fn token_restores_groups_on_a_new_connection() {
     let server = Server::start().await;
-    let (ann, token) = ann_in_the_lobby(&server).await;
+    let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
-    let mut back = comer(&server, "ann", &token).await;
-    assert!(is_in_the_lobby(&server, &mut back).await);
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert!(is_in_lobby(&server, &mut back).await);
     assert_eq!(server.engine.metrics().rejoins_accepted.get(), 1);
 }
 
 #[tokio::test]
-async fn without_a_token_a_new_connection_is_in_no_group() {
+async fn connection_without_token_is_in_no_group() {
     let server = Server::start().await;
-    let (ann, _) = ann_in_the_lobby(&server).await;
+    let (ann, _) = ann_in_lobby(&server).await;
     ann.drop_socket();
-    let mut back = comer(&server, "ann", "1").await;
-    assert!(!is_in_the_lobby(&server, &mut back).await);
+    let mut back = connect_with_token(&server, "ann", "1").await;
+    assert!(!is_in_lobby(&server, &mut back).await);
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_ask_is_given_no_token() {
+async fn tokens_are_sent_only_on_request() {
     let server = Server::start().await;
-    let mut ann = Client::join(server.address, "ann", "lobby").await;
-    ann.heard_nothing().await;
+    let mut ann = CoreClient::connect_and_join(server.address, "ann", "lobby").await;
+    ann.expect_no_message().await;
 }
 
 #[tokio::test]
-async fn a_token_is_good_once() {
+async fn token_can_be_used_once() {
     let server = Server::start().await;
-    let (ann, token) = ann_in_the_lobby(&server).await;
+    let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
-    let mut first = comer(&server, "ann", &token).await;
-    assert!(is_in_the_lobby(&server, &mut first).await);
-    let mut second = comer(&server, "ann", &token).await;
-    assert!(!is_in_the_lobby(&server, &mut second).await);
+    let mut first = connect_with_token(&server, "ann", &token).await;
+    assert!(is_in_lobby(&server, &mut first).await);
+    let mut second = connect_with_token(&server, "ann", &token).await;
+    assert!(!is_in_lobby(&server, &mut second).await);
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
 }
 
 #[tokio::test]
-async fn of_many_who_bring_a_token_at_once_one_is_put_back() {
+async fn concurrent_uses_of_a_token_succeed_once() {
     let server = Server::start().await;
-    let (ann, token) = ann_in_the_lobby(&server).await;
+    let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
-    let mut comers = join_all((0..8).map(|_| comer(&server, "ann", &token))).await;
-    let mut put_back = 0;
-    for comer in &mut comers {
-        put_back += usize::from(is_in_the_lobby(&server, comer).await);
+    let mut clients = join_all((0..8).map(|_| connect_with_token(&server, "ann", &token))).await;
+    let mut restored = 0;
+    for client in &mut clients {
+        restored += usize::from(is_in_lobby(&server, client).await);
     }
-    assert_eq!(put_back, 1);
+    assert_eq!(restored, 1);
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 7);
 }
 
-/// The client breaks off, and the server has noticed.
-async fn gone(server: &Server, client: Client) {
+/// Drops the connection and waits until the server has noticed.
+async fn drop_and_wait(server: &Server, client: CoreClient) {
     client.drop_socket();
-    within(until(|| server.engine.connections().count() == 0)).await;
+    with_timeout(wait_until(|| server.engine.connections().count() == 0)).await;
 }
 
 #[tokio::test]
-async fn a_token_is_good_again_for_whom_the_next_has_not_reached() {
+async fn token_can_be_reused_until_its_successor_is() {
     let server = Server::start().await;
-    let (ann, first) = ann_in_the_lobby(&server).await;
-    gone(&server, ann).await;
+    let (ann, first) = ann_in_lobby(&server).await;
+    drop_and_wait(&server, ann).await;
     for _ in 0..3 {
-        let mut back = comer(&server, "ann", &first).await;
-        assert!(is_in_the_lobby(&server, &mut back).await);
-        gone(&server, back).await;
+        let mut back = connect_with_token(&server, "ann", &first).await;
+        assert!(is_in_lobby(&server, &mut back).await);
+        drop_and_wait(&server, back).await;
     }
-    let mut back = comer(&server, "ann", &first).await;
-    let second = token(&mut back).await;
-    gone(&server, back).await;
-    let mut back = comer(&server, "ann", &second).await;
-    assert!(is_in_the_lobby(&server, &mut back).await);
-    gone(&server, back).await;
-    let mut late = comer(&server, "ann", &first).await;
-    assert!(!is_in_the_lobby(&server, &mut late).await, "the next one has been used");
+    let mut back = connect_with_token(&server, "ann", &first).await;
+    let second = next_token(&mut back).await;
+    drop_and_wait(&server, back).await;
+    let mut back = connect_with_token(&server, "ann", &second).await;
+    assert!(is_in_lobby(&server, &mut back).await);
+    drop_and_wait(&server, back).await;
+    let mut late = connect_with_token(&server, "ann", &first).await;
+    assert!(!is_in_lobby(&server, &mut late).await, "its successor has been used");
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
 }
 
 #[tokio::test]
-async fn who_was_removed_for_good_is_not_brought_back_by_an_older_token() {
+async fn older_token_does_not_restore_removed_durable_group() {
     let server = Server::start().await;
-    let mut phone = comer(&server, "ann", "1").await;
-    token(&mut phone).await;
-    phone.tell("AddToRoom", json!(["lobby"])).await;
-    let claim = token(&mut phone).await;
-    gone(&server, phone).await;
-    let mut rejoin_service = comer(&server, "ann", &claim).await;
-    assert!(is_in_the_lobby(&server, &mut rejoin_service).await, "the store says so");
-    gone(&server, rejoin_service).await;
+    let mut phone = connect_with_token(&server, "ann", "1").await;
+    next_token(&mut phone).await;
+    phone.invoke_nonblocking("AddToRoom", json!(["lobby"])).await;
+    let claim = next_token(&mut phone).await;
+    drop_and_wait(&server, phone).await;
+    let mut desktop = connect_with_token(&server, "ann", &claim).await;
+    assert!(is_in_lobby(&server, &mut desktop).await, "the group is stored");
+    drop_and_wait(&server, desktop).await;
     server.engine.hub("chat").unwrap().users().remove_from_group("ann", "lobby").await.unwrap();
-    let mut back = comer(&server, "ann", &claim).await;
-    assert!(!is_in_the_lobby(&server, &mut back).await);
-    assert_eq!(server.engine.metrics().rejoins_accepted.get(), 2, "there was nothing wrong with the token");
+    let mut back = connect_with_token(&server, "ann", &claim).await;
+    assert!(!is_in_lobby(&server, &mut back).await);
+    assert_eq!(server.engine.metrics().rejoins_accepted.get(), 2, "the token is valid");
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_its_user_alone() {
+async fn token_is_bound_to_its_user() {
     let server = Server::start().await;
-    let (_ann, token) = ann_in_the_lobby(&server).await;
-    let mut eve = comer(&server, "eve", &token).await;
-    assert!(!is_in_the_lobby(&server, &mut eve).await);
+    let (_ann, token) = ann_in_lobby(&server).await;
+    let mut eve = connect_with_token(&server, "eve", &token).await;
+    assert!(!is_in_lobby(&server, &mut eve).await);
     assert_eq!(server.engine.metrics().rejoins_wrong_user.get(), 1);
 }
 
 #[tokio::test]
-async fn a_token_that_was_changed_is_refused_and_counted_and_its_bearer_served() {
+async fn tampered_token_is_counted_and_restores_nothing() {
     let server = Server::start().await;
-    let (_ann, token) = ann_in_the_lobby(&server).await;
+    let (_ann, token) = ann_in_lobby(&server).await;
     let middle = token.len() / 2;
     let other = if &token[middle..=middle] == "A" { "B" } else { "A" };
     let forged = format!("{}{other}{}", &token[..middle], &token[middle + 1..]);
     for (claim, count) in [(&*forged, 1), ("nonsense", 2), (&token[..middle], 3)] {
-        let mut eve = comer(&server, "ann", claim).await;
-        assert!(!is_in_the_lobby(&server, &mut eve).await, "{claim}");
+        let mut eve = connect_with_token(&server, "ann", claim).await;
+        assert!(!is_in_lobby(&server, &mut eve).await, "{claim}");
         let metrics = server.engine.metrics();
         assert_eq!(metrics.rejoins_forged.get() + metrics.rejoins_malformed.get(), count, "{claim}");
     }
 }
 
 #[tokio::test]
-async fn a_token_that_has_run_out_is_refused() {
+async fn expired_token_is_refused() {
     let lifetime = std::time::Duration::from_nanos(1);
     let server =
-        Server::start_newer(move |engine| engine.rejoin(RejoinSettings { lifetime, ..Default::default() })).await;
-    let (_ann, token) = ann_in_the_lobby(&server).await;
-    let mut back = comer(&server, "ann", &token).await;
-    assert!(!is_in_the_lobby(&server, &mut back).await);
+        Server::start_core_only(move |engine| engine.rejoin(RejoinSettings { lifetime, ..Default::default() })).await;
+    let (_ann, token) = ann_in_lobby(&server).await;
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert!(!is_in_lobby(&server, &mut back).await);
     assert_eq!(server.engine.metrics().rejoins_expired.get(), 1);
 }
 
 #[tokio::test]
-async fn a_user_can_be_signed_out_of_all_tokens() {
+async fn revoked_tokens_are_refused() {
     let server = Server::start().await;
-    let (_ann, token) = ann_in_the_lobby(&server).await;
-    // A revocation is of what was issued before its millisecond.
+    let (_ann, token) = ann_in_lobby(&server).await;
+    // A revocation applies to tokens issued before its millisecond.
     let millisecond = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let issued = millisecond();
-    within(until(|| millisecond() > issued)).await;
+    with_timeout(wait_until(|| millisecond() > issued)).await;
     server.engine.hub("chat").unwrap().users().revoke_tokens("ann").await.unwrap();
-    let mut back = comer(&server, "ann", &token).await;
-    assert!(!is_in_the_lobby(&server, &mut back).await);
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert!(!is_in_lobby(&server, &mut back).await);
     assert_eq!(server.engine.metrics().rejoins_revoked.get(), 1);
 }

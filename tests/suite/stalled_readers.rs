@@ -1,4 +1,4 @@
-//! A client that does not read is its own problem.
+//! Clients that do not read, and their effect on others.
 
 use hubcast::{
     Clients, ConnectionId, Hub, HubError,
@@ -7,173 +7,177 @@ use hubcast::{
 };
 use serde_json::json;
 
-use crate::support::{Classic, Client, Server, until, within};
+use crate::support::{ClassicClient, CoreClient, Server, wait_until, with_timeout};
 
-/// What may wait for a client in these tests, in bytes.
-const MOST: usize = 256 * 1024;
+/// The outbox limit of a client in these tests, in bytes.
+const MAX_QUEUED: usize = 256 * 1024;
 
-/// What may wait for a classic client that is away, where that is more.
-const WINDOW: usize = 1024 * 1024;
+/// The outbox limit of a disconnected classic client, in bytes; it is the larger one.
+const MAX_QUEUED_WHILE_AWAY: usize = 1024 * 1024;
 
-/// Far more than the kernel's buffers and the outbox can hold together.
+/// More bytes than the kernel's buffers and the outbox hold together.
 const FLOOD: usize = 64 << 20;
-const SIZE: usize = 64 * 1024;
+const MESSAGE_SIZE: usize = 64 * 1024;
 
-async fn id_of(client: &mut Client) -> ConnectionId {
+async fn id_of(client: &mut CoreClient) -> ConnectionId {
     client.invoke("WhoAmI", json!([])).await.as_str().unwrap().into()
 }
 
 #[tokio::test]
-async fn a_stalled_reader_is_evicted_and_the_rest_receive_everything_in_order() {
-    let limits = Limits { items: 1_000, bytes: MOST, overflow: Overflow::Close };
+async fn stalled_reader_is_evicted_without_affecting_others() {
+    let limits = Limits { items: 1_000, bytes: MAX_QUEUED, overflow: Overflow::Close };
     let server = Server::start_with(move |engine| engine.limits(limits)).await;
-    let mut stalled = Client::join(server.address, "stalled", "lobby").await;
+    let mut stalled = CoreClient::connect_and_join(server.address, "stalled", "lobby").await;
     let handle = server.engine.connections().find(&id_of(&mut stalled).await).unwrap();
-    let mut ann = Client::join(server.address, "ann", "lobby").await;
-    let mut bob = Client::connect(server.address, "/chat?user=bob").await;
-    let text = "x".repeat(SIZE);
-    for turn in 0..FLOOD / SIZE {
-        // Each is heard before the next is sent: nobody waits for the one who does not read.
-        bob.invoke("Flood", json!(["lobby", 1, SIZE])).await;
-        assert_eq!(ann.called().await, ("flood".to_owned(), json!([0, text])), "{turn}");
-        assert!(handle.backlog().bytes <= MOST, "{:?}", handle.backlog());
+    let mut ann = CoreClient::connect_and_join(server.address, "ann", "lobby").await;
+    let mut bob = CoreClient::connect(server.address, "/chat?user=bob").await;
+    let text = "x".repeat(MESSAGE_SIZE);
+    for turn in 0..FLOOD / MESSAGE_SIZE {
+        // Ann receives each message before the next is sent, so the stalled client delays nobody.
+        bob.invoke("Flood", json!(["lobby", 1, MESSAGE_SIZE])).await;
+        assert_eq!(ann.next_invocation().await, ("flood".to_owned(), json!([0, text])), "{turn}");
+        assert!(handle.backlog().bytes <= MAX_QUEUED, "{:?}", handle.backlog());
     }
-    within(until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
-    assert!(handle.backlog().peak_bytes <= MOST + 2 * SIZE, "{:?}", handle.backlog());
-    within(until(|| server.engine.connections().count() == 2)).await;
-    ann.heard_nothing().await;
+    with_timeout(wait_until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
+    assert!(handle.backlog().peak_bytes <= MAX_QUEUED + 2 * MESSAGE_SIZE, "{:?}", handle.backlog());
+    with_timeout(wait_until(|| server.engine.connections().count() == 2)).await;
+    ann.expect_no_message().await;
 }
 
-/// How long a result is of which two do not fit into what may wait.
-const HALF: usize = MOST / 2 + 1;
+/// The length of a result. Two of them exceed the outbox limit.
+const RESULT_SIZE: usize = MAX_QUEUED / 2 + 1;
 
 #[tokio::test]
-async fn a_client_is_not_too_slow_for_the_answers_to_its_own_calls() {
+async fn completions_wait_for_a_slow_caller() {
     const CALLS: usize = 200;
-    let long = Hub::new("long").method("Long", async || Ok("x".repeat(HALF)));
-    let limits = Limits { items: 64, bytes: MOST, overflow: Overflow::Close };
+    let long = Hub::new("long").method("Long", async || Ok("x".repeat(RESULT_SIZE)));
+    let limits = Limits { items: 64, bytes: MAX_QUEUED, overflow: Overflow::Close };
     let server = Server::start_with(move |engine| engine.limits(limits).hub("/long", long)).await;
-    let mut client = Client::connect(server.address, "/long").await;
+    let mut client = CoreClient::connect(server.address, "/long").await;
     for call in 0..CALLS {
         client
-            .say(&json!({ "type": 1, "invocationId": call.to_string(), "target": "Long", "arguments": [] }).to_string())
+            .send_record(
+                &json!({ "type": 1, "invocationId": call.to_string(), "target": "Long", "arguments": [] }).to_string(),
+            )
             .await;
     }
-    // It reads nothing until so much waits for it that the next answer has to.
+    // The client reads nothing until completions are queued.
     let handle = server.engine.connections().all().remove(0);
-    within(until(|| handle.backlog().bytes > 0)).await;
+    with_timeout(wait_until(|| handle.backlog().bytes > 0)).await;
     for call in 0..CALLS {
-        let answer = client.next().await;
-        assert_eq!(answer["invocationId"], call.to_string());
-        assert_eq!(answer["result"].as_str().map(str::len), Some(HALF));
+        let response = client.next_record().await;
+        assert_eq!(response["invocationId"], call.to_string());
+        assert_eq!(response["result"].as_str().map(str::len), Some(RESULT_SIZE));
     }
-    assert!(handle.backlog().peak_bytes < MOST, "{:?}", handle.backlog());
+    assert!(handle.backlog().peak_bytes < MAX_QUEUED, "{:?}", handle.backlog());
 }
 
-async fn floods_its_caller(clients: Clients) -> Result<(), HubError> {
-    let text = "x".repeat(SIZE);
-    for _ in 0..FLOOD / SIZE {
+async fn flood_caller(clients: Clients) -> Result<(), HubError> {
+    let text = "x".repeat(MESSAGE_SIZE);
+    for _ in 0..FLOOD / MESSAGE_SIZE {
         clients.caller().send("flood", (&text,)).await?;
     }
     Ok(())
 }
 
-/// A client that reads nothing of what waits for it goes, and nothing is left of it.
-async fn leaves_nothing_behind(server: &Server, client: Client) {
+/// Drops a client that does not read, and asserts that its connection is removed.
+async fn expect_removal_after_drop(server: &Server, client: CoreClient) {
     let connections = server.engine.connections();
-    // The kernel takes in a few megabytes; then the sender waits.
-    within(until(|| connections.all().first().is_some_and(|handle| handle.backlog().bytes > 0))).await;
+    // The kernel buffers a few megabytes; then the sender waits.
+    with_timeout(wait_until(|| connections.all().first().is_some_and(|handle| handle.backlog().bytes > 0))).await;
     client.drop_socket();
-    within(until(|| connections.count() == 0)).await;
+    with_timeout(wait_until(|| connections.count() == 0)).await;
 }
 
 #[tokio::test]
-async fn whoever_waits_for_a_client_to_take_something_does_not_when_it_has_gone() {
+async fn senders_stop_waiting_when_the_client_disconnects() {
     let hub = Hub::new("floods")
         .on_connected(|connected: Connected| async move {
             match connected.0.caller().request().query("early") {
-                Some(_) => floods_its_caller(connected.0.clients()).await,
+                Some(_) => flood_caller(connected.0.clients()).await,
                 None => Ok(()),
             }
         })
-        .method("Flood", floods_its_caller)
-        .method("Long", async || Ok("x".repeat(HALF)));
+        .method("Flood", flood_caller)
+        .method("Long", async || Ok("x".repeat(RESULT_SIZE)));
     let server = Server::start_with(move |engine| engine.hub("/floods", hub)).await;
-    leaves_nothing_behind(&server, Client::connect(server.address, "/floods?early=1").await).await;
+    expect_removal_after_drop(&server, CoreClient::connect(server.address, "/floods?early=1").await).await;
     for method in ["Flood", "Long"] {
-        let mut client = Client::connect(server.address, "/floods").await;
-        for _ in 0..FLOOD / HALF {
-            client.say(&json!({ "type": 1, "invocationId": "1", "target": method, "arguments": [] }).to_string()).await;
+        let mut client = CoreClient::connect(server.address, "/floods").await;
+        for _ in 0..FLOOD / RESULT_SIZE {
+            client
+                .send_record(&json!({ "type": 1, "invocationId": "1", "target": method, "arguments": [] }).to_string())
+                .await;
         }
-        leaves_nothing_behind(&server, client).await;
+        expect_removal_after_drop(&server, client).await;
     }
 }
 
-/// A server that gives a slow client little.
-async fn strict() -> Server {
-    let limits = Limits { items: 64, bytes: MOST, overflow: Overflow::Close };
+/// A server with low outbox limits.
+async fn start_with_low_limits() -> Server {
+    let limits = Limits { items: 64, bytes: MAX_QUEUED, overflow: Overflow::Close };
     Server::start_with(move |engine| engine.limits(limits)).await
 }
 
-/// Fills the lobby up to a thousand with the user `stalled` in it, whose connection this is, and talks to all until that one
-/// is given up: nobody else has to wait meanwhile. On a machine that does other things the kernel may give up on it first:
-/// then so much may wait as may for a client that is `away`.
-async fn nobody_is_held_up_by(server: &Server, stalled: &ConnectionId, away: usize) {
+/// Fills the lobby up to a thousand clients and sends to all of them until the connection `stalled`, of the user of the
+/// same name, is evicted. Asserts that no other client is delayed, and that at most `max_queued` bytes are queued for
+/// `stalled`. On a busy machine the kernel may close the socket first; then a classic client counts as disconnected.
+async fn expect_no_delay_from(server: &Server, stalled: &ConnectionId, max_queued: usize) {
     let handle = server.engine.connections().find(stalled).unwrap();
     let mut others = Vec::new();
     for number in 1..1_000 {
-        others.push(Client::join(server.address, &number.to_string(), "lobby").await);
+        others.push(CoreClient::connect_and_join(server.address, &number.to_string(), "lobby").await);
     }
     let hub = server.engine.hub("chat").unwrap();
-    let text = "x".repeat(SIZE);
+    let text = "x".repeat(MESSAGE_SIZE);
     let mut turns = 0;
-    // The stalled one alone is sent more than it can be, by its own name; the group hears of each step.
+    // Only the stalled client is sent too much, by its user name. The group receives one short message in each turn.
     while server.engine.connections().find(stalled).is_some() {
         hub.clients().user("stalled").send("flood", &text).await.unwrap();
         hub.clients().group("lobby").send("tick", turns).await.unwrap();
         for other in &mut others {
-            assert_eq!(other.called().await, ("tick".to_owned(), json!([turns])));
+            assert_eq!(other.next_invocation().await, ("tick".to_owned(), json!([turns])));
         }
-        assert!(handle.backlog().bytes <= away, "{:?}", handle.backlog());
+        assert!(handle.backlog().bytes <= max_queued, "{:?}", handle.backlog());
         turns += 1;
     }
     assert_eq!(server.engine.connections().count(), 999);
 }
 
 #[tokio::test]
-async fn a_stalled_reader_in_a_group_of_a_thousand_holds_up_none_of_them() {
-    let server = strict().await;
-    let mut stalled = Client::join(server.address, "stalled", "lobby").await;
+async fn stalled_reader_delays_no_group_member() {
+    let server = start_with_low_limits().await;
+    let mut stalled = CoreClient::connect_and_join(server.address, "stalled", "lobby").await;
     let id = id_of(&mut stalled).await;
-    nobody_is_held_up_by(&server, &id, MOST).await;
+    expect_no_delay_from(&server, &id, MAX_QUEUED).await;
 }
 
 #[tokio::test]
-async fn a_stalled_classic_reader_in_a_group_of_a_thousand_holds_up_none_of_them() {
-    let server = strict().await;
-    let stalled = Classic::join(server.address, "webSockets", "stalled", "lobby").await;
-    nobody_is_held_up_by(&server, &stalled.handle.id.as_str().into(), WINDOW).await;
+async fn stalled_classic_reader_delays_no_group_member() {
+    let server = start_with_low_limits().await;
+    let stalled = ClassicClient::connect_and_join(server.address, "webSockets", "stalled", "lobby").await;
+    expect_no_delay_from(&server, &stalled.connection.id.as_str().into(), MAX_QUEUED_WHILE_AWAY).await;
 }
 
 #[tokio::test]
-async fn where_old_messages_may_be_left_out_a_slow_reader_stays() {
-    let limits = Limits { items: 4, bytes: MOST, overflow: Overflow::DropOldest };
+async fn drop_oldest_keeps_slow_readers_connected() {
+    let limits = Limits { items: 4, bytes: MAX_QUEUED, overflow: Overflow::DropOldest };
     let server = Server::start_with(move |engine| engine.limits(limits)).await;
-    let mut slow = Client::join(server.address, "slow", "lobby").await;
+    let mut slow = CoreClient::connect_and_join(server.address, "slow", "lobby").await;
     let handle = server.engine.connections().find(&id_of(&mut slow).await).unwrap();
     let hub = server.engine.hub("chat").unwrap();
-    let text = "x".repeat(SIZE);
+    let text = "x".repeat(MESSAGE_SIZE);
     let mut last = 0;
     while handle.backlog().dropped == 0 {
         last += 1;
         hub.clients().group("lobby").send("flood", (last, &text)).await.unwrap();
     }
-    let (mut heard, mut seen) = (0, 0);
-    while heard < last {
-        let number = slow.called().await.1[0].as_i64().unwrap();
-        assert!(number > heard, "what comes is in order: {number} after {heard}");
-        (heard, seen) = (number, seen + 1);
+    let (mut latest, mut count) = (0, 0);
+    while latest < last {
+        let number = slow.next_invocation().await.1[0].as_i64().unwrap();
+        assert!(number > latest, "messages arrive in order: {number} after {latest}");
+        (latest, count) = (number, count + 1);
     }
-    assert!(seen < last, "some were left out");
-    slow.heard_nothing().await;
+    assert!(count < last, "some messages were dropped");
+    slow.expect_no_message().await;
 }

@@ -1,43 +1,45 @@
-//! What the tests stand on: servers, clients, and the patience to wait for them.
+//! Test support: servers, clients, and helpers that wait with a timeout.
 
 use std::{future::Future, time::Duration};
 
 use tokio::time::timeout;
 
-mod classic;
-mod client;
-mod diary;
-mod foreign;
+mod classic_client;
+mod client_process;
+mod core_client;
+mod event_log;
 mod http;
-mod process;
 mod server;
+mod service_process;
 
-pub(crate) use classic::{Classic, ClassicConnection, STREAMS, TRANSPORTS, escaped};
-pub(crate) use client::{Client, Farewell};
-pub(crate) use diary::Diary;
-pub(crate) use foreign::{Conversation, node, python};
-pub(crate) use http::{Download, HttpResponse, ask, ask_with};
-pub(crate) use process::Process;
+pub(crate) use classic_client::{
+    ClassicClient, NegotiatedConnection, STREAMING_TRANSPORTS, TRANSPORTS, percent_encoded,
+};
+pub(crate) use client_process::{ClientProcess, run_node, run_python};
+pub(crate) use core_client::{CloseMessage, CoreClient};
+pub(crate) use event_log::EventLog;
+pub(crate) use http::{HttpResponse, StreamingResponse, http_request, http_request_with_body};
 pub(crate) use server::Server;
+pub(crate) use service_process::ServiceProcess;
 
-/// How long anything may take before its test fails: far more than it does, on a machine that does other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit of every single wait of a test. It is generous, so that a busy machine does not fail a test.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits for what has to come.
+/// Awaits `future`; panics with the caller's location after [`TEST_TIMEOUT`].
 #[track_caller]
-pub(crate) fn within<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
-    let place = std::panic::Location::caller();
-    async move { timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("it never came: {place}")) }
+pub(crate) fn with_timeout<T>(future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let location = std::panic::Location::caller();
+    async move { timeout(TEST_TIMEOUT, future).await.unwrap_or_else(|_| panic!("timed out at {location}")) }
 }
 
-/// Waits for something that nobody announces, and that comes within a few turns of another thread.
-pub(crate) async fn until(holds: impl Fn() -> bool) {
-    until_async(async || holds()).await;
+/// Polls `condition` until it is true. Other threads make it true soon and send no notification.
+pub(crate) async fn wait_until(condition: impl Fn() -> bool) {
+    wait_until_async(async || condition()).await;
 }
 
-/// As [`until`], for what has to be asked.
-pub(crate) async fn until_async(holds: impl AsyncFn() -> bool) {
-    while !holds().await {
+/// Like [`wait_until`], for an asynchronous condition.
+pub(crate) async fn wait_until_async(condition: impl AsyncFn() -> bool) {
+    while !condition().await {
         tokio::task::yield_now().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Plain requests, one connection each.
+//! A plain HTTP/1.1 client that opens one connection for each request.
 
 use std::net::SocketAddr;
 
@@ -8,9 +8,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::within;
+use super::with_timeout;
 
-/// The answer to a request.
+/// The response to a request.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
@@ -24,7 +24,7 @@ impl HttpResponse {
         lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// What the first line says behind the status.
+    /// The reason phrase of the status line.
     pub(crate) fn reason(&self) -> &str {
         self.head.lines().next().and_then(|line| line.splitn(3, ' ').nth(2)).unwrap_or_default()
     }
@@ -34,25 +34,31 @@ impl HttpResponse {
     }
 }
 
-/// Sends `METHOD /path`, over HTTP/1.1 unless it says ` HTTP/1.0`, with `headers` that each end in a line break, and an empty body.
-pub(crate) async fn ask(server: SocketAddr, request: &str, headers: &str) -> HttpResponse {
-    ask_with(server, request, headers, "").await
+/// Sends a request with an empty body. `request` is `METHOD /path`, for HTTP/1.1 unless it ends in ` HTTP/1.0`. Each of
+/// the `headers` ends in a line break.
+pub(crate) async fn http_request(server: SocketAddr, request: &str, headers: &str) -> HttpResponse {
+    http_request_with_body(server, request, headers, "").await
 }
 
-/// As [`ask`], with a body.
-pub(crate) async fn ask_with(server: SocketAddr, request: &str, headers: &str, body: &str) -> HttpResponse {
-    let mut socket = send(server, request, headers, body).await;
-    let mut answer = Vec::new();
-    // The answer of a server that does not close is read as far as it comes.
-    within(read_answer(&mut socket, &mut answer)).await;
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer to {request}: {answer:?}"));
+/// Like [`http_request`], with a body.
+pub(crate) async fn http_request_with_body(
+    server: SocketAddr,
+    request: &str,
+    headers: &str,
+    body: &str,
+) -> HttpResponse {
+    let mut socket = send_request(server, request, headers, body).await;
+    let mut response = Vec::new();
+    with_timeout(read_response(&mut socket, &mut response)).await;
+    let response = String::from_utf8(response).unwrap();
+    let (head, body) =
+        response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response to {request}: {response:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     HttpResponse { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-async fn send(server: SocketAddr, request: &str, headers: &str, body: &str) -> TcpStream {
-    let mut socket = within(TcpStream::connect(server)).await.unwrap();
+async fn send_request(server: SocketAddr, request: &str, headers: &str, body: &str) -> TcpStream {
+    let mut socket = with_timeout(TcpStream::connect(server)).await.unwrap();
     let closing = if headers.to_lowercase().contains("connection:") { "" } else { "Connection: close\r\n" };
     let version = if request.ends_with(" HTTP/1.0") { "" } else { " HTTP/1.1" };
     let (line, length) = (format!("{request}{version}\r\nHost: {server}\r\n"), body.len());
@@ -61,78 +67,79 @@ async fn send(server: SocketAddr, request: &str, headers: &str, body: &str) -> T
     socket
 }
 
-async fn read_answer(socket: &mut TcpStream, answer: &mut Vec<u8>) {
-    while !is_whole(answer) {
-        if socket.read_buf(answer).await.unwrap_or_default() == 0 {
+/// Reads until the response is complete or the server closes the connection.
+async fn read_response(socket: &mut TcpStream, response: &mut Vec<u8>) {
+    while !is_complete(response) {
+        if socket.read_buf(response).await.unwrap_or_default() == 0 {
             return;
         }
     }
 }
 
-/// True once the head and as much of a body as it announces is here; a body without a length ends with the connection,
-/// and behind an upgrade there is none.
-fn is_whole(answer: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(answer).to_lowercase();
+/// True if `response` holds the head and a body of the announced length. A body without a length ends with the
+/// connection; a 101 response has no body.
+fn is_complete(response: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(response).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
     head.starts_with("http/1.1 101") || length.is_some_and(|length| body.len() >= length)
 }
 
-/// The answer to a request whose body comes bit by bit.
+/// A response whose body is read in parts.
 #[derive(Debug)]
-pub(crate) struct Download {
+pub(crate) struct StreamingResponse {
     pub(crate) head: HttpResponse,
     socket: TcpStream,
-    /// What has come and is not yet taken apart.
+    /// Received bytes that are not decoded yet.
     raw: Vec<u8>,
     body: String,
-    is_whole: bool,
+    is_complete: bool,
 }
 
-impl Download {
-    /// Sends a request as [`ask_with`] does, and waits for the head of its answer.
-    pub(crate) async fn begin(server: SocketAddr, request: &str, body: &str) -> Self {
-        let socket = send(server, request, "", body).await;
+impl StreamingResponse {
+    /// Sends a request like [`http_request_with_body`], and waits for the head of the response.
+    pub(crate) async fn start(server: SocketAddr, request: &str, body: &str) -> Self {
+        let socket = send_request(server, request, "", body).await;
         let head = HttpResponse { status: 0, head: String::new(), body: String::new() };
-        let mut download = Self { head, socket, raw: Vec::new(), body: String::new(), is_whole: false };
-        let head = within(download.take_until(b"\r\n\r\n")).await.expect("an answer has a head");
+        let mut response = Self { head, socket, raw: Vec::new(), body: String::new(), is_complete: false };
+        let head = with_timeout(response.take_until(b"\r\n\r\n")).await.expect("a response has a head");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        download.head = HttpResponse { status, head, body: String::new() };
-        download
+        response.head = HttpResponse { status, head, body: String::new() };
+        response
     }
 
-    /// The body up to `mark`, which is left out; `None` if it ends before.
-    pub(crate) async fn until(&mut self, mark: &str) -> Option<String> {
+    /// The body up to `delimiter`, without it, or `None` if the body ends before.
+    pub(crate) async fn read_until(&mut self, delimiter: &str) -> Option<String> {
         loop {
-            if let Some((text, rest)) = self.body.split_once(mark) {
+            if let Some((text, rest)) = self.body.split_once(delimiter) {
                 let (text, rest) = (text.to_owned(), rest.to_owned());
                 self.body = rest;
                 return Some(text);
             }
-            if !self.more().await {
+            if !self.read_chunk().await {
                 return None;
             }
         }
     }
 
-    /// All of the body that is left.
-    pub(crate) async fn rest(mut self) -> String {
-        while self.more().await {}
+    /// The rest of the body.
+    pub(crate) async fn read_to_end(mut self) -> String {
+        while self.read_chunk().await {}
         self.body
     }
 
-    /// Takes in one more chunk, or the whole of a body that has a length.
-    async fn more(&mut self) -> bool {
-        if self.is_whole {
+    /// Reads one more chunk, or all of a body that has a length. Returns false at the end.
+    async fn read_chunk(&mut self) -> bool {
+        if self.is_complete {
             return false;
         }
         if let Some(length) = self.head.header("content-length").map(|length| length.parse().unwrap()) {
-            self.is_whole = true;
+            self.is_complete = true;
             return self.append(length).await;
         }
-        let Some(size) = within(self.take_until(b"\r\n")).await else { return false };
+        let Some(size) = with_timeout(self.take_until(b"\r\n")).await else { return false };
         let size = usize::from_str_radix(&size, 16).unwrap();
-        self.is_whole = size == 0;
+        self.is_complete = size == 0;
         self.append(size).await && self.take_until(b"\r\n").await.is_some() && size > 0
     }
 
@@ -147,10 +154,10 @@ impl Download {
         true
     }
 
-    async fn take_until(&mut self, mark: &[u8]) -> Option<String> {
+    async fn take_until(&mut self, delimiter: &[u8]) -> Option<String> {
         loop {
-            if let Some(at) = self.raw.windows(mark.len()).position(|window| window == mark) {
-                let taken: Vec<u8> = self.raw.drain(..at + mark.len()).take(at).collect();
+            if let Some(at) = self.raw.windows(delimiter.len()).position(|window| window == delimiter) {
+                let taken: Vec<u8> = self.raw.drain(..at + delimiter.len()).take(at).collect();
                 return Some(String::from_utf8(taken).unwrap());
             }
             if !self.read().await {
@@ -160,6 +167,6 @@ impl Download {
     }
 
     async fn read(&mut self) -> bool {
-        within(self.socket.read_buf(&mut self.raw)).await.unwrap_or_default() > 0
+        with_timeout(self.socket.read_buf(&mut self.raw)).await.unwrap_or_default() > 0
     }
 }

@@ -1,4 +1,4 @@
-//! A server in this process, on threads of its own.
+//! A server inside the test process, on its own threads.
 
 use std::{net::SocketAddr, thread::JoinHandle, time::Duration};
 
@@ -10,10 +10,10 @@ use hubcast::{
 };
 use tokio::sync::oneshot;
 
-use super::Diary;
+use super::EventLog;
 use crate::{identity, rooms};
 
-/// The hubs of the conformance example behind an engine that a test can reach. It ends with the test.
+/// A server with the fixture hubs, whose engine a test can access. Dropping this stops the server.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) engine: Engine,
@@ -21,8 +21,8 @@ pub(crate) struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The example's endpoints for newer clients and its hub, and everything else as it comes.
-fn usual(hub: Hub) -> EngineBuilder {
+/// An engine with the fixture hubs, several endpoints for ASP.NET Core SignalR, and default settings.
+fn default_engine(hub: Hub) -> EngineBuilder {
     let name = hub.name().clone();
     Engine::builder()
         .hub("/chat", hub)
@@ -38,55 +38,55 @@ impl Server {
         Self::start_with(|engine| engine).await
     }
 
-    /// Shows clients why their calls fail.
-    pub(crate) async fn start_detailed() -> Self {
+    /// A server that sends error details to clients.
+    pub(crate) async fn start_with_detailed_errors() -> Self {
         Self::start_with(|engine| engine.aspnetcore_settings(Settings { detailed_errors: true, ..Settings::default() }))
             .await
     }
 
-    /// A server whose hub `chat` keeps a diary in place of its own hooks.
-    pub(crate) async fn start_writing(
+    /// A server whose hub `chat` records its lifecycle events instead of running its own hooks.
+    pub(crate) async fn start_with_event_log(
         change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
-    ) -> (Self, Diary) {
-        let (diary, hub) = Diary::of(rooms::hub());
-        (Self::start_on(hub, |engine| change(engine.classic("/signalr"))).await, diary)
+    ) -> (Self, EventLog) {
+        let (events, hub) = EventLog::attach(rooms::hub());
+        (Self::start_on(hub, |engine| change(engine.classic("/signalr"))).await, events)
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
         Self::start_on(rooms::hub(), |engine| change(engine.classic("/signalr"))).await
     }
 
-    /// A server for newer clients alone.
-    pub(crate) async fn start_newer(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
+    /// A server for ASP.NET Core SignalR clients only.
+    pub(crate) async fn start_core_only(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
         Self::start_on(rooms::hub(), change).await
     }
 
     async fn start_on(hub: Hub, change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
-        let (tell, told) = oneshot::channel();
+        let (ready_sender, ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             System::new().block_on(async {
-                let engine = change(usual(hub)).build().unwrap();
+                let engine = change(default_engine(hub)).build().unwrap();
                 let mounted = engine.clone();
                 let app = move || {
-                    let newer = scope("").wrap(Cors::any_origin()).configure(mounted.aspnetcore_routes());
-                    App::new().configure(mounted.classic_routes()).service(newer)
+                    let core = scope("").wrap(Cors::any_origin()).configure(mounted.aspnetcore_routes());
+                    App::new().configure(mounted.classic_routes()).service(core)
                 };
                 let server = HttpServer::new(app).on_connect(hubcast::on_connect).workers(2).disable_signals();
-                // A machine that does other things may not read a request for longer than is usual.
+                // On a busy machine a request may take longer than the default timeout.
                 let server = server.client_request_timeout(Duration::from_secs(60)).bind(("127.0.0.1", 0)).unwrap();
-                assert!(tell.send((server.addrs()[0], engine)).is_ok(), "the test waits for it");
+                assert!(ready_sender.send((server.addrs()[0], engine)).is_ok(), "the test waits for the server");
                 let server = server.run();
                 let handle = server.handle();
                 actix_web::rt::spawn(async move {
-                    // The test has ended, one way or the other.
+                    // This ends when the sender is dropped, so a received value and an error mean the same.
                     let _ = stopped.await;
                     handle.stop(false).await;
                 });
                 server.await.unwrap();
             });
         });
-        let (address, engine) = super::within(told).await.expect("the server starts");
+        let (address, engine) = super::with_timeout(ready).await.expect("the server starts");
         Self { address, engine, stop: Some(stop), thread: Some(thread) }
     }
 
@@ -98,7 +98,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(std::thread::panicking() || ended.is_some_and(|ended| ended.is_ok()), "the server panicked");
+        let joined = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || joined.is_some_and(|result| result.is_ok()), "the server panicked");
     }
 }

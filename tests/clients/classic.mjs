@@ -1,5 +1,6 @@
-// Scenarios of signalr-client, an older independent client for Node: older.mjs SCENARIO URL. Ends with 0, or says what
-// is wrong. It knows WebSockets only, tells nobody who it is when it negotiates, and tells of events by callbacks.
+// Scenarios of signalr-client, a third-party client of classic ASP.NET SignalR for Node. Usage: classic.mjs SCENARIO URL.
+// Exits with 0, or prints the error. The client supports only WebSockets, sends no user when it negotiates, and reports
+// events through callbacks.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
@@ -10,11 +11,11 @@ const [scenario, base] = process.argv.slice(2);
 
 const connect = () => new Promise((resolve, reject) => {
   const client = new signalR.client(`${base}/signalr`, ["chat"], 1, true);
-  const heard = [], waiting = [];
-  client.on("chat", "addChatMessage", (_, text) => { heard.push(text); waiting.splice(0).forEach((wake) => wake()); });
-  const next = async () => { while (heard.length === 0) await new Promise((wake) => waiting.push(wake)); return heard.shift(); };
+  const received = [], waiting = [];
+  client.on("chat", "addChatMessage", (_, text) => { received.push(text); waiting.splice(0).forEach((wake) => wake()); });
+  const next = async () => { while (received.length === 0) await new Promise((wake) => waiting.push(wake)); return received.shift(); };
   const call = (...call) => new Promise((done, failed) => client.call("chat", ...call).done((error, result) => (error ? failed(error) : done(result))));
-  client.serviceHandlers = { bound() {}, connected: () => resolve({ client, heard, next, call }), onerror: reject, connectFailed: reject, disconnected() {} };
+  client.serviceHandlers = { bound() {}, connected: () => resolve({ client, received, next, call }), onerror: reject, connectFailed: reject, disconnected() {} };
   client.start();
 });
 
@@ -34,7 +35,7 @@ const scenarios = {
     await bob.call("SendToOthers", "lobby", "hi");
     assert.equal(await ann.next(), "hi");
     await bob.call("Echo", "");
-    assert.deepEqual(bob.heard, []);
+    assert.deepEqual(bob.received, []);
   },
 };
 

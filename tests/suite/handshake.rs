@@ -1,4 +1,4 @@
-//! The first words in each direction.
+//! The handshake of the hub protocol.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use hubcast::aspnetcore::Settings;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
-use crate::support::{Client, Server};
+use crate::support::{CoreClient, Server};
 
-async fn shake(server: &Server, record: &str) -> (Value, Option<CloseCode>) {
-    let mut client = Client::dial(server.address, "/chat").await;
-    client.say(record).await;
-    let answer = client.next().await;
-    let code = if answer == json!({}) { None } else { client.end().await };
-    (answer, code)
+async fn handshake(server: &Server, record: &str) -> (Value, Option<CloseCode>) {
+    let mut client = CoreClient::open(server.address, "/chat").await;
+    client.send_record(record).await;
+    let response = client.next_record().await;
+    let code = if response == json!({}) { None } else { client.wait_for_close().await };
+    (response, code)
 }
 
 async fn assert_refused(server: &Server, record: &str, text: &str) {
     let expected = (json!({ "error": text }), Some(CloseCode::Normal));
-    assert_eq!(shake(server, record).await, expected, "{record}");
+    assert_eq!(handshake(server, record).await, expected, "{record}");
 }
 
 #[tokio::test]
-async fn a_handshake_may_look_in_many_ways() {
+async fn valid_handshake_variants_are_accepted() {
     let server = Server::start().await;
     for record in [
         r#"{"protocol":"json","version":1}"#,
@@ -32,12 +32,12 @@ async fn a_handshake_may_look_in_many_ways() {
         r#" {"protocol":"none","protocol":"json","version":9,"version":0,"more":{"a":[1]}}"#,
         r#"{"protocol":"json","version":1}{}"#,
     ] {
-        assert_eq!(shake(&server, record).await, (json!({}), None), "{record}");
+        assert_eq!(handshake(&server, record).await, (json!({}), None), "{record}");
     }
 }
 
 #[tokio::test]
-async fn what_is_not_offered_is_refused_by_name() {
+async fn unsupported_protocol_or_version_is_refused() {
     let server = Server::start().await;
     let unknown = |name: &str| format!("The protocol '{name}' is not supported.");
     assert_refused(&server, r#"{"protocol":"messagepack","version":1}"#, &unknown("messagepack")).await;
@@ -47,7 +47,7 @@ async fn what_is_not_offered_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_refused_without_a_reason() {
+async fn malformed_handshake_is_refused_without_details() {
     let server = Server::start().await;
     for record in ["", "no JSON", "[]", "{}", r#"{"protocol":1,"version":1}"#, r#"{"protocol":"json","version":"1"}"#] {
         assert_refused(&server, record, "An unexpected error occurred during connection handshake.").await;
@@ -55,8 +55,8 @@ async fn what_is_no_handshake_is_refused_without_a_reason() {
 }
 
 #[tokio::test]
-async fn the_reason_is_told_where_errors_are_detailed() {
-    let server = Server::start_detailed().await;
+async fn malformed_handshake_is_explained_with_detailed_errors() {
+    let server = Server::start_with_detailed_errors().await;
     let invalid =
         |text: &str| format!("An unexpected error occurred during connection handshake. InvalidDataException: {text}");
     let missing =
@@ -74,61 +74,61 @@ async fn the_reason_is_told_where_errors_are_detailed() {
 }
 
 #[tokio::test]
-async fn what_comes_with_the_handshake_is_kept() {
+async fn messages_after_the_handshake_are_processed() {
     let server = Server::start().await;
-    let mut client = Client::dial(server.address, "/chat").await;
+    let mut client = CoreClient::open(server.address, "/chat").await;
     let call = r#"{"type":1,"invocationId":"7","target":"Add","arguments":[2,3]}"#;
-    client.say(&format!("{{\"protocol\":\"json\",\"version\":1}}\u{1e}{call}")).await;
-    assert_eq!(client.next().await, json!({}));
-    assert_eq!(client.next().await, json!({ "type": 3, "invocationId": "7", "result": 5 }));
+    client.send_record(&format!("{{\"protocol\":\"json\",\"version\":1}}\u{1e}{call}")).await;
+    assert_eq!(client.next_record().await, json!({}));
+    assert_eq!(client.next_record().await, json!({ "type": 3, "invocationId": "7", "result": 5 }));
 }
 
 #[tokio::test]
-async fn a_handshake_may_come_in_pieces_and_of_any_kind() {
+async fn handshake_can_be_split_across_frame_types() {
     let server = Server::start().await;
-    let mut client = Client::dial(server.address, "/chat").await;
-    client.send(Message::binary(&b"{\"protocol\":\"js"[..])).await;
-    client.send(Message::text("on\",\"version\":1}")).await;
-    client.send(Message::binary(&b"\x1e"[..])).await;
-    assert_eq!(client.next().await, json!({}));
+    let mut client = CoreClient::open(server.address, "/chat").await;
+    client.send_message(Message::binary(&b"{\"protocol\":\"js"[..])).await;
+    client.send_message(Message::text("on\",\"version\":1}")).await;
+    client.send_message(Message::binary(&b"\x1e"[..])).await;
+    assert_eq!(client.next_record().await, json!({}));
 }
 
 #[tokio::test]
-async fn what_on_connected_says_follows_the_answer() {
+async fn messages_of_on_connected_follow_the_handshake_response() {
     let server = Server::start().await;
-    let mut client = Client::connect(server.address, "/chat?user=ann&greet=1").await;
-    assert_eq!(client.called().await, ("greeting".to_owned(), json!(["ann"])));
+    let mut client = CoreClient::connect(server.address, "/chat?user=ann&greet=1").await;
+    assert_eq!(client.next_invocation().await, ("greeting".to_owned(), json!(["ann"])));
 }
 
 #[tokio::test]
-async fn who_does_not_shake_hands_in_time_is_let_go() {
+async fn missing_handshake_times_out() {
     let settings = Settings { handshake_timeout: Duration::from_millis(100), ..Settings::default() };
     let server = Server::start_with(move |engine| engine.aspnetcore_settings(settings)).await;
-    let mut client = Client::dial(server.address, "/chat").await;
-    assert_eq!(client.next().await, json!({ "error": "Handshake was canceled." }));
-    assert_eq!(client.end().await, Some(CloseCode::Normal));
+    let mut client = CoreClient::open(server.address, "/chat").await;
+    assert_eq!(client.next_record().await, json!({ "error": "Handshake was canceled." }));
+    assert_eq!(client.wait_for_close().await, Some(CloseCode::Normal));
 }
 
 #[tokio::test]
-async fn a_handshake_without_an_end_is_cut_short() {
+async fn unterminated_handshake_is_canceled() {
     let server = Server::start().await;
-    let mut client = Client::dial(server.address, "/chat").await;
-    client.send(Message::text(" ".repeat(32 * 1024))).await;
-    assert_eq!(client.next().await, json!({ "error": "Handshake was canceled." }));
-    assert_eq!(client.end().await, Some(CloseCode::Normal));
+    let mut client = CoreClient::open(server.address, "/chat").await;
+    client.send_message(Message::text(" ".repeat(32 * 1024))).await;
+    assert_eq!(client.next_record().await, json!({ "error": "Handshake was canceled." }));
+    assert_eq!(client.wait_for_close().await, Some(CloseCode::Normal));
 }
 
 #[tokio::test]
-async fn who_fails_to_connect_is_told_and_may_not_return() {
-    let (plain, detailed) = (Server::start().await, Server::start_detailed().await);
+async fn failed_on_connected_closes_without_reconnect() {
+    let (plain, detailed) = (Server::start().await, Server::start_with_detailed_errors().await);
     let closed = "Connection closed with an error.";
     for (server, kind, text) in [
         (&plain, "hub", format!("{closed} HubException: told so")),
         (&plain, "other", closed.to_owned()),
         (&detailed, "other", format!("{closed} InvalidOperationException: secret")),
     ] {
-        let mut client = Client::connect(server.address, &format!("/chat?fail={kind}")).await;
-        let farewell = client.farewell().await;
-        assert_eq!((farewell.error, farewell.may_return), (Some(text), false), "{kind}");
+        let mut client = CoreClient::connect(server.address, &format!("/chat?fail={kind}")).await;
+        let close = client.expect_close().await;
+        assert_eq!((close.error, close.allow_reconnect), (Some(text), false), "{kind}");
     }
 }

@@ -1,4 +1,4 @@
-//! The service as a process of its own, which can be killed.
+//! The service as a separate process that a test can kill.
 
 use std::{net::SocketAddr, path::Path, process::Stdio};
 
@@ -7,23 +7,23 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use super::within;
+use super::with_timeout;
 
-/// The service, with its data in a directory of the test's. It is killed when this is dropped.
-pub(crate) struct Process {
+/// The service with its data in a directory of the test. Dropping this kills the process.
+pub(crate) struct ServiceProcess {
     pub(crate) address: SocketAddr,
     child: Child,
-    /// Kept open: a service whose output nobody takes could not write it.
+    /// Kept open, because the service could not write to a closed pipe.
     _output: Lines<BufReader<ChildStdout>>,
 }
 
-impl Process {
+impl ServiceProcess {
     /// Starts the service on free ports.
     pub(crate) async fn start(data: &Path) -> Self {
         Self::start_at(data, "127.0.0.1:0").await
     }
 
-    /// Starts the service where its clients expect it.
+    /// Starts the service at a given address.
     pub(crate) async fn start_at(data: &Path, listen: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hubcast"))
             .args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--workers", "2", "--data-dir"])
@@ -35,24 +35,24 @@ impl Process {
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = address_in(&mut output, "the hub chat").await;
+        let address = read_address(&mut output, "the hub chat").await;
         Self { address, child, _output: output }
     }
 
-    /// How much memory the service occupies, in bytes.
-    pub(crate) fn resident(&self) -> usize {
+    /// The resident memory of the process, in bytes.
+    pub(crate) fn resident_memory(&self) -> usize {
         let id = self.child.id().expect("it runs");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
     }
 
-    /// Ends the service in the middle of whatever it does.
+    /// Kills the process with SIGKILL.
     pub(crate) async fn kill(mut self) {
-        within(self.child.kill()).await.unwrap();
+        with_timeout(self.child.kill()).await.unwrap();
     }
 
-    /// Kills the service and starts it again over the same data, at the same place.
+    /// Kills the service and starts it again with the same data and address.
     pub(crate) async fn kill_and_restart(self, data: &Path) -> Self {
         let listen = self.address.to_string();
         self.kill().await;
@@ -60,10 +60,10 @@ impl Process {
     }
 }
 
-/// The address in the line of the welcome that begins with `label`.
-async fn address_in(output: &mut Lines<BufReader<ChildStdout>>, label: &str) -> SocketAddr {
+/// Reads the startup message up to the line that begins with `label`, and returns the address in it.
+async fn read_address(output: &mut Lines<BufReader<ChildStdout>>, label: &str) -> SocketAddr {
     loop {
-        let line = within(output.next_line()).await.unwrap().expect("the service welcomes whoever starts it");
+        let line = with_timeout(output.next_line()).await.unwrap().expect("the service prints its addresses");
         if let Some(rest) = line.trim_start().strip_prefix(label) {
             let url = rest.trim_start().strip_prefix("http://").unwrap();
             return url.split('/').next().unwrap().parse().unwrap();

@@ -1,5 +1,5 @@
-"""Scenarios of signalr-unified-client, an older independent client: older.py SCENARIO URL. Ends with 0, or says what is
-wrong. Its threads outlive their connection, so the process is ended."""
+"""Scenarios of signalr-unified-client, a third-party client of classic ASP.NET SignalR. Usage: classic.py SCENARIO URL.
+Exits with 0, or prints the error. The client's threads outlive their connection, so the script calls os._exit."""
 
 import os
 import queue
@@ -9,29 +9,29 @@ import traceback
 from requests import Session
 from signalr import Connection
 
-PATIENCE = 60
+TIMEOUT_S = 60
 
 
 class Client:
-    """A client whose messages and answers are taken one after the other."""
+    """A client that queues its messages and the responses to its calls."""
 
     def __init__(self, base: str, user: str) -> None:
-        self.heard: queue.Queue[tuple] = queue.Queue()
-        self.answers: queue.Queue[dict] = queue.Queue()
+        self.messages: queue.Queue[tuple] = queue.Queue()
+        self.responses: queue.Queue[dict] = queue.Queue()
         self.connection = Connection(f"{base}/signalr", Session())
         self.connection.qs = {"user": user}
         self.chat = self.connection.register_hub("chat")
-        self.chat.client.on("addChatMessage", lambda *said: self.heard.put(said))
+        self.chat.client.on("addChatMessage", lambda *values: self.messages.put(values))
         self.connection.received += self._receive
         self.connection.start()
 
     def _receive(self, **frame: object) -> None:
         if "I" in frame:
-            self.answers.put(frame)
+            self.responses.put(frame)
 
     def call(self, method: str, *arguments: object) -> dict:
         self.chat.server.invoke(method, *arguments)
-        return self.answers.get(timeout=PATIENCE)
+        return self.responses.get(timeout=TIMEOUT_S)
 
 
 def calls(base: str) -> None:
@@ -47,11 +47,11 @@ def groups(base: str) -> None:
         client.call("JoinRoom", "lobby")
     ann.call("Send", "lobby", "hello")
     for client in (ann, bob):
-        assert client.heard.get(timeout=PATIENCE) == ("ann", "hello")
+        assert client.messages.get(timeout=TIMEOUT_S) == ("ann", "hello")
     bob.call("SendToOthers", "lobby", "hi")
-    assert ann.heard.get(timeout=PATIENCE) == ("bob", "hi")
+    assert ann.messages.get(timeout=TIMEOUT_S) == ("bob", "hi")
     bob.call("Echo", "")
-    assert bob.heard.empty()
+    assert bob.messages.empty()
 
 
 if __name__ == "__main__":
