@@ -1,8 +1,8 @@
-//! Fan-out in one process: what one delivery costs before any socket is involved.
+//! Fan-out in one process: the cost of a delivery without sockets.
 //!
-//! Learn: how much of a delivery's price is the engine's own, and how much the operating system's (compare
-//! with `sockets`). Run: `cargo bench --bench fan_out`. See: a table, for members that are clients, whose
-//! sockets take everything and do nothing, and members that are actors.
+//! Comparing the result with the `sockets` benchmark shows which part of the cost of a delivery belongs to the engine
+//! and which to the operating system. Run it with `cargo bench --bench fan_out`. It prints a table for members that are
+//! clients, whose sockets discard everything, and for members that are actors.
 
 use std::{
     io,
@@ -34,25 +34,25 @@ const BROADCASTS: usize = 4_000;
 
 static FORM: WireForm = WireForm { slot: 0, encode: |call| call.arguments.get().to_owned().into() };
 
-/// A socket that takes everything.
+/// A socket that accepts and discards everything.
 #[derive(Default)]
-struct Void(AtomicUsize);
+struct DiscardingSocket(AtomicUsize);
 
-impl Sink for Void {
+impl Sink for DiscardingSocket {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(bytes.len())
     }
 }
 
-struct Texts;
+struct WebSocketFramer;
 
-impl Framer for Texts {
+impl Framer for WebSocketFramer {
     fn frame(&self, _: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
         elements.for_each(|element| FrameType::WebSocketText.frame(out, |out| out.put_slice(element)));
     }
 
-    fn whole(&self, frame: &[u8], out: &mut BytesMut) {
+    fn write_raw(&self, frame: &[u8], out: &mut BytesMut) {
         out.put_slice(frame);
     }
 }
@@ -62,28 +62,28 @@ fn payload() -> String {
 }
 
 fn message() -> Result<SharedMessage> {
-    Ok(SharedMessage::new(Message::new(Invocation::new(&"chat".into(), "heard", &payload())?, Source::Hub)))
+    Ok(SharedMessage::new(Message::new(Invocation::new(&"chat".into(), "receive", &payload())?, Source::Hub)))
 }
 
 /// Microseconds per delivery to clients, and how many broadcasts one write carried on average.
 async fn clients(in_flight: usize) -> Result<(f64, f64)> {
-    let void = Arc::new(Void::default());
+    let socket = Arc::new(DiscardingSocket::default());
     let outboxes: Vec<_> =
         (0..MEMBERS).map(|_| Outbox::new(&FORM, Limits::default(), ReplayLimits::default())).collect();
-    let mut feeds = Vec::new();
+    let mut readers = Vec::new();
     for outbox in &outboxes {
-        let (feed, _) = outbox.attach(Resume::Tail, ChannelFilter::default(), Arc::new(Texts));
-        let sink: Arc<dyn Sink> = void.clone();
-        feed.lend(sink);
-        feeds.push(feed);
+        let (reader, _) = outbox.attach(Resume::Tail, ChannelFilter::default(), Arc::new(WebSocketFramer));
+        let sink: Arc<dyn Sink> = socket.clone();
+        reader.enable_direct_write(sink);
+        readers.push(reader);
     }
     let scheduler = FlushScheduler::default();
-    let begun = Instant::now();
+    let start = Instant::now();
     for _ in 0..BROADCASTS / in_flight {
         for _ in 0..in_flight {
             let (message, mut batch) = (message()?, scheduler.batch());
             for outbox in &outboxes {
-                let _ = outbox.push_in(&message, &mut batch);
+                let _ = outbox.push_batched(&message, &mut batch);
             }
             batch.schedule();
         }
@@ -91,8 +91,8 @@ async fn clients(in_flight: usize) -> Result<(f64, f64)> {
             yield_now().await;
         }
     }
-    let per_delivery = begun.elapsed().as_secs_f64() * 1e6 / (BROADCASTS * MEMBERS) as f64;
-    Ok((per_delivery, (BROADCASTS * MEMBERS) as f64 / void.0.load(Ordering::Relaxed) as f64))
+    let per_delivery = start.elapsed().as_secs_f64() * 1e6 / (BROADCASTS * MEMBERS) as f64;
+    Ok((per_delivery, (BROADCASTS * MEMBERS) as f64 / socket.0.load(Ordering::Relaxed) as f64))
 }
 
 struct Listener(Arc<AtomicUsize>);
@@ -112,23 +112,23 @@ impl Handler<Delivery> for Listener {
 /// Microseconds per delivery to actors.
 async fn actors(in_flight: usize) -> Result<f64> {
     let engine = Engine::builder().hub_only(Hub::new("chat")).build()?;
-    let Some(hub) = engine.hub("chat") else { anyhow::bail!("the hub that was given is there") };
-    let heard = Arc::new(AtomicUsize::new(0));
+    let Some(hub) = engine.hub("chat") else { anyhow::bail!("the hub is registered") };
+    let received = Arc::new(AtomicUsize::new(0));
     let mut members = Vec::new();
     for _ in 0..MEMBERS {
-        let listener = Listener(Arc::clone(&heard)).start();
+        let listener = Listener(Arc::clone(&received)).start();
         members.push(hub.groups().add_actor("room", listener.recipient()).await?);
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     for round in 1..=BROADCASTS / in_flight {
         for _ in 0..in_flight {
-            hub.clients().group("room").send("heard", payload()).await?;
+            hub.clients().group("room").send("receive", payload()).await?;
         }
-        while heard.load(Ordering::Relaxed) < round * in_flight * MEMBERS {
+        while received.load(Ordering::Relaxed) < round * in_flight * MEMBERS {
             yield_now().await;
         }
     }
-    Ok(begun.elapsed().as_secs_f64() * 1e6 / (BROADCASTS * MEMBERS) as f64)
+    Ok(start.elapsed().as_secs_f64() * 1e6 / (BROADCASTS * MEMBERS) as f64)
 }
 
 #[actix::main]

@@ -1,9 +1,9 @@
-//! What is sent to clients: one call of a client method, encoded at most once per wire form.
+//! Messages to clients: one invocation of a client method, encoded at most once per wire form.
 //!
-//! Role: carries a call from whoever sends it to every outbox that it reaches.
-//! Life: made by a send, shared by all its recipients, gone with the last of them.
-//! Neighbours: hubs make messages, groups pass them on, outboxes keep them, dialects encode them.
-//! Never: it does not know a dialect; a [`WireForm`] says where its bytes are kept and how they are made.
+//! Every send creates one message, which all its recipients share. Hubs create messages, groups pass them on, outboxes
+//! queue them, and dialects encode them. A message is freed when its last recipient has dropped it.
+//!
+//! The module does not depend on a dialect: a [`WireForm`] defines the encoding and the slot of the encoded bytes.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,49 +13,50 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::ids::{GroupKey, HubName};
 
-/// How many wire forms there can be: ASP.NET Core JSON and MessagePack, classic JSON.
-const FORMS: usize = 3;
+/// The number of wire forms: ASP.NET Core JSON and MessagePack, classic JSON.
+const WIRE_FORMS: usize = 3;
 
-/// Arguments, or a result, as the JSON that a client will read.
+/// Arguments or a result as JSON text.
 pub type Json = Box<RawValue>;
 
-/// A call of a method on clients.
+/// The invocation of a client method.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The hub that calls, in its registered case.
+    /// The name of the sending hub, in its registered case.
     pub hub: HubName,
-    /// The client method, spelt as the sender spelt it.
+    /// The name of the client method, in the sender's case.
     pub target: Box<str>,
-    /// The arguments: a JSON array.
+    /// The arguments as a JSON array.
     pub arguments: Json,
-    /// What has changed in the client's state. It is empty but for calls of the caller.
+    /// The changed values of the caller's state (classic dialect). It is empty unless the invocation is sent to the
+    /// caller.
     pub state: Map<String, Value>,
 }
 
 impl Invocation {
-    /// A call with `arguments`: a tuple, array or list gives one argument for each element, `()` by value gives
-    /// none, and any other value is a single argument, which is null for `None` and for numbers that JSON has not.
+    /// Creates an invocation. A tuple, array or list gives one argument for each element, and `()` by value gives none.
+    /// Any other value is a single argument, which is null for `None` and for numbers that JSON cannot represent.
     ///
     /// # Errors
-    /// What the serializer says, if the arguments cannot be JSON.
+    /// The error of the serializer if the arguments cannot be encoded as JSON.
     pub fn new(hub: &HubName, target: &str, arguments: &impl Serialize) -> Result<Self, serde_json::Error> {
-        Ok(Self { hub: hub.clone(), target: target.into(), arguments: array_of(arguments)?, state: Map::new() })
+        Ok(Self { hub: hub.clone(), target: target.into(), arguments: to_json_array(arguments)?, state: Map::new() })
     }
 }
 
-fn array_of<T: Serialize>(arguments: &T) -> Result<Json, serde_json::Error> {
+fn to_json_array<T: Serialize>(arguments: &T) -> Result<Json, serde_json::Error> {
     let text = serde_json::to_string(arguments)?;
-    // To a serializer `()` and `None` look alike; but what has no size has nothing to say.
-    let is_nothing = size_of::<T>() == 0;
+    // A serializer writes `()` and `None` alike, but only `()` has no size.
+    let is_unit = size_of::<T>() == 0;
     RawValue::from_string(match text.as_bytes() {
         [b'[', ..] => text,
-        b"null" if is_nothing => "[]".into(),
+        b"null" if is_unit => "[]".into(),
         _ => format!("[{text}]"),
     })
 }
 
-/// How deep a piece of JSON nests; a plain value does not.
-pub(crate) fn depth_of(json: &str) -> usize {
+/// The nesting depth of a JSON text: 0 for a scalar.
+pub(crate) fn json_depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {
         match byte {
@@ -73,32 +74,33 @@ pub(crate) fn depth_of(json: &str) -> usize {
     deepest
 }
 
-/// One way to put a call on the wire. Each is a constant of the dialect that speaks it.
+/// An encoding of invocations. Each dialect defines its wire forms as constants.
 #[derive(Debug)]
 pub struct WireForm {
-    /// Where a message keeps the bytes of this form; each form has its own place, below 3.
+    /// The index of the encoded bytes in a message. It is unique to the form and below 3.
     pub slot: usize,
-    /// Makes the bytes, without any framing that differs between recipients.
+    /// Encodes an invocation, without framing that differs between recipients.
     pub encode: fn(&Invocation) -> Bytes,
 }
 
-/// Why a connection is sent a message. A connection that returns hears only what it may still hear.
+/// The kind of target that a message was sent to. A channel filters messages by their source, including the messages
+/// that are replayed to a client that has reconnected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// It was addressed by its id.
+    /// The id of the connection.
     Connection,
-    /// It was addressed through its user.
+    /// The user of the connection.
     User,
-    /// Everybody on the hub was addressed.
+    /// All connections of the hub.
     Hub,
-    /// It is a member of this group.
+    /// A group that the connection is a member of.
     Group(Arc<GroupKey>),
 }
 
-/// A call on its way to its recipients.
+/// An invocation on its way to its recipients. Clones share the invocation and its encoded bytes.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Why it is sent.
+    /// The target through which the message reaches its recipients.
     pub source: Source,
     content: Arc<Content>,
 }
@@ -106,29 +108,29 @@ pub struct Message {
 #[derive(Debug)]
 struct Content {
     call: Invocation,
-    forms: [OnceLock<Bytes>; FORMS],
+    forms: [OnceLock<Bytes>; WIRE_FORMS],
 }
 
 impl Message {
-    /// A message that nobody has encoded yet.
+    /// Creates a message that is not encoded yet.
     #[must_use]
     pub fn new(call: Invocation, source: Source) -> Self {
         Self { source, content: Arc::new(Content { call, forms: Default::default() }) }
     }
 
-    /// The same call for another reason; both share what is encoded.
+    /// The same invocation with another source. Both messages share the encoded bytes.
     #[must_use]
     pub fn with_source(&self, source: Source) -> Self {
         Self { source, content: Arc::clone(&self.content) }
     }
 
-    /// The call itself.
+    /// The invocation.
     #[must_use]
     pub fn call(&self) -> &Invocation {
         &self.content.call
     }
 
-    /// The bytes of one form, made by whoever asks first.
+    /// The bytes in one wire form. The first caller encodes them.
     #[must_use]
     pub fn encoded(&self, form: &WireForm) -> &Bytes {
         self.content.forms[form.slot].get_or_init(|| (form.encode)(&self.content.call))
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_encoded_once_per_form_however_many_read_it() {
+    fn message_is_encoded_once_per_form() {
         let message = Message::new(Invocation::new(&"chat".into(), "m", &(1, 2)).unwrap(), Source::Hub);
         let copies: Vec<_> = (0..10).map(|_| message.with_source(Source::User)).collect();
         assert!(copies.iter().all(|m| m.encoded(&COUNTING) == "[1,2]"));
@@ -172,18 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_absent_is_an_argument_all_the_same() {
+    fn absent_value_is_a_null_argument() {
         #[derive(Serialize)]
-        struct Nothing;
+        struct Unit;
         assert_eq!(arguments(&None::<u8>), "[null]");
         assert_eq!(arguments(&f64::NAN), "[null]");
         assert_eq!(arguments(&serde_json::Value::Null), "[null]");
         assert_eq!(arguments(&(None::<u8>,)), "[null]");
-        assert_eq!(arguments(&Nothing), "[]");
+        assert_eq!(arguments(&Unit), "[]");
     }
 
     #[test]
-    fn arguments_that_are_no_json_are_refused() {
+    fn arguments_that_cannot_be_json_are_rejected() {
         let keyed_by_list = std::collections::HashMap::from([(vec![1], 2)]);
         assert!(Invocation::new(&"chat".into(), "m", &(keyed_by_list,)).is_err());
     }

@@ -1,11 +1,13 @@
-//! The bounded queue between whoever has something to say to a client and the transport that says it.
+//! The bounded queue of messages between the senders and the transport of one connection.
 //!
-//! Role: at once the bound that keeps a slow client from hurting others, the window from which a client
-//! that returns is replayed, and the place where «how far behind is it» is read.
-//! Life: one per connection, as long as the connection; transports come and go ([`Outbox::attach`]).
-//! Neighbours: groups and hubs push, from any thread; a [`OutboxReader`] drains all that waits into one write; the
-//! owner hears of what concerns it through [`OutboxEvents`].
-//! Never: it knows no transport and no dialect (a [`Framer`] does), and pushing never waits.
+//! The outbox enforces the limits that keep a slow client from hurting others, holds the replay window for a client
+//! that reconnects, and reports how far behind the client is. It is unrelated to the *transactional outbox* pattern.
+//!
+//! Every connection owns one outbox for its whole life. Transports are attached and replaced ([`Outbox::attach`]); each
+//! attachment is a *channel*. Groups and hubs push from any thread. An [`OutboxReader`] drains all waiting entries into
+//! one write. The connection receives [`OutboxEvents`].
+//!
+//! Pushing never waits. The module imports no transport and no dialect: a [`Framer`] encodes for them.
 
 use std::{
     collections::VecDeque,
@@ -47,19 +49,19 @@ pub struct Outbox {
 
 struct Shared {
     queue: Queue,
-    line: ChannelWriter,
-    /// What is left of the channel that the present one has replaced.
-    replaced: Option<PreviousChannel>,
+    writer: ChannelWriter,
+    /// The unsent remainder of the channel that the current one has replaced.
+    previous: Option<PreviousChannel>,
     owner: Option<Waker>,
-    /// Bounded by what happens: a loss for each group that was joined, two notices for each channel, and one each of
-    /// the rest.
+    /// Bounded without a limit of its own: one loss for each joined group, two events for each channel, and one of each
+    /// other kind.
     events: VecDeque<OutboxEvent>,
-    told_congested: bool,
-    told_overflowed: bool,
-    /// A [`FlushBatch`] will see to what waits.
-    is_in_wave: bool,
-    /// Whoever waits for [`Outbox::room_for`] something.
-    waiting: Vec<Waker>,
+    reported_congestion: bool,
+    reported_overflow: bool,
+    /// A [`FlushBatch`] contains this outbox and will flush it.
+    is_batched: bool,
+    /// The callers of [`Outbox::wait_for_capacity`].
+    capacity_waiters: Vec<Waker>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -69,43 +71,43 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Outbox {
-    /// An empty outbox whose calls are encoded in `form`.
+    /// Creates an empty outbox that encodes invocations in `form`.
     #[must_use]
     pub fn new(form: &'static WireForm, limits: Limits, window: ReplayLimits) -> Arc<Self> {
         Arc::new(Self {
             shared: Mutex::new(Shared {
                 queue: Queue::new(form, limits, window),
-                line: ChannelWriter::default(),
-                replaced: None,
+                writer: ChannelWriter::default(),
+                previous: None,
                 owner: None,
                 events: VecDeque::new(),
-                told_congested: false,
-                told_overflowed: false,
-                is_in_wave: false,
-                waiting: Vec::new(),
+                reported_congestion: false,
+                reported_overflow: false,
+                is_batched: false,
+                capacity_waiters: Vec::new(),
             }),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        // A panic under the lock leaves a queue that is at worst short of an item.
+        // A panic under the lock loses at most one entry, so the queue is still usable.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a call that others receive too.
+    /// Queues a message that other clients receive too.
     pub fn push(&self, message: &SharedMessage) -> Push {
-        self.put(QueueEntry::shared(message))
+        self.push_entry(QueueEntry::shared(message))
     }
 
-    /// Queues a call that many others receive, and adds this outbox to `batch`, which flushes it when it is scheduled.
-    pub fn push_in(self: &Arc<Self>, message: &SharedMessage, batch: &mut FlushBatch) -> Push {
+    /// Queues a broadcast message and adds this outbox to `batch`, which flushes it when the batch is scheduled.
+    pub fn push_batched(self: &Arc<Self>, message: &SharedMessage, batch: &mut FlushBatch) -> Push {
         let mut shared = self.lock();
-        let push = shared.take_in(QueueEntry::shared(message));
-        if push == Push::Unheard {
+        let push = shared.enqueue(QueueEntry::shared(message));
+        if push == Push::Filtered {
             return push;
         }
         let owner = shared.after_push(push);
-        if !std::mem::replace(&mut shared.is_in_wave, true) {
+        if !std::mem::replace(&mut shared.is_batched, true) {
             batch.add(Arc::clone(self));
         }
         drop(shared);
@@ -113,139 +115,139 @@ impl Outbox {
         push
     }
 
-    /// Queues bytes for this client alone; they keep their place among the calls and are replayed like them.
-    pub fn push_own(&self, bytes: impl Into<Box<[u8]>>) -> Push {
-        self.put(QueueEntry::own(bytes.into()))
+    /// Queues bytes for this client only. They are ordered among the messages and replayed like them.
+    pub fn push_private(&self, bytes: impl Into<Box<[u8]>>) -> Push {
+        self.push_entry(QueueEntry::private(bytes.into()))
     }
 
-    /// Queues a whole frame for the transport attached now; it dies with that transport.
-    pub fn push_frame(&self, frame: impl Into<Box<[u8]>>) -> Push {
-        self.put(QueueEntry::frame(frame.into()))
+    /// Queues an encoded frame for the current channel only. It is dropped when that channel is replaced.
+    pub fn push_raw_frame(&self, frame: impl Into<Box<[u8]>>) -> Push {
+        self.push_entry(QueueEntry::raw_frame(frame.into()))
     }
 
-    /// Takes note that a call was not for this client, so that its cursor moves all the same. Without a
-    /// window there is no cursor, and this does nothing.
-    pub fn pass_over(&self, message: &Message) -> Push {
+    /// Records a message that excludes this client. The message takes a sequence number, so that the cursor advances as
+    /// it does for the other recipients. Without a replay window there is no cursor, and this does nothing.
+    pub fn skip(&self, message: &Message) -> Push {
         let shared = self.lock();
-        match (shared.queue.keeps(), shared.queue.listens_to(message)) {
+        match (shared.queue.keeps_history(), shared.queue.passes_hub_filter(message)) {
             (false, _) => Push::Queued,
-            (true, false) => Push::Unheard,
-            (true, true) => put(shared, QueueEntry::NOTHING),
+            (true, false) => Push::Filtered,
+            (true, true) => push_and_wake(shared, QueueEntry::EMPTY),
         }
     }
 
-    fn put(&self, item: QueueEntry) -> Push {
-        put(self.lock(), item)
+    fn push_entry(&self, entry: QueueEntry) -> Push {
+        push_and_wake(self.lock(), entry)
     }
 
-    /// Changes what the next frame says besides its elements. A channel begins without any.
-    pub fn change_asides<T>(&self, change: impl FnOnce(&mut FrameFields) -> T) -> T {
+    /// Changes the extra fields of the next frame. A new channel starts with empty fields.
+    pub fn update_frame_fields<T>(&self, change: impl FnOnce(&mut FrameFields) -> T) -> T {
         let mut shared = self.lock();
         let result = change(shared.queue.fields_mut());
-        shared.wake_transport_if_due();
+        shared.wake_transport_if_output();
         result
     }
 
-    /// True while the client has not been told what [`Outbox::tell_client`] was given last.
+    /// True while the last groups token of [`Outbox::set_groups_token`] was not sent.
     #[must_use]
-    pub fn has_news(&self) -> bool {
-        self.lock().queue.fields_mut().news.is_some()
+    pub fn has_unsent_groups_token(&self) -> bool {
+        self.lock().queue.fields_mut().groups_token.is_some()
     }
 
-    /// The place of what is pushed next in the sequence.
+    /// The sequence number of the next entry.
     #[must_use]
     pub fn tail(&self) -> u64 {
         self.lock().queue.tail()
     }
 
-    /// Tells the client something of itself with the next frame, in place of what it was not told yet. With a
-    /// window it takes a place in the sequence: whose cursor is beyond that place was told.
-    pub fn tell_client(&self, news: Option<Box<[u8]>>) {
+    /// Sends a groups token with the next frame; it replaces a token that was not sent yet. With a replay window the
+    /// token takes a sequence number: a client whose cursor is past that number has received the token.
+    pub fn set_groups_token(&self, token: Option<Box<[u8]>>) {
         let mut shared = self.lock();
-        if news.is_some() && shared.queue.keeps() {
-            // A full window forgets its oldest; a place takes no room.
-            shared.queue.push(QueueEntry::NOTHING);
+        if token.is_some() && shared.queue.keeps_history() {
+            // The result is ignored: an empty entry has no bytes, and a full window drops its oldest entry.
+            shared.queue.push(QueueEntry::EMPTY);
         }
-        shared.queue.fields_mut().news = news;
-        shared.wake_transport_if_due();
+        shared.queue.fields_mut().groups_token = token;
+        shared.wake_transport_if_output();
     }
 
-    /// Ends the present channel at once, whatever waits; the outbox goes on.
-    pub fn hang_up(&self, end: End) {
+    /// Ends the current channel at once, without sending the waiting entries. The outbox stays open and keeps them.
+    pub fn close_channel(&self, end: End) {
         let mut shared = self.lock();
-        shared.line.hang_up(end);
+        shared.writer.close(end);
         wake_transport(shared);
     }
 
-    /// Changes what the channel may hear.
-    pub fn change_view(&self, change: impl FnOnce(&mut ChannelFilter)) {
-        change(self.lock().queue.view_mut());
+    /// Changes the filter of the current channel.
+    pub fn update_filter(&self, change: impl FnOnce(&mut ChannelFilter)) {
+        change(self.lock().queue.filter_mut());
     }
 
-    /// Encodes what comes, and what waits, in another form.
+    /// Encodes waiting and later messages in another form.
     pub fn set_form(&self, form: &'static WireForm) {
         self.lock().queue.set_form(form);
     }
 
-    /// Connects a transport; the one before it ends. Answers its feed, and whether its client has missed
-    /// something that is no longer here.
+    /// Attaches a transport as a new channel and ends the previous channel. Returns the reader of the new channel, and
+    /// whether the client has missed entries that are no longer kept.
     pub fn attach(
         self: &Arc<Self>,
         resume: Resume,
-        view: ChannelFilter,
+        filter: ChannelFilter,
         framer: Arc<dyn Framer>,
     ) -> (OutboxReader, bool) {
         let mut shared = self.lock();
-        let rest = Unsent { cursor: shared.queue.cursor(), fields: shared.queue.fields_mut().clone() };
-        let gap = shared.queue.attach(resume, view);
-        let channel = shared.line.channel + 1;
-        let older = std::mem::replace(&mut shared.line, ChannelWriter::new(channel));
-        shared.replaced = Some(PreviousChannel { channel: older.channel, rest, begun: older.begun });
-        shared.tell_of_room();
+        let unsent = Unsent { cursor: shared.queue.cursor(), fields: shared.queue.fields_mut().clone() };
+        let gap = shared.queue.attach(resume, filter);
+        let channel = shared.writer.channel + 1;
+        let older = std::mem::replace(&mut shared.writer, ChannelWriter::new(channel));
+        shared.previous = Some(PreviousChannel { channel: older.channel, unsent, partial_frame: older.partial_frame });
+        shared.wake_capacity_waiters();
         drop(shared);
         older.transport.into_iter().for_each(Waker::wake);
         (OutboxReader { outbox: Arc::clone(self), channel, framer, ended: false }, gap)
     }
 
-    /// Ends the stream once everything that waits is written.
+    /// Accepts no more entries, and ends the channel once all waiting entries are written.
     pub fn finish(&self, end: End) {
         let mut shared = self.lock();
         shared.queue.finish(end);
-        shared.tell_of_room();
-        shared.wake_transport_if_due();
+        shared.wake_capacity_waiters();
+        shared.wake_transport_if_output();
     }
 
-    /// Ends the stream at once; what waits is lost.
-    pub fn abandon(&self, end: End) {
+    /// Accepts no more entries, discards the waiting ones and ends the channel at once.
+    pub fn discard_and_close(&self, end: End) {
         let mut shared = self.lock();
-        shared.queue.abandon(end);
-        shared.tell_of_room();
-        shared.wake_transport_if_due();
+        shared.queue.discard_and_close(end);
+        shared.wake_capacity_waiters();
+        shared.wake_transport_if_output();
     }
 
-    /// Waits until so many bytes more make no more than half of what may wait, or nothing waits, or the connection has
-    /// ended: for whoever sends much to this client alone, and wants it neither to be too slow for that nor to miss it
-    /// between two polls.
-    pub async fn room_for(&self, bytes: usize) {
+    /// Waits until `bytes` more fit into half of the [`Limits`], the queue is empty, or the connection has ended.
+    /// Senders that target only this client use this as backpressure, so that a large message neither makes the client
+    /// too slow nor is lost between two polls.
+    pub async fn wait_for_capacity(&self, bytes: usize) {
         poll_fn(|cx| {
             let mut shared = self.lock();
-            if shared.queue.has_room_for(bytes) {
+            if shared.queue.has_capacity_for(bytes) {
                 return Poll::Ready(());
             }
-            if !shared.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
-                shared.waiting.push(cx.waker().clone());
+            if !shared.capacity_waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
+                shared.capacity_waiters.push(cx.waker().clone());
             }
             Poll::Pending
         })
         .await;
     }
 
-    /// Tells the owner that a group has died.
-    pub fn tell_lost(&self, group: Arc<GroupKey>, generation: u64) {
-        self.tell(OutboxEvent::Lost { group, generation });
+    /// Notifies the owner that a group has crashed.
+    pub fn report_group_lost(&self, group: Arc<GroupKey>, generation: u64) {
+        self.emit(OutboxEvent::GroupLost { group, generation });
     }
 
-    fn tell(&self, event: OutboxEvent) {
+    fn emit(&self, event: OutboxEvent) {
         let mut shared = self.lock();
         shared.events.push_back(event);
         if let Some(owner) = shared.owner.take() {
@@ -253,7 +255,7 @@ impl Outbox {
         }
     }
 
-    /// What the owner has to know, as it happens. One reader at a time.
+    /// The stream of events for the owner. Only one stream may be polled at a time.
     #[must_use]
     pub fn events(self: &Arc<Self>) -> OutboxEvents {
         OutboxEvents(Arc::clone(self))
@@ -265,24 +267,24 @@ impl Outbox {
         self.lock().queue.is_open()
     }
 
-    /// The channel that is served, or was last, counted from 1.
+    /// The number of the current channel, or of the last one; the first channel is 1.
     #[must_use]
     pub fn channel(&self) -> u32 {
-        self.lock().line.channel
+        self.lock().writer.channel
     }
 
-    /// Where a client continues that has seen everything handed to its transport.
+    /// The cursor of a client that has received everything that was handed to its transport.
     #[must_use]
     pub fn cursor(&self) -> u64 {
         self.lock().queue.cursor()
     }
 
-    /// How far the present channel has come with what waits for it; `None` if nothing waits, or there is no channel.
+    /// The progress of the current channel; `None` if nothing waits or no channel is attached.
     #[must_use]
     pub fn progress(&self) -> Option<Progress> {
         let shared = self.lock();
-        let (is_waiting, writes) = (!shared.queue.is_idle() && shared.queue.is_attached(), shared.line.writes);
-        let (channel, taken) = (shared.line.channel, shared.queue.backlog().taken);
+        let (is_waiting, writes) = (!shared.queue.is_idle() && shared.queue.is_attached(), shared.writer.writes);
+        let (channel, taken) = (shared.writer.channel, shared.queue.backlog().taken);
         is_waiting.then_some(Progress { channel, taken, writes })
     }
 
@@ -294,52 +296,52 @@ impl Outbox {
 }
 
 impl Shared {
-    /// Queues an item, unless it is a message that the client does not listen to.
-    fn take_in(&mut self, item: QueueEntry) -> Push {
-        if item.message().is_some_and(|message| !self.queue.listens_to(message)) {
-            return Push::Unheard;
+    /// Queues an entry, unless it is a message that the hubs of the channel exclude.
+    fn enqueue(&mut self, entry: QueueEntry) -> Push {
+        if entry.message().is_some_and(|message| !self.queue.passes_hub_filter(message)) {
+            return Push::Filtered;
         }
-        self.queue.push(item)
+        self.queue.push(entry)
     }
 
-    /// Queues what the owner must hear of a push, and answers whom to wake for it.
+    /// Queues the event that follows from a push, if any. Returns the owner's waker if it must be woken.
     fn after_push(&mut self, push: Push) -> Option<Waker> {
         let event = match push {
-            Push::Overflowed if !self.told_overflowed => {
-                self.told_overflowed = true;
-                self.queue.abandon(End { code: SLOW_CLIENT });
-                self.tell_of_room();
+            Push::Overflowed if !self.reported_overflow => {
+                self.reported_overflow = true;
+                self.queue.discard_and_close(End { code: SLOW_CLIENT });
+                self.wake_capacity_waiters();
                 OutboxEvent::Overflowed
             }
-            Push::Queued if !self.told_congested && self.queue.is_congested() => {
-                self.told_congested = true;
+            Push::Queued if !self.reported_congestion && self.queue.is_congested() => {
+                self.reported_congestion = true;
                 OutboxEvent::Congested
             }
-            Push::Queued | Push::Overflowed | Push::Closed | Push::Unheard => return None,
+            Push::Queued | Push::Overflowed | Push::Closed | Push::Filtered => return None,
         };
         self.events.push_back(event);
         self.owner.take()
     }
 
-    /// Wakes whoever waits for room, if there is some.
-    fn tell_of_room(&mut self) {
-        if !self.waiting.is_empty() && self.queue.has_room_for(0) {
-            self.waiting.drain(..).for_each(Waker::wake);
+    /// Wakes the callers of [`Outbox::wait_for_capacity`] if there is capacity.
+    fn wake_capacity_waiters(&mut self) {
+        if !self.capacity_waiters.is_empty() && self.queue.has_capacity_for(0) {
+            self.capacity_waiters.drain(..).for_each(Waker::wake);
         }
     }
 
-    fn wake_transport_if_due(&mut self) {
-        if self.queue.is_due()
-            && let Some(transport) = self.line.transport.take()
+    fn wake_transport_if_output(&mut self) {
+        if self.queue.has_output()
+            && let Some(transport) = self.writer.transport.take()
         {
             transport.wake();
         }
     }
 }
 
-fn put(mut shared: MutexGuard<'_, Shared>, item: QueueEntry) -> Push {
-    let push = shared.take_in(item);
-    if push == Push::Unheard {
+fn push_and_wake(mut shared: MutexGuard<'_, Shared>, entry: QueueEntry) -> Push {
+    let push = shared.enqueue(entry);
+    if push == Push::Filtered {
         return push;
     }
     let owner = shared.after_push(push);
@@ -348,15 +350,15 @@ fn put(mut shared: MutexGuard<'_, Shared>, item: QueueEntry) -> Push {
     push
 }
 
-/// Has the transport look what there is to do, once the lock is free: it is what it will take first.
+/// Wakes the transport after releasing the lock, since the transport takes the lock first.
 fn wake_transport(mut shared: MutexGuard<'_, Shared>) {
-    let transport = shared.line.transport.take();
+    let transport = shared.writer.transport.take();
     drop(shared);
     transport.into_iter().for_each(Waker::wake);
 }
 
-/// Wire: 1008, policy violation (RFC 6455 section 7.4.1), is what a client evicted for its slowness may
-/// still get to read.
+/// Wire: 1008, policy violation (RFC 6455 section 7.4.1). A client that is disconnected for being too slow may still
+/// read this close code.
 const SLOW_CLIENT: u16 = 1008;
 
 #[cfg(test)]

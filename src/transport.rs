@@ -1,11 +1,12 @@
-//! What carries bytes between a client and its connection.
+//! Transports: they carry bytes between a client and its connection.
 //!
-//! Role: opens a channel over HTTP, pumps what its outbox feeds it into the socket, and hands what comes in
-//! to the connection, which decides.
-//! Life: a channel lives as long as its request; a connection may have several, one after the other.
-//! Neighbours: outboxes feed it; endpoints of both dialects open it; [`Received`] goes to the connection.
-//! Never: no judgement in here, and no timer inside of a pump: it sleeps with its socket, and a peer that stops
-//! reading would stop it. Whoever gives up on a client cuts its socket from outside ([`SocketHandle`]).
+//! A transport serves one channel over one HTTP request. It writes the frames of the connection's outbox to the socket
+//! and passes received data to the connection as [`Received`]. The endpoints of both dialects open channels. A channel
+//! lives as long as its request; a connection may have several channels, one after the other.
+//!
+//! Transports make no decisions about the protocol. They must not rely on timers in the task that writes: it blocks
+//! together with its socket, so a peer that stops reading would stop the timer too. Other tasks disconnect such a
+//! client through a second handle of its socket ([`SocketHandle`]).
 
 use std::{
     any::Any,
@@ -30,29 +31,29 @@ pub mod websocket;
 
 pub use framing::FrameType;
 
-/// Something has come in over a channel. The answer says that the connection is ready for more.
+/// Data received on a channel. The response to this message means that the connection is ready for more data.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Received {
-    /// The channel, counted from 1 for each connection.
+    /// The number of the channel within the connection; the first is 1.
     pub channel: u32,
-    /// What has come in.
+    /// The received data.
     pub data: Inbound,
 }
 
-/// What can come in over a WebSocket: whole messages, or parts of them, as the connection wants it.
+/// Data received on a WebSocket: complete messages or parts of them, as the connection has requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inbound {
-    /// A text message; whole, it is valid UTF-8.
+    /// A text message, or a part of one. A complete message is valid UTF-8.
     Text(Bytes),
-    /// A binary message.
+    /// A binary message, or a part of one.
     Binary(Bytes),
-    /// A message longer than the transport was told to take; nothing after it can be read.
+    /// A message longer than the configured limit. Nothing after it can be read.
     TooLarge,
 }
 
 impl Inbound {
-    /// How many bytes it has.
+    /// The number of bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(bytes) | Self::Binary(bytes) => bytes.len(),
@@ -61,7 +62,7 @@ impl Inbound {
     }
 }
 
-/// A second handle to the TCP socket of a request, to cut it when its client does not read.
+/// A second handle to the TCP socket of a request. It writes directly, and disconnects a client that does not read.
 #[derive(Clone, Debug)]
 pub struct SocketHandle(Arc<std::net::TcpStream>);
 
@@ -72,66 +73,67 @@ impl Sink for SocketHandle {
 }
 
 impl SocketHandle {
-    /// Waits until the socket takes more. It is watched for only so long: most sockets are never full.
+    /// Waits until the socket is writable. The socket is registered with the runtime only for this wait, because most
+    /// sockets are never full.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         TcpStream::from_std(self.0.try_clone()?)?.writable().await
     }
 
-    /// Waits until the peer has closed its side, and answers that it has; `false` if it says something
-    /// instead, since whoever reads the socket has to find out then.
-    pub(crate) async fn is_closed(&self) -> bool {
+    /// Waits until the peer has closed its side, and returns whether it has. It returns `false` if the peer sends data
+    /// instead; the reader of the socket must then detect the close.
+    pub(crate) async fn peer_closed(&self) -> bool {
         let watched = self.0.try_clone().and_then(TcpStream::from_std);
         let Ok(socket) = watched else { return false };
         socket.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed())
     }
 
-    /// Says that nothing more is sent, once everything is.
-    pub(crate) fn finish(&self) {
-        // A socket that has gone already is as good as closed.
+    /// Closes the writing side of the socket after all written bytes.
+    pub(crate) fn shut_down_write(&self) {
+        // An error means that the socket is closed already.
         let _ = self.0.shutdown(Shutdown::Write);
     }
 
-    /// Shuts the socket down in both directions; whoever waits for it is woken.
-    pub fn cut(&self) {
-        // A socket that has gone already is as good as cut.
+    /// Shuts the socket down in both directions. All tasks that wait for it are woken.
+    pub fn shut_down(&self) {
+        // An error means that the socket is closed already.
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
-/// How long a peer may acknowledge nothing of what it was sent. A client whose network is gone says nothing
-/// and refuses nothing; left to itself the kernel would try for a quarter of an hour, while it counts as a
-/// member of its groups.
-const SILENCE: Duration = Duration::from_secs(30);
+/// The time after which the kernel drops a peer that acknowledges no sent data. A client without network neither
+/// answers nor refuses data. By default the kernel would retransmit for about 15 minutes, during which the client would
+/// count as a member of its groups.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Prepares an accepted socket: pass this to `HttpServer::on_connect`, before `bind`.
 ///
-/// It sets `TCP_NODELAY`, since Nagle's algorithm against delayed acknowledgements costs 40 ms whenever
-/// two small messages follow each other, and keeps a second handle to the socket, without which a client
-/// that stops reading can be forgotten but not disconnected. On Linux it has the kernel give up on a peer
-/// that acknowledges nothing for 30 s.
+/// It sets `TCP_NODELAY`, because Nagle's algorithm combined with delayed acknowledgements costs 40 ms whenever two
+/// small messages follow each other. It keeps a second handle to the socket; without one, a client that stops reading
+/// can be removed but not disconnected. On Linux it sets `TCP_USER_TIMEOUT`, so that the kernel drops a peer that
+/// acknowledges nothing for 30 s.
 pub fn on_connect(socket: &dyn Any, data: &mut Extensions) {
     let Some(stream) = socket.downcast_ref::<TcpStream>() else { return };
     if let Err(error) = stream.set_nodelay(true) {
-        warn!(error:% = error; "TCP_NODELAY is not set");
+        warn!(error:% = error; "cannot set TCP_NODELAY");
     }
-    give_up_after(SILENCE, stream);
+    set_tcp_user_timeout(TCP_USER_TIMEOUT, stream);
     match stream.as_fd().try_clone_to_owned() {
         Ok(descriptor) => {
             data.insert(SocketHandle(Arc::new(descriptor.into())));
         }
-        Err(error) => warn!(error:% = error; "a socket has no second handle"),
+        Err(error) => warn!(error:% = error; "cannot duplicate socket; slow clients are not disconnected promptly"),
     }
 }
 
 #[cfg(target_os = "linux")]
-fn give_up_after(silence: Duration, stream: &TcpStream) {
-    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(silence)) {
-        warn!(error:% = error; "TCP_USER_TIMEOUT is not set");
+fn set_tcp_user_timeout(timeout: Duration, stream: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
+        warn!(error:% = error; "cannot set TCP_USER_TIMEOUT");
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn give_up_after(_: Duration, _: &TcpStream) {}
+fn set_tcp_user_timeout(_: Duration, _: &TcpStream) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
@@ -140,14 +142,14 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn an_accepted_socket_is_prompt_and_gives_up_on_the_dead() {
+    async fn on_connect_configures_accepted_socket() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         let mut data = Extensions::new();
         on_connect(&accepted, &mut data);
         assert!(accepted.nodelay().unwrap());
-        assert_eq!(socket2::SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(SILENCE));
+        assert_eq!(socket2::SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(TCP_USER_TIMEOUT));
         assert!(data.contains::<SocketHandle>());
     }
 }

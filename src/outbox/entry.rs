@@ -1,15 +1,15 @@
-//! What outboxes hold.
+//! The entries of an outbox.
 
 use std::sync::Arc;
 
 use crate::message::{Message, WireForm};
 
-/// A call on its way into many outboxes, which hold the same one.
+/// A message that many outboxes share.
 #[derive(Clone, Debug)]
 pub struct SharedMessage(Arc<Payload>);
 
 impl SharedMessage {
-    /// A parcel of a message.
+    /// Makes a message shareable.
     #[must_use]
     pub fn new(message: Message) -> Self {
         Self(Arc::new(Payload::Shared(message)))
@@ -18,60 +18,61 @@ impl SharedMessage {
 
 #[derive(Debug)]
 pub(super) enum Payload {
-    /// A call that others receive too.
+    /// A message that other clients receive too.
     Shared(Message),
-    /// Bytes for this client alone, in the sequence and replayed like a call.
-    Own(Box<[u8]>),
-    /// A whole frame for the transport attached now; worthless to a later one.
-    Frame(Box<[u8]>),
+    /// Bytes for this client only, ordered among the messages and replayed like them.
+    Private(Box<[u8]>),
+    /// An encoded frame for the channel that is current when it is pushed; useless to a later channel.
+    RawFrame(Box<[u8]>),
 }
 
-/// One place in the sequence of a client. It is a single pointer: a window of a thousand is read and written with each
-/// broadcast, for each of a thousand clients.
+/// One sequence number of a client. It is a single pointer to keep memory traffic low: each broadcast touches the
+/// windows of a thousand clients, of a thousand entries each.
 #[derive(Debug)]
 pub(super) struct QueueEntry(Option<Arc<Payload>>);
 
 impl QueueEntry {
-    /// A place without content: somebody excluded this client.
-    pub(super) const NOTHING: Self = Self(None);
+    /// An entry without content: the sender excluded this client, or the content is gone.
+    pub(super) const EMPTY: Self = Self(None);
 
-    pub(super) fn shared(SharedMessage(piece): &SharedMessage) -> Self {
-        Self(Some(Arc::clone(piece)))
+    pub(super) fn shared(SharedMessage(payload): &SharedMessage) -> Self {
+        Self(Some(Arc::clone(payload)))
     }
 
-    pub(super) fn own(bytes: Box<[u8]>) -> Self {
-        Self(Some(Arc::new(Payload::Own(bytes))))
+    pub(super) fn private(bytes: Box<[u8]>) -> Self {
+        Self(Some(Arc::new(Payload::Private(bytes))))
     }
 
-    pub(super) fn frame(bytes: Box<[u8]>) -> Self {
-        Self(Some(Arc::new(Payload::Frame(bytes))))
+    pub(super) fn raw_frame(bytes: Box<[u8]>) -> Self {
+        Self(Some(Arc::new(Payload::RawFrame(bytes))))
     }
 
-    pub(super) fn piece(&self) -> Option<&Payload> {
+    pub(super) fn payload(&self) -> Option<&Payload> {
         self.0.as_deref()
     }
 
-    /// The message of a call.
+    /// The shared message, if the entry is one.
     pub(super) fn message(&self) -> Option<&Message> {
-        match self.piece() {
+        match self.payload() {
             Some(Payload::Shared(message)) => Some(message),
-            Some(Payload::Own(_) | Payload::Frame(_)) | None => None,
+            Some(Payload::Private(_) | Payload::RawFrame(_)) | None => None,
         }
     }
 
     pub(super) fn len(&self, form: &WireForm) -> usize {
-        match self.piece() {
+        match self.payload() {
             Some(Payload::Shared(message)) => message.encoded(form).len(),
-            Some(Payload::Own(bytes) | Payload::Frame(bytes)) => bytes.len(),
+            Some(Payload::Private(bytes) | Payload::RawFrame(bytes)) => bytes.len(),
             None => 0,
         }
     }
 
-    pub(super) fn is_frame(&self) -> bool {
-        matches!(self.piece(), Some(Payload::Frame(_)))
+    pub(super) fn is_raw_frame(&self) -> bool {
+        matches!(self.payload(), Some(Payload::RawFrame(_)))
     }
 
+    /// True if [`Overflow::DropOldest`](super::Overflow::DropOldest) may drop the entry.
     pub(super) fn is_droppable(&self) -> bool {
-        matches!(self.piece(), Some(Payload::Shared(_)) | None)
+        matches!(self.payload(), Some(Payload::Shared(_)) | None)
     }
 }

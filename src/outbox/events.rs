@@ -1,4 +1,4 @@
-//! What the owner of an outbox hears of it.
+//! Notifications from an outbox to its owner, the connection.
 
 use std::{
     pin::Pin,
@@ -11,27 +11,27 @@ use futures_util::Stream;
 use super::Outbox;
 use crate::ids::GroupKey;
 
-/// What the owner of an outbox has to know.
+/// Something that the owner of an outbox must react to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutboxEvent {
-    /// The client has hung up on this channel: nothing that is sent on it will be read.
-    HungUp(u32),
-    /// The transport of this channel has gone.
+    /// The client has closed this channel: nothing more that is sent on it will be read.
+    ChannelClosed(u32),
+    /// The transport has dropped the reader of this channel.
     Detached(u32),
-    /// The client is too slow; the outbox takes nothing any more.
+    /// The client is too slow: the outbox has discarded its entries and accepts no more.
     Overflowed,
-    /// Much waits; somebody should look whether it moves.
+    /// Many entries wait: the owner should check whether the transport makes progress.
     Congested,
-    /// A group has died with its members in it.
-    Lost {
-        /// Its name.
+    /// A group has crashed, and with it the memberships in it.
+    GroupLost {
+        /// The key of the group.
         group: Arc<GroupKey>,
-        /// Which of those that had the name; a later one has a greater number.
+        /// Distinguishes the groups that had this key; a later group has a greater number.
         generation: u64,
     },
 }
 
-/// The stream of [`Outbox::events`]; it never ends.
+/// The stream returned by [`Outbox::events`]. It never ends.
 #[derive(Debug)]
 pub struct OutboxEvents(pub(super) Arc<Outbox>);
 

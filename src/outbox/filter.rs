@@ -1,4 +1,4 @@
-//! What a channel hears, and where it begins.
+//! The messages that a channel receives, and the position where it starts.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -7,20 +7,20 @@ use crate::{
     message::{Message, Source},
 };
 
-/// Which of the waiting items this channel may hear.
+/// Selects the messages that a channel receives.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelFilter {
-    /// Only what these hubs say; everything when absent. Groups are not asked: a group may be joined on
-    /// any hub.
+    /// The hubs whose messages the channel receives; `None` means all hubs. Group messages ignore this list, because a
+    /// group can be joined on any hub.
     pub hubs: Option<Vec<HubName>>,
-    /// Not what is said to these groups, although the connection is a member.
-    pub muted: HashSet<Arc<GroupKey>>,
+    /// Groups whose messages the channel does not receive, although the connection is a member.
+    pub filtered_groups: HashSet<Arc<GroupKey>>,
 }
 
 impl ChannelFilter {
-    /// True if the channel could hear the message. What it is deaf to by its hubs need not wait for it, whereas a group
-    /// that is muted may be heard again before it is written.
-    pub(super) fn listens_to(&self, message: &Message) -> bool {
+    /// True if the hubs do not exclude the message. A message that fails this test is not queued. Messages of filtered
+    /// groups are queued, because the group may be unfiltered before they are written.
+    pub(super) fn passes_hub_filter(&self, message: &Message) -> bool {
         match &message.source {
             Source::Group(_) => true,
             Source::Connection | Source::User | Source::Hub => {
@@ -29,21 +29,22 @@ impl ChannelFilter {
         }
     }
 
-    pub(super) fn shows(&self, message: &Message) -> bool {
+    /// True if the channel receives the message.
+    pub(super) fn passes(&self, message: &Message) -> bool {
         match &message.source {
-            Source::Group(key) => self.muted.is_empty() || !self.muted.contains(key),
-            Source::Connection | Source::User | Source::Hub => self.listens_to(message),
+            Source::Group(key) => self.filtered_groups.is_empty() || !self.filtered_groups.contains(key),
+            Source::Connection | Source::User | Source::Hub => self.passes_hub_filter(message),
         }
     }
 }
 
-/// Where a transport that attaches begins.
+/// The position where a new channel starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
-    /// With whatever waits.
+    /// At the first entry that was not sent.
     Waiting,
-    /// After what its client has seen; the number is a cursor of this outbox.
+    /// At this cursor of the outbox, after the entries that the client has received.
     From(u64),
-    /// With what comes next.
+    /// At the next entry that is pushed.
     Tail,
 }

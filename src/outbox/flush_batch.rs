@@ -1,8 +1,8 @@
 //! Deferred flushing of a broadcast to many sockets.
 //!
 //! Writing to a thousand sockets at once would put a thousand system calls in front of all other work of the thread,
-//! including the next broadcast, whose messages could have shared the same system calls. A large [`FlushBatch`] therefore
-//! waits until no further broadcast arrives on the thread, and then flushes a few outboxes at a time.
+//! including the next broadcast, whose messages could have shared the same system calls. A large [`FlushBatch`]
+//! therefore waits until no further broadcast arrives on the thread, and then flushes a few outboxes at a time.
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
@@ -11,8 +11,8 @@ use tokio::task::yield_now;
 
 use super::Outbox;
 
-/// Number of outboxes flushed without yielding. Flushing them takes a fraction of a millisecond, during which the thread
-/// does nothing else.
+/// Number of outboxes flushed without yielding. Flushing them takes a fraction of a millisecond, during which the
+/// thread does nothing else.
 const FLUSH_CHUNK: usize = 32;
 
 /// A large batch is flushed after this many consecutive yields without a new broadcast on the thread …

@@ -1,36 +1,35 @@
-//! How what waits becomes what a transport writes.
+//! Encoding of entries into the frames that a transport writes.
 
 use bytes::BytesMut;
 
-/// How the stream of an outbox ends.
+/// How a channel ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The WebSocket close code; other transports just end.
+    /// The WebSocket close code; other transports end without one.
     pub code: u16,
 }
 
-/// What the next frame of a channel says besides its elements. Something that is set again before it was
-/// said replaces what was set before.
+/// Extra fields of the next frame of a channel. Setting a field again before it is sent replaces it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameFields {
-    /// How a channel begins, or that a frame is due although there is nothing to say.
-    pub opening: Option<Box<[u8]>>,
-    /// What the client should know of itself.
-    pub news: Option<Box<[u8]>>,
+    /// The fields that start a channel. An empty slice requests a frame without fields.
+    pub init: Option<Box<[u8]>>,
+    /// The field with the client's new groups token.
+    pub groups_token: Option<Box<[u8]>>,
 }
 
 impl FrameFields {
     pub(super) fn is_empty(&self) -> bool {
-        self.opening.is_none() && self.news.is_none()
+        self.init.is_none() && self.groups_token.is_none()
     }
 }
 
-/// Turns items into what the transport writes: the dialect's and the transport's shape of a frame.
+/// Encodes entries as frames in the format of one dialect and transport.
 pub trait Framer: Send + Sync {
-    /// Writes `elements` as one or more frames. `fields` is what is to be said besides; `cursor` is where a
-    /// client continues that has seen this frame.
+    /// Appends `elements` to `out` as one or more frames, with the extra `fields`. `cursor` is the position of a client
+    /// that has received this frame.
     fn frame(&self, fields: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, cursor: u64, out: &mut BytesMut);
 
-    /// Writes something that is a frame as it is.
-    fn whole(&self, frame: &[u8], out: &mut BytesMut);
+    /// Appends a frame that is already encoded by the dialect, such as a keep-alive; only transport framing is added.
+    fn write_raw(&self, frame: &[u8], out: &mut BytesMut);
 }

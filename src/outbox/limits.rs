@@ -1,13 +1,14 @@
-//! How much an outbox holds, and how it stands.
+//! Limits of an outbox, results of a push, and statistics.
 
-/// What may wait for a slow transport, and what happens beyond.
+/// The maximum that may wait for a slow transport, and the policy for exceeding it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// So many items. Default 10,000: a burst that a healthy client takes in well under a second.
+    /// Maximum number of waiting entries. Default 10,000: a healthy client receives such a burst in well under a
+    /// second.
     pub items: usize,
-    /// So many bytes. Default 1 MiB, what the best-run services in the field allow a client to lag.
+    /// Maximum number of waiting bytes. Default 1 MiB, the usual lag that comparable services allow.
     pub bytes: usize,
-    /// What happens to whoever exceeds them.
+    /// The policy for a client that exceeds them.
     pub overflow: Overflow,
 }
 
@@ -17,64 +18,65 @@ impl Default for Limits {
     }
 }
 
-/// What happens when more waits than may.
+/// The policy when the [`Limits`] are exceeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
-    /// The client is disconnected and may come back: it never misses a message unnoticed.
+    /// The client is disconnected and may reconnect: it never misses a message unnoticed.
     #[default]
     Close,
-    /// The oldest waiting broadcast is left out, and counted. A reply is never left out: where one is
-    /// the oldest, the client is disconnected.
+    /// The oldest waiting broadcast is skipped and counted. A reply is never skipped: if only replies wait, the client
+    /// is disconnected.
     DropOldest,
 }
 
-/// What is kept for a client that returns of what it was sent. What it was not sent yet waits, while it is away, up to the
-/// larger of this and the [`Limits`].
+/// The maximum of sent entries that are kept for replay to a client that reconnects. While a client is disconnected,
+/// unsent entries are limited separately, by the larger of this and the [`Limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayLimits {
-    /// So many items; 0 keeps nothing.
+    /// Maximum number of entries; 0 disables replay.
     pub items: usize,
-    /// So many bytes, whichever is reached first.
+    /// Maximum number of bytes; the limit that is reached first applies.
     pub bytes: usize,
 }
 
-/// What a push came to.
+/// The result of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Push {
-    /// It waits for the transport.
+    /// The entry waits for the transport.
     Queued,
-    /// It was one too many, and the connection is ending for it.
+    /// The entry exceeded the limits, and the connection is ending because of it.
     Overflowed,
-    /// The connection has ended; nothing was kept.
+    /// The connection has ended; the entry was discarded.
     Closed,
-    /// The client does not listen to that hub; nothing was kept.
-    Unheard,
+    /// The channel does not receive messages of that hub; the entry was discarded.
+    Filtered,
 }
 
-/// How far a channel has come. Two that are equal say that its client has taken nothing between them.
+/// The progress of a channel. Two equal values mean that the client has read nothing in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// The channel, counted from 1.
+    /// The number of the channel; the first is 1.
     pub channel: u32,
-    /// Items that its transport has taken.
+    /// Entries that transports have taken from the outbox.
     pub taken: u64,
-    /// How often a full socket has taken a part of them.
+    /// Changes whenever the transport finds its socket full or drains it, so that a partly written entry counts as
+    /// progress.
     pub writes: u64,
 }
 
-/// How an outbox stands, for operators.
+/// Statistics of an outbox for operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Items that wait.
+    /// Waiting entries.
     pub items: usize,
-    /// Their bytes.
+    /// Bytes of the waiting entries.
     pub bytes: usize,
-    /// The most that ever waited, in bytes.
+    /// The maximum of `bytes` so far.
     pub peak_bytes: usize,
-    /// Items that a transport has taken so far.
+    /// Entries that transports have taken so far.
     pub taken: u64,
-    /// Items left out by [`Overflow::DropOldest`].
+    /// Entries skipped by [`Overflow::DropOldest`].
     pub dropped: u64,
-    /// Items kept for a client that returns.
+    /// Sent entries that are kept for replay.
     pub kept: usize,
 }

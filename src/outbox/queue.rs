@@ -1,5 +1,5 @@
-//! The pure half of an outbox: what waits, what is kept for a client that returns, and what happens at
-//! the limits. It knows neither threads nor wakers nor time.
+//! The data structure of an outbox: waiting entries, sent entries kept for replay, and the limits of both. It uses
+//! neither threads nor wakers nor time.
 //!
 //! ```text
 //!   first                sent                        tail
@@ -7,9 +7,10 @@
 //!     +------------------+----------------------------+
 //! ```
 //!
-//! Every item has a sequence number, `first + index`; a client's cursor is the number of the next item it
-//! has not seen. Without a window nothing is kept and `first == sent`. While a client is away, what is too much to wait
-//! for it counts as sent, and is replayed if it returns in time.
+//! Every entry has a sequence number, `first + index`. A client's cursor is the sequence number of the first entry that
+//! it has not received. The kept entries are the replay *window*; without a window `first == sent`. While a client is
+//! disconnected, waiting entries beyond the limits count as sent; they are replayed if the client reconnects before the
+//! window drops them.
 
 use std::collections::VecDeque;
 
@@ -25,10 +26,10 @@ mod bounds;
 
 use bounds::Replay;
 
-/// A queue that grew beyond this gives its memory back once it is empty: a burst is not kept for ever.
-const KEPT_CAPACITY: usize = 64;
+/// An empty queue with a larger capacity frees its memory, so that a burst does not occupy it forever.
+const MAX_IDLE_CAPACITY: usize = 64;
 
-/// Items that go out in one frame.
+/// The entries of one frame.
 #[derive(Clone, Copy, Debug, Default)]
 struct Run {
     count: usize,
@@ -46,7 +47,7 @@ pub(super) struct Queue {
     form: &'static WireForm,
     limits: Limits,
     window: ReplayLimits,
-    items: VecDeque<QueueEntry>,
+    entries: VecDeque<QueueEntry>,
     first: u64,
     sent: u64,
     waiting_bytes: usize,
@@ -56,7 +57,7 @@ pub(super) struct Queue {
     dropped: u64,
     replay: Replay,
     fields: FrameFields,
-    view: ChannelFilter,
+    filter: ChannelFilter,
     state: State,
     attached: bool,
 }
@@ -67,7 +68,7 @@ impl Queue {
             form,
             limits,
             window,
-            items: VecDeque::new(),
+            entries: VecDeque::new(),
             first: 0,
             sent: 0,
             waiting_bytes: 0,
@@ -77,93 +78,95 @@ impl Queue {
             dropped: 0,
             replay: Replay::default(),
             fields: FrameFields::default(),
-            view: ChannelFilter::default(),
+            filter: ChannelFilter::default(),
             state: State::Open,
             attached: false,
         }
     }
 
-    /// True if the present channel, or else the last one, could hear a message.
-    pub(super) fn listens_to(&self, message: &Message) -> bool {
-        self.view.listens_to(message)
+    /// True if the hubs of the current channel, or of the last one, do not exclude the message.
+    pub(super) fn passes_hub_filter(&self, message: &Message) -> bool {
+        self.filter.passes_hub_filter(message)
     }
 
-    pub(super) fn push(&mut self, item: QueueEntry) -> Push {
+    pub(super) fn push(&mut self, entry: QueueEntry) -> Push {
         if self.state != State::Open {
             return Push::Closed;
         }
-        self.waiting_bytes += item.len(self.form);
-        self.clear_a_place();
-        self.items.push_back(item);
+        self.waiting_bytes += entry.len(self.form);
+        self.make_slot();
+        self.entries.push_back(entry);
         self.peak_bytes = self.peak_bytes.max(self.waiting_bytes);
-        if self.attached || !self.keeps() { self.hold_to_limits() } else { self.hold_for_return() }
+        if self.attached || !self.keeps_history() { self.enforce_limits() } else { self.enforce_disconnected_limits() }
     }
 
-    /// Once all places are taken, what comes takes that of the oldest which is kept: with each broadcast one place of every
-    /// window is touched, and not two.
-    fn clear_a_place(&mut self) {
-        let (taken, places) = (self.items.len(), self.places());
-        if taken >= places && self.offset() > self.window.items {
-            self.forget_front();
-        } else if taken == self.items.capacity() && (places / 2..places).contains(&taken) {
-            self.items.reserve_exact(places - taken);
+    /// Drops the oldest kept entry when the window is full, so that the new entry takes its memory slot. A broadcast
+    /// then touches one slot of every window instead of two.
+    fn make_slot(&mut self) {
+        let (length, capacity) = (self.entries.len(), self.window_capacity());
+        if length >= capacity && self.offset() > self.window.items {
+            self.drop_oldest_kept();
+        } else if length == self.entries.capacity() && (capacity / 2..capacity).contains(&length) {
+            self.entries.reserve_exact(capacity - length);
         }
     }
 
-    /// How many items may be kept, so that as many as a broadcast or two brings can be forgotten before they come.
-    fn places(&self) -> usize {
+    /// The maximum number of kept entries. The slack over the limit allows [`Queue::make_slot`] to drop old entries
+    /// before the new ones of the next broadcasts are pushed.
+    fn window_capacity(&self) -> usize {
         self.window.items + self.window.items / 16
     }
 
     fn waiting(&self) -> usize {
-        self.items.len() - self.offset()
+        self.entries.len() - self.offset()
     }
 
     fn offset(&self) -> usize {
-        usize::try_from(self.sent - self.first).expect("what is kept is counted in memory")
+        usize::try_from(self.sent - self.first).expect("the number of entries in memory fits usize")
     }
 
     pub(super) fn tail(&self) -> u64 {
-        self.first + self.items.len() as u64
+        self.first + self.entries.len() as u64
     }
 
     fn front(&self) -> Option<&QueueEntry> {
-        self.items.get(self.offset())
+        self.entries.get(self.offset())
     }
 
-    /// Moves the oldest waiting item to what is kept. False when nothing waits.
-    fn pass_over_front(&mut self) -> bool {
-        let Some(length) = self.front().map(|item| item.len(self.form)) else { return false };
-        self.replay.pass(self.sent, length);
+    /// Marks the oldest waiting entry as sent, which keeps it for replay. False when nothing waits.
+    fn mark_front_sent(&mut self) -> bool {
+        let Some(length) = self.front().map(|entry| entry.len(self.form)) else { return false };
+        self.replay.record_sent(self.sent, length);
         self.waiting_bytes -= length;
         self.kept_bytes += length;
         self.sent += 1;
         true
     }
 
-    /// Removes the oldest of what is kept.
-    fn forget_front(&mut self) {
-        if let Some(item) = self.items.pop_front() {
-            self.kept_bytes -= item.len(self.form);
+    /// Removes the oldest kept entry.
+    fn drop_oldest_kept(&mut self) {
+        if let Some(entry) = self.entries.pop_front() {
+            self.kept_bytes -= entry.len(self.form);
             self.first += 1;
         }
     }
 
-    fn trim(&mut self) {
-        if !self.keeps() {
-            self.items.drain(..self.offset());
+    fn trim_kept(&mut self) {
+        if !self.keeps_history() {
+            self.entries.drain(..self.offset());
             (self.first, self.kept_bytes) = (self.sent, 0);
         }
-        while self.first < self.sent && (self.offset() > self.places() || self.kept_bytes > self.window.bytes) {
-            self.forget_front();
+        while self.first < self.sent && (self.offset() > self.window_capacity() || self.kept_bytes > self.window.bytes)
+        {
+            self.drop_oldest_kept();
         }
-        if self.items.is_empty() && self.items.capacity() > KEPT_CAPACITY {
-            self.items = VecDeque::new();
+        if self.entries.is_empty() && self.entries.capacity() > MAX_IDLE_CAPACITY {
+            self.entries = VecDeque::new();
         }
     }
 
-    /// True when the transport has something to write, or has to end.
-    pub(super) fn is_due(&self) -> bool {
+    /// True when the transport must write something or end.
+    pub(super) fn has_output(&self) -> bool {
         !self.fields.is_empty() || self.waiting() > 0 || self.state != State::Open
     }
 
@@ -172,38 +175,38 @@ impl Queue {
         self.waiting() == 0
     }
 
-    /// True when items are kept for a client that returns.
-    pub(super) fn keeps(&self) -> bool {
+    /// True when sent entries are kept for replay.
+    pub(super) fn keeps_history(&self) -> bool {
         self.window.items > 0
     }
 
-    /// Writes the next frames, about `budget` bytes of them, and answers whether there was anything.
+    /// Appends the next frame, of about `budget` bytes, to `out`. False when there is nothing to write.
     pub(super) fn take(&mut self, framer: &dyn Framer, budget: usize, out: &mut BytesMut) -> bool {
-        match self.front().map(QueueEntry::piece) {
-            Some(Some(Payload::Frame(frame))) => {
-                framer.whole(frame, out);
-                self.give_frame_away();
+        match self.front().map(QueueEntry::payload) {
+            Some(Some(Payload::RawFrame(frame))) => {
+                framer.write_raw(frame, out);
+                self.consume_raw_frame();
                 true
             }
             None if self.fields.is_empty() => false,
             _ => {
-                let run = self.run(budget);
+                let run = self.next_run(budget);
                 self.write_run(framer, run.count, out);
-                self.give_away(run);
+                self.mark_sent(run);
                 true
             }
         }
     }
 
-    /// What fits one frame of about `budget` bytes from the front: at least one item, if one waits.
-    fn run(&self, budget: usize) -> Run {
+    /// The waiting entries that fit into one frame of about `budget` bytes: at least one entry, if any waits.
+    fn next_run(&self, budget: usize) -> Run {
         let mut run = Run::default();
-        for item in self.items.range(self.offset()..) {
-            if run.bytes >= budget || item.is_frame() {
+        for entry in self.entries.range(self.offset()..) {
+            if run.bytes >= budget || entry.is_raw_frame() {
                 break;
             }
             run.count += 1;
-            run.bytes += item.len(self.form);
+            run.bytes += entry.len(self.form);
         }
         run
     }
@@ -211,29 +214,29 @@ impl Queue {
     fn write_run(&mut self, framer: &dyn Framer, count: usize, out: &mut BytesMut) {
         let fields = std::mem::take(&mut self.fields);
         let from = self.offset();
-        let (view, form) = (&self.view, self.form);
-        let mut elements = self.items.range(from..from + count).filter_map(|item| match item.piece()? {
-            Payload::Shared(message) => view.shows(message).then(|| &message.encoded(form)[..]),
-            Payload::Own(bytes) => Some(&bytes[..]),
-            Payload::Frame(_) => None,
+        let (filter, form) = (&self.filter, self.form);
+        let mut elements = self.entries.range(from..from + count).filter_map(|entry| match entry.payload()? {
+            Payload::Shared(message) => filter.passes(message).then(|| &message.encoded(form)[..]),
+            Payload::Private(bytes) => Some(&bytes[..]),
+            Payload::RawFrame(_) => None,
         });
         framer.frame(&fields, &mut elements, self.sent + count as u64, out);
     }
 
-    /// A frame belongs to the channel it was made for and is not kept for another.
-    fn give_frame_away(&mut self) {
+    /// Marks a raw frame as sent and drops its content, because a raw frame is never replayed to another channel.
+    fn consume_raw_frame(&mut self) {
         let at = self.offset();
-        if let Some(item) = self.items.get_mut(at).filter(|item| item.is_frame()) {
-            self.waiting_bytes -= item.len(self.form);
-            *item = QueueEntry::NOTHING;
+        if let Some(entry) = self.entries.get_mut(at).filter(|entry| entry.is_raw_frame()) {
+            self.waiting_bytes -= entry.len(self.form);
+            *entry = QueueEntry::EMPTY;
         }
-        self.give_away(Run { count: 1, bytes: 0 });
+        self.mark_sent(Run { count: 1, bytes: 0 });
     }
 
-    fn give_away(&mut self, run: Run) {
+    fn mark_sent(&mut self, run: Run) {
         if self.replay.bytes > 0 {
             for _ in 0..run.count {
-                self.pass_over_front();
+                self.mark_front_sent();
             }
         } else {
             self.sent += run.count as u64;
@@ -241,18 +244,19 @@ impl Queue {
             self.kept_bytes += run.bytes;
         }
         self.taken += run.count as u64;
-        self.trim();
+        self.trim_kept();
     }
 
-    /// Begins a channel. Answers whether its client has missed something that is no longer here.
-    pub(super) fn attach(&mut self, resume: Resume, view: ChannelFilter) -> bool {
+    /// Starts a channel. Returns whether its client has missed entries that are no longer kept.
+    pub(super) fn attach(&mut self, resume: Resume, filter: ChannelFilter) -> bool {
         self.attached = true;
-        self.view = view;
+        self.filter = filter;
         self.fields = FrameFields::default();
-        let keeps = self.keeps();
-        if keeps {
-            // What waited for a channel that is replaced has been held to the limits alone, besides its replay.
-            self.hold_for_return();
+        let keeps_history = self.keeps_history();
+        if keeps_history {
+            // Entries that waited for a replaced channel were checked only against the limits, which exclude its
+            // replay.
+            self.enforce_disconnected_limits();
         }
         let wanted = match resume {
             Resume::Waiting => self.sent,
@@ -260,51 +264,52 @@ impl Queue {
             Resume::Tail => self.tail(),
         };
         self.sent = wanted.clamp(self.first, self.tail());
-        self.forget_frames();
+        self.clear_raw_frames();
         self.recount();
-        self.replay = if keeps { Replay { until: self.tail(), bytes: self.waiting_bytes } } else { Replay::default() };
+        self.replay =
+            if keeps_history { Replay { until: self.tail(), bytes: self.waiting_bytes } } else { Replay::default() };
         wanted != self.sent
     }
 
-    fn forget_frames(&mut self) {
-        for item in &mut self.items {
-            if item.is_frame() {
-                *item = QueueEntry::NOTHING;
+    fn clear_raw_frames(&mut self) {
+        for entry in &mut self.entries {
+            if entry.is_raw_frame() {
+                *entry = QueueEntry::EMPTY;
             }
         }
     }
 
     fn recount(&mut self) {
         let at = self.offset();
-        let sum = |items: &mut dyn Iterator<Item = &QueueEntry>| items.map(|item| item.len(self.form)).sum();
-        let (kept, waiting) = (sum(&mut self.items.range(..at)), sum(&mut self.items.range(at..)));
+        let sum = |items: &mut dyn Iterator<Item = &QueueEntry>| items.map(|entry| entry.len(self.form)).sum();
+        let (kept, waiting) = (sum(&mut self.entries.range(..at)), sum(&mut self.entries.range(at..)));
         (self.kept_bytes, self.waiting_bytes) = (kept, waiting);
     }
 
     pub(super) fn detach(&mut self) {
         self.attached = false;
-        if self.keeps() {
-            self.hold_for_return();
+        if self.keeps_history() {
+            self.enforce_disconnected_limits();
         }
     }
 
-    /// Nothing more is taken in; what waits is still delivered, then the stream ends.
+    /// Accepts no more entries; the channel ends after the waiting entries.
     pub(super) fn finish(&mut self, end: End) {
         if self.state == State::Open {
             self.state = State::Finishing(end);
         }
     }
 
-    /// Everything that waits is forgotten and the stream ends.
-    pub(super) fn abandon(&mut self, end: End) {
+    /// Accepts no more entries, discards all entries and ends the channel.
+    pub(super) fn discard_and_close(&mut self, end: End) {
         self.finish(end);
         (self.first, self.sent) = (self.tail(), self.tail());
-        self.items = VecDeque::new();
+        self.entries = VecDeque::new();
         (self.waiting_bytes, self.kept_bytes, self.fields) = (0, 0, FrameFields::default());
         self.replay = Replay::default();
     }
 
-    /// How the stream ends, once everything is written.
+    /// The end of the channel, once every waiting entry is written.
     pub(super) fn end(&self) -> Option<End> {
         match self.state {
             State::Finishing(end) if self.waiting() == 0 => Some(end),
@@ -312,7 +317,7 @@ impl Queue {
         }
     }
 
-    /// True while there is a channel.
+    /// True while a channel is attached.
     pub(super) fn is_attached(&self) -> bool {
         self.attached
     }
@@ -325,8 +330,8 @@ impl Queue {
         &mut self.fields
     }
 
-    pub(super) fn view_mut(&mut self) -> &mut ChannelFilter {
-        &mut self.view
+    pub(super) fn filter_mut(&mut self) -> &mut ChannelFilter {
+        &mut self.filter
     }
 
     pub(super) fn set_form(&mut self, form: &'static WireForm) {

@@ -1,4 +1,4 @@
-//! The reading end of an outbox: how one transport drains it.
+//! The reading end of an outbox, with which a transport drains it.
 
 use std::{
     io,
@@ -11,27 +11,27 @@ use bytes::BytesMut;
 
 use super::{End, FrameFields, Framer, Outbox, OutboxEvent, Shared, wake_transport};
 
-/// About what one write takes out at most: enough to make system calls cheap, and little enough that
-/// what a stalled client has not read is still counted here rather than in the server's own buffers.
+/// Approximate maximum of bytes per write. It is large enough to make system calls cheap, and small enough that the
+/// entries that a stalled client has not read are counted here and not hidden in the server's own buffers.
 const WRITE_BUDGET: usize = 32 * 1024;
 
-/// How a transport ends that a newer one of the same connection has replaced.
+/// The end of a channel that a newer channel of the same connection has replaced.
 const REPLACED: End = End { code: 1000 };
 
-/// The outbox's end of the channel that is served now.
+/// The outbox's side of the current channel.
 #[derive(Default)]
 pub(super) struct ChannelWriter {
-    /// Counts the transports that were attached; only the newest is served.
+    /// The number of attached transports so far; only the newest is served.
     pub(super) channel: u32,
-    /// Whom to wake when there is something to write.
+    /// Woken when there is something to write.
     pub(super) transport: Option<Waker>,
-    /// What goes before everything else, byte for byte: what is left of a frame that was begun, then an
-    /// answer of the transport's own protocol.
-    pub(super) begun: BytesMut,
+    /// The rest of a frame that was written in part. It is written before everything else.
+    pub(super) partial_frame: BytesMut,
+    /// A control frame of the transport's protocol. It is written next.
     control: Option<Box<[u8]>>,
-    hung_up: Option<End>,
-    direct: Option<Direct>,
-    /// How often a full socket has taken a part of what was written.
+    close: Option<End>,
+    direct: Option<DirectWrite>,
+    /// See [`Progress::writes`](super::Progress::writes).
     pub(super) writes: u64,
 }
 
@@ -40,39 +40,39 @@ impl ChannelWriter {
         Self { channel, ..Self::default() }
     }
 
-    pub(super) fn hang_up(&mut self, end: End) {
-        self.hung_up = self.hung_up.or(Some(end));
+    pub(super) fn close(&mut self, end: End) {
+        self.close = self.close.or(Some(end));
     }
 }
 
-/// What is left of a channel when a newer one replaces it.
+/// The unsent remainder of a channel that a newer channel has replaced.
 pub(super) struct PreviousChannel {
     pub(super) channel: u32,
-    pub(super) rest: Unsent,
-    /// The rest of a frame that was begun; the channel's end must not come in the middle of it.
-    pub(super) begun: BytesMut,
+    pub(super) unsent: Unsent,
+    /// The rest of a frame that was written in part; the end of the channel must not interrupt it.
+    pub(super) partial_frame: BytesMut,
 }
 
-/// A socket that may be written to without its transport being woken, on the thread that it lives on.
-struct Direct {
+/// A socket that its own thread may write to directly, without waking its transport.
+struct DirectWrite {
     sink: Arc<dyn Sink>,
     framer: Arc<dyn Framer>,
-    home: ThreadId,
-    /// The socket is full; its transport waits until it is not.
-    is_blocked: bool,
+    thread: ThreadId,
+    /// The socket is full, and its transport waits until it is writable.
+    is_full: bool,
 }
 
-/// Where bytes can be written without waiting.
+/// A destination for bytes that never blocks.
 pub trait Sink: Send + Sync {
-    /// Writes some of `bytes` and answers how many.
+    /// Writes a prefix of `bytes` and returns its length.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`], if none can be written now.
+    /// [`io::ErrorKind::WouldBlock`] if nothing can be written now, and any other error of the destination.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// The reading end of an outbox, held by one transport. Dropping it tells the owner that the transport
-/// has gone.
+/// The reading end of one channel, held by its transport. Dropping it notifies the owner with
+/// [`OutboxEvent::Detached`].
 pub struct OutboxReader {
     pub(super) outbox: Arc<Outbox>,
     pub(super) channel: u32,
@@ -80,84 +80,86 @@ pub struct OutboxReader {
     pub(super) ended: bool,
 }
 
-/// What is left of a channel that ends.
+/// The unsent remainder of a channel that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unsent {
-    /// Where a client continues that has seen everything handed to the channel's transport.
+    /// The cursor of a client that has received everything that was handed to the channel's transport.
     pub cursor: u64,
-    /// What was to be said besides, and was not.
+    /// The extra fields that were not sent.
     pub fields: FrameFields,
 }
 
-/// What a transport has to do next.
+/// The next action of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadStep {
-    /// Write what was appended.
+    /// Write the appended bytes.
     Write,
-    /// End the stream; there is nothing more.
+    /// End the channel; nothing follows.
     End(End),
 }
 
 impl OutboxReader {
-    /// Which of the connection's channels this is, counted from 1.
+    /// The number of this channel within the connection; the first is 1.
     #[must_use]
     pub fn channel(&self) -> u32 {
         self.channel
     }
 
-    /// What is left of a channel that has ended.
+    /// The unsent remainder of this channel, after it has ended.
     #[must_use]
-    pub fn rest(&self) -> Unsent {
+    pub fn unsent(&self) -> Unsent {
         let mut shared = self.outbox.lock();
-        match shared.replaced.take() {
-            Some(replaced) if replaced.channel == self.channel => replaced.rest,
+        match shared.previous.take() {
+            Some(previous) if previous.channel == self.channel => previous.unsent,
             other => {
-                shared.replaced = other;
+                shared.previous = other;
                 Unsent { cursor: shared.queue.cursor(), fields: FrameFields::default() }
             }
         }
     }
 
-    /// What the transport's other half can do to this one.
+    /// A handle for the reading half of the transport, to control this writing half.
     #[must_use]
     pub fn control(&self) -> ChannelControl {
         ChannelControl { outbox: Arc::clone(&self.outbox), channel: self.channel }
     }
 
-    /// Lets whoever pushes on the calling thread write to `sink` at once, as long as it takes everything.
-    pub fn lend(&self, sink: Arc<dyn Sink>) {
-        let direct = Direct { sink, framer: Arc::clone(&self.framer), home: thread::current().id(), is_blocked: false };
-        self.with_line(|line| line.direct = Some(direct));
+    /// Allows a [`FlushBatch`](super::FlushBatch) on the calling thread to write to `sink` directly, as long as `sink`
+    /// is not full.
+    pub fn enable_direct_write(&self, sink: Arc<dyn Sink>) {
+        let direct =
+            DirectWrite { sink, framer: Arc::clone(&self.framer), thread: thread::current().id(), is_full: false };
+        self.with_writer(|writer| writer.direct = Some(direct));
     }
 
-    /// Tells that the socket is full, or no longer.
-    pub fn set_blocked(&self, is_blocked: bool) {
-        self.with_line(|line| {
-            line.writes += 1;
-            if let Some(direct) = &mut line.direct {
-                direct.is_blocked = is_blocked;
+    /// Records whether the socket is full. While it is, nothing is written to it directly.
+    pub fn set_socket_full(&self, is_full: bool) {
+        self.with_writer(|writer| {
+            writer.writes += 1;
+            if let Some(direct) = &mut writer.direct {
+                direct.is_full = is_full;
             }
         });
     }
 
-    fn with_line(&self, change: impl FnOnce(&mut ChannelWriter)) {
+    fn with_writer(&self, change: impl FnOnce(&mut ChannelWriter)) {
         let mut shared = self.outbox.lock();
-        if shared.line.channel == self.channel {
-            change(&mut shared.line);
+        if shared.writer.channel == self.channel {
+            change(&mut shared.writer);
         }
     }
 
-    /// Appends what waits to `out`, about 32 KiB at a time, or says that the stream ends. [`ReadStep::End`] is
-    /// said once; afterwards the feed stays silent.
+    /// Appends waiting frames to `out`, about 32 KiB at a time, or returns [`ReadStep::End`]. After the end the reader
+    /// stays pending.
     pub fn poll(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<ReadStep> {
         if self.ended {
             return Poll::Pending;
         }
         let mut shared = self.outbox.lock();
-        if let Some(end) = shared.end_of(self.channel) {
-            let begun = shared.begun_of(self.channel);
-            if !begun.is_empty() {
-                out.unsplit(begun);
+        if let Some(end) = shared.channel_end(self.channel) {
+            let partial_frame = shared.take_partial_frame(self.channel);
+            if !partial_frame.is_empty() {
+                out.unsplit(partial_frame);
                 return Poll::Ready(ReadStep::Write);
             }
             self.ended = true;
@@ -170,7 +172,7 @@ impl OutboxReader {
             self.ended = true;
             return Poll::Ready(ReadStep::End(end));
         }
-        match &mut shared.line.transport {
+        match &mut shared.writer.transport {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
         }
@@ -179,39 +181,39 @@ impl OutboxReader {
 }
 
 impl Shared {
-    /// How a channel ends with things left unsaid.
-    fn end_of(&self, channel: u32) -> Option<End> {
-        if self.line.channel == channel { self.line.hung_up } else { Some(REPLACED) }
+    /// The end of a channel that was closed or replaced while entries may still wait.
+    fn channel_end(&self, channel: u32) -> Option<End> {
+        if self.writer.channel == channel { self.writer.close } else { Some(REPLACED) }
     }
 
-    /// Takes the rest of the frame that a channel has begun.
-    fn begun_of(&mut self, channel: u32) -> BytesMut {
-        match &mut self.replaced {
-            _ if self.line.channel == channel => std::mem::take(&mut self.line.begun),
-            Some(replaced) if replaced.channel == channel => std::mem::take(&mut replaced.begun),
+    /// Takes the rest of the frame that the channel has written in part.
+    fn take_partial_frame(&mut self, channel: u32) -> BytesMut {
+        match &mut self.previous {
+            _ if self.writer.channel == channel => std::mem::take(&mut self.writer.partial_frame),
+            Some(previous) if previous.channel == channel => std::mem::take(&mut previous.partial_frame),
             _ => BytesMut::new(),
         }
     }
 
     fn write_next(&mut self, framer: &dyn Framer, out: &mut BytesMut) -> bool {
         let before = out.len();
-        if !self.line.begun.is_empty() {
-            out.unsplit(std::mem::take(&mut self.line.begun));
+        if !self.writer.partial_frame.is_empty() {
+            out.unsplit(std::mem::take(&mut self.writer.partial_frame));
         }
-        if let Some(control) = self.line.control.take() {
+        if let Some(control) = self.writer.control.take() {
             out.extend_from_slice(&control);
         }
         self.queue.take(framer, WRITE_BUDGET, out);
-        self.told_congested &= !self.queue.is_idle();
-        self.tell_of_room();
+        self.reported_congestion &= !self.queue.is_idle();
+        self.wake_capacity_waiters();
         out.len() > before
     }
 
-    /// What can be written at once, if this is the thread and the socket is not full; where to, and whether
-    /// more waits behind it.
+    /// Appends the next bytes to `out` if this is the socket's thread and the socket is not full. Returns the socket,
+    /// and whether more entries wait.
     fn write_directly(&mut self, out: &mut BytesMut) -> Option<(Arc<dyn Sink>, bool)> {
-        let direct = self.line.direct.as_ref().filter(|direct| !direct.is_blocked)?;
-        if direct.home != thread::current().id() || self.line.hung_up.is_some() {
+        let direct = self.writer.direct.as_ref().filter(|direct| !direct.is_full)?;
+        if direct.thread != thread::current().id() || self.writer.close.is_some() {
             return None;
         }
         let (sink, framer) = (Arc::clone(&direct.sink), Arc::clone(&direct.framer));
@@ -221,15 +223,15 @@ impl Shared {
 }
 
 impl Outbox {
-    /// Has what waits written: at once if this thread may, and else by the transport.
+    /// Writes the waiting entries directly if this thread may do so, and otherwise wakes the transport.
     pub(super) fn flush(&self, out: &mut BytesMut) {
         let mut shared = self.lock();
-        shared.is_in_wave = false;
+        shared.is_batched = false;
         let Some((sink, has_more)) = shared.write_directly(out) else {
             return wake_transport(shared);
         };
-        let channel = shared.line.channel;
-        // Order: only the transport's own thread comes here, so that nobody else writes meanwhile.
+        let channel = shared.writer.channel;
+        // Order: only the transport's own thread gets here, so nothing else writes to the socket meanwhile.
         drop(shared);
         let written = sink.try_write(out).unwrap_or(0);
         if has_more || written < out.len() {
@@ -241,24 +243,24 @@ impl Outbox {
     /// Removes the outbox from its batch without writing, and wakes its transport.
     pub(super) fn leave_batch(&self) {
         let mut shared = self.lock();
-        shared.is_in_wave = false;
+        shared.is_batched = false;
         wake_transport(shared);
     }
 
-    /// Leaves the rest of what was begun to the transport, which finds out whether the socket is full or
+    /// Leaves the rest of a partly written frame to the transport, which finds out whether the socket is full or
     /// broken. Another thread may have replaced the channel meanwhile.
     fn leave_to_transport(&self, channel: u32, rest: &[u8]) {
         let mut shared = self.lock();
-        if let Some(replaced) = shared.replaced.as_mut().filter(|replaced| replaced.channel == channel) {
-            return replaced.begun.extend_from_slice(rest);
+        if let Some(previous) = shared.previous.as_mut().filter(|previous| previous.channel == channel) {
+            return previous.partial_frame.extend_from_slice(rest);
         }
-        let line = &mut shared.line;
-        if line.channel != channel {
+        let writer = &mut shared.writer;
+        if writer.channel != channel {
             return;
         }
-        line.begun.extend_from_slice(rest);
-        if let Some(direct) = &mut line.direct {
-            direct.is_blocked = !rest.is_empty();
+        writer.partial_frame.extend_from_slice(rest);
+        if let Some(direct) = &mut writer.direct {
+            direct.is_full = !rest.is_empty();
         }
         wake_transport(shared);
     }
@@ -267,24 +269,27 @@ impl Outbox {
 impl Drop for OutboxReader {
     fn drop(&mut self) {
         let mut shared = self.outbox.lock();
-        if shared.line.channel == self.channel {
-            shared.line = ChannelWriter::new(self.channel);
-            shared.told_congested = false;
+        if shared.writer.channel == self.channel {
+            shared.writer = ChannelWriter::new(self.channel);
+            shared.reported_congestion = false;
             shared.queue.detach();
-            shared.tell_of_room();
+            shared.wake_capacity_waiters();
         }
         drop(shared);
-        self.outbox.tell(OutboxEvent::Detached(self.channel));
+        self.outbox.emit(OutboxEvent::Detached(self.channel));
     }
 }
 
 impl std::fmt::Debug for OutboxReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Feed").field("channel", &self.channel).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("OutboxReader")
+            .field("channel", &self.channel)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
-/// What the half of a transport that reads can do to the half that writes.
+/// A handle with which the reading half of a transport controls the writing half.
 #[derive(Clone, Debug)]
 pub struct ChannelControl {
     outbox: Arc<Outbox>,
@@ -292,24 +297,25 @@ pub struct ChannelControl {
 }
 
 impl ChannelControl {
-    /// Has something of the transport's own protocol written before everything else; it replaces what has
-    /// not been written yet, so that a client gets at most one answer for each time that it reads.
-    pub fn say(&self, frame: Box<[u8]>) {
-        self.change(|line| line.control = Some(frame));
+    /// Queues a control frame of the transport's protocol, such as a pong, in front of all entries. It replaces a
+    /// control frame that was not written yet. A client that sends many pings without reading thus gets a single pong.
+    pub fn queue_control_frame(&self, frame: Box<[u8]>) {
+        self.change(|writer| writer.control = Some(frame));
     }
 
-    /// The client has gone, or is about to: the stream ends with `end`, whatever waits.
-    pub fn hang_up(&self, end: End) {
-        self.change(|line| line.hang_up(end));
-        self.outbox.tell(OutboxEvent::HungUp(self.channel));
+    /// Ends the channel with `end`, without sending the waiting entries, because the client has closed it or is about
+    /// to. The owner is notified with [`OutboxEvent::ChannelClosed`].
+    pub fn close(&self, end: End) {
+        self.change(|writer| writer.close(end));
+        self.outbox.emit(OutboxEvent::ChannelClosed(self.channel));
     }
 
     fn change(&self, change: impl FnOnce(&mut ChannelWriter)) {
         let mut shared = self.outbox.lock();
-        if shared.line.channel != self.channel {
+        if shared.writer.channel != self.channel {
             return;
         }
-        change(&mut shared.line);
+        change(&mut shared.writer);
         wake_transport(shared);
     }
 }

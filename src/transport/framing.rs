@@ -1,8 +1,8 @@
-//! How each transport sets a frame apart from the next.
+//! The framing of messages on each transport.
 
 use bytes::{BufMut, BytesMut};
 
-/// The shape that a transport gives to a frame.
+/// The type of the frames of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameType {
     /// A WebSocket text message.
@@ -11,19 +11,19 @@ pub enum FrameType {
     WebSocketBinary,
 }
 
-/// Wire: a server's WebSocket frame has a head of two bytes, or four, or ten, by the length of its payload
+/// Wire: the header of a server's WebSocket frame has two, four or ten bytes, depending on the length of the payload
 /// (RFC 6455 section 5.2).
-const MIDDLE_HEAD: usize = 4;
-const LONG_HEAD: usize = 10;
+const MEDIUM_HEADER: usize = 4;
+const LONG_HEADER: usize = 10;
 
-/// Wire: the last frame of a message, of this kind.
+/// Wire: the first byte of the final frame of a message, with the opcode (RFC 6455 section 5.2).
 const FINAL_TEXT: u8 = 0x81;
 const FINAL_BINARY: u8 = 0x82;
 const FINAL_CLOSE: u8 = 0x88;
 const FINAL_PONG: u8 = 0x8a;
 
 impl FrameType {
-    /// Appends a frame whose payload is what `write` appends.
+    /// Appends a frame to `out`. `write` appends its payload.
     pub fn frame(self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
         match self {
             Self::WebSocketText => websocket_frame(FINAL_TEXT, out, write),
@@ -32,41 +32,41 @@ impl FrameType {
     }
 }
 
-/// Appends a close frame of that code, without a reason.
+/// Appends a close frame with `code` and without a reason.
 pub(super) fn close_frame(code: u16, out: &mut BytesMut) {
     websocket_frame(FINAL_CLOSE, out, |out| out.put_u16(code));
 }
 
-/// The answer to a ping; its payload is at most 125 bytes long (RFC 6455 section 5.5).
+/// Makes the response to a ping. Wire: its payload has at most 125 bytes (RFC 6455 section 5.5).
 pub(super) fn pong_frame(payload: &[u8]) -> Box<[u8]> {
-    let mut out = BytesMut::with_capacity(MIDDLE_HEAD + payload.len());
+    let mut out = BytesMut::with_capacity(MEDIUM_HEADER + payload.len());
     websocket_frame(FINAL_PONG, &mut out, |out| out.put_slice(payload));
     out[..].into()
 }
 
-/// The payload is written behind a head of the commonest length, and moved if the head turns out to be
-/// shorter or longer: a short payload costs nothing to move, and a long one is rare.
+/// Writes the payload behind a header of the most common length, and moves it if the header turns out shorter or
+/// longer. A short payload is cheap to move, and a long one is rare.
 fn websocket_frame(first: u8, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
     let start = out.len();
-    out.put_bytes(0, MIDDLE_HEAD);
+    out.put_bytes(0, MEDIUM_HEADER);
     write(out);
     let end = out.len();
-    let length = end - start - MIDDLE_HEAD;
+    let length = end - start - MEDIUM_HEADER;
     out[start] = first;
     if let Ok(short) = u8::try_from(length)
         && short < 126
     {
         out[start + 1] = short;
-        out.copy_within(start + MIDDLE_HEAD..end, start + 2);
+        out.copy_within(start + MEDIUM_HEADER..end, start + 2);
         out.truncate(end - 2);
-    } else if let Ok(middle) = u16::try_from(length) {
+    } else if let Ok(medium) = u16::try_from(length) {
         out[start + 1] = 126;
-        out[start + 2..start + MIDDLE_HEAD].copy_from_slice(&middle.to_be_bytes());
+        out[start + 2..start + MEDIUM_HEADER].copy_from_slice(&medium.to_be_bytes());
     } else {
-        out.put_bytes(0, LONG_HEAD - MIDDLE_HEAD);
-        out.copy_within(start + MIDDLE_HEAD..end, start + LONG_HEAD);
+        out.put_bytes(0, LONG_HEADER - MEDIUM_HEADER);
+        out.copy_within(start + MEDIUM_HEADER..end, start + LONG_HEADER);
         out[start + 1] = 127;
-        out[start + 2..start + LONG_HEAD].copy_from_slice(&(length as u64).to_be_bytes());
+        out[start + 2..start + LONG_HEADER].copy_from_slice(&(length as u64).to_be_bytes());
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_of_every_length_class_is_read_back_whole() {
+    fn frame_of_each_length_class_round_trips() {
         for length in [0, 1, 124, 125, 126, 127, 65_535, 65_536, 70_000] {
             let (payload, mut out) = (vec![b'x'; length], BytesMut::from(&b""[..]));
             FrameType::WebSocketText.frame(&mut out, |out| out.put_slice(&payload));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_frame_carries_its_code() {
+    fn close_frame_carries_its_code() {
         let mut out = BytesMut::new();
         close_frame(1008, &mut out);
         assert_eq!(&out[..], [0x88, 2, 0x03, 0xf0]);
@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_that_follow_each_other_do_not_touch(payloads: Vec<Vec<u8>>) {
+        fn consecutive_frames_are_decoded_separately(payloads: Vec<Vec<u8>>) {
             let mut out = BytesMut::new();
             for payload in &payloads {
                 FrameType::WebSocketBinary.frame(&mut out, |out| out.put_slice(payload));

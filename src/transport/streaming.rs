@@ -1,10 +1,10 @@
-//! A channel as the body of an HTTP answer: an event stream, a page that never ends, or one answer to a poll.
+//! A channel as the body of an HTTP response: server-sent events, a forever frame, or the response to a long poll.
 //!
-//! The HTTP layer notices that a client has gone when it cannot write to it, which may be two keep-alives
-//! later; so its socket is watched.
+//! The HTTP layer notices a disconnected client only when a write fails, which may take two keep-alives. A task
+//! therefore watches the socket.
 //!
-//! Large frames are handed over in pieces: the HTTP layer keeps its largest buffer as long as the client
-//! stays, and would else keep a megabyte for a client that was sent one once.
+//! Large frames are passed on in chunks. The HTTP layer keeps its largest buffer as long as the client stays connected,
+//! and would otherwise keep a megabyte for every client that was once sent a megabyte.
 
 use std::{
     convert::Infallible,
@@ -19,66 +19,67 @@ use tokio::task::JoinHandle;
 use super::SocketHandle;
 use crate::outbox::{End, OutboxReader, ReadStep, Unsent};
 
-/// How a stream ends whose client has gone; nobody reads the code.
-const GONE: End = End { code: 1000 };
+/// The end of a channel whose client has disconnected. Its code is never sent.
+const CLIENT_GONE: End = End { code: 1000 };
 
-/// The largest piece that is handed over at once.
-const PIECE: usize = 16 * 1024;
+/// The maximum of bytes that are passed to the HTTP layer at once.
+const MAX_CHUNK: usize = 16 * 1024;
 
-/// What a poll that ends without an answer is answered, by what is left of its channel.
-type LastWord = Box<dyn Fn(Unsent) -> Bytes>;
+/// Makes the response to a poll that ends without messages, from the unsent remainder of its channel.
+type Fallback = Box<dyn Fn(Unsent) -> Bytes>;
 
-/// The body of an answer that a feed writes.
-pub(crate) struct Body {
+/// The body of an HTTP response that an outbox writes.
+pub(crate) struct ResponseBody {
     ready: Bytes,
-    feed: Option<OutboxReader>,
-    last_word: Option<LastWord>,
-    /// Waits for the client to go.
+    reader: Option<OutboxReader>,
+    fallback: Option<Fallback>,
+    /// Waits for the client to disconnect.
     watch: Option<JoinHandle<()>>,
 }
 
-impl Body {
-    /// A stream that begins with `first` and goes on until the feed ends.
-    pub(crate) fn stream(feed: OutboxReader, first: impl Into<Bytes>) -> Self {
-        Self { ready: first.into(), feed: Some(feed), last_word: None, watch: None }
+impl ResponseBody {
+    /// A stream that starts with `first` and continues until the channel ends.
+    pub(crate) fn stream(reader: OutboxReader, first: impl Into<Bytes>) -> Self {
+        Self { ready: first.into(), reader: Some(reader), fallback: None, watch: None }
     }
 
-    /// The answer to a poll: whatever comes first besides blanks, or else the last word.
-    pub(crate) fn answer(feed: OutboxReader, last_word: impl Fn(Unsent) -> Bytes + 'static) -> Self {
-        Self { ready: Bytes::new(), feed: Some(feed), last_word: Some(Box::new(last_word)), watch: None }
+    /// The response to a long poll: the first frames that are more than blank keep-alives, or else the result of
+    /// `fallback`.
+    pub(crate) fn poll_response(reader: OutboxReader, fallback: impl Fn(Unsent) -> Bytes + 'static) -> Self {
+        Self { ready: Bytes::new(), reader: Some(reader), fallback: Some(Box::new(fallback)), watch: None }
     }
 
-    /// Ends when the client closes its socket.
-    pub(crate) fn watching(mut self, socket: Option<&SocketHandle>) -> Self {
-        if let (Some(socket), Some(feed)) = (socket.cloned(), &self.feed) {
-            let control = feed.control();
+    /// Ends the channel when the client closes its socket.
+    pub(crate) fn close_on_disconnect(mut self, socket: Option<&SocketHandle>) -> Self {
+        if let (Some(socket), Some(reader)) = (socket.cloned(), &self.reader) {
+            let control = reader.control();
             self.watch = Some(actix::spawn(async move {
-                if socket.is_closed().await {
-                    control.hang_up(GONE);
+                if socket.peer_closed().await {
+                    control.close(CLIENT_GONE);
                 }
             }));
         }
         self
     }
 
-    /// Takes what the feed has next; `false` when it has ended.
+    /// Takes the next frames from the reader; `false` when the channel has ended.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let Some(feed) = &mut self.feed else { return Poll::Ready(false) };
+        let Some(reader) = &mut self.reader else { return Poll::Ready(false) };
         let mut out = BytesMut::new();
-        let step = std::task::ready!(feed.poll(cx, &mut out));
-        let is_answered = self.last_word.is_some() && out.iter().any(|byte| *byte != b' ');
-        if let (ReadStep::End(_), Some(last_word)) = (step, &self.last_word) {
-            out.extend_from_slice(&last_word(feed.rest()));
+        let step = std::task::ready!(reader.poll(cx, &mut out));
+        let is_answered = self.fallback.is_some() && out.iter().any(|byte| *byte != b' ');
+        if let (ReadStep::End(_), Some(fallback)) = (step, &self.fallback) {
+            out.extend_from_slice(&fallback(reader.unsent()));
         }
         if step != ReadStep::Write || is_answered {
-            self.feed = None;
+            self.reader = None;
         }
         self.ready = out.freeze();
         Poll::Ready(true)
     }
 }
 
-impl Drop for Body {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let Some(watch) = &self.watch {
             watch.abort();
@@ -86,7 +87,7 @@ impl Drop for Body {
     }
 }
 
-impl Stream for Body {
+impl Stream for ResponseBody {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -95,7 +96,7 @@ impl Stream for Body {
                 return Poll::Ready(None);
             }
         }
-        let piece = PIECE.min(self.ready.len());
-        Poll::Ready(Some(Ok(self.ready.split_to(piece))))
+        let chunk = MAX_CHUNK.min(self.ready.len());
+        Poll::Ready(Some(Ok(self.ready.split_to(chunk))))
     }
 }

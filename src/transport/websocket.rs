@@ -1,13 +1,13 @@
-//! A WebSocket: an actor that hands over what comes in, and a writer that the outbox feeds.
+//! The WebSocket transport: an actor that receives, and a writer that drains the outbox.
 //!
-//! Role: moves whole messages; puts fragments together, answers pings and closes.
-//! Life: as long as the socket. Neighbours: its feed, and the connection that it sends [`Received`] to.
-//! Never: this is the only file that may name `actix_web_actors`, which upstream has deprecated: the day
-//! it must go, nothing else changes. What a client is sent does not pass through the actor at all.
+//! The actor joins fragments, answers pings and closes, and sends messages to the connection as [`Received`]. It lives
+//! as long as the socket. Outgoing data does not pass through the actor.
 //!
-//! A write through the HTTP layer costs several times what the socket itself does. Where the server keeps
-//! a second handle to the socket ([`super::on_connect`]), a task of its own writes there; elsewhere the
-//! bytes take the long way, as the body of the response.
+//! A write through the HTTP layer costs several times as much as a write to the socket. If the server keeps a second
+//! handle to the socket ([`super::on_connect`]), a separate task writes to that handle. Otherwise the bytes pass
+//! through the HTTP layer, as the body of the response.
+//!
+//! Only this file may name `actix_web_actors`, which is deprecated upstream, so that replacing it changes nothing else.
 
 use std::{
     future::poll_fn,
@@ -35,78 +35,79 @@ use crate::outbox::{ChannelControl, End, OutboxReader, ReadStep, Sink};
 mod splitter;
 mod utf8;
 
-use splitter::{FrameStream, PIECE};
-use utf8::Utf8;
+use splitter::{FrameStream, MAX_FRAGMENT};
+use utf8::Utf8Validator;
 
-/// What a connection wants to be handed.
+/// The form in which a connection wants to receive data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadMode {
-    /// Whatever comes, as it comes: where messages end is no affair of the transport.
+    /// Data as it arrives; the transport does not preserve message boundaries.
     Bytes,
-    /// Whole messages of at most so many bytes.
+    /// Complete messages.
     Messages {
-        /// In bytes; what is longer is [`Inbound::TooLarge`].
+        /// The maximum length in bytes. A longer message is received as [`Inbound::TooLarge`].
         limit: usize,
     },
 }
 
-/// How long a peer has to answer the close of its socket before it is cut. Wire: what ASP.NET Core servers
-/// grant.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// The time that a peer has to answer a close frame before its socket is shut down. Wire: the same as in ASP.NET Core
+/// SignalR.
+const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A buffer that a large message has grown beyond this is given back.
-const KEPT_BUFFER: usize = 4 * 1024;
+/// A write buffer with a larger capacity is freed after use, so that one large message does not occupy memory forever.
+const MAX_KEPT_BUFFER: usize = 4 * 1024;
 
-/// Accepts an upgrade: `feed` is written to the socket, and what comes in goes to `port`.
+/// Accepts an upgrade request. The frames of `reader` are written to the socket, and received data goes to `recipient`.
 ///
 /// # Errors
-/// If the request is no proper upgrade; the error is the answer that RFC 6455 prescribes.
+/// If the request is no valid upgrade. The error is the response that RFC 6455 prescribes.
 pub(crate) fn accept(
     request: &HttpRequest,
     payload: Payload,
-    feed: OutboxReader,
-    port: Recipient<Received>,
-    intent: ReadMode,
+    reader: OutboxReader,
+    recipient: Recipient<Received>,
+    mode: ReadMode,
 ) -> Result<HttpResponse, Error> {
     actix_http::ws::verify_handshake(request.head())?;
     let mut response = handshake(request)?;
-    let socket = Socket { port, channel: feed.channel(), control: feed.control(), intent, fragments: None };
-    let frames = WebsocketContext::with_codec(socket, FrameStream::new(payload), Codec::new().max_size(PIECE));
+    let actor =
+        WebSocketActor { recipient, channel: reader.channel(), control: reader.control(), mode, fragments: None };
+    let frames = WebsocketContext::with_codec(actor, FrameStream::new(payload), Codec::new().max_size(MAX_FRAGMENT));
     let socket = request.conn_data::<SocketHandle>().cloned();
-    let pump = WebSocketBody::new(Box::pin(frames), feed, socket);
-    // Wire: an upgraded response has no content, and so no content type.
-    Ok(response.message_body(BodyStream::new(pump))?.map_into_boxed_body())
+    let body = WebSocketBody::new(Box::pin(frames), reader, socket);
+    // Wire: an upgrade response has no content and therefore no content type.
+    Ok(response.message_body(BodyStream::new(body))?.map_into_boxed_body())
 }
 
-/// The actor of one live WebSocket.
-struct Socket {
-    port: Recipient<Received>,
+/// The receiving actor of one WebSocket.
+struct WebSocketActor {
+    recipient: Recipient<Received>,
     channel: u32,
     control: ChannelControl,
-    intent: ReadMode,
-    /// A message of which not all fragments have come.
+    mode: ReadMode,
+    /// The message whose fragments are still arriving.
     fragments: Option<Fragments>,
 }
 
 struct Fragments {
-    /// What has come and was not handed over.
+    /// The received bytes that were not forwarded.
     bytes: BytesMut,
-    /// Watches over a text.
-    text: Option<Utf8>,
+    /// Validates a text message.
+    text: Option<Utf8Validator>,
 }
 
-impl Actor for Socket {
+impl Actor for WebSocketActor {
     type Context = WebsocketContext<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.control.hang_up(End { code: CloseCode::Normal.into() });
+        self.control.close(End { code: CloseCode::Normal.into() });
     }
 }
 
-impl Socket {
-    /// Hands something over and reads nothing more until the connection is ready for it.
+impl WebSocketActor {
+    /// Sends data to the connection, and reads nothing more until the connection is ready for it.
     fn forward(&self, data: Inbound, ctx: &mut WebsocketContext<Self>) {
-        let received = self.port.send(Received { channel: self.channel, data });
+        let received = self.recipient.send(Received { channel: self.channel, data });
         ctx.wait(received.into_actor(self).map(|taken, _, ctx| {
             if taken.is_err() {
                 ctx.stop();
@@ -116,17 +117,17 @@ impl Socket {
 
     fn add_fragment(&mut self, item: Item, ctx: &mut WebsocketContext<Self>) {
         let (bytes, is_last) = match item {
-            Item::FirstText(bytes) => (self.begin(bytes, Some(Utf8::default())), false),
-            Item::FirstBinary(bytes) => (self.begin(bytes, None), false),
+            Item::FirstText(bytes) => (self.start_message(bytes, Some(Utf8Validator::default())), false),
+            Item::FirstBinary(bytes) => (self.start_message(bytes, None), false),
             Item::Continue(bytes) => (bytes, false),
             Item::Last(bytes) => (bytes, true),
         };
         let Some(fragments) = &mut self.fragments else { return };
-        if fragments.text.as_mut().is_some_and(|text| !text.goes_on(&bytes, is_last)) {
-            return self.end(CloseCode::Invalid, ctx);
+        if fragments.text.as_mut().is_some_and(|text| !text.accepts(&bytes, is_last)) {
+            return self.close(CloseCode::Invalid, ctx);
         }
-        match self.intent {
-            ReadMode::Bytes => self.hand_on(bytes, is_last, ctx),
+        match self.mode {
+            ReadMode::Bytes => self.forward_fragment(bytes, is_last, ctx),
             ReadMode::Messages { limit } if fragments.bytes.len() + bytes.len() > limit => {
                 self.forward(Inbound::TooLarge, ctx);
             }
@@ -134,18 +135,18 @@ impl Socket {
                 fragments.bytes.extend_from_slice(&bytes);
                 if is_last {
                     let whole = std::mem::take(&mut fragments.bytes).freeze();
-                    self.hand_on(whole, true, ctx);
+                    self.forward_fragment(whole, true, ctx);
                 }
             }
         }
     }
 
-    fn begin(&mut self, bytes: Bytes, text: Option<Utf8>) -> Bytes {
+    fn start_message(&mut self, bytes: Bytes, text: Option<Utf8Validator>) -> Bytes {
         self.fragments = Some(Fragments { bytes: BytesMut::new(), text });
         bytes
     }
 
-    fn hand_on(&mut self, bytes: Bytes, is_last: bool, ctx: &mut WebsocketContext<Self>) {
+    fn forward_fragment(&mut self, bytes: Bytes, is_last: bool, ctx: &mut WebsocketContext<Self>) {
         let is_text = self.fragments.as_ref().is_some_and(|fragments| fragments.text.is_some());
         if is_last {
             self.fragments = None;
@@ -153,78 +154,87 @@ impl Socket {
         self.forward(if is_text { Inbound::Text(bytes) } else { Inbound::Binary(bytes) }, ctx);
     }
 
-    /// A message in one frame.
-    fn message(&self, data: Inbound, ctx: &mut WebsocketContext<Self>) {
-        let is_too_large = matches!(self.intent, ReadMode::Messages { limit } if data.len() > limit);
+    /// Forwards a message that arrived in one frame.
+    fn forward_message(&self, data: Inbound, ctx: &mut WebsocketContext<Self>) {
+        let is_too_large = matches!(self.mode, ReadMode::Messages { limit } if data.len() > limit);
         self.forward(if is_too_large { Inbound::TooLarge } else { data }, ctx);
     }
 
-    /// Says why, and stops reading.
-    fn end(&self, code: CloseCode, ctx: &mut WebsocketContext<Self>) {
-        self.control.hang_up(End { code: code.into() });
+    /// Closes the channel with `code` and stops reading.
+    fn close(&self, code: CloseCode, ctx: &mut WebsocketContext<Self>) {
+        self.control.close(End { code: code.into() });
         ctx.stop();
     }
 }
 
-/// Wire: the codec reports a text that is no UTF-8 as this kind of an I/O error; that is 1007. Everything
-/// else is a breach of the framing, 1002 (RFC 6455 section 7.4.1).
-fn code_of(error: &ProtocolError) -> CloseCode {
+/// Wire: a text that is not valid UTF-8 closes with 1007, which the codec reports as an I/O error of the kind `Other`.
+/// Any other error violates the framing and closes with 1002 (RFC 6455 section 7.4.1).
+fn close_code(error: &ProtocolError) -> CloseCode {
     match error {
         ProtocolError::Io(error) if error.kind() == io::ErrorKind::Other => CloseCode::Invalid,
         _ => CloseCode::Protocol,
     }
 }
 
-impl StreamHandler<Result<Message, ProtocolError>> for Socket {
+impl StreamHandler<Result<Message, ProtocolError>> for WebSocketActor {
     fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
         match message {
-            Ok(Message::Text(text)) => self.message(Inbound::Text(text.into_bytes()), ctx),
-            Ok(Message::Binary(bytes)) => self.message(Inbound::Binary(bytes), ctx),
+            Ok(Message::Text(text)) => self.forward_message(Inbound::Text(text.into_bytes()), ctx),
+            Ok(Message::Binary(bytes)) => self.forward_message(Inbound::Binary(bytes), ctx),
             Ok(Message::Continuation(item)) => self.add_fragment(item, ctx),
-            Ok(Message::Ping(payload)) => self.control.say(pong_frame(&payload)),
+            Ok(Message::Ping(payload)) => self.control.queue_control_frame(pong_frame(&payload)),
             Ok(Message::Pong(_) | Message::Nop) => {}
-            Ok(Message::Close(_)) => self.end(CloseCode::Normal, ctx),
-            Err(error) => self.end(code_of(&error), ctx),
+            Ok(Message::Close(_)) => self.close(CloseCode::Normal, ctx),
+            Err(error) => self.close(close_code(&error), ctx),
         }
     }
 }
 
-type Reader = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
+type InboundStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
 
-/// The body of the response: it keeps both halves going until both have ended.
+/// The body of the upgrade response. It polls the reading and the writing half until both have ended.
 struct WebSocketBody {
-    /// The half that reads, until it has ended.
-    frames: Option<Reader>,
-    /// What to write, unless the task has it. It is held to the end, since dropping it says that the
-    /// transport has gone.
-    feed: Option<OutboxReader>,
-    /// Where to write, and what to close.
+    /// The reading half, until it has ended.
+    frames: Option<InboundStream>,
+    /// The reader of the outbox, unless the task has it. It is kept until the end, because dropping it notifies the
+    /// connection that the transport has ended.
+    reader: Option<OutboxReader>,
+    /// The second handle to the socket, if the server keeps one.
     socket: Option<SocketHandle>,
-    /// The half that writes to the socket.
+    /// The task that writes to `socket`.
     task: Option<JoinHandle<OutboxReader>>,
-    has_written: bool,
-    /// Cuts the socket of a peer that does not answer its close.
-    farewell: Option<JoinHandle<()>>,
+    is_write_done: bool,
+    /// Shuts the socket down if the peer does not answer the close frame.
+    close_timeout: Option<JoinHandle<()>>,
 }
 
 impl WebSocketBody {
-    fn new(frames: Reader, feed: OutboxReader, socket: Option<SocketHandle>) -> Self {
-        Self { frames: Some(frames), feed: Some(feed), socket, task: None, has_written: false, farewell: None }
-    }
-
-    /// Begins to write to the socket. The HTTP layer asks for a body when it has put the head into its
-    /// buffer, and writes that out before another task can run.
-    fn begin(&mut self) {
-        if let Some(socket) = &self.socket
-            && self.task.is_none()
-            && !self.has_written
-        {
-            self.task = self.feed.take().map(|feed| actix::spawn(write(feed, socket.clone())));
+    fn new(frames: InboundStream, reader: OutboxReader, socket: Option<SocketHandle>) -> Self {
+        Self {
+            frames: Some(frames),
+            reader: Some(reader),
+            socket,
+            task: None,
+            is_write_done: false,
+            close_timeout: None,
         }
     }
 
-    /// Polls the half that reads, and answers whether it has ended.
-    fn has_read(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Starts the task that writes to the socket.
+    ///
+    /// Order: the HTTP layer polls the body after it has buffered the response header, and writes its buffer before
+    /// another task can run. The header is therefore sent before the first frame.
+    fn start_writing(&mut self) {
+        if let Some(socket) = &self.socket
+            && self.task.is_none()
+            && !self.is_write_done
+        {
+            self.task = self.reader.take().map(|reader| actix::spawn(write_until_end(reader, socket.clone())));
+        }
+    }
+
+    /// Polls the reading half, and returns whether it has ended.
+    fn poll_inbound(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some(frames) = &mut self.frames {
             match frames.as_mut().poll_next(cx) {
                 // The actor writes nothing.
@@ -236,20 +246,20 @@ impl WebSocketBody {
         true
     }
 
-    /// Polls the half that writes, and answers what it wants to take the long way.
-    fn poll_writer(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
+    /// Polls the writing half, and returns the bytes to write through the HTTP layer.
+    fn poll_outbound(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
         if let Some(task) = &mut self.task {
-            if let Poll::Ready(feed) = task.poll_unpin(cx) {
-                (self.feed, self.task, self.has_written) = (feed.ok(), None, true);
-                self.farewell = self.socket.clone().map(|socket| actix::spawn(cut_later(socket)));
+            if let Poll::Ready(reader) = task.poll_unpin(cx) {
+                (self.reader, self.task, self.is_write_done) = (reader.ok(), None, true);
+                self.close_timeout = self.socket.clone().map(|socket| actix::spawn(shut_down_after_timeout(socket)));
             }
             return None;
         }
         let mut out = BytesMut::new();
-        match self.feed.as_mut()?.poll(cx, &mut out) {
+        match self.reader.as_mut()?.poll(cx, &mut out) {
             Poll::Ready(ReadStep::Write) => {}
             Poll::Ready(ReadStep::End(End { code })) => {
-                self.has_written = true;
+                self.is_write_done = true;
                 close_frame(code, &mut out);
             }
             Poll::Pending => return None,
@@ -262,17 +272,17 @@ impl Stream for WebSocketBody {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.begin();
-        let has_read = self.has_read(cx);
-        if let Some(bytes) = self.poll_writer(cx) {
+        self.start_writing();
+        let is_read_done = self.poll_inbound(cx);
+        if let Some(bytes) = self.poll_outbound(cx) {
             return Poll::Ready(Some(Ok(bytes)));
         }
-        if !has_read || !self.has_written {
+        if !is_read_done || !self.is_write_done {
             return Poll::Pending;
         }
         if let Some(socket) = &self.socket {
-            // Wire: it is the server that closes the connection first (RFC 6455 section 7.1.1).
-            socket.finish();
+            // Wire: the server closes the TCP connection first (RFC 6455 section 7.1.1).
+            socket.shut_down_write();
         }
         Poll::Ready(None)
     }
@@ -283,53 +293,53 @@ impl Drop for WebSocketBody {
         if let Some(task) = &self.task {
             task.abort();
         }
-        if let Some(farewell) = &self.farewell {
-            farewell.abort();
+        if let Some(close_timeout) = &self.close_timeout {
+            close_timeout.abort();
         }
     }
 }
 
-async fn cut_later(socket: SocketHandle) {
-    tokio::time::sleep(FAREWELL).await;
-    socket.cut();
+async fn shut_down_after_timeout(socket: SocketHandle) {
+    tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT).await;
+    socket.shut_down();
 }
 
-/// Writes what comes until the stream ends or the socket breaks, and gives the feed back.
-async fn write(mut feed: OutboxReader, socket: SocketHandle) -> OutboxReader {
-    feed.lend(Arc::new(socket.clone()));
+/// Writes frames until the channel ends or the socket fails, and returns the reader.
+async fn write_until_end(mut reader: OutboxReader, socket: SocketHandle) -> OutboxReader {
+    reader.enable_direct_write(Arc::new(socket.clone()));
     let mut out = BytesMut::new();
     loop {
-        let step = poll_fn(|cx| feed.poll(cx, &mut out)).await;
+        let step = poll_fn(|cx| reader.poll(cx, &mut out)).await;
         if let ReadStep::End(End { code }) = step {
             close_frame(code, &mut out);
         }
-        if write_all(&feed, &socket, &out).await.is_err() {
-            // The half that reads may wait for its connection, and not notice.
-            feed.control().hang_up(End { code: CloseCode::Normal.into() });
-            return feed;
+        if write_all(&reader, &socket, &out).await.is_err() {
+            // The reading half may be waiting for the connection, and then does not notice the failure.
+            reader.control().close(End { code: CloseCode::Normal.into() });
+            return reader;
         }
         if step != ReadStep::Write {
-            return feed;
+            return reader;
         }
         out.clear();
-        if out.capacity() > KEPT_BUFFER {
+        if out.capacity() > MAX_KEPT_BUFFER {
             out = BytesMut::new();
         }
     }
 }
 
-async fn write_all(feed: &OutboxReader, socket: &SocketHandle, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(reader: &OutboxReader, socket: &SocketHandle, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match socket.try_write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                feed.set_blocked(true);
+                reader.set_socket_full(true);
                 socket.writable().await?;
             }
             Err(error) => return Err(error),
         }
     }
-    feed.set_blocked(false);
+    reader.set_socket_full(false);
     Ok(())
 }

@@ -1,104 +1,109 @@
-//! How much may wait, what is let go beyond it, and when somebody should look.
+//! Limits of the waiting entries, the overflow policy, and backpressure.
 
 use super::Queue;
 use crate::outbox::{Overflow, Push, entry::QueueEntry};
 
-/// What waits for a client because it has returned. It was bounded while the client was away, and so is not held
-/// against the limits: else a client that comes back into a busy group would be too slow at once.
+/// The waiting entries that are replayed to a client that has reconnected. They were limited while the client was
+/// disconnected and do not count against the [`Limits`](crate::outbox::Limits). Otherwise a client that reconnects to a
+/// busy group would be too slow at once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Replay {
-    /// The place behind it.
+    /// The sequence number after the last replayed entry.
     pub(super) until: u64,
-    /// How much of it still waits.
+    /// Bytes of the replayed entries that still wait.
     pub(super) bytes: usize,
 }
 
 impl Replay {
-    /// The item at `place` does not wait any more.
-    pub(super) fn pass(&mut self, place: u64, length: usize) {
-        if place < self.until {
+    /// Records that the entry `number`, of `length` bytes, no longer waits.
+    pub(super) fn record_sent(&mut self, number: u64, length: usize) {
+        if number < self.until {
             self.bytes -= length;
         }
     }
 }
 
 impl Queue {
-    /// A client that is away is spared more than the window: it may be one that polls, and back in a moment. What is
-    /// too much even so counts as sent, the oldest first, and is kept within the window or forgotten, which is a gap.
-    pub(super) fn hold_for_return(&mut self) -> Push {
-        while self.is_over_absence() && self.pass_over_front() {}
-        self.trim();
+    /// Enforces the limits for a client without a channel. A polling client reconnects within moments, so more than the
+    /// replay window may wait. Beyond the limits the oldest entries count as sent: they are kept within the window or
+    /// dropped, which is a gap for the client.
+    pub(super) fn enforce_disconnected_limits(&mut self) -> Push {
+        while self.exceeds_disconnected_limits() && self.mark_front_sent() {}
+        self.trim_kept();
         Push::Queued
     }
 
-    fn is_over_absence(&self) -> bool {
+    fn exceeds_disconnected_limits(&self) -> bool {
         let (items, bytes) = (self.limits.items.max(self.window.items), self.limits.bytes.max(self.window.bytes));
-        self.waiting() > items || (self.waiting_bytes > bytes && self.bytes_behind_a_giant(bytes) > bytes)
+        self.waiting() > items
+            || (self.waiting_bytes > bytes && self.waiting_bytes_without_oversized_front(bytes) > bytes)
     }
 
-    /// What waits but for an oldest item that exceeds `most` by itself: it could never be sent if it counted.
-    fn bytes_behind_a_giant(&self, most: usize) -> usize {
-        let oldest = self.front().map_or(0, |item| item.len(self.form));
-        if oldest > most { self.waiting_bytes - oldest } else { self.waiting_bytes }
+    /// The waiting bytes, without the oldest entry if that alone exceeds `limit`: it could never be sent if it counted.
+    fn waiting_bytes_without_oversized_front(&self, limit: usize) -> usize {
+        let oldest = self.front().map_or(0, |entry| entry.len(self.form));
+        if oldest > limit { self.waiting_bytes - oldest } else { self.waiting_bytes }
     }
 
-    pub(super) fn hold_to_limits(&mut self) -> Push {
-        while self.is_over_limits() {
-            if self.limits.overflow == Overflow::Close || !self.drop_oldest() {
+    pub(super) fn enforce_limits(&mut self) -> Push {
+        while self.exceeds_limits() {
+            if self.limits.overflow == Overflow::Close || !self.drop_oldest_broadcast() {
                 return Push::Overflowed;
             }
             self.dropped += 1;
-            self.trim();
+            self.trim_kept();
         }
         Push::Queued
     }
 
-    /// A single item larger than the limit may wait: it could never be sent otherwise.
-    fn is_over_limits(&self) -> bool {
-        let (items, bytes) = self.held_against_limits();
+    /// A single entry may exceed the limit in bytes, because it could never be sent otherwise.
+    fn exceeds_limits(&self) -> bool {
+        let (items, bytes) = self.counted_against_limits();
         items > 1 && (items > self.limits.items || bytes > self.limits.bytes)
     }
 
-    /// What waits but for what is replayed.
-    fn held_against_limits(&self) -> (usize, usize) {
-        (self.waiting() - self.replayed(), self.waiting_bytes - self.replay.bytes)
+    /// Number and bytes of the waiting entries that are not replayed.
+    fn counted_against_limits(&self) -> (usize, usize) {
+        (self.waiting() - self.replayed_count(), self.waiting_bytes - self.replay.bytes)
     }
 
-    /// How many of those that wait are replayed.
-    fn replayed(&self) -> usize {
-        let replayed = self.replay.until.saturating_sub(self.sent);
-        usize::try_from(replayed).expect("what is kept is counted in memory")
+    /// The number of waiting entries that are replayed.
+    fn replayed_count(&self) -> usize {
+        let replayed_count = self.replay.until.saturating_sub(self.sent);
+        usize::try_from(replayed_count).expect("the number of entries in memory fits usize")
     }
 
-    /// Leaves out the oldest broadcast that waits; false if none does. What is for this client alone stays.
-    fn drop_oldest(&mut self) -> bool {
-        let from = self.offset() + self.replayed();
-        let Some(behind) = self.items.range(from..).position(QueueEntry::is_droppable) else { return false };
-        self.trade_for_front(from + behind);
-        self.pass_over_front()
+    /// Skips the oldest waiting broadcast that is not replayed; false if there is none. Private entries and raw frames
+    /// stay.
+    fn drop_oldest_broadcast(&mut self) -> bool {
+        let from = self.offset() + self.replayed_count();
+        let Some(behind) = self.entries.range(from..).position(QueueEntry::is_droppable) else { return false };
+        self.replace_by_empty_front(from + behind);
+        self.mark_front_sent()
     }
 
-    /// Exchanges an item that waits for an empty place in front of all that do. What is between moves on by one
-    /// place, which nobody was told yet.
-    fn trade_for_front(&mut self, index: usize) {
+    /// Replaces a waiting entry by an empty entry in front of all waiting entries. The entries in between move by one
+    /// sequence number, which no client has seen yet.
+    fn replace_by_empty_front(&mut self, index: usize) {
         if index == self.offset() {
             return;
         }
-        if let Some(item) = self.items.remove(index) {
-            self.waiting_bytes -= item.len(self.form);
-            self.replay.until += u64::from(self.replayed() > 0);
-            self.items.insert(self.offset(), QueueEntry::NOTHING);
+        if let Some(entry) = self.entries.remove(index) {
+            self.waiting_bytes -= entry.len(self.form);
+            self.replay.until += u64::from(self.replayed_count() > 0);
+            self.entries.insert(self.offset(), QueueEntry::EMPTY);
         }
     }
 
-    /// True unless more than half of what may wait would, with so many bytes more. What is replayed counts here, and so
-    /// does what waits for a client that is away: whoever can wait adds nothing to it.
-    pub(in crate::outbox) fn has_room_for(&self, bytes: usize) -> bool {
+    /// True if at most half of the limits is used with `bytes` more, the queue is empty, or it is closed. Replayed
+    /// entries count here, and so do the entries that wait for a disconnected client: a sender that can wait should not
+    /// add to them.
+    pub(in crate::outbox) fn has_capacity_for(&self, bytes: usize) -> bool {
         let fits = || self.waiting() <= self.limits.items / 2 && self.waiting_bytes + bytes <= self.limits.bytes / 2;
         !self.is_open() || self.is_idle() || fits()
     }
 
-    /// True when so much waits for a transport that somebody should look whether it moves at all.
+    /// True when more than an eighth of the limits waits for a transport, so that its progress should be checked.
     pub(in crate::outbox) fn is_congested(&self) -> bool {
         self.attached && (self.waiting() > self.limits.items / 8 || self.waiting_bytes > self.limits.bytes / 8)
     }

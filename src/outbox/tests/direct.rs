@@ -1,10 +1,10 @@
-//! Broadcasts that are written to a socket by whoever pushes them.
+//! Broadcasts that the pushing thread writes directly to a socket.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A socket that takes so many bytes at each write and then is full.
+/// A socket that accepts the given number of bytes at each write and is full afterwards.
 #[derive(Default)]
 struct Socket {
     takes: Mutex<VecDeque<usize>>,
@@ -34,80 +34,80 @@ impl Sink for Socket {
     }
 }
 
-fn lent(outbox: &Arc<Outbox>, socket: &Arc<Socket>) -> OutboxReader {
-    let feed = attach(outbox);
-    feed.lend(Arc::clone(socket) as Arc<dyn Sink>);
-    feed
+fn attach_direct(outbox: &Arc<Outbox>, socket: &Arc<Socket>) -> OutboxReader {
+    let reader = attach(outbox);
+    reader.enable_direct_write(Arc::clone(socket) as Arc<dyn Sink>);
+    reader
 }
 
 fn broadcast(outbox: &Arc<Outbox>, text: &str) {
     let mut batch = FlushScheduler::default().batch();
-    assert_eq!(outbox.push_in(&message(text), &mut batch), Push::Queued);
+    assert_eq!(outbox.push_batched(&message(text), &mut batch), Push::Queued);
     batch.schedule();
 }
 
 #[test]
-fn a_broadcast_is_written_at_once_where_the_socket_is_free() {
+fn broadcast_is_written_directly_to_free_socket() {
     let (outbox, socket) = (outbox(), Socket::taking([100]));
-    let mut feed = lent(&outbox, &socket);
+    let mut reader = attach_direct(&outbox, &socket);
     broadcast(&outbox, "a");
     assert_eq!(socket.taken(), "[a]");
-    assert_eq!(poll(&mut feed), "");
+    assert_eq!(poll(&mut reader), "");
 }
 
 #[test]
-fn broadcasts_of_one_wave_are_written_together() {
+fn broadcasts_of_one_batch_are_written_together() {
     let (outbox, socket) = (outbox(), Socket::taking([100]));
-    let mut feed = lent(&outbox, &socket);
+    let mut reader = attach_direct(&outbox, &socket);
     let mut batch = FlushScheduler::default().batch();
-    outbox.push_in(&message("a"), &mut batch);
-    outbox.push_in(&message("b"), &mut batch);
+    outbox.push_batched(&message("a"), &mut batch);
+    outbox.push_batched(&message("b"), &mut batch);
     assert_eq!(socket.taken(), "");
     batch.schedule();
     assert_eq!(socket.taken(), "[a][b]");
-    assert_eq!(poll(&mut feed), "");
+    assert_eq!(poll(&mut reader), "");
 }
 
 #[test]
 fn batch_dropped_without_schedule_wakes_transport() {
-    let (outbox, socket, bell) = (outbox(), Socket::taking([100]), Arc::new(Bell::default()));
-    let mut feed = lent(&outbox, &socket);
-    poll_with(&mut feed, &Arc::clone(&bell).into());
+    let (outbox, socket, wakes) = (outbox(), Socket::taking([100]), Arc::new(WakeCounter::default()));
+    let mut reader = attach_direct(&outbox, &socket);
+    poll_with(&mut reader, &Arc::clone(&wakes).into());
     let mut batch = FlushScheduler::default().batch();
-    outbox.push_in(&message("a"), &mut batch);
+    outbox.push_batched(&message("a"), &mut batch);
     drop(batch);
-    assert_eq!((socket.taken().as_str(), bell.rings()), ("", 1));
-    assert_eq!(poll(&mut feed), "[a]");
+    assert_eq!((socket.taken().as_str(), wakes.count()), ("", 1));
+    assert_eq!(poll(&mut reader), "[a]");
     broadcast(&outbox, "b");
-    assert_eq!(socket.taken(), "[b]", "the next batch flushes it");
+    assert_eq!(socket.taken(), "[b]", "later batches flush the outbox again");
 }
 
 #[test]
-fn what_a_full_socket_does_not_take_is_left_to_its_transport_in_order() {
-    let (outbox, socket, bell) = (outbox(), Socket::taking([2]), Arc::new(Bell::default()));
-    let mut feed = lent(&outbox, &socket);
-    poll_with(&mut feed, &Arc::clone(&bell).into());
+fn transport_writes_what_full_socket_rejects() {
+    let (outbox, socket, wakes) = (outbox(), Socket::taking([2]), Arc::new(WakeCounter::default()));
+    let mut reader = attach_direct(&outbox, &socket);
+    poll_with(&mut reader, &Arc::clone(&wakes).into());
     broadcast(&outbox, "a");
     broadcast(&outbox, "b");
-    assert_eq!((socket.taken().as_str(), bell.rings()), ("[a", 1));
-    assert_eq!(poll(&mut feed), "][b]");
+    assert_eq!((socket.taken().as_str(), wakes.count()), ("[a", 1));
+    assert_eq!(poll(&mut reader), "][b]");
 
     socket.takes.lock().unwrap().push_back(100);
     broadcast(&outbox, "c");
-    assert_eq!(socket.taken(), "[a", "it counts as full until its transport says otherwise");
-    assert_eq!(poll(&mut feed), "[c]");
-    feed.set_blocked(false);
+    assert_eq!(socket.taken(), "[a", "it counts as full until its transport reports otherwise");
+    assert_eq!(poll(&mut reader), "[c]");
+    reader.set_socket_full(false);
     broadcast(&outbox, "d");
     assert_eq!(socket.taken(), "[a[d]");
 }
 
-/// A socket that takes one byte, and whose channel is replaced meanwhile, as another thread may do.
-struct PreviousChannel {
+/// A socket that accepts one byte while its channel is replaced, as another thread may do.
+struct ReplacingSocket {
     outbox: Arc<Outbox>,
     newer: Mutex<Option<OutboxReader>>,
 }
 
-impl Sink for PreviousChannel {
+impl Sink for ReplacingSocket {
     fn try_write(&self, _: &[u8]) -> io::Result<usize> {
         *self.newer.lock().unwrap() = Some(attach(&self.outbox));
         Ok(1)
@@ -115,70 +115,71 @@ impl Sink for PreviousChannel {
 }
 
 #[test]
-fn what_is_left_of_a_frame_does_not_reach_the_channel_that_replaces_its_own() {
+fn partial_frame_is_not_written_to_newer_channel() {
     let outbox = outbox();
-    let socket = Arc::new(PreviousChannel { outbox: Arc::clone(&outbox), newer: Mutex::default() });
+    let socket = Arc::new(ReplacingSocket { outbox: Arc::clone(&outbox), newer: Mutex::default() });
     let mut older = attach(&outbox);
-    older.lend(Arc::clone(&socket) as Arc<dyn Sink>);
+    older.enable_direct_write(Arc::clone(&socket) as Arc<dyn Sink>);
     broadcast(&outbox, "a");
     let mut newer = socket.newer.lock().unwrap().take().unwrap();
     outbox.push(&message("b"));
     assert_eq!(poll(&mut newer), "[b]");
-    assert_eq!([poll(&mut older), poll(&mut older)], ["a]", "end 1000"], "the older one says it before it ends");
+    assert_eq!([poll(&mut older), poll(&mut older)], ["a]", "end 1000"], "the older channel writes it before it ends");
 }
 
 #[test]
-fn a_frame_that_was_begun_is_finished_before_its_channel_ends() {
+fn partial_frame_is_completed_before_channel_ends() {
     let (outbox, socket) = (outbox(), Socket::taking([2]));
-    let mut feed = lent(&outbox, &socket);
+    let mut reader = attach_direct(&outbox, &socket);
     broadcast(&outbox, "abc");
-    feed.control().hang_up(End { code: 1009 });
+    reader.control().close(End { code: 1009 });
     assert_eq!(socket.taken(), "[a");
-    assert_eq!([poll(&mut feed), poll(&mut feed)], ["bc]", "end 1009"]);
+    assert_eq!([poll(&mut reader), poll(&mut reader)], ["bc]", "end 1009"]);
 }
 
 #[test]
-fn another_thread_does_not_write_but_wakes_the_transport() {
-    let (outbox, socket, bell) = (outbox(), Socket::taking([100]), Arc::new(Bell::default()));
-    let mut feed = lent(&outbox, &socket);
-    poll_with(&mut feed, &Arc::clone(&bell).into());
+fn other_thread_wakes_transport_instead_of_writing() {
+    let (outbox, socket, wakes) = (outbox(), Socket::taking([100]), Arc::new(WakeCounter::default()));
+    let mut reader = attach_direct(&outbox, &socket);
+    poll_with(&mut reader, &Arc::clone(&wakes).into());
     thread::scope(|scope| {
         scope.spawn(|| broadcast(&outbox, "a"));
     });
-    assert_eq!((socket.taken().as_str(), bell.rings()), ("", 1));
-    assert_eq!(poll(&mut feed), "[a]");
+    assert_eq!((socket.taken().as_str(), wakes.count()), ("", 1));
+    assert_eq!(poll(&mut reader), "[a]");
 }
 
 #[test]
-fn a_client_that_has_hung_up_is_not_written_to() {
+fn closed_channel_is_not_written_to() {
     let (outbox, socket) = (outbox(), Socket::taking([100]));
-    let mut feed = lent(&outbox, &socket);
-    feed.control().hang_up(GOING);
+    let mut reader = attach_direct(&outbox, &socket);
+    reader.control().close(GOING_AWAY);
     broadcast(&outbox, "a");
-    assert_eq!((socket.taken().as_str(), poll(&mut feed).as_str()), ("", "end 1001"));
+    assert_eq!((socket.taken().as_str(), poll(&mut reader).as_str()), ("", "end 1001"));
 }
 
 #[test]
-fn a_socket_that_was_replaced_is_not_written_to() {
+fn socket_of_replaced_channel_is_not_written_to() {
     let (outbox, socket) = (outbox(), Socket::taking([100]));
-    let _old = lent(&outbox, &socket);
+    let _old = attach_direct(&outbox, &socket);
     let mut new = attach(&outbox);
     broadcast(&outbox, "a");
     assert_eq!((socket.taken().as_str(), poll(&mut new).as_str()), ("", "[a]"));
 }
 
 #[actix::test]
-async fn a_wave_to_many_sockets_rolls_out_after_the_push() {
+async fn large_batch_is_flushed_after_the_push() {
     const MANY: usize = 100;
     let sockets: Vec<_> = (0..MANY).map(|_| Socket::taking([100])).collect();
     let outboxes: Vec<_> = (0..MANY).map(|_| outbox()).collect();
-    let _feeds: Vec<_> = outboxes.iter().zip(&sockets).map(|(outbox, socket)| lent(outbox, socket)).collect();
+    let _readers: Vec<_> =
+        outboxes.iter().zip(&sockets).map(|(outbox, socket)| attach_direct(outbox, socket)).collect();
     let mut batch = FlushScheduler::default().batch();
     for outbox in &outboxes {
-        outbox.push_in(&message("a"), &mut batch);
+        outbox.push_batched(&message("a"), &mut batch);
     }
     batch.schedule();
-    assert!(sockets.iter().all(|socket| socket.taken().is_empty()), "the pusher is not held up");
+    assert!(sockets.iter().all(|socket| socket.taken().is_empty()), "pushing does not write");
     while sockets.iter().any(|socket| socket.taken().is_empty()) {
         tokio::task::yield_now().await;
     }
@@ -195,14 +196,14 @@ enum Step {
 
 proptest! {
     #[test]
-    fn whatever_a_socket_takes_every_byte_is_written_once_and_in_order(
+    fn every_byte_is_written_once_in_order(
         takes in prop::collection::vec(0..12_usize, 0..60),
         steps in prop::collection::vec(prop_oneof![4 => Just(Step::Broadcast), 2 => Just(Step::Push), 2 => Just(Step::Write), 1 => Just(Step::Unblock)], 0..60),
     ) {
         let (outbox, socket) = (outbox(), Socket::taking(takes));
-        let mut feed = lent(&outbox, &socket);
-        let write = |feed: &mut OutboxReader| {
-            let written = poll(feed);
+        let mut reader = attach_direct(&outbox, &socket);
+        let write = |reader: &mut OutboxReader| {
+            let written = poll(reader);
             socket.taken.lock().unwrap().extend_from_slice(written.as_bytes());
             !written.is_empty()
         };
@@ -212,19 +213,19 @@ proptest! {
                 Step::Broadcast => broadcast(&outbox, &number.to_string()),
                 Step::Push => assert_eq!(outbox.push(&message(&number.to_string())), Push::Queued),
                 Step::Write => {
-                    write(&mut feed);
+                    write(&mut reader);
                 }
-                // A transport says so only when it has nothing left to write.
+                // A transport reports this only when it has nothing left to write.
                 Step::Unblock => {
-                    while write(&mut feed) {}
-                    feed.set_blocked(false);
+                    while write(&mut reader) {}
+                    reader.set_socket_full(false);
                 }
             }
             if matches!(step, Step::Broadcast | Step::Push) {
                 wanted += &format!("[{number}]");
             }
         }
-        while write(&mut feed) {}
+        while write(&mut reader) {}
         prop_assert_eq!(socket.taken(), wanted);
     }
 }

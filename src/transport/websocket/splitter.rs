@@ -1,8 +1,8 @@
-//! What comes in over a WebSocket, cut into frames that are handed on one at a time.
+//! Splits received WebSocket data into frames and passes them to the decoder one at a time.
 //!
-//! The library that decodes them takes in whatever its source has before it decodes one frame, and keeps all
-//! of it. So its source has one frame at a time, and of a long one a piece at a time: the next is read when
-//! the one before has been dealt with, and a client that sends faster than that is slowed down by TCP.
+//! The decoder of `actix_web_actors` buffers all available input before it decodes a frame. This stream therefore
+//! offers a single frame, or a single fragment of a long frame. It reads the next one after the previous one was
+//! processed, and TCP slows down a client that sends faster.
 
 use std::{
     pin::Pin,
@@ -13,62 +13,65 @@ use actix_http::error::PayloadError;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 
-/// The longest payload that is handed on whole. A longer one becomes fragments of this length, a multiple of
-/// that of a mask, so that the same mask fits each.
-pub(super) const PIECE: usize = 16 * 1024;
+/// The longest payload that is passed on in one frame. A longer payload is split into fragments of this length. It is a
+/// multiple of the length of a mask, so that the same mask applies to each fragment.
+pub(super) const MAX_FRAGMENT: usize = 16 * 1024;
 
 /// Wire: RFC 6455 section 5.2.
 const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const CONTROL: u8 = 0x08;
 const MASKED: u8 = 0x80;
-const MASK: usize = 4;
+const MASK_LENGTH: usize = 4;
 
 /// Wire: the longest payload of a control frame (RFC 6455 section 5.5).
-const LONGEST_CONTROL: u64 = 125;
+const MAX_CONTROL_PAYLOAD: u64 = 125;
 
-/// A head that the decoder refuses, in place of a frame that it would wait for to its end before it does.
-const REFUSED: &[u8] = &[RESERVED, 0];
+/// A header that the decoder rejects at once. It replaces an invalid frame, which the decoder would reject only after
+/// receiving all of it.
+const INVALID_FRAME: &[u8] = &[RESERVED, 0];
 
-/// The head of a client's frame.
+/// The header of a client's frame.
 #[derive(Clone, Copy, Debug)]
-struct Head {
+struct FrameHeader {
     first: u8,
     payload: u64,
-    mask: [u8; MASK],
+    mask: [u8; MASK_LENGTH],
     length: usize,
 }
 
-enum Read {
-    /// More of it has to come.
-    Partly,
-    /// It is no head of a client's, or announces what no frame may be.
-    Wrong,
-    Whole(Head),
+enum ParsedHeader {
+    /// More bytes are needed.
+    Incomplete,
+    /// It is no valid header of a client, or its frame would exceed the limits of the protocol.
+    Invalid,
+    Complete(FrameHeader),
 }
 
-fn read(bytes: &[u8]) -> Read {
-    let &[first, second, ref rest @ ..] = bytes else { return Read::Partly };
+fn parse_header(bytes: &[u8]) -> ParsedHeader {
+    let &[first, second, ref rest @ ..] = bytes else { return ParsedHeader::Incomplete };
     if first & RESERVED != 0 || second & MASKED == 0 {
-        return Read::Wrong;
+        return ParsedHeader::Invalid;
     }
     let (payload, rest) = match second & !MASKED {
         126 => match rest.split_first_chunk() {
             Some((length, rest)) => (u16::from_be_bytes(*length).into(), rest),
-            None => return Read::Partly,
+            None => return ParsedHeader::Incomplete,
         },
         127 => match rest.split_first_chunk() {
             Some((length, rest)) => (u64::from_be_bytes(*length), rest),
-            None => return Read::Partly,
+            None => return ParsedHeader::Incomplete,
         },
         short => (short.into(), rest),
     };
-    if payload > i64::MAX.cast_unsigned() || (first & CONTROL != 0 && payload > LONGEST_CONTROL) {
-        return Read::Wrong;
+    if payload > i64::MAX.cast_unsigned() || (first & CONTROL != 0 && payload > MAX_CONTROL_PAYLOAD) {
+        return ParsedHeader::Invalid;
     }
     match rest.split_first_chunk() {
-        Some((mask, rest)) => Read::Whole(Head { first, payload, mask: *mask, length: bytes.len() - rest.len() }),
-        None => Read::Partly,
+        Some((mask, rest)) => {
+            ParsedHeader::Complete(FrameHeader { first, payload, mask: *mask, length: bytes.len() - rest.len() })
+        }
+        None => ParsedHeader::Incomplete,
     }
 }
 
@@ -76,12 +79,12 @@ fn read(bytes: &[u8]) -> Read {
 #[derive(Debug, Default)]
 pub(super) struct FrameSplitter {
     bytes: BytesMut,
-    /// The long frame that is being handed on in pieces: what is left of it.
-    long: Option<Head>,
+    /// The remainder of a long frame that is being passed on in fragments.
+    fragmented: Option<FrameHeader>,
 }
 
 impl FrameSplitter {
-    fn put(&mut self, chunk: Bytes) {
+    fn push(&mut self, chunk: Bytes) {
         if self.bytes.is_empty() {
             self.bytes = chunk.into();
         } else {
@@ -89,39 +92,41 @@ impl FrameSplitter {
         }
     }
 
-    /// The next frame; nothing if more of it has to come.
+    /// The next frame; `None` if more bytes are needed.
     fn next(&mut self) -> Option<Bytes> {
-        if self.long.is_some() {
-            return self.next_piece();
+        if self.fragmented.is_some() {
+            return self.next_fragment();
         }
-        match read(&self.bytes) {
-            Read::Partly => None,
-            Read::Wrong => Some(Bytes::from_static(REFUSED)),
-            Read::Whole(head) if head.payload > PIECE as u64 => {
-                self.bytes.advance(head.length);
-                self.long = Some(head);
-                self.next_piece()
+        match parse_header(&self.bytes) {
+            ParsedHeader::Incomplete => None,
+            ParsedHeader::Invalid => Some(Bytes::from_static(INVALID_FRAME)),
+            ParsedHeader::Complete(header) if header.payload > MAX_FRAGMENT as u64 => {
+                self.bytes.advance(header.length);
+                self.fragmented = Some(header);
+                self.next_fragment()
             }
-            Read::Whole(head) => self.take(head.length + usize::try_from(head.payload).unwrap_or(PIECE)),
+            ParsedHeader::Complete(header) => {
+                self.take(header.length + usize::try_from(header.payload).unwrap_or(MAX_FRAGMENT))
+            }
         }
     }
 
-    /// A fragment of the long frame.
-    fn next_piece(&mut self) -> Option<Bytes> {
-        let head = self.long?;
-        let length = usize::try_from(head.payload).map_or(PIECE, |left| left.min(PIECE));
+    /// The next fragment of the long frame.
+    fn next_fragment(&mut self) -> Option<Bytes> {
+        let header = self.fragmented?;
+        let length = usize::try_from(header.payload).map_or(MAX_FRAGMENT, |left| left.min(MAX_FRAGMENT));
         let payload = self.take(length)?;
-        let left = head.payload - length as u64;
+        let left = header.payload - length as u64;
         let is_last = left == 0;
-        // What follows continues the message, and only its last fragment ends it.
-        self.long = (!is_last).then_some(Head { first: head.first & FINAL, payload: left, ..head });
-        let first = if is_last { head.first } else { head.first & !FINAL };
-        Some(frame(first, head.mask, &payload))
+        // Later fragments are continuation frames; only the last one keeps the FIN bit.
+        self.fragmented = (!is_last).then_some(FrameHeader { first: header.first & FINAL, payload: left, ..header });
+        let first = if is_last { header.first } else { header.first & !FINAL };
+        Some(frame(first, header.mask, &payload))
     }
 
     fn take(&mut self, length: usize) -> Option<Bytes> {
         match self.bytes.len() {
-            // Memory goes back: what is left is the end of a buffer.
+            // Taking the whole buffer frees its memory once the frame is dropped.
             all if all == length => Some(std::mem::take(&mut self.bytes).freeze()),
             more if more > length => Some(self.bytes.split_to(length).freeze()),
             _ => None,
@@ -129,27 +134,27 @@ impl FrameSplitter {
     }
 }
 
-/// A frame of up to [`PIECE`] bytes, which are masked already.
-fn frame(first: u8, mask: [u8; MASK], payload: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(2 + 2 + MASK + payload.len());
+/// Makes a frame of up to [`MAX_FRAGMENT`] bytes of masked payload.
+fn frame(first: u8, mask: [u8; MASK_LENGTH], payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(2 + 2 + MASK_LENGTH + payload.len());
     frame.put_u8(first);
     frame.put_u8(MASKED | 126);
-    frame.put_u16(u16::try_from(payload.len()).expect("a piece is short"));
+    frame.put_u16(u16::try_from(payload.len()).expect("a fragment is at most MAX_FRAGMENT bytes long"));
     frame.put_slice(&mask);
     frame.put_slice(payload);
     frame.freeze()
 }
 
-/// The source of the decoder: a frame, then nothing until it is asked again.
+/// The input stream of the decoder. It yields a frame, then is pending once.
 pub(super) struct FrameStream<S> {
     source: S,
     splitter: FrameSplitter,
-    has_given: bool,
+    has_yielded: bool,
 }
 
 impl<S> FrameStream<S> {
     pub(super) fn new(source: S) -> Self {
-        Self { source, splitter: FrameSplitter::default(), has_given: false }
+        Self { source, splitter: FrameSplitter::default(), has_yielded: false }
     }
 }
 
@@ -157,19 +162,18 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for FrameStre
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // Invariant: the decoder has a frame to decode then, and asks for the next when it has; nobody needs
-        // to be woken.
-        if std::mem::take(&mut self.has_given) {
+        // Invariant: the decoder now has a frame to decode and polls again after it, so no waker is needed.
+        if std::mem::take(&mut self.has_yielded) {
             return Poll::Pending;
         }
         loop {
             if let Some(frame) = self.splitter.next() {
-                self.has_given = true;
+                self.has_yielded = true;
                 return Poll::Ready(Some(Ok(frame)));
             }
             match std::task::ready!(Pin::new(&mut self.source).poll_next(cx)) {
-                Some(Ok(chunk)) => self.splitter.put(chunk),
-                // A broken socket is the end of the stream, so that any error left is the client's doing.
+                Some(Ok(chunk)) => self.splitter.push(chunk),
+                // A broken socket ends the stream, so that every remaining error is a protocol error of the client.
                 Some(Err(_)) | None => return Poll::Ready(None),
             }
         }
@@ -184,10 +188,10 @@ mod tests {
 
     use super::*;
 
-    const KEY: [u8; MASK] = [1, 2, 3, 4];
+    const TEST_MASK: [u8; MASK_LENGTH] = [1, 2, 3, 4];
 
-    /// A frame as a client sends it.
-    fn sent(first: u8, payload: &[u8]) -> Vec<u8> {
+    /// Encodes a frame as a client does.
+    fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut out = vec![first];
         match payload.len() {
             short @ 0..126 => out.push(MASKED | u8::try_from(short).unwrap()),
@@ -200,28 +204,28 @@ mod tests {
                 out.extend((long as u64).to_be_bytes());
             }
         }
-        out.extend(KEY);
-        out.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
+        out.extend(TEST_MASK);
+        out.extend(payload.iter().zip(TEST_MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
         out
     }
 
-    /// What the decoder makes of the next that the intake hands on.
+    /// Decodes the next frame of the splitter.
     fn decoded(splitter: &mut FrameSplitter, codec: &mut Codec) -> Option<Frame> {
         let mut bytes = BytesMut::from(&splitter.next()?[..]);
         let frame = codec.decode(&mut bytes).unwrap().expect("a whole frame");
-        assert!(bytes.is_empty(), "and nothing else");
+        assert!(bytes.is_empty(), "exactly one frame");
         Some(frame)
     }
 
     fn texts(frames: impl Iterator<Item = Frame>) -> Vec<Vec<u8>> {
-        let (mut whole, mut begun) = (Vec::new(), Vec::new());
+        let (mut whole, mut partial) = (Vec::new(), Vec::new());
         for frame in frames {
             match frame {
                 Frame::Binary(bytes) => whole.push(bytes.to_vec()),
-                Frame::Continuation(Item::FirstBinary(bytes) | Item::Continue(bytes)) => begun.extend(bytes),
+                Frame::Continuation(Item::FirstBinary(bytes) | Item::Continue(bytes)) => partial.extend(bytes),
                 Frame::Continuation(Item::Last(bytes)) => {
-                    begun.extend(bytes);
-                    whole.push(std::mem::take(&mut begun));
+                    partial.extend(bytes);
+                    whole.push(std::mem::take(&mut partial));
                 }
                 other => panic!("{other:?}"),
             }
@@ -230,53 +234,53 @@ mod tests {
     }
 
     #[test]
-    fn a_long_frame_is_handed_on_in_fragments() {
-        let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(PIECE));
-        let payload: Vec<_> = (0..=255_u8).cycle().take(2 * PIECE + 7).collect();
-        splitter.put(sent(0x81, &payload).into());
+    fn long_frame_is_split_into_fragments() {
+        let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(MAX_FRAGMENT));
+        let payload: Vec<_> = (0..=255_u8).cycle().take(2 * MAX_FRAGMENT + 7).collect();
+        splitter.push(client_frame(0x81, &payload).into());
         let frames: Vec<_> = std::iter::from_fn(|| decoded(&mut splitter, &mut codec)).collect();
         let [Frame::Continuation(Item::FirstText(first)), _, Frame::Continuation(Item::Last(last))] = &frames[..]
         else {
             panic!("{} frames", frames.len());
         };
-        assert_eq!((&first[..], &last[..]), (&payload[..PIECE], &payload[2 * PIECE..]));
+        assert_eq!((&first[..], &last[..]), (&payload[..MAX_FRAGMENT], &payload[2 * MAX_FRAGMENT..]));
     }
 
     #[test]
-    fn a_frame_of_the_length_of_a_piece_is_handed_on_whole() {
-        let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(PIECE));
-        splitter.put(sent(0x82, &[7; PIECE]).into());
-        assert_eq!(decoded(&mut splitter, &mut codec), Some(Frame::Binary(vec![7; PIECE].into())));
+    fn frame_of_maximum_fragment_length_is_not_split() {
+        let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(MAX_FRAGMENT));
+        splitter.push(client_frame(0x82, &[7; MAX_FRAGMENT]).into());
+        assert_eq!(decoded(&mut splitter, &mut codec), Some(Frame::Binary(vec![7; MAX_FRAGMENT].into())));
     }
 
     #[test]
-    fn what_no_client_may_send_is_refused_without_its_end() {
+    fn invalid_frame_is_rejected_before_its_end() {
         let endless = [0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         let long_ping = [0x89, 0xfe, 0, 126];
         for bytes in [&endless[..], &long_ping, &[0x81, 0x05], &[0xc1, 0x85]] {
             let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new());
-            splitter.put(Bytes::copy_from_slice(bytes));
-            let handed_on = splitter.next().expect("the decoder has to see it");
-            assert!(codec.decode(&mut BytesMut::from(&handed_on[..])).is_err(), "{bytes:x?}");
+            splitter.push(Bytes::copy_from_slice(bytes));
+            let frame = splitter.next().expect("the decoder must see it");
+            assert!(codec.decode(&mut BytesMut::from(&frame[..])).is_err(), "{bytes:x?}");
         }
     }
 
     proptest! {
         #[test]
-        fn frames_arrive_as_they_were_sent_however_they_are_cut(
+        fn frames_survive_arbitrary_chunking(
             payloads in prop::collection::vec(prop_oneof![0..300_usize, 16_300..16_500_usize, 60_000..140_000_usize], 1..6),
             cuts in prop::collection::vec(1..40_000_usize, 1..20),
         ) {
             let payloads: Vec<Vec<u8>> = payloads.into_iter().map(|length| (0..=255).cycle().take(length).collect()).collect();
-            let mut bytes = Bytes::from(payloads.iter().flat_map(|payload| sent(0x82, payload)).collect::<Vec<_>>());
-            let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(PIECE));
+            let mut bytes = Bytes::from(payloads.iter().flat_map(|payload| client_frame(0x82, payload)).collect::<Vec<_>>());
+            let (mut splitter, mut codec) = (FrameSplitter::default(), Codec::new().max_size(MAX_FRAGMENT));
             let mut frames = Vec::new();
             for cut in cuts.into_iter().cycle() {
                 frames.extend(std::iter::from_fn(|| decoded(&mut splitter, &mut codec)));
                 if bytes.is_empty() {
                     break;
                 }
-                splitter.put(bytes.split_to(cut.min(bytes.len())));
+                splitter.push(bytes.split_to(cut.min(bytes.len())));
             }
             prop_assert_eq!(texts(frames.into_iter()), payloads);
         }

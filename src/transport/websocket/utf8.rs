@@ -1,20 +1,20 @@
-//! A text that comes in fragments, which may be cut inside of a character.
+//! UTF-8 validation of a text message in fragments, which may split a character.
 
-/// What has been seen of a text.
+/// Validates the fragments of one text message.
 #[derive(Debug, Default)]
-pub(super) struct Utf8 {
-    /// The beginning of a character, if one was cut.
-    begun: Vec<u8>,
+pub(super) struct Utf8Validator {
+    /// The first bytes of a character that the last fragment has split.
+    partial_char: Vec<u8>,
 }
 
-impl Utf8 {
-    /// False if it is no UTF-8 with this fragment. The last one must not cut a character.
-    pub(super) fn goes_on(&mut self, fragment: &[u8], is_last: bool) -> bool {
-        self.begun.extend_from_slice(fragment);
-        match std::str::from_utf8(&self.begun) {
-            Ok(_) => self.begun = Vec::new(),
+impl Utf8Validator {
+    /// False if the text is not valid UTF-8 with this fragment. The last fragment must not split a character.
+    pub(super) fn accepts(&mut self, fragment: &[u8], is_last: bool) -> bool {
+        self.partial_char.extend_from_slice(fragment);
+        match std::str::from_utf8(&self.partial_char) {
+            Ok(_) => self.partial_char = Vec::new(),
             Err(error) if error.error_len().is_none() && !is_last => {
-                self.begun.drain(..error.valid_up_to());
+                self.partial_char.drain(..error.valid_up_to());
             }
             Err(_) => return false,
         }
@@ -27,12 +27,12 @@ mod tests {
     use super::*;
 
     fn is_text(fragments: &[&[u8]]) -> bool {
-        let (mut text, last) = (Utf8::default(), fragments.len() - 1);
-        fragments.iter().enumerate().all(|(at, fragment)| text.goes_on(fragment, at == last))
+        let (mut text, last) = (Utf8Validator::default(), fragments.len() - 1);
+        fragments.iter().enumerate().all(|(at, fragment)| text.accepts(fragment, at == last))
     }
 
     #[test]
-    fn a_character_may_be_cut_but_not_by_the_end() {
+    fn split_character_is_valid_except_at_the_end() {
         let turtle = "\u{1f422}".as_bytes();
         assert!(is_text(&[&turtle[..1], &turtle[1..3], &turtle[3..]]));
         assert!(is_text(&[&turtle[..2], b"", &turtle[2..]]));

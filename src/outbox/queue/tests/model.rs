@@ -1,4 +1,4 @@
-//! The same rules over the whole history: nothing is ever removed, every sum is counted afresh.
+//! A model of the queue that keeps the whole history and recounts every sum.
 
 use proptest::prelude::*;
 
@@ -6,11 +6,11 @@ use super::*;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Call,
-    Muted,
-    Own,
-    Frame,
-    Nothing,
+    Shared,
+    Filtered,
+    Private,
+    RawFrame,
+    Empty,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +19,9 @@ enum Step {
     Take(usize),
     Attach(Resume),
     Detach,
-    Tell,
+    SetGroupsToken,
     Finish,
-    Abandon,
+    Discard,
 }
 
 const END: End = End { code: 1000 };
@@ -29,15 +29,15 @@ const END: End = End { code: 1000 };
 struct Model {
     limits: Limits,
     window: ReplayLimits,
-    /// Everything that was ever pushed; a frame whose transport has gone has become nothing.
+    /// All pushed entries. A raw frame becomes empty when its channel has ended.
     history: Vec<(Kind, String)>,
     first: usize,
     sent: usize,
-    /// What waits before this place was kept for the client's return.
+    /// Waiting entries before this index are replayed.
     replayed_until: usize,
     is_attached: bool,
-    mutes: bool,
-    news: Option<String>,
+    filters_quiet: bool,
+    groups_token: Option<String>,
     is_closed: bool,
     counted: Backlog,
 }
@@ -45,8 +45,8 @@ struct Model {
 impl Model {
     fn new(limits: Limits, window: ReplayLimits) -> Self {
         let counted = Backlog::default();
-        let (history, news) = (Vec::new(), None);
-        let (is_attached, mutes, is_closed) = (false, false, false);
+        let (history, groups_token) = (Vec::new(), None);
+        let (is_attached, filters_quiet, is_closed) = (false, false, false);
         Self {
             limits,
             window,
@@ -55,8 +55,8 @@ impl Model {
             sent: 0,
             replayed_until: 0,
             is_attached,
-            mutes,
-            news,
+            filters_quiet,
+            groups_token,
             is_closed,
             counted,
         }
@@ -66,8 +66,8 @@ impl Model {
         self.history.len()
     }
 
-    fn bytes(&self, places: std::ops::Range<usize>) -> usize {
-        self.history[places].iter().map(|(_, text)| text.len()).sum()
+    fn bytes(&self, range: std::ops::Range<usize>) -> usize {
+        self.history[range].iter().map(|(_, text)| text.len()).sum()
     }
 
     fn backlog(&self) -> Backlog {
@@ -80,61 +80,61 @@ impl Model {
             return Push::Closed;
         }
         let kept = self.sent - self.first;
-        if self.tail() - self.first >= self.places() && kept > self.window.items {
+        if self.tail() - self.first >= self.window_capacity() && kept > self.window.items {
             self.first += 1;
         }
         self.history.push((kind, text.to_owned()));
         self.counted.peak_bytes = self.counted.peak_bytes.max(self.backlog().bytes);
         if self.is_attached || self.window.items == 0 {
-            return self.hold_to_limits();
+            return self.enforce_limits();
         }
-        self.hold_for_return();
+        self.enforce_disconnected_limits();
         Push::Queued
     }
 
-    fn hold_to_limits(&mut self) -> Push {
+    fn enforce_limits(&mut self) -> Push {
         loop {
             let held = self.sent.max(self.replayed_until)..self.tail();
             let (items, bytes) = (held.len(), self.bytes(held.clone()));
             if items <= 1 || (items <= self.limits.items && bytes <= self.limits.bytes) {
                 return Push::Queued;
             }
-            let is_reply = |at: &usize| matches!(self.history[*at].0, Kind::Own | Kind::Frame);
+            let is_reply = |at: &usize| matches!(self.history[*at].0, Kind::Private | Kind::RawFrame);
             let oldest = held.clone().find(|at| !is_reply(at));
             let Some(oldest) = oldest.filter(|_| self.limits.overflow == Overflow::DropOldest) else {
                 return Push::Overflowed;
             };
             if oldest != self.sent {
                 self.history.remove(oldest);
-                self.history.insert(self.sent, (Kind::Nothing, String::new()));
+                self.history.insert(self.sent, (Kind::Empty, String::new()));
                 self.replayed_until += usize::from(self.replayed_until > self.sent);
             }
             self.sent += 1;
             self.counted.dropped += 1;
-            self.trim();
+            self.trim_kept();
         }
     }
 
-    fn places(&self) -> usize {
+    fn window_capacity(&self) -> usize {
         self.window.items + self.window.items / 16
     }
 
-    fn is_beyond_window(&self, until: usize) -> bool {
-        until - self.first > self.places() || self.bytes(self.first..until) > self.window.bytes
+    fn exceeds_window(&self, until: usize) -> bool {
+        until - self.first > self.window_capacity() || self.bytes(self.first..until) > self.window.bytes
     }
 
-    fn hold_for_return(&mut self) {
+    fn enforce_disconnected_limits(&mut self) {
         let (items, bytes) = (self.limits.items.max(self.window.items), self.limits.bytes.max(self.window.bytes));
         let is_too_much = |from: usize| {
-            let counts_from = from + usize::from(self.bytes(from..from + 1) > bytes);
-            self.tail() - from > items || self.bytes(counts_from..self.tail()) > bytes
+            let counted_from = from + usize::from(self.bytes(from..from + 1) > bytes);
+            self.tail() - from > items || self.bytes(counted_from..self.tail()) > bytes
         };
         self.sent = (self.sent..self.tail()).find(|from| !is_too_much(*from)).unwrap_or(self.tail());
-        self.trim();
+        self.trim_kept();
     }
 
-    fn trim(&mut self) {
-        while self.first < self.sent && self.is_beyond_window(self.sent) {
+    fn trim_kept(&mut self) {
+        while self.first < self.sent && self.exceeds_window(self.sent) {
             self.first += 1;
         }
     }
@@ -142,39 +142,43 @@ impl Model {
     fn take(&mut self, budget: usize) -> Option<String> {
         let waiting = &self.history[self.sent..];
         let (count, frame) = match waiting.first() {
-            Some((Kind::Frame, text)) => (1, format!("<{text}>")),
-            None if self.news.is_none() => return None,
+            Some((Kind::RawFrame, text)) => (1, format!("<{text}>")),
+            None if self.groups_token.is_none() => return None,
             _ => {
                 let before = |at: usize| waiting[..at].iter().map(|(_, text)| text.len()).sum::<usize>();
-                let fits = |at: &usize| before(*at) < budget && waiting[*at].0 != Kind::Frame;
+                let fits = |at: &usize| before(*at) < budget && waiting[*at].0 != Kind::RawFrame;
                 let count = (0..waiting.len()).take_while(fits).count();
-                let is_shown = |kind| kind != Kind::Nothing && !(self.mutes && kind == Kind::Muted);
+                let is_shown = |kind| kind != Kind::Empty && !(self.filters_quiet && kind == Kind::Filtered);
                 let shown = waiting[..count].iter().filter(|(kind, _)| is_shown(*kind)).map(|(_, text)| &**text);
-                let elements: String =
-                    self.news.iter().map(|news| &**news).chain(shown).fold(String::new(), |all, one| all + one + " ");
-                self.news = None;
+                let elements: String = self
+                    .groups_token
+                    .iter()
+                    .map(|token| &**token)
+                    .chain(shown)
+                    .fold(String::new(), |all, one| all + one + " ");
+                self.groups_token = None;
                 (count, format!("[{elements}@{}]", self.sent + count))
             }
         };
-        self.forget_frames(self.sent..self.sent + count);
+        self.clear_raw_frames(self.sent..self.sent + count);
         self.sent += count;
         self.counted.taken += count as u64;
-        self.trim();
+        self.trim_kept();
         Some(frame)
     }
 
-    fn forget_frames(&mut self, places: std::ops::Range<usize>) {
-        for item in &mut self.history[places] {
-            if item.0 == Kind::Frame {
-                *item = (Kind::Nothing, String::new());
+    fn clear_raw_frames(&mut self, range: std::ops::Range<usize>) {
+        for entry in &mut self.history[range] {
+            if entry.0 == Kind::RawFrame {
+                *entry = (Kind::Empty, String::new());
             }
         }
     }
 
     fn attach(&mut self, resume: Resume) -> bool {
-        (self.is_attached, self.mutes, self.news) = (true, true, None);
+        (self.is_attached, self.filters_quiet, self.groups_token) = (true, true, None);
         if self.window.items > 0 {
-            self.hold_for_return();
+            self.enforce_disconnected_limits();
         }
         let wanted = match resume {
             Resume::Waiting => self.sent as u64,
@@ -182,7 +186,7 @@ impl Model {
             Resume::Tail => self.tail() as u64,
         };
         self.sent = wanted.clamp(self.first as u64, self.tail() as u64) as usize;
-        self.forget_frames(self.first..self.tail());
+        self.clear_raw_frames(self.first..self.tail());
         self.replayed_until = if self.window.items > 0 { self.tail() } else { 0 };
         wanted != self.sent as u64
     }
@@ -190,23 +194,23 @@ impl Model {
     fn detach(&mut self) {
         self.is_attached = false;
         if self.window.items > 0 {
-            self.hold_for_return();
+            self.enforce_disconnected_limits();
         }
     }
 
-    fn abandon(&mut self) {
-        (self.is_closed, self.news) = (true, None);
+    fn discard_and_close(&mut self) {
+        (self.is_closed, self.groups_token) = (true, None);
         (self.first, self.sent) = (self.tail(), self.tail());
     }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let kind = prop_oneof![
-        4 => Just(Kind::Call),
-        2 => Just(Kind::Muted),
-        2 => Just(Kind::Own),
-        1 => Just(Kind::Frame),
-        1 => Just(Kind::Nothing),
+        4 => Just(Kind::Shared),
+        2 => Just(Kind::Filtered),
+        2 => Just(Kind::Private),
+        1 => Just(Kind::RawFrame),
+        1 => Just(Kind::Empty),
     ];
     let resume = prop_oneof![Just(Resume::Waiting), Just(Resume::Tail), (0..60_u64).prop_map(Resume::From)];
     let step = prop_oneof![
@@ -214,9 +218,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         20 => (1..20_usize).prop_map(Step::Take),
         8 => resume.prop_map(Step::Attach),
         4 => Just(Step::Detach),
-        4 => Just(Step::Tell),
+        4 => Just(Step::SetGroupsToken),
         1 => Just(Step::Finish),
-        1 => Just(Step::Abandon),
+        1 => Just(Step::Discard),
     ];
     prop::collection::vec(step, 1..80)
 }
@@ -233,53 +237,53 @@ fn windows() -> impl Strategy<Value = ReplayLimits> {
     ]
 }
 
-fn item(kind: Kind, text: &str) -> QueueEntry {
+fn entry(kind: Kind, text: &str) -> QueueEntry {
     match kind {
-        Kind::Call => call(text),
-        Kind::Muted => call_from(text, Source::Group(room("quiet"))),
-        Kind::Own => own(text),
-        Kind::Frame => frame(text),
-        Kind::Nothing => QueueEntry::NOTHING,
+        Kind::Shared => call(text),
+        Kind::Filtered => call_from(text, Source::Group(group("quiet"))),
+        Kind::Private => private(text),
+        Kind::RawFrame => raw_frame(text),
+        Kind::Empty => QueueEntry::EMPTY,
     }
 }
 
-/// The text of a push: it names its place, as far as its length allows.
+/// The text of a push: its sequence number, as far as the length allows.
 fn text_of(kind: Kind, place: usize, length: usize) -> String {
     let name = format!("{place}........");
-    if kind == Kind::Nothing { String::new() } else { name[..length].to_owned() }
+    if kind == Kind::Empty { String::new() } else { name[..length].to_owned() }
 }
 
-fn follow(queue: &mut Queue, model: &mut Model, step: Step) -> Result<(), TestCaseError> {
+fn apply(queue: &mut Queue, model: &mut Model, step: Step) -> Result<(), TestCaseError> {
     match step {
         Step::Push(kind, length) => {
             let text = text_of(kind, model.tail(), length);
-            let push = queue.push(item(kind, &text));
+            let push = queue.push(entry(kind, &text));
             prop_assert_eq!(push, model.push(kind, &text));
             if push == Push::Overflowed {
-                queue.abandon(END);
-                model.abandon();
+                queue.discard_and_close(END);
+                model.discard_and_close();
             }
         }
         Step::Take(budget) => prop_assert_eq!(take(queue, budget), model.take(budget)),
         Step::Attach(resume) => {
-            let view = ChannelFilter { hubs: None, muted: HashSet::from([room("quiet")]) };
-            prop_assert_eq!(queue.attach(resume, view), model.attach(resume));
+            let filter = ChannelFilter { hubs: None, filtered_groups: HashSet::from([group("quiet")]) };
+            prop_assert_eq!(queue.attach(resume, filter), model.attach(resume));
         }
         Step::Detach => {
             queue.detach();
             model.detach();
         }
-        Step::Tell => {
-            queue.fields_mut().news = Some(b"news".as_slice().into());
-            model.news = Some("news".into());
+        Step::SetGroupsToken => {
+            queue.fields_mut().groups_token = Some(b"token".as_slice().into());
+            model.groups_token = Some("token".into());
         }
         Step::Finish => {
             queue.finish(END);
             model.is_closed = true;
         }
-        Step::Abandon => {
-            queue.abandon(END);
-            model.abandon();
+        Step::Discard => {
+            queue.discard_and_close(END);
+            model.discard_and_close();
         }
     }
     Ok(())
@@ -287,15 +291,15 @@ fn follow(queue: &mut Queue, model: &mut Model, step: Step) -> Result<(), TestCa
 
 proptest! {
     #[test]
-    fn a_queue_behaves_like_the_whole_history_would(limits in limits(), window in windows(), steps in steps()) {
+    fn queue_behaves_like_model(limits in limits(), window in windows(), steps in steps()) {
         let (mut queue, mut model) = (Queue::new(&FORM, limits, window), Model::new(limits, window));
         for step in steps {
-            follow(&mut queue, &mut model, step)?;
+            apply(&mut queue, &mut model, step)?;
             prop_assert_eq!(queue.backlog(), model.backlog());
             prop_assert_eq!((queue.cursor(), queue.tail()), (model.sent as u64, model.tail() as u64));
             prop_assert_eq!(queue.is_open(), !model.is_closed);
-            let is_due = model.news.is_some() || model.backlog().items > 0 || model.is_closed;
-            prop_assert_eq!((queue.is_due(), queue.is_idle()), (is_due, model.backlog().items == 0));
+            let has_output = model.groups_token.is_some() || model.backlog().items > 0 || model.is_closed;
+            prop_assert_eq!((queue.has_output(), queue.is_idle()), (has_output, model.backlog().items == 0));
             prop_assert_eq!(queue.end().is_some(), model.is_closed && model.backlog().items == 0);
         }
     }

@@ -1,10 +1,10 @@
-//! What a client is replayed that comes back, and what it is told to have missed.
+//! Replay to a reconnecting client, and gaps.
 
 use super::*;
 
 #[test]
-fn what_was_left_out_is_replayed_to_whoever_asks_for_it() {
-    let mut queue = attached(Limits { items: 2, overflow: Overflow::DropOldest, ..ROOMY }, KEEPS_ALL);
+fn skipped_broadcast_is_replayed_on_request() {
+    let mut queue = attached(Limits { items: 2, overflow: Overflow::DropOldest, ..WIDE_LIMITS }, WIDE_WINDOW);
     push_all(&mut queue, &["a", "b", "c"]);
     assert_eq!(drain(&mut queue), "[b c @3]");
     assert!(!queue.attach(Resume::From(0), ChannelFilter::default()));
@@ -12,9 +12,9 @@ fn what_was_left_out_is_replayed_to_whoever_asks_for_it() {
 }
 
 #[test]
-fn a_client_that_returns_is_replayed_what_the_window_still_holds() {
-    let window = ReplayLimits { items: 2, ..KEEPS_ALL };
-    for (resume, has_gap, replayed) in [
+fn reconnecting_client_gets_replay_of_window() {
+    let window = ReplayLimits { items: 2, ..WIDE_WINDOW };
+    for (resume, has_gap, replayed_count) in [
         (Resume::From(0), true, "[c d @4]"),
         (Resume::From(1), true, "[c d @4]"),
         (Resume::From(2), false, "[c d @4]"),
@@ -25,20 +25,20 @@ fn a_client_that_returns_is_replayed_what_the_window_still_holds() {
         (Resume::Tail, false, ""),
         (Resume::Waiting, false, ""),
     ] {
-        let mut queue = attached(ROOMY, window);
+        let mut queue = attached(WIDE_LIMITS, window);
         push_all(&mut queue, &["a", "b", "c", "d"]);
         drain(&mut queue);
         queue.detach();
         assert_eq!(queue.attach(resume, ChannelFilter::default()), has_gap, "{resume:?}");
-        assert_eq!(drain(&mut queue), replayed, "{resume:?}");
+        assert_eq!(drain(&mut queue), replayed_count, "{resume:?}");
         push_all(&mut queue, &["e"]);
         assert_eq!(drain(&mut queue), "[e @5]", "{resume:?}");
     }
 }
 
 #[test]
-fn the_window_is_bounded_in_bytes_too() {
-    let mut queue = attached(ROOMY, ReplayLimits { items: 100, bytes: 5 });
+fn window_is_bounded_in_bytes() {
+    let mut queue = attached(WIDE_LIMITS, ReplayLimits { items: 100, bytes: 5 });
     push_all(&mut queue, &["aa", "bb", "cc"]);
     drain(&mut queue);
     assert_eq!(queue.backlog().kept, 2);
@@ -48,10 +48,10 @@ fn the_window_is_bounded_in_bytes_too() {
 }
 
 #[test]
-fn a_client_that_is_away_loses_the_oldest_and_is_told_of_the_gap() {
-    let narrow = (Limits { items: 2, ..ROOMY }, ReplayLimits { items: 1, ..KEEPS_ALL });
-    let wide = (Limits { items: 1, ..ROOMY }, ReplayLimits { items: 2, ..KEEPS_ALL });
-    for ((limits, window), from, has_gap, replayed) in [
+fn disconnected_client_loses_oldest_and_learns_of_gap() {
+    let narrow = (Limits { items: 2, ..WIDE_LIMITS }, ReplayLimits { items: 1, ..WIDE_WINDOW });
+    let wide = (Limits { items: 1, ..WIDE_LIMITS }, ReplayLimits { items: 2, ..WIDE_WINDOW });
+    for ((limits, window), from, has_gap, replayed_count) in [
         (narrow, 0, true, "[c d e @5]"),
         (narrow, 1, true, "[c d e @5]"),
         (narrow, 2, false, "[c d e @5]"),
@@ -63,15 +63,15 @@ fn a_client_that_is_away_loses_the_oldest_and_is_told_of_the_gap() {
         drain(&mut queue);
         queue.detach();
         push_all(&mut queue, &["b", "c", "d", "e"]);
-        assert_eq!(queue.backlog().items, 2, "the larger of both may wait");
+        assert_eq!(queue.backlog().items, 2, "the larger of both limits applies");
         assert_eq!(queue.attach(Resume::From(from), ChannelFilter::default()), has_gap, "{from}");
-        assert_eq!(drain(&mut queue), replayed, "{from}");
+        assert_eq!(drain(&mut queue), replayed_count, "{from}");
     }
 }
 
 #[test]
-fn a_client_between_two_polls_misses_nothing_that_may_wait_although_the_window_is_smaller() {
-    let mut queue = attached(ROOMY, ReplayLimits { items: 2, bytes: 4 });
+fn waiting_entries_beyond_window_survive_between_polls() {
+    let mut queue = attached(WIDE_LIMITS, ReplayLimits { items: 2, bytes: 4 });
     queue.detach();
     push_all(&mut queue, &["aa", "bb", "cc", "dd"]);
     for (from, next) in [(0, "[aa bb @2]"), (2, "[cc dd @4]")] {
@@ -82,8 +82,8 @@ fn a_client_between_two_polls_misses_nothing_that_may_wait_although_the_window_i
 }
 
 #[test]
-fn an_item_larger_than_all_that_may_wait_is_there_at_the_return_and_what_comes_behind_it_too() {
-    let mut queue = attached(Limits { bytes: 6, ..ROOMY }, ReplayLimits { items: 100, bytes: 6 });
+fn oversized_entry_and_its_successors_survive_disconnection() {
+    let mut queue = attached(Limits { bytes: 6, ..WIDE_LIMITS }, ReplayLimits { items: 100, bytes: 6 });
     queue.detach();
     push_all(&mut queue, &["larger than both", "b", "c"]);
     assert!(!queue.attach(Resume::From(0), ChannelFilter::default()));
@@ -91,8 +91,8 @@ fn an_item_larger_than_all_that_may_wait_is_there_at_the_return_and_what_comes_b
 }
 
 #[test]
-fn a_client_whose_return_fails_finds_the_same_when_it_returns_again() {
-    let mut queue = attached(Limits { items: 2, ..ROOMY }, ReplayLimits { items: 2, ..KEEPS_ALL });
+fn failed_reconnect_does_not_change_replay() {
+    let mut queue = attached(Limits { items: 2, ..WIDE_LIMITS }, ReplayLimits { items: 2, ..WIDE_WINDOW });
     push_all(&mut queue, &["a", "b"]);
     drain(&mut queue);
     queue.detach();
@@ -106,9 +106,9 @@ fn a_client_whose_return_fails_finds_the_same_when_it_returns_again() {
 }
 
 #[test]
-fn what_came_before_the_first_transport_waits_for_it() {
-    for window in [ReplayLimits::default(), KEEPS_ALL] {
-        let mut queue = Queue::new(&FORM, ROOMY, window);
+fn entries_wait_for_first_transport() {
+    for window in [ReplayLimits::default(), WIDE_WINDOW] {
+        let mut queue = Queue::new(&FORM, WIDE_LIMITS, window);
         push_all(&mut queue, &["a", "b"]);
         assert!(!queue.attach(Resume::Waiting, ChannelFilter::default()));
         assert_eq!(drain(&mut queue), "[a b @2]");
@@ -116,12 +116,12 @@ fn what_came_before_the_first_transport_waits_for_it() {
 }
 
 #[test]
-fn a_frame_dies_with_the_transport_it_was_made_for() {
-    let mut queue = attached(ROOMY, KEEPS_ALL);
-    queue.push(frame("taken"));
+fn raw_frame_is_dropped_with_its_channel() {
+    let mut queue = attached(WIDE_LIMITS, WIDE_WINDOW);
+    queue.push(raw_frame("taken"));
     push_all(&mut queue, &["a"]);
     drain(&mut queue);
-    queue.push(frame("waiting"));
+    queue.push(raw_frame("waiting"));
     queue.attach(Resume::From(0), ChannelFilter::default());
     assert_eq!(drain(&mut queue), "[a @3]");
 }
