@@ -1,12 +1,12 @@
-//! The newer generation: clients of ASP.NET Core SignalR.
+//! The dialect of ASP.NET Core SignalR clients.
 //!
-//! Role: its negotiation, handshake, messages and rules, over WebSockets and in JSON. Other transports,
-//! MessagePack, streams, client results and stateful reconnection are not offered yet, and what is not
-//! offered is not negotiated.
-//! Life: mounted into an actix-web application for each endpoint.
-//! Neighbours: connections and transports below; the engine mounts it. `classic` is its twin, and neither
-//! knows of the other.
-//! Never: no hub, group or store can tell that it is this dialect that they serve.
+//! Implements negotiation, handshake, messages and session rules over WebSockets in JSON. Other transports,
+//! MessagePack, streams, client results and stateful reconnect are not supported yet, and the negotiation does not
+//! offer them.
+//!
+//! The engine mounts one [`Endpoint`] after the other into an actix-web application. The module uses the connection and
+//! transport layers. It must not depend on its counterpart `classic`, and hubs, groups and stores must not depend on
+//! either of them.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -27,26 +27,26 @@ mod session;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::{EndpointState, mount};
 
-/// How clients of this generation are served. The defaults are those of the original, since clients were
-/// made to fit them.
+/// Settings for ASP.NET Core SignalR clients. The defaults are those of ASP.NET Core SignalR, because its clients are
+/// tuned for them.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How often a client is pinged. Default 15 s: half of what its own timeout is.
+    /// The interval between pings to a client. Default 15 s, half of the client's own timeout.
     pub keep_alive: Duration,
-    /// How long a client that has ever pinged may be silent. Default 30 s: two of its pings.
+    /// The longest silence of a client that has pinged at least once. Default 30 s, two ping intervals of the client.
     pub client_timeout: Duration,
-    /// How long a client may take for its handshake. Default 15 s.
+    /// The time limit for the handshake. Default 15 s.
     pub handshake_timeout: Duration,
-    /// How long a negotiated connection waits for its transport. Default 15 s.
+    /// How long a negotiated connection may exist without a transport. Default 15 s.
     pub disconnect_timeout: Duration,
-    /// How long a client may take nothing of what waits for it, before it is disconnected. Default 10 s.
+    /// A client is disconnected if it reads none of its pending messages for this long. Default 10 s.
     pub send_timeout: Duration,
-    /// The largest message of a client in bytes, its separator included; no limit if absent. Default
-    /// 32 KiB. A client that exceeds it is disconnected.
+    /// The maximum size of a client's message in bytes, including its separator. `None` means no limit. Default 32 KiB.
+    /// A client that exceeds it is disconnected.
     pub max_message: Option<usize>,
-    /// How many calls of one client run at a time; the next one waits. Default 1.
+    /// The maximum number of calls of one client that run at a time. Further calls wait. Default 1.
     pub parallel_calls: NonZeroUsize,
-    /// Tell clients why a call failed, whatever it was. Default off: it tells of the server's insides.
+    /// Send clients the text of every error. Default off, because it reveals internals of the server.
     pub detailed_errors: bool,
 }
 
@@ -65,7 +65,8 @@ impl Default for Settings {
     }
 }
 
-/// One hub message, one message of the transport: some clients take no more, and those that do gain little.
+/// Writes each hub message as one message of the transport: some clients accept only one per message, and the others
+/// gain little from batching.
 #[derive(Clone, Copy, Debug)]
 struct HubFramer(FrameType);
 
@@ -76,7 +77,7 @@ impl Framer for HubFramer {
         }
     }
 
-    fn whole(&self, frame: &[u8], out: &mut BytesMut) {
+    fn write_raw(&self, frame: &[u8], out: &mut BytesMut) {
         self.0.frame(out, |out| out.put_slice(frame));
     }
 }

@@ -1,11 +1,11 @@
-//! The two routes of an endpoint, and what each request on them comes to.
+//! The two routes of an endpoint at path `P`:
 //!
-//! | route | method | |
+//! | route | method | effect |
 //! |---|---|---|
-//! | `P/negotiate` | POST | offers a connection |
+//! | `P/negotiate` | POST | issues a connection id and token |
 //! | `P` | GET | opens a WebSocket |
-//! | `P` | POST | is kept until a transport comes; refused on a WebSocket's connection |
-//! | `P` | DELETE | is for transports that are not offered |
+//! | `P` | POST | buffers data until the transport is opened; rejected once a WebSocket is open |
+//! | `P` | DELETE | rejected: it is meant for transports that are not supported |
 
 use std::sync::Arc;
 
@@ -17,23 +17,23 @@ use actix_web::{
 use super::{Settings, negotiations::Negotiations};
 use crate::{
     connection::RejoinService,
-    hub::{Identity, services::HubServices},
+    hub::{Authorize, Identity, services::HubServices},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, EndpointGuard, without_case},
+    web::{Authenticate, case_insensitive_pattern},
 };
 
 mod kind;
 mod serve;
 
-/// Where a hub is served to clients of ASP.NET Core SignalR.
+/// A path at which ASP.NET Core SignalR clients reach a hub.
 #[derive(Clone)]
 pub struct Endpoint {
     path: Arc<str>,
     hub: HubName,
     minimum_version: i32,
     accepts_websockets: bool,
-    state: Option<EndpointGuard>,
+    authorize: Option<Authorize>,
     closes_on_expiry: bool,
 }
 
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// The hub of that name at `path`, for everybody. Paths compare without case.
+    /// Serves the hub with this name at `path`, without authorization. Paths are case-insensitive.
     #[must_use]
     pub fn new(path: &str, hub: &HubName) -> Self {
         Self {
@@ -52,53 +52,54 @@ impl Endpoint {
             hub: hub.clone(),
             minimum_version: 0,
             accepts_websockets: true,
-            state: None,
+            authorize: None,
             closes_on_expiry: false,
         }
     }
 
-    /// Refuses negotiations in an older version; see the wire's `negotiateVersion`. Default 0.
+    /// Rejects negotiations that request an older version (`negotiateVersion` on the wire). Default 0.
     #[must_use]
     pub fn minimum_version(mut self, version: i32) -> Self {
         self.minimum_version = version;
         self
     }
 
-    /// Offers no WebSockets, and thus, as long as there is no other transport, nothing.
+    /// Disables WebSockets. No other transport is supported yet, so negotiations are rejected.
     #[must_use]
     pub fn without_websockets(mut self) -> Self {
         self.accepts_websockets = false;
         self
     }
 
-    /// Serves only those whom `state` lets pass: others get 401, or 403 if their identity is proven.
+    /// Serves only identities for which `authorize` returns true. Other requests get status 403 if they are
+    /// authenticated and 401 otherwise.
     #[must_use]
-    pub fn require(mut self, state: impl Fn(&Identity) -> bool + Send + Sync + 'static) -> Self {
-        self.state = Some(Arc::new(state));
+    pub fn require(mut self, authorize: impl Fn(&Identity) -> bool + Send + Sync + 'static) -> Self {
+        self.authorize = Some(Arc::new(authorize));
         self
     }
 
-    /// Ends connections whose proof of identity runs out; their clients may come back with a new one.
+    /// Ends connections when their credentials expire. The Close message allows clients to reconnect with new ones.
     #[must_use]
     pub fn close_on_expiry(mut self) -> Self {
         self.closes_on_expiry = true;
         self
     }
 
-    /// Where it is.
+    /// The path, without trailing slashes.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// What it serves.
+    /// The name of the hub.
     #[must_use]
     pub fn hub(&self) -> &HubName {
         &self.hub
     }
 }
 
-/// What all endpoints of a process share.
+/// The state that all endpoints of a process share.
 pub(crate) struct EndpointState {
     pub(crate) settings: Arc<Settings>,
     pub(crate) limits: Limits,
@@ -121,27 +122,27 @@ impl EndpointState {
     }
 }
 
-/// Mounts an endpoint.
-pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, core: &Arc<EndpointState>) {
-    let served = Arc::new(EndpointHandler { endpoint: endpoint.clone(), core: Arc::clone(core) });
-    let path = without_case(&endpoint.path);
-    let (opening, negotiating) = (Arc::clone(&served), served);
+/// Adds the routes of an endpoint to an actix-web application.
+pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, state: &Arc<EndpointState>) {
+    let handler = Arc::new(EndpointHandler { endpoint: endpoint.clone(), state: Arc::clone(state) });
+    let path = case_insensitive_pattern(&endpoint.path);
+    let (for_transport, for_negotiate) = (Arc::clone(&handler), handler);
     config.service(resource(&format!("{path}/negotiate")).to(move |request: HttpRequest| {
-        let answer = negotiating.negotiate(&request);
-        async move { answer }
+        let response = for_negotiate.negotiate(&request);
+        async move { response }
     }));
     config.service(resource(&path).to(move |request: HttpRequest, payload: Payload| {
-        let served = Arc::clone(&opening);
-        async move { served.transport(request, payload).await }
+        let handler = Arc::clone(&for_transport);
+        async move { handler.transport(request, payload).await }
     }));
 }
 
-/// Wire: the original finds its endpoints in any case, and with a slash behind them.
+/// Wire: paths match case-insensitively and with an optional trailing slash.
 fn resource(pattern: &str) -> Resource {
     web::resource(format!("/{{path:(?i:{})/?}}", pattern.trim_start_matches('/')))
 }
 
 struct EndpointHandler {
     endpoint: Endpoint,
-    core: Arc<EndpointState>,
+    state: Arc<EndpointState>,
 }

@@ -1,43 +1,43 @@
-//! The first words of either side.
+//! The handshake of the hub protocol.
 //!
-//! Wire: JSON text and a record separator, whatever is spoken afterwards.
+//! Wire: JSON text and a record separator, regardless of the protocol that follows.
 
 use serde_json::{Value, value::RawValue};
 
 use super::json::{NOT_AN_INT, SEPARATOR};
 use crate::hub::HubError;
 
-/// Wire: the newest version that a client may ask for. 2 adds stateful reconnection, which a server may
-/// decline to use.
+/// Wire: the newest version that a client may request. Version 2 adds stateful reconnect, which is optional for a
+/// server.
 const NEWEST_VERSION: i32 = 2;
 
-/// What the server says to a handshake that it accepts.
+/// The response to a valid handshake.
 pub(crate) const ACCEPTED: &[u8] = b"{}\x1e";
 
-/// Wire: what the client is told when it took too long, or said too much, before its handshake was whole.
+/// Wire: the error text for a handshake that timed out or exceeded the message size.
 pub(crate) const CANCELLED: &str = "Handshake was canceled.";
 
-/// Why a handshake is refused.
+/// Why a handshake is rejected.
 #[derive(Debug)]
 pub(crate) enum HandshakeError {
-    /// What it asks for is not offered; the text is for the client.
-    NotOffered(String),
-    /// It is not a handshake; why is for the log.
-    Unreadable(HubError),
+    /// It requests an unsupported protocol or version. The text is sent to the client.
+    Unsupported(String),
+    /// It is not a valid handshake.
+    Malformed(HubError),
 }
 
-/// Reads a handshake, without its separator.
+/// Checks a handshake request, which is passed without its separator.
 ///
 /// # Errors
-/// What the client has to be told before its connection is closed.
-pub(crate) fn check(record: &[u8]) -> Result<(), HandshakeError> {
-    let (protocol, version) = read(record).map_err(HandshakeError::Unreadable)?;
+/// The reason to send to the client before its connection is closed.
+pub(crate) fn validate(record: &[u8]) -> Result<(), HandshakeError> {
+    let (protocol, version) = parse(record).map_err(HandshakeError::Malformed)?;
     if !protocol.eq_ignore_ascii_case("json") {
-        return Err(HandshakeError::NotOffered(format!("The protocol '{protocol}' is not supported.")));
+        return Err(HandshakeError::Unsupported(format!("The protocol '{protocol}' is not supported.")));
     }
     if version > NEWEST_VERSION {
         let text = format!("The server does not support version {version} of the '{protocol}' protocol.");
-        return Err(HandshakeError::NotOffered(text));
+        return Err(HandshakeError::Unsupported(text));
     }
     Ok(())
 }
@@ -46,14 +46,14 @@ fn invalid(text: String) -> HubError {
     HubError::hidden("InvalidDataException", text)
 }
 
-fn read(record: &[u8]) -> Result<(String, i32), HubError> {
+fn parse(record: &[u8]) -> Result<(String, i32), HubError> {
     let mut values = serde_json::Deserializer::from_slice(record).into_iter::<&RawValue>();
-    // What follows the object is not looked at.
+    // Wire: data after the first value is ignored.
     let first = values.next().unwrap_or_else(|| serde_json::from_slice(b""));
     let first = first.map_err(|error| HubError::hidden("JsonReaderException", error.to_string()))?;
     let value: Value = serde_json::from_str(first.get())?;
     let Value::Object(members) = &value else {
-        let token = token_of(&value);
+        let token = token_type(&value);
         return Err(invalid(format!("Unexpected JSON Token Type '{token}'. Expected a JSON Object.")));
     };
     let raw = String::from_utf8_lossy(record);
@@ -71,7 +71,7 @@ fn read(record: &[u8]) -> Result<(String, i32), HubError> {
     Ok((protocol, version.ok_or_else(|| HubError::hidden("FormatException", NOT_AN_INT))?))
 }
 
-fn token_of(value: &Value) -> &'static str {
+fn token_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "Null",
         Value::Bool(true) => "True",
@@ -83,26 +83,26 @@ fn token_of(value: &Value) -> &'static str {
     }
 }
 
-/// What the server says to a handshake that it refuses.
-pub(crate) fn refused(text: &str) -> Box<[u8]> {
-    let mut answer = serde_json::json!({ "error": text }).to_string().into_bytes();
-    answer.push(SEPARATOR);
-    answer.into()
+/// The response to a rejected handshake.
+pub(crate) fn error_response(text: &str) -> Box<[u8]> {
+    let mut response = serde_json::json!({ "error": text }).to_string().into_bytes();
+    response.push(SEPARATOR);
+    response.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(record: &str) -> Option<String> {
-        check(record.as_bytes()).err().map(|refusal| match refusal {
-            HandshakeError::NotOffered(text) => text,
-            HandshakeError::Unreadable(error) => error.to_string(),
+    fn error_of(record: &str) -> Option<String> {
+        validate(record.as_bytes()).err().map(|error| match error {
+            HandshakeError::Unsupported(text) => text,
+            HandshakeError::Malformed(error) => error.to_string(),
         })
     }
 
     #[test]
-    fn every_spelling_that_the_original_accepts_is_accepted() {
+    fn valid_spellings_are_accepted() {
         for record in [
             r#"{"protocol":"json","version":1}"#,
             r#"{"version":2,"protocol":"JSON"}"#,
@@ -112,12 +112,12 @@ mod tests {
             " {\n\"protocol\" : \"json\", \"version\" : 1 }\t",
             r#"{"protoc\u006fl":"json","version":1}"#,
         ] {
-            assert_eq!(told(record), None, "{record}");
+            assert_eq!(error_of(record), None, "{record}");
         }
     }
 
     #[test]
-    fn every_refusal_has_the_text_of_the_original() {
+    fn errors_have_expected_texts() {
         for (record, text) in [
             (r#"{"protocol":"xml","version":1}"#, "The protocol 'xml' is not supported."),
             (r#"{"protocol":"json ","version":1}"#, "The protocol 'json ' is not supported."),
@@ -140,14 +140,14 @@ mod tests {
                 "FormatException: Either the JSON value is not in a supported format, or is out of bounds for an Int32.",
             ),
         ] {
-            assert_eq!(told(record).as_deref(), Some(text), "{record}");
+            assert_eq!(error_of(record).as_deref(), Some(text), "{record}");
         }
     }
 
     #[test]
-    fn what_is_no_json_is_refused_with_the_readers_word_on_it() {
+    fn invalid_json_is_rejected_with_parser_error() {
         for record in ["", "hello", r#"{"protocol":"json""#, r#"{"protocol":"json","version":1,}"#, "\u{feff}{}"] {
-            assert!(told(record).is_some_and(|text| text.starts_with("JsonReaderException: ")), "{record}");
+            assert!(error_of(record).is_some_and(|text| text.starts_with("JsonReaderException: ")), "{record}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The JSON form of the ASP.NET Core hub protocol: one object, one record separator.
+//! The JSON encoding of the ASP.NET Core SignalR hub protocol: each message is one JSON object and a record separator.
 //!
-//! Wire: `dotnet/aspnetcore` `src/SignalR/docs/specs/HubProtocol.md`; where the original server differs from
-//! it, or says more, it was asked, and the tests below hold what it answered.
+//! Wire: `dotnet/aspnetcore` `src/SignalR/docs/specs/HubProtocol.md`. Where the server differs from the specification
+//! or is more specific, the tests contain its observed behaviour.
 
 use std::borrow::Cow;
 
@@ -14,50 +14,50 @@ use serde_json::value::RawValue;
 
 use crate::{
     hub::HubError,
-    message::{Invocation, Json, WireForm, depth_of},
+    message::{Invocation, Json, WireForm, json_depth},
 };
 
-/// Wire: ends every message.
+/// Wire: terminates every message.
 pub(crate) const SEPARATOR: u8 = 0x1e;
 
-/// Wire: how deep a message may nest, itself included.
-const DEPTH: usize = 64;
+/// Wire: the maximum nesting depth of a message; the message itself counts as 1.
+const MAX_DEPTH: usize = 64;
 
-/// Broadcasts in this form.
-pub(crate) static FORM: WireForm = WireForm { slot: 0, encode: invocation };
+/// Encodes broadcasts in this protocol.
+pub(crate) static FORM: WireForm = WireForm { slot: 0, encode: encode_invocation };
 
-fn invocation(call: &Invocation) -> Bytes {
+fn encode_invocation(call: &Invocation) -> Bytes {
     let target = quote(&call.target);
     format!(r#"{{"type":1,"target":{target},"arguments":{}}}{}"#, call.arguments, SEPARATOR as char).into()
 }
 
-/// What a client can say.
+/// A message from a client.
 #[derive(Debug)]
 pub(crate) enum ClientMessage {
-    /// Call a hub method.
+    /// A call of a hub method.
     Invocation {
-        /// Where the answer belongs; absent if none is wanted.
+        /// The invocation id; `None` if the client expects no completion.
         id: Option<String>,
         target: String,
         arguments: Vec<Json>,
-        /// How many streams the client wants to send along.
-        streams: usize,
-        /// The client wants a stream back.
+        /// The number of streams that the client wants to upload.
+        stream_count: usize,
+        /// The client expects a stream as the result.
         wants_stream: bool,
     },
-    /// It is alive.
+    /// A keep-alive message.
     Ping,
-    /// It is leaving, and may say why.
+    /// The client closes the connection, optionally with an error.
     Close { error: Option<String> },
-    /// What nobody waits for: an answer, an item or a cancellation for nothing, or a kind of message that
-    /// is not known. Wire: the original stalls over the latter; they are skipped here.
+    /// A completion, stream item or cancellation without a matching call, or an unknown message type. Wire: ASP.NET
+    /// Core SignalR stalls on unknown types; they are skipped here.
     Ignored,
 }
 
-/// Reads one message, without its separator.
+/// Decodes one message, which is passed without its separator.
 ///
 /// # Errors
-/// What is wrong with it; the connection must be closed for it.
+/// If the message is invalid. The connection must be closed with this error.
 pub(crate) fn decode(record: &[u8]) -> Result<ClientMessage, HubError> {
     let text = String::from_utf8_lossy(record);
     let is_lossy = matches!(text, Cow::Owned(_));
@@ -65,46 +65,46 @@ pub(crate) fn decode(record: &[u8]) -> Result<ClientMessage, HubError> {
     members.into_message(is_lossy)
 }
 
-fn invalid(text: impl Into<String>) -> HubError {
+fn invalid_data(text: impl Into<String>) -> HubError {
     HubError::hidden("InvalidDataException", text)
 }
 
-fn unreadable() -> HubError {
-    invalid("Error reading JSON.")
+fn json_error() -> HubError {
+    invalid_data("Error reading JSON.")
 }
 
-fn missing(name: &str) -> HubError {
-    invalid(format!("Missing required property '{name}'."))
+fn missing_property(name: &str) -> HubError {
+    invalid_data(format!("Missing required property '{name}'."))
 }
 
-fn mistyped(name: &str, wanted: &str) -> HubError {
-    invalid(format!("Expected '{name}' to be of type {wanted}."))
+fn wrong_type(name: &str, wanted: &str) -> HubError {
+    invalid_data(format!("Expected '{name}' to be of type {wanted}."))
 }
 
-/// The members of a message that mean something, as they stand. Of a repeated one the last counts.
+/// The known members of a message. The last of repeated members counts.
 #[derive(Debug, Default)]
 struct Members<'a> {
-    kind: Option<i32>,
+    message_type: Option<i32>,
     id: Option<String>,
     target: Option<String>,
     arguments: Option<&'a RawValue>,
-    streams: usize,
+    stream_count: usize,
     has_item: bool,
     has_result: bool,
     error: Option<String>,
     has_sequence: bool,
-    /// The first fault, in the order of the text.
+    /// The first invalid member, in the order of the text.
     fault: Option<HubError>,
 }
 
 impl<'a> Members<'a> {
     fn read(text: &'a str) -> Result<Self, HubError> {
-        if depth_of(text) > DEPTH {
-            return Err(unreadable());
+        if json_depth(text) > MAX_DEPTH {
+            return Err(json_error());
         }
-        // What follows the object is not looked at.
+        // Wire: data after the object is ignored.
         let read = Self::deserialize(&mut serde_json::Deserializer::from_str(text));
-        let members = read.map_err(|_| not_an_object(text))?;
+        let members = read.map_err(|_| not_an_object_error(text))?;
         match members.fault {
             Some(fault) => Err(fault),
             None => Ok(members),
@@ -113,17 +113,17 @@ impl<'a> Members<'a> {
 
     fn set(&mut self, name: &str, value: &'a RawValue) -> Result<(), HubError> {
         match name {
-            "type" => self.kind = Some(number(name, value)?),
+            "type" => self.message_type = Some(number(name, value)?),
             "invocationId" => self.id = Some(string(name, value)?),
             "target" => self.target = Some(string(name, value)?),
             "arguments" => self.arguments = Some(array(name, value)?),
-            "streamIds" => self.streams = stream_ids(value)?,
+            "streamIds" => self.stream_count = stream_ids(value)?,
             "headers" => check_headers(value)?,
             "item" => self.has_item = true,
             "result" => self.has_result = true,
             "error" => self.error = Some(string(name, value)?),
             "allowReconnect" if !matches!(value.get(), "true" | "false") => {
-                return Err(invalid("Expected 'allowReconnect' to be true or false."));
+                return Err(invalid_data("Expected 'allowReconnect' to be true or false."));
             }
             "sequenceId" => {
                 number_text(name, value)?;
@@ -135,7 +135,7 @@ impl<'a> Members<'a> {
     }
 
     fn into_message(self, is_lossy: bool) -> Result<ClientMessage, HubError> {
-        match self.kind.ok_or_else(|| missing("type"))? {
+        match self.message_type.ok_or_else(|| missing_property("type"))? {
             1 => self.into_invocation(false, is_lossy),
             2 => self.into_stream_item(),
             3 => self.into_completion(),
@@ -146,31 +146,31 @@ impl<'a> Members<'a> {
             5 => self.check_id().map(|()| ClientMessage::Ignored),
             6 => Ok(ClientMessage::Ping),
             7 => Ok(ClientMessage::Close { error: self.error }),
-            8 | 9 if !self.has_sequence => Err(missing("sequenceId")),
+            8 | 9 if !self.has_sequence => Err(missing_property("sequenceId")),
             _ => Ok(ClientMessage::Ignored),
         }
     }
 
     fn into_invocation(self, wants_stream: bool, is_lossy: bool) -> Result<ClientMessage, HubError> {
-        let arguments = self.arguments.ok_or_else(|| missing("arguments"));
-        let target = self.target.ok_or_else(|| missing("target"))?;
-        let arguments = serde_json::from_str(arguments?.get()).map_err(|_| unreadable())?;
+        let arguments = self.arguments.ok_or_else(|| missing_property("arguments"));
+        let target = self.target.ok_or_else(|| missing_property("target"))?;
+        let arguments = serde_json::from_str(arguments?.get()).map_err(|_| json_error())?;
         if is_lossy && target.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(unreadable());
+            return Err(json_error());
         }
         Ok(ClientMessage::Invocation {
             id: self.id.filter(|id| !id.is_empty()),
             target,
-            arguments: if is_lossy { spoil(arguments) } else { arguments },
-            streams: self.streams,
+            arguments: if is_lossy { poison_lossy_arguments(arguments) } else { arguments },
+            stream_count: self.stream_count,
             wants_stream,
         })
     }
 
     fn into_stream_item(self) -> Result<ClientMessage, HubError> {
-        let id = self.id.ok_or_else(|| missing("invocationId"))?;
+        let id = self.id.ok_or_else(|| missing_property("invocationId"))?;
         if !self.has_item {
-            return Err(missing("item"));
+            return Err(missing_property("item"));
         }
         if id.is_empty() {
             return Err(HubError::hidden("KeyNotFoundException", "No stream with id '' could be found."));
@@ -181,13 +181,13 @@ impl<'a> Members<'a> {
     fn into_completion(self) -> Result<ClientMessage, HubError> {
         self.check_id()?;
         if self.error.is_some() && self.has_result {
-            return Err(invalid("The 'error' and 'result' properties are mutually exclusive."));
+            return Err(invalid_data("The 'error' and 'result' properties are mutually exclusive."));
         }
         Ok(ClientMessage::Ignored)
     }
 
     fn check_id(&self) -> Result<(), HubError> {
-        self.id.as_ref().filter(|id| !id.is_empty()).map(drop).ok_or_else(|| missing("invocationId"))
+        self.id.as_ref().filter(|id| !id.is_empty()).map(drop).ok_or_else(|| missing_property("invocationId"))
     }
 }
 
@@ -207,7 +207,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some(name) = map.next_key::<Cow<'de, str>>()? {
                     let value: &'de RawValue = map.next_value()?;
                     if value.get().is_empty() {
-                        return Err(A::Error::custom("no value"));
+                        return Err(A::Error::custom("missing value"));
                     }
                     if members.fault.is_none() {
                         members.fault = members.set(&name, value).err();
@@ -221,8 +221,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// Tells a value that is no object from what is no JSON.
-fn not_an_object(text: &str) -> HubError {
+/// The error for text that is not a JSON object. Other JSON values and invalid JSON have different errors.
+fn not_an_object_error(text: &str) -> HubError {
     let is_json = IgnoredAny::deserialize(&mut serde_json::Deserializer::from_str(text)).is_ok();
     let token = match text.trim_start().as_bytes().first() {
         Some(b'[') => "Array",
@@ -231,29 +231,29 @@ fn not_an_object(text: &str) -> HubError {
         Some(b't') => "True",
         Some(b'f') => "False",
         Some(b'-' | b'0'..=b'9') => "Number",
-        _ => return unreadable(),
+        _ => return json_error(),
     };
     if is_json {
-        invalid(format!("Unexpected JSON Token Type '{token}'. Expected a JSON Object."))
+        invalid_data(format!("Unexpected JSON Token Type '{token}'. Expected a JSON Object."))
     } else {
-        unreadable()
+        json_error()
     }
 }
 
 fn string(name: &str, value: &RawValue) -> Result<String, HubError> {
     if !value.get().starts_with('"') {
-        return Err(mistyped(name, "String"));
+        return Err(wrong_type(name, "String"));
     }
-    serde_json::from_str(value.get()).map_err(|_| unreadable())
+    serde_json::from_str(value.get()).map_err(|_| json_error())
 }
 
 fn number_text<'a>(name: &str, value: &'a RawValue) -> Result<&'a str, HubError> {
     let text = value.get();
     let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
-    is_number.then_some(text).ok_or_else(|| mistyped(name, "Number"))
+    is_number.then_some(text).ok_or_else(|| wrong_type(name, "Number"))
 }
 
-/// Wire: the text of the original's number reader.
+/// Wire: the text of the number parser in .NET.
 pub(super) const NOT_AN_INT: &str =
     "Either the JSON value is not in a supported format, or is out of bounds for an Int32.";
 
@@ -262,15 +262,15 @@ fn number(name: &str, value: &RawValue) -> Result<i32, HubError> {
 }
 
 fn array<'a>(name: &str, value: &'a RawValue) -> Result<&'a RawValue, HubError> {
-    if value.get().starts_with('[') { Ok(value) } else { Err(mistyped(name, "Array")) }
+    if value.get().starts_with('[') { Ok(value) } else { Err(wrong_type(name, "Array")) }
 }
 
 fn stream_ids(value: &RawValue) -> Result<usize, HubError> {
-    let ids: Vec<&RawValue> = serde_json::from_str(array("streamIds", value)?.get()).map_err(|_| unreadable())?;
+    let ids: Vec<&RawValue> = serde_json::from_str(array("streamIds", value)?.get()).map_err(|_| json_error())?;
     for id in &ids {
         match id.get().as_bytes().first() {
             Some(b'"') => {}
-            Some(b'n') => return Err(invalid("Null value for 'streamIds' is not valid.")),
+            Some(b'n') => return Err(invalid_data("Null value for 'streamIds' is not valid.")),
             _ => {
                 let text = "Cannot get the value of a token type 'Number' as a string.";
                 return Err(HubError::hidden("InvalidOperationException", text));
@@ -282,24 +282,24 @@ fn stream_ids(value: &RawValue) -> Result<usize, HubError> {
 
 fn check_headers(value: &RawValue) -> Result<(), HubError> {
     if !value.get().starts_with('{') {
-        return Err(mistyped("headers", "StartObject"));
+        return Err(wrong_type("headers", "StartObject"));
     }
     let headers: std::collections::BTreeMap<String, &RawValue> =
-        serde_json::from_str(value.get()).map_err(|_| unreadable())?;
+        serde_json::from_str(value.get()).map_err(|_| json_error())?;
     match headers.iter().find(|(_, value)| !value.get().starts_with('"')) {
-        Some((name, _)) => Err(invalid(format!("Expected header '{name}' to be of type String."))),
+        Some((name, _)) => Err(invalid_data(format!("Expected header '{name}' to be of type String."))),
         None => Ok(()),
     }
 }
 
-/// Wire: an argument with bytes that are no UTF-8 cannot be bound, but does not end the connection. A lone
-/// surrogate is the JSON that nothing binds to.
-fn spoil(arguments: Vec<Json>) -> Vec<Json> {
+/// Replaces arguments that contained invalid UTF-8 by a lone surrogate, which binds to no type. Wire: such an argument
+/// fails to bind, but does not end the connection.
+fn poison_lossy_arguments(arguments: Vec<Json>) -> Vec<Json> {
     let lone_surrogate = || RawValue::from_string(r#""\ud800""#.into()).expect("an escape is JSON");
-    let spoil = |argument: Json| {
+    let poison = |argument: Json| {
         if argument.get().contains(char::REPLACEMENT_CHARACTER) { lone_surrogate() } else { argument }
     };
-    arguments.into_iter().map(spoil).collect()
+    arguments.into_iter().map(poison).collect()
 }
 
 fn quote(text: &str) -> String {
@@ -312,30 +312,30 @@ fn record(text: String) -> Box<[u8]> {
     bytes.into()
 }
 
-/// The result of a call.
+/// A completion with a result.
 pub(crate) fn completion(id: &str, result: &RawValue) -> Box<[u8]> {
     record(format!(r#"{{"type":3,"invocationId":{},"result":{result}}}"#, quote(id)))
 }
 
-/// The failure of a call.
-pub(crate) fn failure(id: &str, error: &str) -> Box<[u8]> {
+/// A completion with an error.
+pub(crate) fn error_completion(id: &str, error: &str) -> Box<[u8]> {
     record(format!(r#"{{"type":3,"invocationId":{},"error":{}}}"#, quote(id), quote(error)))
 }
 
-/// A sign of life.
+/// A ping.
 pub(crate) fn ping() -> Box<[u8]> {
     record(r#"{"type":6}"#.into())
 }
 
-/// The end, and whether the client may come back by itself.
+/// A Close message. `allows_reconnect` tells the client whether it may reconnect automatically.
 pub(crate) fn close(error: Option<&str>, allows_reconnect: bool) -> Box<[u8]> {
     let error = error.map(|error| format!(r#","error":{}"#, quote(error))).unwrap_or_default();
     let reconnect = if allows_reconnect { r#","allowReconnect":true"# } else { "" };
     record(format!(r#"{{"type":7{error}{reconnect}}}"#))
 }
 
-/// A call of a client method for this client alone.
-pub(crate) fn call(target: &str, argument: &str) -> Box<[u8]> {
+/// An invocation of a client method with one string argument. It expects no completion.
+pub(crate) fn invocation(target: &str, argument: &str) -> Box<[u8]> {
     record(format!(r#"{{"type":1,"target":{},"arguments":[{}]}}"#, quote(target), quote(argument)))
 }
 

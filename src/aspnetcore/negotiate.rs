@@ -1,6 +1,6 @@
-//! What a client that negotiates is told.
+//! The response to a negotiate request.
 //!
-//! Wire: `dotnet/aspnetcore` `src/SignalR/docs/specs/TransportProtocols.md`, and the original server.
+//! Wire: `dotnet/aspnetcore` `src/SignalR/docs/specs/TransportProtocols.md`, and observed behaviour of the server.
 
 use serde::Serialize;
 
@@ -9,13 +9,13 @@ use crate::{
     ids::{ConnectionId, ConnectionToken},
 };
 
-/// Wire: the newest version that is spoken; who asks for a newer one gets this.
+/// Wire: the newest supported version. A client that requests a newer one gets this one.
 const NEWEST_VERSION: i32 = 1;
 
-/// From this version on the id is public and the token is secret; before, one is the other.
-const VERSION_WITH_TOKEN: i32 = 1;
+/// From this version on there is a secret token besides the public id. In older versions the id is also the token.
+const FIRST_VERSION_WITH_TOKEN: i32 = 1;
 
-/// The answer to a negotiation. The order of the members is the original's.
+/// The negotiate response. Wire: the members are in the order that ASP.NET Core SignalR writes them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NegotiateResponse {
@@ -33,52 +33,52 @@ struct Transport {
     transfer_formats: [&'static str; 1],
 }
 
-/// Wire: a refusal is an answer of its own, with status 200.
+/// A rejected negotiation. Wire: it has status 200.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct NegotiateError {
     error: String,
 }
 
 impl NegotiateResponse {
-    /// Offers a fresh connection in the version agreed on.
+    /// Offers a new connection in the negotiated version.
     pub(super) fn new(version: i32) -> Self {
         Self {
             negotiate_version: version,
             connection_id: ConnectionId::random(),
-            connection_token: (version >= VERSION_WITH_TOKEN).then(ConnectionToken::random),
+            connection_token: (version >= FIRST_VERSION_WITH_TOKEN).then(ConnectionToken::random),
             available_transports: [Transport { transport: "WebSockets", transfer_formats: ["Text"] }],
         }
     }
 
-    /// What others may call the connection.
+    /// The public id of the connection.
     pub(super) fn id(&self) -> &ConnectionId {
         &self.connection_id
     }
 
-    /// What opens it.
+    /// The token with which the client opens a transport.
     pub(super) fn token(&self) -> ConnectionToken {
         self.connection_token.clone().unwrap_or_else(|| self.connection_id.as_str().into())
     }
 }
 
-/// Agrees on a version.
-pub(super) fn version(request: &Request, minimum: i32) -> Result<i32, NegotiateError> {
-    let mut asked = request.query.iter().filter(|(name, _)| name.eq_ignore_ascii_case("negotiateVersion"));
-    let version = match (asked.next(), asked.next()) {
+/// The protocol version to use for this request.
+pub(super) fn negotiate_version(request: &Request, minimum: i32) -> Result<i32, NegotiateError> {
+    let mut requested = request.query.iter().filter(|(name, _)| name.eq_ignore_ascii_case("negotiateVersion"));
+    let version = match (requested.next(), requested.next()) {
         (None, _) => Ok(0),
         (Some((_, text)), None) => text.trim().parse::<i32>().map_err(drop),
         (Some(_), Some(_)) => Err(()),
     };
     match version {
-        Err(()) => Err(refusal("The client requested a non-integer protocol version.".into())),
-        Ok(version) if version < minimum => Err(refusal(format!(
+        Err(()) => Err(rejection("The client requested a non-integer protocol version.".into())),
+        Ok(version) if version < minimum => Err(rejection(format!(
             "The client requested version '{version}', but the server does not support this version."
         ))),
         Ok(version) => Ok(version.min(NEWEST_VERSION)),
     }
 }
 
-fn refusal(error: String) -> NegotiateError {
+fn rejection(error: String) -> NegotiateError {
     NegotiateError { error }
 }
 
@@ -86,45 +86,45 @@ fn refusal(error: String) -> NegotiateError {
 mod tests {
     use super::*;
 
-    fn agreed(query: &[(&str, &str)], minimum: i32) -> Result<i32, String> {
+    fn negotiated(query: &[(&str, &str)], minimum: i32) -> Result<i32, String> {
         let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        version(&Request { query, ..Request::default() }, minimum).map_err(|refusal| refusal.error)
+        negotiate_version(&Request { query, ..Request::default() }, minimum).map_err(|refused| refused.error)
     }
 
     #[test]
-    fn versions_are_agreed_on_as_the_original_does() {
-        for (text, agreed_on) in
+    fn requested_version_is_capped_at_newest() {
+        for (text, expected) in
             [("0", 0), ("1", 1), ("7", 1), ("-0", 0), ("+1", 1), (" 1", 1), ("01", 1), ("2147483647", 1)]
         {
-            assert_eq!(agreed(&[("negotiateVersion", text)], 0), Ok(agreed_on), "{text}");
+            assert_eq!(negotiated(&[("negotiateVersion", text)], 0), Ok(expected), "{text}");
         }
-        assert_eq!(agreed(&[], 0), Ok(0));
-        assert_eq!(agreed(&[("NEGOTIATEVERSION", "1")], 0), Ok(1));
-        assert_eq!(agreed(&[("negotiateVersion", "-1")], -1), Ok(-1));
+        assert_eq!(negotiated(&[], 0), Ok(0));
+        assert_eq!(negotiated(&[("NEGOTIATEVERSION", "1")], 0), Ok(1));
+        assert_eq!(negotiated(&[("negotiateVersion", "-1")], -1), Ok(-1));
     }
 
     #[test]
-    fn versions_that_are_none_are_refused() {
+    fn non_integer_version_is_rejected() {
         for text in ["abc", "", "1.0", "0x1", "1,0", "2147483648"] {
-            let told = "The client requested a non-integer protocol version.";
-            assert_eq!(agreed(&[("negotiateVersion", text)], 0), Err(told.into()), "{text}");
+            let error = "The client requested a non-integer protocol version.";
+            assert_eq!(negotiated(&[("negotiateVersion", text)], 0), Err(error.into()), "{text}");
         }
-        assert!(agreed(&[("negotiateVersion", "1"), ("negotiateVersion", "0")], 0).is_err(), "given twice");
+        assert!(negotiated(&[("negotiateVersion", "1"), ("negotiateVersion", "0")], 0).is_err(), "given twice");
     }
 
     #[test]
-    fn versions_below_the_minimum_are_refused() {
-        let told = "The client requested version '0', but the server does not support this version.";
-        assert_eq!(agreed(&[], 1), Err(told.into()));
-        assert!(agreed(&[("negotiateVersion", "-1")], 0).is_err());
+    fn version_below_minimum_is_rejected() {
+        let error = "The client requested version '0', but the server does not support this version.";
+        assert_eq!(negotiated(&[], 1), Err(error.into()));
+        assert!(negotiated(&[("negotiateVersion", "-1")], 0).is_err());
     }
 
     #[test]
-    fn the_answer_has_the_members_of_the_original_and_no_other() {
-        let answer = serde_json::to_value(NegotiateResponse::new(1)).unwrap();
-        let names: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+    fn response_has_expected_members_only() {
+        let response = serde_json::to_value(NegotiateResponse::new(1)).unwrap();
+        let names: Vec<_> = response.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["availableTransports", "connectionId", "connectionToken", "negotiateVersion"]);
         let old = NegotiateResponse::new(0);
-        assert_eq!(old.token(), old.id().as_str().into(), "version 0 has one name for both");
+        assert_eq!(old.token(), old.id().as_str().into(), "in version 0 the id is the token");
     }
 }

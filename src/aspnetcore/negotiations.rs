@@ -1,4 +1,4 @@
-//! Tokens that were handed out, and whether a transport has come for them.
+//! Connection tokens issued by negotiation, and whether a transport was opened with them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,15 +14,16 @@ use crate::{
     outbox::Outbox,
 };
 
-/// How many tokens may be out that no transport has come for. Beyond it negotiation is refused: no server
-/// has so many clients that are about to connect, so that somebody is just asking for tokens.
-const PENDING: usize = 100_000;
+/// The maximum number of tokens without a transport. Further negotiations are rejected: no server has so many clients
+/// that are about to connect, so this is a client that only requests tokens.
+const MAX_PENDING: usize = 100_000;
 
-/// How much may be sent ahead of a transport. Wire: what the original buffers for it.
-pub(crate) const AHEAD: usize = 64 * 1024;
+/// The maximum number of bytes that a client may POST before it opens its transport. Wire: ASP.NET Core SignalR buffers
+/// the same amount.
+pub(crate) const MAX_EARLY_BYTES: usize = 64 * 1024;
 
-/// How much of that is kept for all connections together: what few clients do takes little.
-const ALL_AHEAD: usize = 16 * 1024 * 1024;
+/// The maximum number of such bytes for all connections together. Few clients send any.
+const MAX_TOTAL_EARLY_BYTES: usize = 16 * 1024 * 1024;
 
 /// The tokens of one process.
 #[derive(Debug)]
@@ -34,11 +35,11 @@ pub(crate) struct Negotiations {
 #[derive(Debug, Default)]
 struct Tokens {
     entries: HashMap<ConnectionToken, Entry>,
-    /// When to look at each token again, the earliest first.
-    due: VecDeque<(Instant, ConnectionToken)>,
-    pending: usize,
-    /// Bytes that were sent ahead of all transports that have not come.
-    kept: usize,
+    /// When to check each token for expiry, the earliest first.
+    expiries: VecDeque<(Instant, ConnectionToken)>,
+    pending_count: usize,
+    /// The number of bytes in `early_data` of all pending connections.
+    early_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -47,34 +48,34 @@ enum Entry {
     Open(Weak<Outbox>),
 }
 
-/// A connection that was negotiated and not yet opened.
+/// A negotiated connection without a transport.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
     /// Its public id.
     pub(crate) id: ConnectionId,
     /// The path of its endpoint.
     pub(crate) path: Arc<str>,
-    /// What was sent ahead of its transport.
-    pub(crate) ahead: BytesMut,
+    /// Bytes that the client sent before it opened its transport.
+    pub(crate) early_data: BytesMut,
 }
 
-/// What a token stands for.
+/// The status of a token.
 #[derive(Debug)]
 pub(crate) enum TokenStatus {
-    /// Nothing, or nothing any more.
-    Nothing,
-    /// A connection that waits for its transport.
+    /// The token was never issued, or has expired, or its connection has ended.
+    Unknown,
+    /// Its connection has no transport yet.
     Pending,
-    /// A connection that has one.
+    /// Its connection has a transport.
     Open,
 }
 
-/// Too many tokens are out.
+/// The limit of tokens without a transport is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooManyPending;
 
 impl Negotiations {
-    /// No tokens yet; each is good for `lifetime`.
+    /// An empty table. A token expires after `lifetime` unless a transport is opened with it.
     pub(crate) fn new(lifetime: Duration) -> Self {
         Self { lifetime, tokens: Mutex::default() }
     }
@@ -83,53 +84,57 @@ impl Negotiations {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a token out.
+    /// Registers a new token.
     pub(crate) fn issue(&self, token: ConnectionToken, pending: Pending, now: Instant) -> Result<(), TooManyPending> {
         let mut tokens = self.lock();
-        tokens.sweep(now, self.lifetime);
-        if tokens.pending >= PENDING {
+        tokens.remove_expired(now, self.lifetime);
+        if tokens.pending_count >= MAX_PENDING {
             return Err(TooManyPending);
         }
-        tokens.pending += 1;
-        tokens.due.push_back((now + self.lifetime, token.clone()));
+        tokens.pending_count += 1;
+        tokens.expiries.push_back((now + self.lifetime, token.clone()));
         tokens.entries.insert(token, Entry::Pending(pending));
         Ok(())
     }
 
-    /// What a token stands for at the endpoint of that path.
-    pub(crate) fn find(&self, token: &str, path: &str, now: Instant) -> TokenStatus {
+    /// The status of a token at the endpoint with this path. Tokens of other endpoints are unknown.
+    pub(crate) fn status(&self, token: &str, path: &str, now: Instant) -> TokenStatus {
         let mut tokens = self.lock();
-        tokens.sweep(now, self.lifetime);
+        tokens.remove_expired(now, self.lifetime);
         match tokens.entries.get(token) {
             Some(Entry::Pending(pending)) if *pending.path == *path => TokenStatus::Pending,
-            Some(Entry::Open(outbox)) if is_alive(outbox) => TokenStatus::Open,
-            Some(_) | None => TokenStatus::Nothing,
+            Some(Entry::Open(outbox)) if is_open(outbox) => TokenStatus::Open,
+            Some(_) | None => TokenStatus::Unknown,
         }
     }
 
-    /// Keeps what was sent ahead of the transport. False if it is too much, for this connection or for all
-    /// that wait.
-    pub(crate) fn keep(&self, token: &str, bytes: &[u8]) -> bool {
+    /// Buffers bytes that arrived before the transport. Returns false if they exceed the limit of this connection or of
+    /// all pending connections together.
+    pub(crate) fn buffer_early_data(&self, token: &str, bytes: &[u8]) -> bool {
         let mut tokens = self.lock();
-        let kept = tokens.kept + bytes.len();
+        let early_bytes = tokens.early_bytes + bytes.len();
         match tokens.entries.get_mut(token) {
-            Some(Entry::Pending(pending)) if pending.ahead.len() + bytes.len() <= AHEAD && kept <= ALL_AHEAD => {
-                pending.ahead.extend_from_slice(bytes);
-                tokens.kept = kept;
+            Some(Entry::Pending(pending))
+                if pending.early_data.len() + bytes.len() <= MAX_EARLY_BYTES
+                    && early_bytes <= MAX_TOTAL_EARLY_BYTES =>
+            {
+                pending.early_data.extend_from_slice(bytes);
+                tokens.early_bytes = early_bytes;
                 true
             }
             _ => false,
         }
     }
 
-    /// Takes the connection that waits for its transport, which has come with this outbox.
+    /// Returns the pending connection of a token and marks the token as open with `outbox`. Returns `None` if the token
+    /// is unknown or already open.
     pub(crate) fn open(&self, token: &str, outbox: &Arc<Outbox>) -> Option<Pending> {
         let mut tokens = self.lock();
         let entry = tokens.entries.get_mut(token)?;
         match std::mem::replace(entry, Entry::Open(Arc::downgrade(outbox))) {
             Entry::Pending(pending) => {
-                tokens.kept -= pending.ahead.len();
-                tokens.pending -= 1;
+                tokens.early_bytes -= pending.early_data.len();
+                tokens.pending_count -= 1;
                 Some(pending)
             }
             open @ Entry::Open(_) => {
@@ -139,29 +144,29 @@ impl Negotiations {
         }
     }
 
-    /// Takes note of a connection that was opened without negotiation.
-    pub(crate) fn enter(&self, token: ConnectionToken, outbox: &Arc<Outbox>, now: Instant) {
+    /// Registers a connection that was opened without negotiation.
+    pub(crate) fn register_open(&self, token: ConnectionToken, outbox: &Arc<Outbox>, now: Instant) {
         let mut tokens = self.lock();
-        tokens.due.push_back((now + self.lifetime, token.clone()));
+        tokens.expiries.push_back((now + self.lifetime, token.clone()));
         tokens.entries.insert(token, Entry::Open(Arc::downgrade(outbox)));
     }
 }
 
-fn is_alive(outbox: &Weak<Outbox>) -> bool {
+fn is_open(outbox: &Weak<Outbox>) -> bool {
     outbox.upgrade().is_some_and(|outbox| outbox.is_open())
 }
 
 impl Tokens {
-    /// Forgets tokens whose time is over. One whose connection lives is looked at again later.
-    fn sweep(&mut self, now: Instant, lifetime: Duration) {
-        while self.due.front().is_some_and(|(due, _)| *due <= now) {
-            let Some((_, token)) = self.due.pop_front() else { return };
+    /// Removes expired tokens. A token of an open connection is checked again after another `lifetime`.
+    fn remove_expired(&mut self, now: Instant, lifetime: Duration) {
+        while self.expiries.front().is_some_and(|(expires, _)| *expires <= now) {
+            let Some((_, token)) = self.expiries.pop_front() else { return };
             match self.entries.get(&token) {
-                Some(Entry::Open(outbox)) if is_alive(outbox) => self.due.push_back((now + lifetime, token)),
+                Some(Entry::Open(outbox)) if is_open(outbox) => self.expiries.push_back((now + lifetime, token)),
                 Some(Entry::Open(_)) => drop(self.entries.remove(&token)),
                 Some(Entry::Pending(pending)) => {
-                    self.kept -= pending.ahead.len();
-                    self.pending -= 1;
+                    self.early_bytes -= pending.early_data.len();
+                    self.pending_count -= 1;
                     self.entries.remove(&token);
                 }
                 None => {}
@@ -185,49 +190,49 @@ mod tests {
     }
 
     fn pending() -> Pending {
-        Pending { id: "id".into(), path: "/chat".into(), ahead: BytesMut::new() }
+        Pending { id: "id".into(), path: "/chat".into(), early_data: BytesMut::new() }
     }
 
-    fn found(negotiations: &Negotiations, token: &str, now: Instant) -> &'static str {
-        match negotiations.find(token, "/chat", now) {
-            TokenStatus::Nothing => "nothing",
+    fn status_at(negotiations: &Negotiations, token: &str, now: Instant) -> &'static str {
+        match negotiations.status(token, "/chat", now) {
+            TokenStatus::Unknown => "unknown",
             TokenStatus::Pending => "pending",
             TokenStatus::Open => "open",
         }
     }
 
     #[test]
-    fn a_token_opens_one_transport_and_is_worthless_when_that_has_ended() {
+    fn token_opens_one_transport_until_connection_ends() {
         let (negotiations, now, outbox) = (Negotiations::new(LIFETIME), Instant::now(), outbox());
         negotiations.issue("t".into(), pending(), now).unwrap();
-        assert_eq!(found(&negotiations, "t", now), "pending");
+        assert_eq!(status_at(&negotiations, "t", now), "pending");
         assert_eq!(negotiations.open("t", &outbox).unwrap().id, "id".into());
-        assert_eq!(found(&negotiations, "t", now), "open");
+        assert_eq!(status_at(&negotiations, "t", now), "open");
         assert!(negotiations.open("t", &outbox).is_none(), "a second transport");
-        assert_eq!(found(&negotiations, "t", now + LIFETIME * 3), "open", "however long it lives");
+        assert_eq!(status_at(&negotiations, "t", now + LIFETIME * 3), "open", "an open connection keeps its token");
         outbox.finish(End { code: 1000 });
-        assert_eq!(found(&negotiations, "t", now), "nothing");
+        assert_eq!(status_at(&negotiations, "t", now), "unknown");
     }
 
     #[test]
-    fn a_token_that_no_transport_comes_for_is_dropped() {
+    fn unused_token_expires() {
         let (negotiations, now) = (Negotiations::new(LIFETIME), Instant::now());
         negotiations.issue("t".into(), pending(), now).unwrap();
-        assert_eq!(found(&negotiations, "t", now + LIFETIME - Duration::from_millis(1)), "pending");
-        assert_eq!(found(&negotiations, "t", now + LIFETIME), "nothing");
+        assert_eq!(status_at(&negotiations, "t", now + LIFETIME - Duration::from_millis(1)), "pending");
+        assert_eq!(status_at(&negotiations, "t", now + LIFETIME), "unknown");
     }
 
     #[test]
-    fn a_token_is_good_at_its_own_endpoint_alone() {
+    fn token_is_unknown_at_other_endpoint() {
         let (negotiations, now) = (Negotiations::new(LIFETIME), Instant::now());
         negotiations.issue("t".into(), pending(), now).unwrap();
-        assert!(matches!(negotiations.find("t", "/other", now), TokenStatus::Nothing));
+        assert!(matches!(negotiations.status("t", "/other", now), TokenStatus::Unknown));
     }
 
     #[test]
-    fn no_more_tokens_are_out_than_any_server_needs() {
+    fn pending_tokens_are_limited() {
         let (negotiations, now) = (Negotiations::new(LIFETIME), Instant::now());
-        for n in 0..PENDING {
+        for n in 0..MAX_PENDING {
             negotiations.issue(n.to_string().as_str().into(), pending(), now).unwrap();
         }
         assert_eq!(negotiations.issue("one more".into(), pending(), now), Err(TooManyPending));
@@ -235,30 +240,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_ahead_is_limited_for_all_together() {
+    fn early_data_of_all_connections_is_limited() {
         let negotiations = Negotiations::new(LIFETIME);
-        let begun = Instant::now();
-        let tokens: Vec<_> = (0..=ALL_AHEAD / AHEAD).map(|number| number.to_string()).collect();
+        let now = Instant::now();
+        let tokens: Vec<_> = (0..=MAX_TOTAL_EARLY_BYTES / MAX_EARLY_BYTES).map(|number| number.to_string()).collect();
         for token in &tokens {
-            negotiations.issue(token.as_str().into(), pending(), begun).unwrap();
+            negotiations.issue(token.as_str().into(), pending(), now).unwrap();
         }
         let (last, first) = tokens.split_last().unwrap();
-        assert!(first.iter().all(|token| negotiations.keep(token, &[b'x'; AHEAD])));
-        assert!(!negotiations.keep(last, b"y"), "no more is kept");
+        assert!(first.iter().all(|token| negotiations.buffer_early_data(token, &[b'x'; MAX_EARLY_BYTES])));
+        assert!(!negotiations.buffer_early_data(last, b"y"), "the total limit is reached");
         assert!(negotiations.open(&first[0], &outbox()).is_some());
-        assert!(negotiations.keep(last, b"y"), "one that was taken makes room");
-        negotiations.find("", "", begun + LIFETIME);
-        negotiations.issue("late".into(), pending(), begun + LIFETIME).unwrap();
-        assert!(negotiations.keep("late", &[b'x'; AHEAD]), "those that ran out make room");
+        assert!(negotiations.buffer_early_data(last, b"y"), "an opened connection frees its bytes");
+        negotiations.status("", "", now + LIFETIME);
+        negotiations.issue("late".into(), pending(), now + LIFETIME).unwrap();
+        assert!(
+            negotiations.buffer_early_data("late", &[b'x'; MAX_EARLY_BYTES]),
+            "expired connections free their bytes"
+        );
     }
 
     #[test]
-    fn what_is_sent_ahead_is_kept_up_to_a_limit() {
+    fn early_data_of_one_connection_is_limited() {
         let (negotiations, now) = (Negotiations::new(LIFETIME), Instant::now());
         negotiations.issue("t".into(), pending(), now).unwrap();
-        assert!(negotiations.keep("t", &[b'x'; AHEAD - 1]));
-        assert!(negotiations.keep("t", b"y"));
-        assert!(!negotiations.keep("t", b"z"));
-        assert_eq!(negotiations.open("t", &outbox()).unwrap().ahead.len(), AHEAD);
+        assert!(negotiations.buffer_early_data("t", &[b'x'; MAX_EARLY_BYTES - 1]));
+        assert!(negotiations.buffer_early_data("t", b"y"));
+        assert!(!negotiations.buffer_early_data("t", b"z"));
+        assert_eq!(negotiations.open("t", &outbox()).unwrap().early_data.len(), MAX_EARLY_BYTES);
     }
 }

@@ -1,9 +1,9 @@
-//! The pure half of an ASP.NET Core connection: what its client may do when, and what it is told.
+//! The session of an ASP.NET Core SignalR connection: a pure state machine without I/O.
 //!
 //! ```text
 //! handshake → connecting (OnConnected runs) → open → ended
-//!                                               ├→ leaving (the client has gone, what it called still runs)
-//!                                               └→ faulted (what it called before its fault is still answered)
+//!                                               ├→ leaving (channel closed; queued calls still run)
+//!                                               └→ faulted (protocol error; earlier calls still complete)
 //! ```
 
 use std::{sync::Arc, time::Duration};
@@ -29,26 +29,27 @@ mod record_buffer;
 use error_messages::{ErrorMessages, PendingInvocation};
 use record_buffer::{RecordBuffer, TooLarge};
 
-/// How long calls that came before a fault may take to be answered before the client is told of it.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// The time limit for calls made before a protocol error. Then the Close message is sent without waiting for them.
+const FAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Wire: 1000 whatever happened; the reason was said in the Close message before.
-const NORMAL: End = End { code: 1000 };
+/// Wire: always 1000 (normal closure). The preceding Close message carries the reason.
+const NORMAL_CLOSURE: End = End { code: 1000 };
 
-/// Wire: 1008, policy violation, to a client that does not read.
-const TOO_SLOW: End = End { code: 1008 };
+/// Wire: 1008 (policy violation), for a client that does not read.
+const POLICY_VIOLATION: End = End { code: 1008 };
 
-/// Wire: the client method that takes a rejoin token. It carries a colon, which no method of a hub written
-/// in a common language can.
-const REJOIN_TOKEN: &str = "hubcast:rejoinToken";
+/// Wire: the client method that receives a rejoin token. The colon prevents a clash with application methods, because
+/// common languages do not allow it in identifiers.
+const REJOIN_TOKEN_METHOD: &str = "hubcast:rejoinToken";
 
-/// Wire: what every client is told of a fault; more only where detailed errors are on.
+/// Wire: the error text of a Close message. The cause follows only if it may be shown to clients or detailed errors are
+/// on.
 const CLOSED_WITH_ERROR: &str = "Connection closed with an error.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Handshake,
-    Connecting { has_client: bool },
+    Connecting { is_attached: bool },
     Open,
     Leaving,
     Faulted,
@@ -63,197 +64,198 @@ pub(crate) struct Session {
     wants_tokens: bool,
     token_lifetime: Duration,
     state: State,
-    inbox: RecordBuffer,
-    texts: ErrorMessages,
-    running: usize,
-    /// A call that waits for its turn; nothing behind it is read.
-    next: Option<(PendingInvocation, Invoke)>,
-    handshake_due: Instant,
-    ping_due: Instant,
-    /// When the client was last heard of, once it has pinged: one that never does is never timed out.
-    heard: Option<Instant>,
+    receive_buffer: RecordBuffer,
+    error_messages: ErrorMessages,
+    running_calls: usize,
+    /// The call that waits for a free slot. Messages behind it are not read.
+    queued_call: Option<(PendingInvocation, Invoke)>,
+    handshake_deadline: Instant,
+    next_ping_at: Instant,
+    /// When the client last sent a message. `None` until its first ping: a client that never pings never times out.
+    last_received: Option<Instant>,
     expires: Option<Instant>,
-    token_due: Option<Instant>,
-    /// What the client did wrong, and until when calls from before are waited for.
-    fault: Option<(HubError, Instant)>,
+    token_renewal_at: Option<Instant>,
+    /// The client's protocol error, and until when the session waits for earlier calls.
+    pending_fault: Option<(HubError, Instant)>,
 }
 
-type Out = Effects<Session>;
+type SessionEffects = Effects<Session>;
 
 impl Session {
-    /// A connection whose transport has just come up.
-    pub(crate) fn new(opened: SessionConfig, now: Instant) -> Self {
-        let SessionConfig { settings, hub, wants_tokens, token_lifetime, expires } = opened;
+    /// A session whose transport was just opened and whose handshake is pending.
+    pub(crate) fn new(config: SessionConfig, now: Instant) -> Self {
+        let SessionConfig { settings, hub, wants_tokens, token_lifetime, expires } = config;
         Self {
             hub,
             wants_tokens,
             token_lifetime,
             state: State::Handshake,
-            inbox: RecordBuffer::new(settings.max_message),
-            texts: ErrorMessages { is_detailed: settings.detailed_errors },
-            running: 0,
-            next: None,
-            handshake_due: now + settings.handshake_timeout,
-            ping_due: now + settings.keep_alive,
-            heard: None,
+            receive_buffer: RecordBuffer::new(settings.max_message),
+            error_messages: ErrorMessages { is_detailed: settings.detailed_errors },
+            running_calls: 0,
+            queued_call: None,
+            handshake_deadline: now + settings.handshake_timeout,
+            next_ping_at: now + settings.keep_alive,
+            last_received: None,
             expires,
-            token_due: None,
-            fault: None,
+            token_renewal_at: None,
+            pending_fault: None,
             settings,
         }
     }
 
-    fn receive(&mut self, data: &Inbound, now: Instant) -> Out {
+    fn receive(&mut self, data: &Inbound, now: Instant) -> SessionEffects {
         match data {
-            Inbound::Text(bytes) | Inbound::Binary(bytes) => self.inbox.put(bytes),
-            Inbound::TooLarge => return self.too_large(now),
+            Inbound::Text(bytes) | Inbound::Binary(bytes) => self.receive_buffer.append(bytes),
+            Inbound::TooLarge => return self.on_too_large(now),
         }
         match self.state {
-            State::Handshake => self.shake_hands(now),
-            State::Open => self.read_on(now),
+            State::Handshake => self.handle_handshake(now),
+            State::Open => self.process_buffered(now),
             State::Connecting { .. } | State::Leaving | State::Faulted | State::Ended => Vec::new(),
         }
     }
 
-    fn too_large(&mut self, now: Instant) -> Out {
+    fn on_too_large(&mut self, now: Instant) -> SessionEffects {
         match self.state {
-            State::Handshake => self.refuse_handshake(handshake::CANCELLED),
-            _ => self.misbehaved(self.inbox.size_error(), now),
+            State::Handshake => self.reject_handshake(handshake::CANCELLED),
+            _ => self.protocol_error(self.receive_buffer.size_error(), now),
         }
     }
 
-    /// The client did something wrong. It is told so when the calls that came before are answered.
-    fn misbehaved(&mut self, error: HubError, now: Instant) -> Out {
-        if self.running == 0 {
-            return self.fault(error, Reason::Faulted);
+    /// Ends the connection with `error`, after calls that are already running have been answered.
+    fn protocol_error(&mut self, error: HubError, now: Instant) -> SessionEffects {
+        if self.running_calls == 0 {
+            return self.end_with_error(error, Reason::Faulted);
         }
         self.state = State::Faulted;
-        self.inbox.clear();
-        self.fault = Some((error, now + LAST_ANSWERS));
+        self.receive_buffer.clear();
+        self.pending_fault = Some((error, now + FAULT_DRAIN_TIMEOUT));
         Vec::new()
     }
 
-    fn tell_fault(&mut self) -> Out {
-        let fault = self.fault.take();
-        fault.map_or_else(Vec::new, |(error, _)| self.fault(error, Reason::Faulted))
+    fn send_pending_fault(&mut self) -> SessionEffects {
+        let fault = self.pending_fault.take();
+        fault.map_or_else(Vec::new, |(error, _)| self.end_with_error(error, Reason::Faulted))
     }
 
-    fn shake_hands(&mut self, now: Instant) -> Out {
-        let record = match self.inbox.next() {
+    fn handle_handshake(&mut self, now: Instant) -> SessionEffects {
+        let record = match self.receive_buffer.next_record() {
             Ok(None) => return Vec::new(),
             Ok(Some(record)) => record,
-            Err(TooLarge) => return self.refuse_handshake(handshake::CANCELLED),
+            Err(TooLarge) => return self.reject_handshake(handshake::CANCELLED),
         };
-        match handshake::check(&record) {
+        match handshake::validate(&record) {
             Ok(()) => {
-                self.state = State::Connecting { has_client: true };
-                self.ping_due = now + self.settings.keep_alive;
+                self.state = State::Connecting { is_attached: true };
+                self.next_ping_at = now + self.settings.keep_alive;
                 vec![Effect::Send(handshake::ACCEPTED.into()), Effect::Connect]
             }
-            Err(handshake::HandshakeError::NotOffered(text)) => self.refuse_handshake(&text),
-            Err(handshake::HandshakeError::Unreadable(error)) => {
-                let text = self.texts.told("An unexpected error occurred during connection handshake.", &error);
-                self.refuse_handshake(&text)
+            Err(handshake::HandshakeError::Unsupported(text)) => self.reject_handshake(&text),
+            Err(handshake::HandshakeError::Malformed(error)) => {
+                let text =
+                    self.error_messages.for_client("An unexpected error occurred during connection handshake.", &error);
+                self.reject_handshake(&text)
             }
         }
     }
 
-    fn refuse_handshake(&mut self, text: &str) -> Out {
+    fn reject_handshake(&mut self, text: &str) -> SessionEffects {
         self.state = State::Ended;
-        let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL };
-        vec![Effect::Send(handshake::refused(text)), Effect::End(ending)]
+        let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE };
+        vec![Effect::Send(handshake::error_response(text)), Effect::End(ending)]
     }
 
-    /// Acts on all messages that have come in whole, up to a call that has to wait for its turn.
-    fn read_on(&mut self, now: Instant) -> Out {
-        let mut out = Vec::new();
-        while self.state == State::Open && self.next.is_none() {
-            match self.inbox.next() {
-                Ok(Some(record)) => out.append(&mut self.act(&record, now)),
+    /// Handles all complete messages in the receive buffer, up to a call that has to be queued.
+    fn process_buffered(&mut self, now: Instant) -> SessionEffects {
+        let mut effects = Vec::new();
+        while self.state == State::Open && self.queued_call.is_none() {
+            match self.receive_buffer.next_record() {
+                Ok(Some(record)) => effects.append(&mut self.handle_record(&record, now)),
                 Ok(None) => break,
-                Err(TooLarge) => out.append(&mut self.too_large(now)),
+                Err(TooLarge) => effects.append(&mut self.on_too_large(now)),
             }
         }
-        out
+        effects
     }
 
-    fn act(&mut self, record: &[u8], now: Instant) -> Out {
-        self.heard = self.heard.map(|_| now);
+    fn handle_record(&mut self, record: &[u8], now: Instant) -> SessionEffects {
+        self.last_received = self.last_received.map(|_| now);
         match json::decode(record) {
-            Ok(ClientMessage::Invocation { id, target, arguments, streams, wants_stream }) => {
-                let streams = Streams { sent: streams, wants_answer: wants_stream };
-                let invoke = self.invoke(target.clone(), arguments, streams);
-                self.call(PendingInvocation { id, target }, invoke)
+            Ok(ClientMessage::Invocation { id, target, arguments, stream_count, wants_stream }) => {
+                let streams = Streams { sent: stream_count, wants_stream };
+                let invoke = self.build_invoke(target.clone(), arguments, streams);
+                self.start_or_queue(PendingInvocation { id, target }, invoke)
             }
             Ok(ClientMessage::Ping) => {
-                self.heard = Some(now);
+                self.last_received = Some(now);
                 Vec::new()
             }
-            Ok(ClientMessage::Close { error }) => self.close(Reason::Stopped, error.map(HubError::new), false),
+            Ok(ClientMessage::Close { error }) => self.end_with_close(Reason::Stopped, error.map(HubError::new), false),
             Ok(ClientMessage::Ignored) => Vec::new(),
-            Err(error) => self.misbehaved(error, now),
+            Err(error) => self.protocol_error(error, now),
         }
     }
 
-    fn connected(&mut self, outcome: Result<(), ConnectError>, now: Instant) -> Out {
-        let has_client = self.state == State::Connecting { has_client: true };
+    fn on_connected(&mut self, outcome: Result<(), ConnectError>, now: Instant) -> SessionEffects {
+        let is_attached = self.state == State::Connecting { is_attached: true };
         match outcome {
-            Ok(()) if has_client => {
+            Ok(()) if is_attached => {
                 self.state = State::Open;
-                self.read_on(now)
+                self.process_buffered(now)
             }
-            Ok(()) => self.leave(now),
+            Ok(()) => self.finish_queued_calls(now),
             Err(ConnectError { error, is_retryable }) => {
-                let text = self.texts.told(CLOSED_WITH_ERROR, &error);
+                let text = self.error_messages.for_client(CLOSED_WITH_ERROR, &error);
                 self.end(Reason::Refused, None, Some(json::close(Some(&text), is_retryable)))
             }
         }
     }
 
-    fn detached(&mut self, now: Instant) -> Out {
+    fn on_detached(&mut self, now: Instant) -> SessionEffects {
         match self.state {
-            State::Handshake => self.lost(),
+            State::Handshake => self.end_lost(),
             State::Connecting { .. } => {
-                self.state = State::Connecting { has_client: false };
-                vec![Effect::Forsake]
+                self.state = State::Connecting { is_attached: false };
+                vec![Effect::MarkClientGone]
             }
-            State::Open if self.next.is_some() => {
+            State::Open if self.queued_call.is_some() => {
                 self.state = State::Leaving;
-                vec![Effect::Forsake]
+                vec![Effect::MarkClientGone]
             }
-            State::Open => self.leave(now),
-            State::Faulted => self.tell_fault(),
+            State::Open => self.finish_queued_calls(now),
+            State::Faulted => self.send_pending_fault(),
             State::Leaving | State::Ended => Vec::new(),
         }
     }
 
-    fn lost(&mut self) -> Out {
-        let is_cut_short = self.state != State::Handshake && !self.inbox.is_empty();
+    fn end_lost(&mut self) -> SessionEffects {
+        let is_cut_short = self.state != State::Handshake && !self.receive_buffer.is_empty();
         let error = is_cut_short
             .then(|| HubError::hidden("InvalidDataException", "Connection terminated while reading a message."));
         self.end(Reason::Lost, error, None)
     }
 
-    fn fault(&mut self, error: HubError, reason: Reason) -> Out {
-        let text = self.texts.told(CLOSED_WITH_ERROR, &error);
+    fn end_with_error(&mut self, error: HubError, reason: Reason) -> SessionEffects {
+        let text = self.error_messages.for_client(CLOSED_WITH_ERROR, &error);
         self.end(reason, Some(error), Some(json::close(Some(&text), true)))
     }
 
-    fn close(&mut self, reason: Reason, error: Option<HubError>, allows_reconnect: bool) -> Out {
+    fn end_with_close(&mut self, reason: Reason, error: Option<HubError>, allows_reconnect: bool) -> SessionEffects {
         self.end(reason, error, Some(json::close(None, allows_reconnect)))
     }
 
-    fn end(&mut self, reason: Reason, error: Option<HubError>, last_word: Option<Box<[u8]>>) -> Out {
+    fn end(&mut self, reason: Reason, error: Option<HubError>, close_message: Option<Box<[u8]>>) -> SessionEffects {
         self.state = State::Ended;
-        self.inbox.clear();
-        let end = if reason == Reason::TooSlow { TOO_SLOW } else { NORMAL };
-        last_word.map(Effect::Send).into_iter().chain([Effect::End(Ending { reason, error, end })]).collect()
+        self.receive_buffer.clear();
+        let end = if reason == Reason::TooSlow { POLICY_VIOLATION } else { NORMAL_CLOSURE };
+        close_message.map(Effect::Send).into_iter().chain([Effect::End(Ending { reason, error, end })]).collect()
     }
 
-    fn regrouped(&mut self, GroupsChanged { token, .. }: &GroupsChanged, now: Instant) -> Out {
-        // The client is given a new token while the old one still has half of its life.
-        self.token_due = Some(now + self.token_lifetime / 2);
-        vec![Effect::Send(json::call(REJOIN_TOKEN, token))]
+    fn send_rejoin_token(&mut self, GroupsChanged { token, .. }: &GroupsChanged, now: Instant) -> SessionEffects {
+        // The token is renewed after half of its lifetime, so that the client always holds a valid one.
+        self.token_renewal_at = Some(now + self.token_lifetime / 2);
+        vec![Effect::Send(json::invocation(REJOIN_TOKEN_METHOD, token))]
     }
 }
 
@@ -263,20 +265,20 @@ impl Dialect for Session {
     const BEHAVIOR: HubBehavior =
         HubBehavior { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
 
-    fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> Out {
+    fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> SessionEffects {
         if self.state == State::Ended {
             return Vec::new();
         }
         match event {
             Event::Received(received) => self.receive(&received.data, now),
             Event::Tick => self.tick(now),
-            Event::Connected(outcome) => self.connected(outcome, now),
-            Event::Returned(ticket, result) => self.returned(&ticket, result, now),
-            Event::Detached => self.detached(now),
+            Event::Connected(outcome) => self.on_connected(outcome, now),
+            Event::Returned(invocation, result) => self.on_returned(&invocation, result, now),
+            Event::Detached => self.on_detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
-            Event::GroupsChanged(regrouped) => self.regrouped(&regrouped, now),
-            Event::Aborted => self.close(Reason::Aborted, None, false),
-            Event::Draining => self.close(Reason::Drained, None, true),
+            Event::GroupsChanged(changed) => self.send_rejoin_token(&changed, now),
+            Event::Aborted => self.end_with_close(Reason::Aborted, None, false),
+            Event::Draining => self.end_with_close(Reason::Drained, None, true),
             Event::Restored(_) | Event::Reconnected(_) => Vec::new(),
         }
     }
@@ -286,17 +288,17 @@ impl Dialect for Session {
     }
 
     fn is_saturated(&self) -> bool {
-        // What waits while the session reads on is the beginning of one message.
-        let reads_on = matches!(self.state, State::Handshake | State::Open) && self.next.is_none();
-        !reads_on && self.inbox.is_full()
+        // While the session reads, the buffer holds only the beginning of one message.
+        let is_reading = matches!(self.state, State::Handshake | State::Open) && self.queued_call.is_none();
+        !is_reading && self.receive_buffer.is_full()
     }
 
     fn wants_tokens(&self) -> bool {
         self.wants_tokens
     }
 
-    fn queues_answer(ticket: &PendingInvocation) -> bool {
-        ticket.id.is_some()
+    fn queues_result(invocation: &PendingInvocation) -> bool {
+        invocation.id.is_some()
     }
 
     fn send_timeout(&self) -> Duration {
@@ -304,7 +306,7 @@ impl Dialect for Session {
     }
 
     fn calls(&self) -> usize {
-        self.running + usize::from(self.next.is_some())
+        self.running_calls + usize::from(self.queued_call.is_some())
     }
 
     fn phase(&self) -> &'static str {
@@ -319,16 +321,16 @@ impl Dialect for Session {
     }
 }
 
-/// What a session begins with.
+/// The arguments of [`Session::new`].
 #[derive(Debug)]
 pub(crate) struct SessionConfig {
     pub(crate) settings: Arc<Settings>,
     pub(crate) hub: Arc<Hub>,
     /// The client has asked for rejoin tokens.
     pub(crate) wants_tokens: bool,
-    /// How long a rejoin token is good.
+    /// The lifetime of a rejoin token.
     pub(crate) token_lifetime: Duration,
-    /// When the connection ends with the client's proof of identity, if it does.
+    /// When the client's credentials expire, if that ends the connection.
     pub(crate) expires: Option<Instant>,
 }
 

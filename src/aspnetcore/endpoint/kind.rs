@@ -1,22 +1,22 @@
-//! Which transport a request means, and how it is refused.
+//! The transport that a request asks for, and its error responses.
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
 };
 
-/// Wire: the transport's name, in negotiations and in hubs.
+/// Wire: the name of the transport in the negotiate response. Hub methods get the same name.
 pub(super) const WEBSOCKETS: &str = "WebSockets";
 
-/// Wire: what a GET is, by its headers; the original looks for event streams first.
+/// The transport of a GET request. Wire: it is determined by the headers, and event streams are checked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TransportKind {
     ServerSentEvents,
     WebSockets,
     LongPolling,
 }
 
-impl Kind {
+impl TransportKind {
     pub(super) fn of(request: &HttpRequest) -> Self {
         if wants_event_stream(request) {
             Self::ServerSentEvents
@@ -36,18 +36,18 @@ impl Kind {
     }
 }
 
-/// Wire: the media type alone; one with parameters is another.
+/// Wire: a media type with parameters does not match.
 fn wants_event_stream(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|media| media.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
-pub(super) fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
+pub(super) fn plain_text(status: StatusCode, text: &'static str) -> HttpResponse {
     HttpResponse::build(status).content_type("text/plain").body(text)
 }
 
-/// Wire: polls are never to be cached, and neither are the refusals of requests that look like one.
-fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+/// Wire: responses to polls must not be cached, including error responses.
+fn not_cached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response
         .insert_header((header::CACHE_CONTROL, "no-cache, no-store"))
         .insert_header((header::PRAGMA, "no-cache"))
@@ -55,12 +55,12 @@ fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response
 }
 
-impl Kind {
-    pub(super) fn refuse(self, status: StatusCode, text: impl Into<String>) -> HttpResponse {
+impl TransportKind {
+    pub(super) fn reject(self, status: StatusCode, text: impl Into<String>) -> HttpResponse {
         let mut response = HttpResponse::build(status);
         response.content_type("text/plain");
         match self {
-            Self::LongPolling => uncached(response).body(text.into()),
+            Self::LongPolling => not_cached(response).body(text.into()),
             Self::ServerSentEvents | Self::WebSockets => response.body(text.into()),
         }
     }

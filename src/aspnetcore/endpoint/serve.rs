@@ -1,4 +1,4 @@
-//! What each request comes to.
+//! Request handlers of an endpoint.
 
 use std::{
     sync::Arc,
@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use super::{
     EndpointHandler,
-    kind::{Kind, WEBSOCKETS, plain},
+    kind::{TransportKind, WEBSOCKETS, plain_text},
 };
 use crate::{
     aspnetcore::{
         HubFramer, json,
-        negotiate::{NegotiateResponse, version},
-        negotiations::{AHEAD, Pending, TokenStatus},
+        negotiate::{NegotiateResponse, negotiate_version},
+        negotiations::{MAX_EARLY_BYTES, Pending, TokenStatus},
         session::{Session, SessionConfig},
     },
     connection::{Connection, NewConnection},
@@ -32,7 +32,7 @@ use crate::{
         FrameType, Inbound, Received, SocketHandle,
         websocket::{self, ReadMode},
     },
-    web::{admit, body_of, request_of, value_of},
+    web::{authorize_request, hub_request, query_value, read_body},
 };
 
 const NO_ID: &str = "Connection ID required";
@@ -42,22 +42,25 @@ const NO_POST: &str = "POST requests are not allowed for WebSocket connections."
 const NO_DELETE: &str = "Cannot terminate this connection using the DELETE endpoint.";
 
 impl EndpointHandler {
-    /// Answers who it is, or that it may not.
-    fn identify(&self, request: &HttpRequest) -> Result<Identity, HttpResponse> {
-        let admitted = admit(&*self.core.authenticate, self.endpoint.state.as_ref(), request);
-        admitted.inspect_err(|_| self.core.services.metrics.requests_refused.count())
+    /// Authenticates and authorizes a request.
+    ///
+    /// # Errors
+    /// The response to send if the request is rejected.
+    fn authenticate(&self, request: &HttpRequest) -> Result<Identity, HttpResponse> {
+        let identity = authorize_request(&*self.state.authenticate, self.endpoint.authorize.as_ref(), request);
+        identity.inspect_err(|_| self.state.services.metrics.requests_refused.increment())
     }
 
     pub(super) fn negotiate(&self, request: &HttpRequest) -> HttpResponse {
-        if let Err(refused) = self.identify(request) {
-            return refused;
+        if let Err(response) = self.authenticate(request) {
+            return response;
         }
         if request.method() != Method::POST {
-            return plain(StatusCode::METHOD_NOT_ALLOWED, "");
+            return plain_text(StatusCode::METHOD_NOT_ALLOWED, "");
         }
-        match version(&request_of(request), self.endpoint.minimum_version) {
+        match negotiate_version(&hub_request(request), self.endpoint.minimum_version) {
             Ok(version) => self.offer(version),
-            Err(refusal) => HttpResponse::Ok().json(refusal),
+            Err(error) => HttpResponse::Ok().json(error),
         }
     }
 
@@ -65,144 +68,150 @@ impl EndpointHandler {
         if !self.endpoint.accepts_websockets {
             return HttpResponse::Ok().json(serde_json::json!({ "error": "This endpoint offers no transport." }));
         }
-        let answer = NegotiateResponse::new(version);
+        let response = NegotiateResponse::new(version);
         let pending =
-            Pending { id: answer.id().clone(), path: Arc::clone(&self.endpoint.path), ahead: BytesMut::new() };
-        match self.core.negotiations.issue(answer.token(), pending, Instant::now()) {
-            Ok(()) => HttpResponse::Ok().json(answer),
+            Pending { id: response.id().clone(), path: Arc::clone(&self.endpoint.path), early_data: BytesMut::new() };
+        match self.state.negotiations.issue(response.token(), pending, Instant::now()) {
+            Ok(()) => HttpResponse::Ok().json(response),
             Err(_) => HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "15")).finish(),
         }
     }
 
     pub(super) async fn transport(&self, request: HttpRequest, payload: Payload) -> HttpResponse {
-        let identity = match self.identify(&request) {
+        let identity = match self.authenticate(&request) {
             Ok(identity) => identity,
-            Err(refused) => return refused,
+            Err(response) => return response,
         };
-        let described = request_of(&request);
-        let token = token_of(&described);
+        let hub_request = hub_request(&request);
+        let token = token_from_query(&hub_request);
         match *request.method() {
-            Method::GET => self.get(&request, payload, described, token, identity),
+            Method::GET => self.get(&request, payload, hub_request, token, identity),
             Method::POST => self.post(payload, token).await,
             Method::DELETE => self.delete(token),
-            _ => plain(StatusCode::METHOD_NOT_ALLOWED, ""),
+            _ => plain_text(StatusCode::METHOD_NOT_ALLOWED, ""),
         }
     }
 
-    fn find(&self, token: &str) -> TokenStatus {
-        self.core.negotiations.find(token, &self.endpoint.path, Instant::now())
+    fn status(&self, token: &str) -> TokenStatus {
+        self.state.negotiations.status(token, &self.endpoint.path, Instant::now())
     }
 
     fn get(
         &self,
         request: &HttpRequest,
         payload: Payload,
-        described: Request,
+        hub_request: Request,
         token: Option<String>,
         identity: Identity,
     ) -> HttpResponse {
-        let kind = Kind::of(request);
-        let found = match (&token, kind) {
-            (None, Kind::WebSockets) => TokenStatus::Pending,
-            (None, _) => return kind.refuse(StatusCode::BAD_REQUEST, NO_ID),
-            (Some(token), _) => self.find(token),
+        let kind = TransportKind::of(request);
+        let status = match (&token, kind) {
+            (None, TransportKind::WebSockets) => TokenStatus::Pending,
+            (None, _) => return kind.reject(StatusCode::BAD_REQUEST, NO_ID),
+            (Some(token), _) => self.status(token),
         };
-        let is_offered = kind == Kind::WebSockets && self.endpoint.accepts_websockets;
-        match found {
-            TokenStatus::Nothing if kind == Kind::WebSockets => HttpResponse::NotFound().body(NO_CONNECTION),
-            TokenStatus::Nothing => kind.refuse(StatusCode::NOT_FOUND, NO_CONNECTION),
-            TokenStatus::Open if kind == Kind::WebSockets => kind.refuse(StatusCode::CONFLICT, ""),
+        let is_offered = kind == TransportKind::WebSockets && self.endpoint.accepts_websockets;
+        match status {
+            TokenStatus::Unknown if kind == TransportKind::WebSockets => HttpResponse::NotFound().body(NO_CONNECTION),
+            TokenStatus::Unknown => kind.reject(StatusCode::NOT_FOUND, NO_CONNECTION),
+            TokenStatus::Open if kind == TransportKind::WebSockets => kind.reject(StatusCode::CONFLICT, ""),
             TokenStatus::Open if self.endpoint.accepts_websockets => {
-                kind.refuse(StatusCode::BAD_REQUEST, OTHER_TRANSPORT)
+                kind.reject(StatusCode::BAD_REQUEST, OTHER_TRANSPORT)
             }
             TokenStatus::Open | TokenStatus::Pending if !is_offered => {
                 let text = format!("{} transport not supported by this end point type", kind.name());
-                kind.refuse(StatusCode::NOT_FOUND, text)
+                kind.reject(StatusCode::NOT_FOUND, text)
             }
-            TokenStatus::Open | TokenStatus::Pending => self.open(request, payload, described, token, identity),
+            TokenStatus::Open | TokenStatus::Pending => self.open(request, payload, hub_request, token, identity),
         }
     }
 
     async fn post(&self, payload: Payload, token: Option<String>) -> HttpResponse {
-        let Some(token) = token else { return plain(StatusCode::BAD_REQUEST, NO_ID) };
-        match self.find(&token) {
-            TokenStatus::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
-            TokenStatus::Open => plain(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
-            TokenStatus::Pending => match body_of(payload, AHEAD).await {
-                Ok(bytes) if self.core.negotiations.keep(&token, &bytes) => plain(StatusCode::OK, ""),
-                Ok(_) => plain(StatusCode::PAYLOAD_TOO_LARGE, ""),
-                Err(no_body) => plain(no_body.status(), ""),
+        let Some(token) = token else { return plain_text(StatusCode::BAD_REQUEST, NO_ID) };
+        match self.status(&token) {
+            TokenStatus::Unknown => plain_text(StatusCode::NOT_FOUND, NO_CONNECTION),
+            TokenStatus::Open => plain_text(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
+            TokenStatus::Pending => match read_body(payload, MAX_EARLY_BYTES).await {
+                Ok(bytes) if self.state.negotiations.buffer_early_data(&token, &bytes) => {
+                    plain_text(StatusCode::OK, "")
+                }
+                Ok(_) => plain_text(StatusCode::PAYLOAD_TOO_LARGE, ""),
+                Err(error) => plain_text(error.status(), ""),
             },
         }
     }
 
     fn delete(&self, token: Option<String>) -> HttpResponse {
-        let Some(token) = token else { return plain(StatusCode::BAD_REQUEST, NO_ID) };
-        match self.find(&token) {
-            TokenStatus::Nothing => plain(StatusCode::NOT_FOUND, NO_CONNECTION),
-            TokenStatus::Open | TokenStatus::Pending => plain(StatusCode::BAD_REQUEST, NO_DELETE),
+        let Some(token) = token else { return plain_text(StatusCode::BAD_REQUEST, NO_ID) };
+        match self.status(&token) {
+            TokenStatus::Unknown => plain_text(StatusCode::NOT_FOUND, NO_CONNECTION),
+            TokenStatus::Open | TokenStatus::Pending => plain_text(StatusCode::BAD_REQUEST, NO_DELETE),
         }
     }
 
-    /// Opens a WebSocket, for a negotiated connection or a fresh one.
+    /// Opens a WebSocket for a negotiated connection, or for a new one if there is no token.
     fn open(
         &self,
         request: &HttpRequest,
         payload: Payload,
-        described: Request,
+        hub_request: Request,
         token: Option<String>,
         identity: Identity,
     ) -> HttpResponse {
-        let core = &*self.core;
-        let outbox = Outbox::new(&json::FORM, core.limits, ReplayLimits::default());
-        let Some(pending) = self.take(token, &outbox) else {
-            return Kind::WebSockets.refuse(StatusCode::CONFLICT, "");
+        let state = &*self.state;
+        let outbox = Outbox::new(&json::FORM, state.limits, ReplayLimits::default());
+        let Some(pending) = self.take_pending(token, &outbox) else {
+            return TransportKind::WebSockets.reject(StatusCode::CONFLICT, "");
         };
         let Some(hub) = self.hub() else { return HttpResponse::NotFound().finish() };
-        let (feed, _) =
+        let (reader, _) =
             outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(HubFramer(FrameType::WebSocketText)));
-        let session = Session::new(self.opened(&hub, &described, &identity), Instant::now());
-        let opening = self.opening(&pending, hub, described, identity, outbox);
-        let connection = Connection::open(opening, request.conn_data::<SocketHandle>().cloned(), session);
-        if !pending.ahead.is_empty() {
-            let ahead = Received { channel: feed.channel(), data: Inbound::Binary(pending.ahead.freeze()) };
-            // The mailbox of an actor that has just been started is empty.
-            let _ = connection.try_send(ahead);
+        let session = Session::new(self.session_config(&hub, &hub_request, &identity), Instant::now());
+        let new_connection = self.new_connection(&pending, hub, hub_request, identity, outbox);
+        let connection = Connection::spawn(new_connection, request.conn_data::<SocketHandle>().cloned(), session);
+        if !pending.early_data.is_empty() {
+            let early_data = Received { channel: reader.channel(), data: Inbound::Binary(pending.early_data.freeze()) };
+            // This cannot fail: the mailbox of an actor that was just started is empty.
+            let _ = connection.try_send(early_data);
         }
-        // Wire: messages end at their separators, wherever frames do; the session knows how long they may be.
-        websocket::accept(request, payload, feed, connection.recipient(), ReadMode::Bytes)
+        // Wire: separators delimit messages and frame boundaries do not matter, so the session enforces the size limit.
+        websocket::accept(request, payload, reader, connection.recipient(), ReadMode::Bytes)
             .unwrap_or_else(HttpResponse::from_error)
     }
 
-    fn take(&self, token: Option<String>, outbox: &Arc<Outbox>) -> Option<Pending> {
-        let negotiations = &self.core.negotiations;
+    fn take_pending(&self, token: Option<String>, outbox: &Arc<Outbox>) -> Option<Pending> {
+        let negotiations = &self.state.negotiations;
         match token {
             Some(token) => negotiations.open(&token, outbox),
             None => {
-                // Wire: without negotiation the id serves as the token, as in version 0.
-                let answer = NegotiateResponse::new(0);
-                negotiations.enter(answer.token(), outbox, Instant::now());
-                Some(Pending { id: answer.id().clone(), path: Arc::clone(&self.endpoint.path), ahead: BytesMut::new() })
+                // Wire: without negotiation the id is also the token, as in version 0.
+                let response = NegotiateResponse::new(0);
+                negotiations.register_open(response.token(), outbox, Instant::now());
+                Some(Pending {
+                    id: response.id().clone(),
+                    path: Arc::clone(&self.endpoint.path),
+                    early_data: BytesMut::new(),
+                })
             }
         }
     }
 
     fn hub(&self) -> Option<Arc<Hub>> {
-        self.core.services.hub(&self.endpoint.hub).cloned()
+        self.state.services.hub(&self.endpoint.hub).cloned()
     }
 
-    fn opened(&self, hub: &Arc<Hub>, request: &Request, identity: &Identity) -> SessionConfig {
+    fn session_config(&self, hub: &Arc<Hub>, request: &Request, identity: &Identity) -> SessionConfig {
         let expires = identity.expires.filter(|_| self.endpoint.closes_on_expiry);
         SessionConfig {
-            settings: Arc::clone(&self.core.settings),
+            settings: Arc::clone(&self.state.settings),
             hub: Arc::clone(hub),
-            wants_tokens: request.query(REJOIN).is_some(),
-            token_lifetime: self.core.rejoin_service.settings.lifetime,
-            expires: expires.and_then(instant_of),
+            wants_tokens: request.query(REJOIN_PARAM).is_some(),
+            token_lifetime: self.state.rejoin_service.settings.lifetime,
+            expires: expires.and_then(to_instant),
         }
     }
 
-    fn opening(
+    fn new_connection(
         &self,
         pending: &Pending,
         hub: Arc<Hub>,
@@ -210,7 +219,7 @@ impl EndpointHandler {
         identity: Identity,
         outbox: Arc<Outbox>,
     ) -> NewConnection {
-        let bearer = TokenSubject {
+        let token_subject = TokenSubject {
             family: crate::ids::secret(),
             epoch: 1,
             hub: Some(self.endpoint.hub.clone()),
@@ -222,30 +231,30 @@ impl EndpointHandler {
             transport: WEBSOCKETS,
             hubs: vec![hub],
             has_one_hub: true,
-            claim: request.query(REJOIN).filter(|claim| *claim != NO_CLAIM).map(str::to_owned),
+            rejoin_token: request.query(REJOIN_PARAM).filter(|token| *token != NO_TOKEN_YET).map(str::to_owned),
             identity: Arc::new(identity),
             request: Arc::new(request),
             outbox,
-            services: Arc::clone(&self.core.services),
-            rejoin_service: Arc::clone(&self.core.rejoin_service),
-            bearer,
+            services: Arc::clone(&self.state.services),
+            rejoin_service: Arc::clone(&self.state.rejoin_service),
+            token_subject,
         }
     }
 }
 
-/// The member of a query by which a client asks for rejoin tokens, and brings one back.
-const REJOIN: &str = "rejoin";
+/// The query parameter with which a client requests rejoin tokens, and presents one on reconnect.
+const REJOIN_PARAM: &str = "rejoin";
 
-/// The value of a client that has none to bring back yet.
-const NO_CLAIM: &str = "1";
+/// The value of [`REJOIN_PARAM`] if the client has no token yet.
+const NO_TOKEN_YET: &str = "1";
 
-/// Wire: an empty id is none, and one that is given twice is not known.
-fn token_of(request: &Request) -> Option<String> {
-    value_of(&request.query, "id")
+/// Wire: an empty id counts as missing. The values of a repeated id are joined, so they match no token.
+fn token_from_query(request: &Request) -> Option<String> {
+    query_value(&request.query, "id")
 }
 
-/// The moment of a point in calendar time, as near as the two clocks allow; `None` if no clock ever reaches it.
-fn instant_of(time: SystemTime) -> Option<Instant> {
-    let left = time.duration_since(SystemTime::now()).unwrap_or_default();
-    Instant::from_std(StdInstant::now()).checked_add(left)
+/// Converts wall-clock time to monotonic time; `None` if it is out of range. Times in the past become the present.
+fn to_instant(time: SystemTime) -> Option<Instant> {
+    let remaining = time.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::from_std(StdInstant::now()).checked_add(remaining)
 }

@@ -1,22 +1,22 @@
-//! What is read, what is refused and with which words, and what is written, byte for byte.
+//! Decoded messages, error texts for invalid messages, and encoded messages byte for byte.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A message in words, or the error that it is refused with.
-fn told(record: &str) -> String {
-    told_bytes(record.as_bytes())
+/// Describes a decoded message or its error.
+fn decoded(record: &str) -> String {
+    decoded_bytes(record.as_bytes())
 }
 
-fn told_bytes(record: &[u8]) -> String {
+fn decoded_bytes(record: &[u8]) -> String {
     match decode(record) {
-        Ok(ClientMessage::Invocation { id, target, arguments, streams, wants_stream }) => {
+        Ok(ClientMessage::Invocation { id, target, arguments, stream_count, wants_stream }) => {
             let id = id.map_or("-".to_owned(), |id| format!("{id:?}"));
             let arguments: Vec<_> = arguments.iter().map(|argument| argument.get()).collect();
-            let streams = if streams > 0 { format!(" sends {streams}") } else { String::new() };
-            let wish = if wants_stream { " wants a stream" } else { "" };
-            format!("{id} {target:?}({}){streams}{wish}", arguments.join(", "))
+            let uploads = if stream_count > 0 { format!(" sends {stream_count}") } else { String::new() };
+            let expectation = if wants_stream { " wants a stream" } else { "" };
+            format!("{id} {target:?}({}){uploads}{expectation}", arguments.join(", "))
         }
         Ok(ClientMessage::Ping) => "ping".into(),
         Ok(ClientMessage::Close { error }) => format!("close {}", error.unwrap_or_default()),
@@ -25,9 +25,9 @@ fn told_bytes(record: &[u8]) -> String {
     }
 }
 
-fn assert_told(table: &[(&str, &str)]) {
-    for (record, wanted) in table {
-        assert_eq!(told(record), *wanted, "{record}");
+fn assert_decoded(table: &[(&str, &str)]) {
+    for (record, expected) in table {
+        assert_eq!(decoded(record), *expected, "{record}");
     }
 }
 
@@ -36,8 +36,8 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn every_kind_of_message_is_read() {
-    assert_told(&[
+fn all_message_types_are_decoded() {
+    assert_decoded(&[
         (
             r#"{"type":1,"invocationId":"0","target":"Echo","arguments":["a",{"b":[1]},null]}"#,
             r#""0" "Echo"("a", {"b":[1]}, null)"#,
@@ -55,8 +55,8 @@ fn every_kind_of_message_is_read() {
 }
 
 #[test]
-fn what_nobody_waits_for_is_ignored() {
-    assert_told(&[
+fn unmatched_messages_are_ignored() {
+    assert_decoded(&[
         (r#"{"type":2,"invocationId":"9","item":null}"#, "ignored"),
         (r#"{"type":3,"invocationId":"9"}"#, "ignored"),
         (r#"{"type":3,"invocationId":"9","result":1}"#, "ignored"),
@@ -71,8 +71,8 @@ fn what_nobody_waits_for_is_ignored() {
 }
 
 #[test]
-fn members_come_in_any_order_and_unknown_ones_are_skipped() {
-    assert_told(&[
+fn member_order_and_unknown_members_are_irrelevant() {
+    assert_decoded(&[
         (r#"{"arguments":[1],"x":{"type":6},"target":"Echo","invocationId":"1","type":1}"#, r#""1" "Echo"(1)"#),
         (r#"{"type":6,"type":1,"target":"a","target":"b","arguments":[1],"arguments":[2]}"#, r#"- "b"(2)"#),
         (" {\r\n\t\"type\" : 1 , \"target\":\"a\",\"arguments\" : [ 1 , 2 ] } ", r#"- "a"(1, 2)"#),
@@ -83,11 +83,11 @@ fn members_come_in_any_order_and_unknown_ones_are_skipped() {
 }
 
 #[test]
-fn what_is_no_object_is_refused_with_the_words_of_the_original() {
+fn non_object_has_expected_error() {
     for broken in
         ["", " ", "hello", "{", r#"{"type":"#, r#"{"type":6,}"#, r#"{"type":6"#, "// {}", "[1", "\"", "nul", "-"]
     {
-        assert_eq!(told(broken), "InvalidDataException: Error reading JSON.", "{broken}");
+        assert_eq!(decoded(broken), "InvalidDataException: Error reading JSON.", "{broken}");
     }
     for (value, token) in [
         ("[1]", "Array"),
@@ -98,13 +98,13 @@ fn what_is_no_object_is_refused_with_the_words_of_the_original() {
         ("7", "Number"),
         (" -7", "Number"),
     ] {
-        let wanted = format!("InvalidDataException: Unexpected JSON Token Type '{token}'. Expected a JSON Object.");
-        assert_eq!(told(value), wanted, "{value}");
+        let expected = format!("InvalidDataException: Unexpected JSON Token Type '{token}'. Expected a JSON Object.");
+        assert_eq!(decoded(value), expected, "{value}");
     }
 }
 
 #[test]
-fn a_missing_member_is_named() {
+fn missing_member_is_named() {
     for (record, name) in [
         ("{}", "type"),
         (r#"{"Type":6}"#, "type"),
@@ -124,13 +124,13 @@ fn a_missing_member_is_named() {
         (r#"{"type":8}"#, "sequenceId"),
         (r#"{"type":9}"#, "sequenceId"),
     ] {
-        assert_eq!(told(record), format!("InvalidDataException: Missing required property '{name}'."), "{record}");
+        assert_eq!(decoded(record), format!("InvalidDataException: Missing required property '{name}'."), "{record}");
     }
 }
 
 #[test]
-fn a_member_of_another_type_is_named_with_the_type_that_it_must_have() {
-    for (member, wanted) in [
+fn wrong_member_type_error_names_expected_type() {
+    for (member, expected) in [
         (r#""type":"1""#, "'type' to be of type Number"),
         (r#""type":null"#, "'type' to be of type Number"),
         (r#""invocationId":1"#, "'invocationId' to be of type String"),
@@ -151,18 +151,18 @@ fn a_member_of_another_type_is_named_with_the_type_that_it_must_have() {
         (r#""sequenceId":"1""#, "'sequenceId' to be of type Number"),
     ] {
         let record = format!("{{\"type\":6,{member}}}");
-        assert_eq!(told(&record), format!("InvalidDataException: Expected {wanted}."), "{record}");
+        assert_eq!(decoded(&record), format!("InvalidDataException: Expected {expected}."), "{record}");
     }
 }
 
 #[test]
-fn a_value_that_its_type_does_not_allow_is_refused() {
-    let no_int =
+fn invalid_member_value_is_rejected() {
+    let not_an_int =
         "FormatException: Either the JSON value is not in a supported format, or is out of bounds for an Int32.";
-    assert_told(&[
-        (r#"{"type":1.5}"#, no_int),
-        (r#"{"type":6e0}"#, no_int),
-        (r#"{"type":2147483648}"#, no_int),
+    assert_decoded(&[
+        (r#"{"type":1.5}"#, not_an_int),
+        (r#"{"type":6e0}"#, not_an_int),
+        (r#"{"type":2147483648}"#, not_an_int),
         (r#"{"type":1,"headers":{"a":1}}"#, "InvalidDataException: Expected header 'a' to be of type String."),
         (r#"{"type":1,"streamIds":[null]}"#, "InvalidDataException: Null value for 'streamIds' is not valid."),
         (
@@ -174,82 +174,83 @@ fn a_value_that_its_type_does_not_allow_is_refused() {
 }
 
 #[test]
-fn the_first_fault_in_the_text_is_the_one_that_is_told() {
-    assert_told(&[
+fn first_invalid_member_is_reported() {
+    assert_decoded(&[
         (r#"{"target":5,"type":"1"}"#, "InvalidDataException: Expected 'target' to be of type String."),
         (r#"{"type":"1","target":5}"#, "InvalidDataException: Expected 'type' to be of type Number."),
     ]);
 }
 
 #[test]
-fn a_message_may_nest_64_deep_and_no_deeper() {
+fn nesting_depth_is_limited_to_64() {
     let nested = |depth: usize| {
         let (open, close) = ("[".repeat(depth - 2), "]".repeat(depth - 2));
-        told(&format!("{{\"type\":1,\"target\":\"a\",\"arguments\":[{open}{close}]}}"))
+        decoded(&format!("{{\"type\":1,\"target\":\"a\",\"arguments\":[{open}{close}]}}"))
     };
     assert!(nested(64).starts_with("- \"a\"("));
     assert_eq!(nested(65), "InvalidDataException: Error reading JSON.");
     assert_eq!(nested(100_000), "InvalidDataException: Error reading JSON.");
     let brackets_in_text = format!("{{\"type\":1,\"target\":\"{}\",\"arguments\":[]}}", "[".repeat(100));
-    assert!(told(&brackets_in_text).starts_with("- \"[["));
+    assert!(decoded(&brackets_in_text).starts_with("- \"[["));
 }
 
 #[test]
-fn bytes_that_are_no_text_spoil_the_argument_but_not_the_message() {
+fn invalid_utf8_poisons_only_its_argument() {
     let in_argument = b"{\"type\":1,\"target\":\"a\",\"arguments\":[\"\xff\",1]}";
-    assert_eq!(told_bytes(in_argument), r#"- "a"("\ud800", 1)"#);
+    assert_eq!(decoded_bytes(in_argument), r#"- "a"("\ud800", 1)"#);
     let in_target = b"{\"type\":1,\"target\":\"\xff\",\"arguments\":[]}";
-    assert_eq!(told_bytes(in_target), "InvalidDataException: Error reading JSON.");
+    assert_eq!(decoded_bytes(in_target), "InvalidDataException: Error reading JSON.");
 }
 
 #[test]
-fn every_message_is_written_as_the_original_writes_it() {
+fn messages_are_encoded_exactly() {
     let result = RawValue::from_string(r#"{"a":[1,null]}"#.into()).unwrap();
     let call = Invocation::new(&"chat".into(), "say \"x\"", &("a", 1)).unwrap();
-    for (written, wanted) in [
+    for (written, expected) in [
         (completion("1", &result), r#"{"type":3,"invocationId":"1","result":{"a":[1,null]}}"#),
-        (failure("\"", "no\nway"), r#"{"type":3,"invocationId":"\"","error":"no\nway"}"#),
+        (error_completion("\"", "no\nway"), r#"{"type":3,"invocationId":"\"","error":"no\nway"}"#),
         (ping(), r#"{"type":6}"#),
         (close(None, false), r#"{"type":7}"#),
         (close(None, true), r#"{"type":7,"allowReconnect":true}"#),
         (close(Some("enough"), false), r#"{"type":7,"error":"enough"}"#),
         (close(Some("enough"), true), r#"{"type":7,"error":"enough","allowReconnect":true}"#),
-        (super::call("tell", "you"), r#"{"type":1,"target":"tell","arguments":["you"]}"#),
+        (super::invocation("tell", "you"), r#"{"type":1,"target":"tell","arguments":["you"]}"#),
         ((FORM.encode)(&call)[..].into(), r#"{"type":1,"target":"say \"x\"","arguments":["a",1]}"#),
     ] {
-        assert_eq!(text(&written), format!("{wanted}\u{1e}"));
+        assert_eq!(text(&written), format!("{expected}\u{1e}"));
     }
 }
 
-/// A message that is fine, to be damaged.
-const FINE: &str = r#"{"type":1,"invocationId":"12","headers":{"a":"b"},"target":"Echo \u00e9","arguments":["x",{"y":[1.5,null]}],"streamIds":["1"],"allowReconnect":true,"sequenceId":3}"#;
+/// A valid message, which the properties below corrupt.
+const VALID_MESSAGE: &str = r#"{"type":1,"invocationId":"12","headers":{"a":"b"},"target":"Echo \u00e9","arguments":["x",{"y":[1.5,null]}],"streamIds":["1"],"allowReconnect":true,"sequenceId":3}"#;
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        // Whatever comes of it: reading must not panic.
-        let _ = told_bytes(&bytes);
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        // Any result is fine: decoding must only not panic.
+        let _ = decoded_bytes(&bytes);
     }
 
     #[test]
-    fn a_fine_message_that_was_damaged_or_cut_is_read_or_refused(
-        cut in 0..=FINE.len(),
-        damages in prop::collection::vec((0..FINE.len(), any::<u8>()), 0..4),
+    fn corrupted_or_truncated_message_never_panics(
+        cut in 0..=VALID_MESSAGE.len(),
+        corruptions in prop::collection::vec((0..VALID_MESSAGE.len(), any::<u8>()), 0..4),
     ) {
-        let mut bytes = FINE.as_bytes().to_vec();
-        for (at, byte) in damages.clone() {
+        let mut bytes = VALID_MESSAGE.as_bytes().to_vec();
+        for (at, byte) in corruptions.clone() {
             bytes[at] = byte;
         }
-        let told = told_bytes(&bytes[..cut]);
-        prop_assert!(cut == FINE.len() || !damages.is_empty() || told.ends_with("Error reading JSON."), "{}", told);
+        let decoded = decoded_bytes(&bytes[..cut]);
+        let is_only_truncated = cut < VALID_MESSAGE.len() && corruptions.is_empty();
+        prop_assert!(!is_only_truncated || decoded.ends_with("Error reading JSON."), "{}", decoded);
     }
 
     #[test]
-    fn any_text_survives_being_written_and_read(target in any::<String>(), argument in any::<String>()) {
-        let record = super::call(&target, &argument);
+    fn arbitrary_text_round_trips(target in any::<String>(), argument in any::<String>()) {
+        let record = super::invocation(&target, &argument);
         let (end, message) = record.split_last().unwrap();
         prop_assert_eq!(*end, SEPARATOR);
-        prop_assert!(!message.contains(&SEPARATOR), "a separator inside of a text is escaped");
+        prop_assert!(!message.contains(&SEPARATOR), "a separator within a string is escaped");
         match decode(message) {
             Ok(ClientMessage::Invocation { target: read, arguments, .. }) => {
                 prop_assert_eq!(read, target);

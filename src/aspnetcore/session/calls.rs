@@ -1,8 +1,9 @@
-//! A client's calls: run one after the other, and to their end although the client has gone.
+//! Hub method calls of a client: at most `parallel_calls` run at a time, and one more is queued. Calls run to
+//! completion even if the client disconnects.
 
 use tokio::time::Instant;
 
-use super::{Out, Session, State, error_messages::PendingInvocation};
+use super::{Session, SessionEffects, State, error_messages::PendingInvocation};
 use crate::{
     connection::{Dialect, Effect, Invoke, Reason},
     hub::{Arguments, CallError, CallerState, Streams},
@@ -10,7 +11,7 @@ use crate::{
 };
 
 impl Session {
-    pub(super) fn invoke(&self, method: String, arguments: Vec<Json>, streams: Streams) -> Invoke {
+    pub(super) fn build_invoke(&self, method: String, arguments: Vec<Json>, streams: Streams) -> Invoke {
         Invoke {
             hub: self.hub.name().clone(),
             method,
@@ -22,51 +23,51 @@ impl Session {
         }
     }
 
-    pub(super) fn call(&mut self, ticket: PendingInvocation, invoke: Invoke) -> Out {
-        if self.running < self.settings.parallel_calls.get() {
-            self.running += 1;
-            return vec![Effect::Invoke(ticket, invoke)];
+    pub(super) fn start_or_queue(&mut self, invocation: PendingInvocation, invoke: Invoke) -> SessionEffects {
+        if self.running_calls < self.settings.parallel_calls.get() {
+            self.running_calls += 1;
+            return vec![Effect::Invoke(invocation, invoke)];
         }
-        self.next = Some((ticket, invoke));
+        self.queued_call = Some((invocation, invoke));
         Vec::new()
     }
 
-    pub(super) fn returned(
+    pub(super) fn on_returned(
         &mut self,
-        ticket: &PendingInvocation,
+        invocation: &PendingInvocation,
         result: Result<Json, CallError>,
         now: Instant,
-    ) -> Out {
-        self.running -= 1;
-        let mut out: Out = match self.texts.answer(&self.hub, ticket, result) {
-            Ok(answer) => answer.into_iter().map(Effect::Send).collect(),
-            Err(error) => return self.fault(error, Reason::Faulted),
+    ) -> SessionEffects {
+        self.running_calls -= 1;
+        let mut effects: SessionEffects = match self.error_messages.completion(&self.hub, invocation, result) {
+            Ok(completion) => completion.into_iter().map(Effect::Send).collect(),
+            Err(error) => return self.end_with_error(error, Reason::Faulted),
         };
-        if let Some((ticket, invoke)) = self.next.take() {
-            // Time that the client had to wait for its turn does not count against it.
-            self.heard = self.heard.map(|_| now);
-            out.append(&mut self.call(ticket, invoke));
+        if let Some((invocation, invoke)) = self.queued_call.take() {
+            // The client timeout does not include the time that the call was queued, because nothing was read then.
+            self.last_received = self.last_received.map(|_| now);
+            effects.append(&mut self.start_or_queue(invocation, invoke));
         }
         match self.state {
-            State::Open => out.append(&mut self.read_on(now)),
-            State::Leaving if self.next.is_none() => out.append(&mut self.leave(now)),
-            State::Faulted if self.running == 0 => out.append(&mut self.tell_fault()),
+            State::Open => effects.append(&mut self.process_buffered(now)),
+            State::Leaving if self.queued_call.is_none() => effects.append(&mut self.finish_queued_calls(now)),
+            State::Faulted if self.running_calls == 0 => effects.append(&mut self.send_pending_fault()),
             _ => {}
         }
-        out
+        effects
     }
 
-    /// The client has gone: what it called before still runs, then the connection ends.
-    pub(super) fn leave(&mut self, now: Instant) -> Out {
+    /// The client has disconnected. Starts its buffered calls; the connection ends once none is queued.
+    pub(super) fn finish_queued_calls(&mut self, now: Instant) -> SessionEffects {
         self.state = State::Open;
-        let mut out = self.read_on(now);
+        let mut effects = self.process_buffered(now);
         if self.state == State::Open {
             self.state = State::Leaving;
-            match self.next {
-                Some(_) => out.push(Effect::Forsake),
-                None => out.append(&mut self.lost()),
+            match self.queued_call {
+                Some(_) => effects.push(Effect::MarkClientGone),
+                None => effects.append(&mut self.end_lost()),
             }
         }
-        out
+        effects
     }
 }

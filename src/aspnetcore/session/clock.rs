@@ -1,55 +1,54 @@
-//! What time does to a session: pings, time-outs, and proofs that run out.
+//! Timers of a session: pings, timeouts, expiry of credentials and renewal of rejoin tokens.
 
 use tokio::time::Instant;
 
-use super::{Out, Session, State, handshake, json};
+use super::{Session, SessionEffects, State, handshake, json};
 use crate::{
     connection::{Effect, Reason},
     hub::HubError,
 };
 
 impl Session {
-    pub(super) fn tick(&mut self, now: Instant) -> Out {
-        if self.state == State::Handshake && now >= self.handshake_due {
-            return self.refuse_handshake(handshake::CANCELLED);
+    pub(super) fn tick(&mut self, now: Instant) -> SessionEffects {
+        if self.state == State::Handshake && now >= self.handshake_deadline {
+            return self.reject_handshake(handshake::CANCELLED);
         }
-        if self.fault.as_ref().is_some_and(|(_, due)| now >= *due) {
-            return self.tell_fault();
+        if self.pending_fault.as_ref().is_some_and(|(_, deadline)| now >= *deadline) {
+            return self.send_pending_fault();
         }
         if self.expires.is_some_and(|expires| now >= expires) {
-            return self.close(Reason::Expired, None, true);
+            return self.end_with_close(Reason::Expired, None, true);
         }
-        if self.silence_ends().is_some_and(|end| now >= end) {
+        if self.client_timeout_at().is_some_and(|timeout_at| now >= timeout_at) {
             let text = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval.";
-            return self.fault(HubError::hidden("OperationCanceledException", text), Reason::TimedOut);
+            return self.end_with_error(HubError::hidden("OperationCanceledException", text), Reason::TimedOut);
         }
-        let mut out = Vec::new();
-        if self.state != State::Handshake && now >= self.ping_due {
-            self.ping_due = now + self.settings.keep_alive;
-            out.push(Effect::Send(json::ping()));
+        let mut effects = Vec::new();
+        if self.state != State::Handshake && now >= self.next_ping_at {
+            self.next_ping_at = now + self.settings.keep_alive;
+            effects.push(Effect::Send(json::ping()));
         }
-        if self.token_due.is_some_and(|due| now >= due) {
-            self.token_due = None;
-            out.push(Effect::Retoken);
+        if self.token_renewal_at.is_some_and(|renewal_at| now >= renewal_at) {
+            self.token_renewal_at = None;
+            effects.push(Effect::RefreshGroupsToken);
         }
-        out
+        effects
     }
 
-    /// When the client will have been silent for too long. While a call blocks the line nothing of it can
-    /// be heard, and the clock stands.
-    fn silence_ends(&self) -> Option<Instant> {
-        let heard = self.heard.filter(|_| self.state == State::Open && self.next.is_none())?;
-        Some(heard + self.settings.client_timeout)
+    /// When the client times out. `None` while a call is queued, because nothing is read from the client then.
+    fn client_timeout_at(&self) -> Option<Instant> {
+        let last_received = self.last_received.filter(|_| self.state == State::Open && self.queued_call.is_none())?;
+        Some(last_received + self.settings.client_timeout)
     }
 
-    /// When [`Session::tick`] has something to do next.
+    /// When [`Session::tick`] has to run next.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let first = match self.state {
-            State::Handshake => self.handshake_due,
-            State::Connecting { .. } | State::Open => self.ping_due,
-            State::Faulted => self.fault.as_ref().map(|(_, due)| *due)?,
+            State::Handshake => self.handshake_deadline,
+            State::Connecting { .. } | State::Open => self.next_ping_at,
+            State::Faulted => self.pending_fault.as_ref().map(|(_, deadline)| *deadline)?,
             State::Leaving | State::Ended => return None,
         };
-        [self.silence_ends(), self.expires, self.token_due].into_iter().flatten().chain([first]).min()
+        [self.client_timeout_at(), self.expires, self.token_renewal_at].into_iter().flatten().chain([first]).min()
     }
 }

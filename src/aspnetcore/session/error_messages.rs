@@ -1,4 +1,4 @@
-//! What clients are told of failures. Wire: the texts are compared literally by clients' own tests.
+//! Error texts that are sent to clients. Wire: test suites of clients compare these texts literally.
 
 use crate::{
     aspnetcore::json,
@@ -6,62 +6,66 @@ use crate::{
     message::Json,
 };
 
-/// What names a call: the id that the client gave, if it wants an answer, and the method as it spelt it.
+/// A call that has not returned yet: its invocation id, if the client expects a completion, and the method name as the
+/// client spelled it.
 #[derive(Debug)]
 pub(crate) struct PendingInvocation {
     pub(super) id: Option<String>,
     pub(super) target: String,
 }
 
-const BINDING: &str = "Error binding arguments. Make sure that the types of the provided values match the types of \
+const BINDING_ERROR: &str = "Error binding arguments. Make sure that the types of the provided values match the types of \
                        the hub method being invoked.";
 
-/// How much clients are told.
+/// Builds error texts for clients.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ErrorMessages {
+    /// Include the text of every error, also of hidden ones.
     pub(super) is_detailed: bool,
 }
 
 impl ErrorMessages {
-    /// A text for the client, with what went wrong if it may know.
-    pub(super) fn told(self, text: &str, error: &HubError) -> String {
+    /// Appends `error` to `text` if it may be shown to the client.
+    pub(super) fn for_client(self, text: &str, error: &HubError) -> String {
         if error.is_shown() || self.is_detailed { format!("{text} {error}") } else { text.to_owned() }
     }
 
-    /// The answer to a call, if its client wants one.
+    /// The completion message of a call, if the client expects one.
     ///
     /// # Errors
-    /// What the connection has to be closed for: a result that cannot be put on the wire.
-    pub(super) fn answer(
+    /// If the result cannot be serialized. The connection must be closed with this error.
+    pub(super) fn completion(
         self,
         hub: &Hub,
-        ticket: &PendingInvocation,
+        invocation: &PendingInvocation,
         result: Result<Json, CallError>,
     ) -> Result<Option<Box<[u8]>>, HubError> {
         let error = match result {
-            Ok(result) => return Ok(ticket.id.as_deref().map(|id| json::completion(id, &result))),
+            Ok(result) => return Ok(invocation.id.as_deref().map(|id| json::completion(id, &result))),
             Err(CallError::UnserializableResult(text)) => return Err(HubError::hidden("JsonException", text)),
-            // Wire: a method is named as it was registered, and one that is unknown as the client spelt it.
-            Err(error) => self.of(&error, hub.registered(&ticket.target).unwrap_or(&ticket.target)),
+            // Wire: the text contains the registered method name, or the client's spelling if the method is unknown.
+            Err(error) => {
+                self.call_error(&error, hub.registered_name(&invocation.target).unwrap_or(&invocation.target))
+            }
         };
-        Ok(ticket.id.as_deref().map(|id| json::failure(id, &error)))
+        Ok(invocation.id.as_deref().map(|id| json::error_completion(id, &error)))
     }
 
-    fn of(self, error: &CallError, target: &str) -> String {
+    fn call_error(self, error: &CallError, target: &str) -> String {
         let failed = format!("Failed to invoke '{target}' due to an error on the server.");
-        let invalid = |text: String| self.told(&failed, &HubError::hidden("InvalidDataException", text));
+        let invalid = |text: String| self.for_client(&failed, &HubError::hidden("InvalidDataException", text));
         match error {
             CallError::NoSuchMethod => format!("{failed} HubException: Method does not exist."),
             CallError::WrongArgumentCount { given, expected, .. } => {
                 invalid(format!("Invocation provides {given} argument(s) but target expects {expected}."))
             }
-            CallError::Binding(_) => invalid(BINDING.to_owned()),
+            CallError::Binding(_) => invalid(BINDING_ERROR.to_owned()),
             CallError::Unauthorized => format!("Failed to invoke '{target}' because user is unauthorized"),
             CallError::NoStream => format!(
                 "The client attempted to invoke the non-streaming '{target}' method with a streaming invocation."
             ),
             CallError::Failed(error) => {
-                self.told(&format!("An unexpected error occurred invoking '{target}' on the server."), error)
+                self.for_client(&format!("An unexpected error occurred invoking '{target}' on the server."), error)
             }
             CallError::UnserializableResult(text) => invalid(text.clone()),
         }

@@ -1,48 +1,49 @@
-//! What has come in and is not acted on yet: bytes, cut into messages.
+//! The receive buffer of a connection: splits the incoming bytes into records.
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
 use crate::{aspnetcore::json::SEPARATOR, hub::HubError};
 
-/// How much may wait to be read while the client's calls keep the line busy. Wire: what the original
-/// buffers before it stops reading.
-const BACKLOG: usize = 64 * 1024;
+/// The number of bytes that are buffered while a queued call blocks reading. Wire: ASP.NET Core SignalR buffers the
+/// same amount before it stops reading.
+const MAX_BUFFERED: usize = 64 * 1024;
 
-/// What has come in over one connection.
+/// Bytes that were received over one connection and are not handled yet.
 #[derive(Debug)]
 pub(super) struct RecordBuffer {
     bytes: BytesMut,
-    /// So many of them are known to hold no separator: a long message comes in many parts.
-    searched: usize,
-    /// The largest message, its separator included.
+    /// The length of the prefix that contains no separator. It avoids scanning again when a long message arrives in
+    /// many parts.
+    scanned: usize,
+    /// The maximum message size in bytes, including its separator.
     limit: Option<usize>,
 }
 
-/// A message is longer than this connection takes.
+/// A message exceeds the maximum size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TooLarge;
 
 impl RecordBuffer {
     pub(super) fn new(limit: Option<usize>) -> Self {
-        Self { bytes: BytesMut::new(), searched: 0, limit }
+        Self { bytes: BytesMut::new(), scanned: 0, limit }
     }
 
-    pub(super) fn put(&mut self, bytes: &Bytes) {
+    pub(super) fn append(&mut self, bytes: &Bytes) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Cuts the next message off, without its separator.
-    pub(super) fn next(&mut self) -> Result<Option<BytesMut>, TooLarge> {
+    /// Removes and returns the next complete message, without its separator.
+    pub(super) fn next_record(&mut self) -> Result<Option<BytesMut>, TooLarge> {
         let limit = self.limit.unwrap_or(usize::MAX);
-        let found = memchr(SEPARATOR, &self.bytes[self.searched..]).map(|at| self.searched + at);
-        self.searched = if found.is_some() { 0 } else { self.bytes.len() };
-        match found {
+        let separator_at = memchr(SEPARATOR, &self.bytes[self.scanned..]).map(|offset| self.scanned + offset);
+        self.scanned = if separator_at.is_some() { 0 } else { self.bytes.len() };
+        match separator_at {
             Some(end) if end < limit => {
                 let record = self.bytes.split_to(end);
                 self.bytes.advance(1);
                 if self.bytes.is_empty() {
-                    // Memory goes back: what is left is the end of a buffer as long as the longest message.
+                    // Frees the allocation, which is as large as the longest message so far.
                     self.clear();
                 }
                 Ok(Some(record))
@@ -53,20 +54,19 @@ impl RecordBuffer {
     }
 
     pub(super) fn clear(&mut self) {
-        (self.bytes, self.searched) = (BytesMut::new(), 0);
+        (self.bytes, self.scanned) = (BytesMut::new(), 0);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// True when so much has come in that nothing more should be read while it cannot be acted on.
+    /// True if the transport should stop reading while buffered messages cannot be handled.
     pub(super) fn is_full(&self) -> bool {
-        self.bytes.len() > BACKLOG
+        self.bytes.len() > MAX_BUFFERED
     }
 
-    /// What a client is told that has exceeded the limit. Wire: the text of the original, which counts the
-    /// separator.
+    /// The error for a message over the limit. Wire: the text of ASP.NET Core SignalR, which counts the separator.
     pub(super) fn size_error(&self) -> HubError {
         let limit = self.limit.unwrap_or(usize::MAX);
         let text = format!(

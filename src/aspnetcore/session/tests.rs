@@ -1,4 +1,4 @@
-//! What a session does in every state with every event, then its rules one by one.
+//! Tests of the session: properties, individual rules, and a table of every state with every event.
 
 use std::num::NonZeroUsize;
 
@@ -13,57 +13,60 @@ mod transitions;
 
 const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
 
-/// A session and its clock.
-struct Rig {
-    session: Session,
+/// A session with a manual clock.
+struct TestSession {
+    inner: Session,
     now: Instant,
-    /// Calls that run, in the order in which they were let run.
-    running: Vec<PendingInvocation>,
+    /// Running calls, in the order in which they were started.
+    running_calls: Vec<PendingInvocation>,
 }
 
-impl Rig {
-    /// A connection before its handshake.
+impl TestSession {
+    /// A session before its handshake.
     fn new(settings: Settings) -> Self {
-        Self::opened(opened(settings))
+        Self::with_config(config(settings))
     }
 
-    fn opened(opened: SessionConfig) -> Self {
+    fn with_config(config: SessionConfig) -> Self {
         let now = Instant::now();
-        Self { session: Session::new(opened, now), now, running: Vec::new() }
+        Self { inner: Session::new(config, now), now, running_calls: Vec::new() }
     }
 
-    /// A connection that is open, told so and idle.
+    /// An open session without calls.
     fn open(settings: Settings) -> Self {
-        let mut rig = Self::new(settings);
-        rig.say(HANDSHAKE);
-        assert_eq!(rig.on(Event::Connected(Ok(()))), "");
-        rig
+        let mut session = Self::new(settings);
+        session.send_text(HANDSHAKE);
+        assert_eq!(session.on(Event::Connected(Ok(()))), "");
+        session
     }
 
-    /// Tells the session something, and spells what it wants done.
+    /// Passes an event to the session and describes the resulting effects.
     fn on(&mut self, event: Event<PendingInvocation>) -> String {
-        let effects = self.session.on(event, self.now);
-        let spelled: Vec<_> = effects.into_iter().map(|effect| self.spell(effect)).collect();
-        spelled.join(" | ")
+        let effects = self.inner.on(event, self.now);
+        let described: Vec<_> = effects.into_iter().map(|effect| self.describe(effect)).collect();
+        described.join(" | ")
     }
 
-    fn spell(&mut self, effect: Effect<PendingInvocation>) -> String {
+    fn describe(&mut self, effect: Effect<PendingInvocation>) -> String {
         match effect {
             Effect::Send(bytes) => {
                 let text = String::from_utf8(bytes.into()).expect("JSON is text");
                 format!("send {}", text.strip_suffix('\u{1e}').expect("every message ends with a separator"))
             }
-            Effect::Invoke(ticket, invoke) => {
+            Effect::Invoke(invocation, invoke) => {
                 let arguments: Vec<_> = invoke.arguments.iter().map(RawValue::get).collect();
-                let spelled = format!("call {}({})", invoke.method, arguments.join(","));
-                self.running.push(ticket);
-                spelled
+                let described = format!("call {}({})", invoke.method, arguments.join(","));
+                self.running_calls.push(invocation);
+                described
             }
             Effect::End(Ending { reason, error, end }) => {
                 let error = error.map(|error| format!(" of {error}")).unwrap_or_default();
                 format!("end {reason:?} {}{error}", end.code)
             }
-            other => format!("{other:?}").to_lowercase(),
+            Effect::Connect => "connect".into(),
+            Effect::RefreshGroupsToken => "renew token".into(),
+            Effect::MarkClientGone => "mark client gone".into(),
+            other => panic!("unexpected effect: {other:?}"),
         }
     }
 
@@ -71,30 +74,30 @@ impl Rig {
         self.on(Event::Received(Received { channel: 1, data }))
     }
 
-    fn say(&mut self, text: &str) -> String {
+    fn send_text(&mut self, text: &str) -> String {
         self.receive(Inbound::Text(text.to_owned().into()))
     }
 
-    /// Has the oldest call that runs come to its end.
-    fn finish(&mut self, result: Result<&str, CallError>) -> String {
-        let ticket = self.running.remove(0);
+    /// Completes the oldest running call.
+    fn finish_call(&mut self, result: Result<&str, CallError>) -> String {
+        let invocation = self.running_calls.remove(0);
         let result = result.map(|json| RawValue::from_string(json.to_owned()).expect("JSON"));
-        self.on(Event::Returned(ticket, result))
+        self.on(Event::Returned(invocation, result))
     }
 
-    /// Lets time pass, and the timer with it.
-    fn wait(&mut self, time: Duration) -> String {
+    /// Advances the clock and delivers a tick.
+    fn advance(&mut self, time: Duration) -> String {
         self.now += time;
         self.on(Event::Tick)
     }
 
     fn phase(&self) -> &'static str {
-        self.session.phase()
+        self.inner.phase()
     }
 }
 
-/// What a connection begins with that wants rejoin tokens, which are good for a minute.
-fn opened(settings: Settings) -> SessionConfig {
+/// A configuration with rejoin tokens whose lifetime is one minute.
+fn config(settings: Settings) -> SessionConfig {
     SessionConfig {
         settings: Arc::new(settings),
         hub: Arc::new(Hub::new("chat").method("Known", async || Ok(()))),
@@ -114,10 +117,14 @@ fn call(id: &str, target: &str) -> String {
 
 const PING: &str = "{\"type\":6}\u{1e}";
 
-fn regrouped() -> Event<PendingInvocation> {
-    Event::GroupsChanged(GroupsChanged { groups: TokenGroups::default(), token: "token".into(), has_unsaid: false })
+fn groups_changed() -> Event<PendingInvocation> {
+    Event::GroupsChanged(GroupsChanged {
+        groups: TokenGroups::default(),
+        token: "token".into(),
+        has_unsent_token: false,
+    })
 }
 
-fn refused(is_retryable: bool) -> Event<PendingInvocation> {
+fn connect_refused(is_retryable: bool) -> Event<PendingInvocation> {
     Event::Connected(Err(ConnectError { error: HubError::new("not you"), is_retryable }))
 }

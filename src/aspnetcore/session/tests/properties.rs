@@ -1,4 +1,4 @@
-//! What holds however a client behaves.
+//! Properties that hold for any behaviour of the client.
 
 use proptest::prelude::*;
 
@@ -6,12 +6,12 @@ use super::*;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Say(Vec<u8>),
+    Receive(Vec<u8>),
     Return,
     Wait(u64),
     Connect,
     Detach,
-    Regroup,
+    ChangeGroups,
     Abort,
 }
 
@@ -28,97 +28,97 @@ fn message() -> impl Strategy<Value = String> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => message().prop_map(|text| Step::Say(text.into_bytes())),
-        2 => prop::collection::vec(any::<u8>(), 0..20).prop_map(Step::Say),
-        1 => Just(Step::Say(HANDSHAKE.into())),
+        8 => message().prop_map(|text| Step::Receive(text.into_bytes())),
+        2 => prop::collection::vec(any::<u8>(), 0..20).prop_map(Step::Receive),
+        1 => Just(Step::Receive(HANDSHAKE.into())),
         6 => Just(Step::Return),
         2 => (0..20_u64).prop_map(Step::Wait),
         3 => Just(Step::Connect),
         1 => Just(Step::Detach),
-        1 => Just(Step::Regroup),
+        1 => Just(Step::ChangeGroups),
         1 => Just(Step::Abort),
     ]
 }
 
-/// Does what can happen now; the answer is what the session wants then.
-fn take(rig: &mut Rig, step: Step) -> String {
+/// Performs a step if it is possible in the current state, and describes the resulting effects.
+fn perform(session: &mut TestSession, step: Step) -> String {
     match step {
-        Step::Say(bytes) => rig.receive(Inbound::Binary(bytes.into())),
-        Step::Return if !rig.running.is_empty() => rig.finish(Ok("7")),
-        Step::Wait(time) => rig.wait(seconds(time)),
-        Step::Connect if rig.phase() == "connecting" => rig.on(Event::Connected(Ok(()))),
-        Step::Detach => rig.on(Event::Detached),
-        Step::Regroup => rig.on(regrouped()),
-        Step::Abort => rig.on(Event::Aborted),
+        Step::Receive(bytes) => session.receive(Inbound::Binary(bytes.into())),
+        Step::Return if !session.running_calls.is_empty() => session.finish_call(Ok("7")),
+        Step::Wait(time) => session.advance(seconds(time)),
+        Step::Connect if session.phase() == "connecting" => session.on(Event::Connected(Ok(()))),
+        Step::Detach => session.on(Event::Detached),
+        Step::ChangeGroups => session.on(groups_changed()),
+        Step::Abort => session.on(Event::Aborted),
         Step::Return | Step::Connect => String::new(),
     }
 }
 
 proptest! {
     #[test]
-    fn a_session_ends_once_and_says_nothing_afterwards(
-        shakes_hands in prop::bool::weighted(0.9),
+    fn session_ends_once_without_later_effects(
+        sends_handshake in prop::bool::weighted(0.9),
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let mut rig = Rig::new(Settings::default());
-        let mut told = if shakes_hands { rig.say(HANDSHAKE) } else { String::new() };
+        let mut session = TestSession::new(Settings::default());
+        let mut effects = if sends_handshake { session.send_text(HANDSHAKE) } else { String::new() };
         for step in steps {
-            let had_ended = rig.phase() == "ended";
-            let now = take(&mut rig, step);
+            let had_ended = session.phase() == "ended";
+            let now = perform(&mut session, step);
             prop_assert!(!had_ended || now.is_empty(), "{}", now);
-            told = told + " | " + &now;
+            effects = effects + " | " + &now;
         }
-        let endings = told.split(" | ").filter(|effect| effect.starts_with("end ")).count();
-        prop_assert_eq!(endings, usize::from(rig.phase() == "ended"), "{}", told);
+        let endings = effects.split(" | ").filter(|effect| effect.starts_with("end ")).count();
+        prop_assert_eq!(endings, usize::from(session.phase() == "ended"), "{}", effects);
     }
 
     #[test]
-    fn no_more_calls_run_than_may_and_each_with_an_id_is_answered_once(
+    fn call_limit_holds_and_every_call_completes(
         limit in 1..4_usize,
         steps in prop::collection::vec(prop_oneof![2 => Just(true), 1 => Just(false)], 0..60),
     ) {
         let parallel_calls = NonZeroUsize::new(limit).unwrap();
-        let mut rig = Rig::open(Settings { parallel_calls, ..Settings::default() });
-        let (mut sent, mut told) = (0, String::new());
+        let mut session = TestSession::open(Settings { parallel_calls, ..Settings::default() });
+        let (mut sent, mut effects) = (0, String::new());
         for is_call in steps {
             if is_call {
-                told += &(rig.say(&call(&sent.to_string(), "Method")) + " | ");
+                effects += &(session.send_text(&call(&sent.to_string(), "Method")) + " | ");
                 sent += 1;
             } else {
-                told += &(take(&mut rig, Step::Return) + " | ");
+                effects += &(perform(&mut session, Step::Return) + " | ");
             }
-            prop_assert!(rig.running.len() <= limit);
+            prop_assert!(session.running_calls.len() <= limit);
         }
-        while !rig.running.is_empty() {
-            told += &(rig.finish(Ok("7")) + " | ");
+        while !session.running_calls.is_empty() {
+            effects += &(session.finish_call(Ok("7")) + " | ");
         }
-        let answers: Vec<_> = told.split(" | ").filter(|effect| effect.starts_with("send ")).collect();
-        let wanted: Vec<_> =
+        let completions: Vec<_> = effects.split(" | ").filter(|effect| effect.starts_with("send ")).collect();
+        let expected: Vec<_> =
             (0..sent).map(|id| format!("send {{\"type\":3,\"invocationId\":\"{id}\",\"result\":7}}")).collect();
-        prop_assert_eq!(answers, wanted);
+        prop_assert_eq!(completions, expected);
     }
 
     #[test]
-    fn where_the_transport_cuts_the_bytes_makes_no_difference(
+    fn chunking_of_input_does_not_matter(
         messages in prop::collection::vec(message(), 0..12),
         cuts in prop::collection::vec(1..30_usize, 1..40),
     ) {
         let all: Vec<u8> = messages.concat().into_bytes();
         let settings = || Settings { parallel_calls: NonZeroUsize::new(100).unwrap(), ..Settings::default() };
-        let (mut whole, mut cut) = (Rig::open(settings()), Rig::open(settings()));
-        let wanted = whole.receive(Inbound::Binary(all.clone().into()));
+        let (mut whole, mut cut) = (TestSession::open(settings()), TestSession::open(settings()));
+        let expected = whole.receive(Inbound::Binary(all.clone().into()));
 
-        let (mut rest, mut told) = (&all[..], Vec::new());
+        let (mut rest, mut effects) = (&all[..], Vec::new());
         for length in cuts.iter().cycle() {
-            let (piece, behind) = rest.split_at((*length).min(rest.len()));
-            if piece.is_empty() {
+            let (chunk, remaining) = rest.split_at((*length).min(rest.len()));
+            if chunk.is_empty() {
                 break;
             }
-            told.push(cut.receive(Inbound::Binary(piece.to_vec().into())));
-            rest = behind;
+            effects.push(cut.receive(Inbound::Binary(chunk.to_vec().into())));
+            rest = remaining;
         }
-        told.retain(|told| !told.is_empty());
-        prop_assert_eq!(told.join(" | "), wanted);
+        effects.retain(|described| !described.is_empty());
+        prop_assert_eq!(effects.join(" | "), expected);
         prop_assert_eq!(cut.phase(), whole.phase());
     }
 }

@@ -1,118 +1,120 @@
-//! Every state with every event that can happen in it. The table is `transitions.txt`.
+//! Every state with every event that is possible in it, compared with the table in `transitions.txt`.
 
 use super::*;
 
 const STATES: [&str; 9] =
-    ["handshake", "connecting", "deserted", "open", "busy", "blocked", "leaving", "faulted", "ended"];
+    ["handshake", "connecting", "connecting, client gone", "open", "busy", "blocked", "leaving", "faulted", "ended"];
 
 const EVENTS: [&str; 20] = [
     "handshake",
     "call",
     "ping",
-    "good-bye",
-    "good-bye with an error",
+    "close",
+    "close with error",
     "not JSON",
-    "half a message",
+    "partial message",
     "too large",
     "tick",
     "connected",
     "refused",
-    "refused for now",
+    "refused, retryable",
     "returned",
     "detached",
     "overflowed",
-    "regrouped",
+    "groups changed",
     "aborted",
     "draining",
     "restored",
     "reconnected",
 ];
 
-/// A session in a state of that name.
-fn in_state(state: &str) -> Rig {
-    let mut rig = match state {
-        "handshake" => return Rig::new(Settings::default()),
-        "connecting" | "deserted" => {
-            let mut rig = Rig::new(Settings::default());
-            rig.say(HANDSHAKE);
-            rig
+/// A session in the named state.
+fn in_state(state: &str) -> TestSession {
+    let mut session = match state {
+        "handshake" => return TestSession::new(Settings::default()),
+        "connecting" | "connecting, client gone" => {
+            let mut session = TestSession::new(Settings::default());
+            session.send_text(HANDSHAKE);
+            session
         }
-        _ => Rig::open(Settings::default()),
+        _ => TestSession::open(Settings::default()),
     };
     if matches!(state, "busy" | "blocked" | "leaving" | "faulted") {
-        rig.say(&call("1", "First"));
+        session.send_text(&call("1", "First"));
     }
     if matches!(state, "blocked" | "leaving") {
-        rig.say(&call("2", "Second"));
+        session.send_text(&call("2", "Second"));
     }
     match state {
-        "deserted" | "leaving" => rig.on(Event::Detached),
-        "faulted" => rig.say("{}\u{1e}"),
-        "ended" => rig.on(Event::Aborted),
+        "connecting, client gone" | "leaving" => session.on(Event::Detached),
+        "faulted" => session.send_text("{}\u{1e}"),
+        "ended" => session.on(Event::Aborted),
         _ => String::new(),
     };
-    rig
+    session
 }
 
-fn can_happen(state: &str, event: &str) -> bool {
+fn is_possible(state: &str, event: &str) -> bool {
     match event {
-        "connected" | "refused" | "refused for now" => matches!(state, "connecting" | "deserted" | "ended"),
+        "connected" | "refused" | "refused, retryable" => {
+            matches!(state, "connecting" | "connecting, client gone" | "ended")
+        }
         "returned" => matches!(state, "busy" | "blocked" | "leaving" | "faulted"),
-        "regrouped" => state != "handshake",
+        "groups changed" => state != "handshake",
         _ => true,
     }
 }
 
-fn happen(rig: &mut Rig, event: &str) -> String {
+fn apply(session: &mut TestSession, event: &str) -> String {
     match event {
-        "handshake" => rig.say(HANDSHAKE),
-        "call" => rig.say(&call("3", "Third")),
-        "ping" => rig.say(PING),
-        "good-bye" => rig.say("{\"type\":7}\u{1e}"),
-        "good-bye with an error" => rig.say("{\"type\":7,\"error\":\"enough\"}\u{1e}"),
-        "not JSON" => rig.say("hello\u{1e}"),
-        "half a message" => rig.say("{\"type\":"),
-        "too large" => rig.receive(Inbound::TooLarge),
-        "tick" => rig.on(Event::Tick),
-        "connected" => rig.on(Event::Connected(Ok(()))),
-        "refused" => rig.on(refused(false)),
-        "refused for now" => rig.on(refused(true)),
-        "returned" => rig.finish(Ok("7")),
-        "detached" => rig.on(Event::Detached),
-        "overflowed" => rig.on(Event::Overflowed),
-        "regrouped" => rig.on(regrouped()),
-        "aborted" => rig.on(Event::Aborted),
-        "draining" => rig.on(Event::Draining),
-        "restored" => rig.on(Event::Restored(Ok(()))),
-        "reconnected" => rig.on(Event::Reconnected(Ok(()))),
-        _ => unreachable!("{event} is in the list"),
+        "handshake" => session.send_text(HANDSHAKE),
+        "call" => session.send_text(&call("3", "Third")),
+        "ping" => session.send_text(PING),
+        "close" => session.send_text("{\"type\":7}\u{1e}"),
+        "close with error" => session.send_text("{\"type\":7,\"error\":\"enough\"}\u{1e}"),
+        "not JSON" => session.send_text("hello\u{1e}"),
+        "partial message" => session.send_text("{\"type\":"),
+        "too large" => session.receive(Inbound::TooLarge),
+        "tick" => session.on(Event::Tick),
+        "connected" => session.on(Event::Connected(Ok(()))),
+        "refused" => session.on(connect_refused(false)),
+        "refused, retryable" => session.on(connect_refused(true)),
+        "returned" => session.finish_call(Ok("7")),
+        "detached" => session.on(Event::Detached),
+        "overflowed" => session.on(Event::Overflowed),
+        "groups changed" => session.on(groups_changed()),
+        "aborted" => session.on(Event::Aborted),
+        "draining" => session.on(Event::Draining),
+        "restored" => session.on(Event::Restored(Ok(()))),
+        "reconnected" => session.on(Event::Reconnected(Ok(()))),
+        _ => unreachable!("unknown event {event}"),
     }
 }
 
 fn transition(state: &str, event: &str) -> String {
-    let mut rig = in_state(state);
-    let effects = happen(&mut rig, event);
-    let line = format!("{state} + {event}: {effects} -> {}", rig.phase());
+    let mut session = in_state(state);
+    let effects = apply(&mut session, event);
+    let line = format!("{state} + {event}: {effects} -> {}", session.phase());
     line.replace(":  ->", ": ->")
 }
 
 #[test]
-fn every_state_meets_every_event_as_the_table_says() {
+fn transitions_match_table() {
     let all = STATES.iter().flat_map(|state| EVENTS.iter().map(move |event| (state, event)));
-    let possible = all.filter(|(state, event)| can_happen(state, event));
-    let seen: Vec<_> = possible.map(|(state, event)| transition(state, event)).collect();
+    let possible = all.filter(|(state, event)| is_possible(state, event));
+    let actual: Vec<_> = possible.map(|(state, event)| transition(state, event)).collect();
     let table: Vec<_> = include_str!("transitions.txt").lines().collect();
-    for (seen, wanted) in seen.iter().zip(&table) {
-        assert_eq!(seen, wanted);
+    for (actual, expected) in actual.iter().zip(&table) {
+        assert_eq!(actual, expected);
     }
-    assert_eq!(seen.len(), table.len(), "{}", seen.join("\n"));
+    assert_eq!(actual.len(), table.len(), "{}", actual.join("\n"));
 }
 
 #[test]
-fn a_session_that_has_ended_wants_nothing_and_waits_for_nothing() {
-    for event in EVENTS.into_iter().filter(|event| can_happen("ended", event)) {
-        let mut rig = in_state("ended");
-        assert_eq!(happen(&mut rig, event), "", "{event}");
-        assert_eq!(rig.session.deadline(), None, "{event}");
+fn ended_session_has_no_effects_or_deadline() {
+    for event in EVENTS.into_iter().filter(|event| is_possible("ended", event)) {
+        let mut session = in_state("ended");
+        assert_eq!(apply(&mut session, event), "", "{event}");
+        assert_eq!(session.inner.deadline(), None, "{event}");
     }
 }
