@@ -1,22 +1,22 @@
-//! The hub that the service brings along: rooms to join, and whom a message can go to.
+//! The built-in hub of the service: a chat with rooms.
 //!
-//! Role: what SignalR's page on groups shows, method for method, so that a newcomer has something to call.
-//! Life: a value, made before the engine. Neighbours: the service mounts it; its API is what any hub has.
-//! Never: it keeps nothing itself. Groups know who is in a room, the store knows who always is.
+//! It offers the group operations of SignalR's documentation, so that a new installation has a hub to call. The hub is
+//! built before the engine and uses only the public API. It must not keep state: groups hold the connections in a room,
+//! and the store holds the durable members.
 //!
-//! | method | answers | |
+//! | method | result | effect |
 //! |---|---|---|
-//! | `JoinRoom(room)` | true if it was no member | the calling connection, until it ends |
-//! | `EnterRoom(room)` | the same | and then everybody in the room is told, the newcomer too |
-//! | `LeaveRoom(room)` | true if it was a member | the calling connection |
-//! | `AddToRoom(room)` | true if it was not stored | the calling user for good, on every connection |
-//! | `RemoveFromRoom(room)` | true if it was stored | the calling user, likewise |
-//! | `Send(room, message)` | | to all members |
-//! | `SendToOthers(room, message)` | | to all members but the caller |
-//! | `SendExcept(room, message, ids)` | | to all members but these connections |
-//! | `SendToUser(user, message)` | | to every connection of a user |
+//! | `JoinRoom(room)` | true unless already a member | adds the calling connection until it ends |
+//! | `EnterRoom(room)` | like `JoinRoom` | like `JoinRoom`, and announces the caller to all members, including itself |
+//! | `LeaveRoom(room)` | true if it was a member | removes the calling connection |
+//! | `AddToRoom(room)` | true unless already stored | adds the calling user durably, with all its connections |
+//! | `RemoveFromRoom(room)` | true if it was stored | removes the calling user, with all its connections |
+//! | `Send(room, message)` | | sends to all members |
+//! | `SendToOthers(room, message)` | | sends to all members except the caller |
+//! | `SendExcept(room, message, ids)` | | sends to all members except these connections |
+//! | `SendToUser(user, message)` | | sends to all connections of a user |
 //!
-//! Whatever is sent arrives as a call of the client's method `addChatMessage(name, message)`.
+//! Messages arrive as calls of the client method `addChatMessage(name, message)`.
 
 use crate::{
     Args, Caller, Clients, Groups, Hub, HubError, UserId, Users,
@@ -26,10 +26,10 @@ use crate::{
 
 type HubResult<T> = Result<T, HubError>;
 
-/// The client's method that takes a message.
-const MESSAGE: &str = "addChatMessage";
+/// The client method that receives messages.
+const MESSAGE_METHOD: &str = "addChatMessage";
 
-/// The hub, named `chat`.
+/// Builds the hub, named `chat`.
 #[must_use]
 pub fn hub() -> Hub {
     Hub::new("chat")
@@ -56,7 +56,7 @@ async fn enter_room(
 ) -> HubResult<bool> {
     let is_new = groups.join(&*room).await? == Added::Joined;
     if is_new {
-        say(clients.group(&*room), &caller, format!("{} has joined {room}", caller.name())).await?;
+        send_message(clients.group(&*room), &caller, format!("{} has joined {room}", caller.name())).await?;
     }
     Ok(is_new)
 }
@@ -66,19 +66,22 @@ async fn leave_room(groups: Groups, Args((room,)): Args<(String,)>) -> HubResult
 }
 
 async fn add_to_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> HubResult<bool> {
-    Ok(users.add_to_group(user(&caller)?, room).await?.stored == Change::Made)
+    Ok(users.add_to_group(require_user(&caller)?, room).await?.stored == Change::Applied)
 }
 
 async fn remove_from_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> HubResult<bool> {
-    Ok(users.remove_from_group(user(&caller)?, room).await?.stored == Change::Made)
+    Ok(users.remove_from_group(require_user(&caller)?, room).await?.stored == Change::Applied)
 }
 
-fn user(caller: &Caller) -> HubResult<UserId> {
-    caller.user().cloned().ok_or_else(|| HubError::new("only a user can be in a room for good, and you have no name"))
+fn require_user(caller: &Caller) -> HubResult<UserId> {
+    caller
+        .user()
+        .cloned()
+        .ok_or_else(|| HubError::new("only a named user can be a durable member of a room, and you have no name"))
 }
 
 async fn send(caller: Caller, clients: Clients, Args((room, message)): Args<(String, String)>) -> HubResult<()> {
-    say(clients.group(room), &caller, message).await
+    send_message(clients.group(room), &caller, message).await
 }
 
 async fn send_to_others(
@@ -86,7 +89,7 @@ async fn send_to_others(
     clients: Clients,
     Args((room, message)): Args<(String, String)>,
 ) -> HubResult<()> {
-    say(clients.others_in_group(room), &caller, message).await
+    send_message(clients.others_in_group(room), &caller, message).await
 }
 
 async fn send_except(
@@ -94,7 +97,7 @@ async fn send_except(
     clients: Clients,
     Args((room, message, except)): Args<(String, String, Vec<String>)>,
 ) -> HubResult<()> {
-    say(clients.group_except(room, except), &caller, message).await
+    send_message(clients.group_except(room, except), &caller, message).await
 }
 
 async fn send_to_user(
@@ -102,10 +105,10 @@ async fn send_to_user(
     clients: Clients,
     Args((user, message)): Args<(String, String)>,
 ) -> HubResult<()> {
-    say(clients.user(user), &caller, message).await
+    send_message(clients.user(user), &caller, message).await
 }
 
-async fn say(whom: Target, caller: &Caller, message: String) -> HubResult<()> {
-    whom.send(MESSAGE, (caller.name(), message)).await?;
+async fn send_message(target: Target, caller: &Caller, message: String) -> HubResult<()> {
+    target.send(MESSAGE_METHOD, (caller.name(), message)).await?;
     Ok(())
 }

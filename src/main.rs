@@ -1,4 +1,4 @@
-//! The program: arguments, configuration, service.
+//! The service executable: parses the command line, reads the configuration and runs the service.
 
 use std::{
     io::{self, Write},
@@ -14,22 +14,22 @@ use hubcast::{
 };
 use log::error;
 
-/// What is logged unless `RUST_LOG` says otherwise: what we do, and what troubles others. What is no HTTP is the affair of
-/// whoever sends it, and would fill the log.
-const LOG: &str = "info,actix_server=warn,actix_http=off,sea_orm_migration=warn";
+/// The log filter unless `RUST_LOG` is set. `actix_http` is off, because it logs every invalid HTTP request, so any
+/// client could fill the log.
+const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn,actix_http=off,sea_orm_migration=warn";
 
-/// The exit code of a configuration or command line that is wrong, as shells have it.
-const USAGE: u8 = 2;
+/// The exit code for an invalid configuration or command line, as shells use it.
+const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    env_logger::Builder::from_env(Env::default().default_filter_or(LOG)).init();
+    env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT_LOG_FILTER)).init();
     let settings = match Settings::read(&flags, &config::environment()) {
         Ok(settings) => settings,
         Err(faults) => {
-            // Nobody reads a complaint about a terminal that has gone.
+            // If stderr is closed, there is no other place to report the faults.
             let _ = writeln!(io::stderr(), "{faults}");
-            return ExitCode::from(USAGE);
+            return ExitCode::from(USAGE_ERROR);
         }
     };
     match actix_web::rt::System::new().block_on(serve(&settings)) {
@@ -45,7 +45,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let stop = server::stop_signal()?;
     let listeners = Listeners::bind(settings)?;
     let service = Service::open(settings).await?;
-    let welcome = server::welcome(settings, &listeners)?;
+    let welcome = server::startup_message(settings, &listeners)?;
     io::stdout().write_all(welcome.as_bytes()).context("standard output")?;
     Ok(server::run(listeners, service, stop).await?)
 }

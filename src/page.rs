@@ -1,9 +1,8 @@
-//! The page at `/`: a chat to try the server with, from any browser and without installing anything.
+//! The page at `/`: a chat page for trying the server in a browser.
 //!
-//! Role: hands out three files that are part of the program. Life: as long as the listener. Neighbours: whoever mounts
-//! it serves the hub `chat` at `/chat`, and to classic clients at `/signalr`.
-//! Never: it takes no part in what the page does: that is a client like any other. Nothing on it comes from elsewhere,
-//! and its policy lets a browser load nothing else.
+//! Serves three files that are compiled into the program. The page is an ordinary client: it expects the hub `chat` at
+//! `/chat`, and for classic clients at `/signalr`. It must not load anything from another origin, and its content
+//! security policy enforces that.
 
 use actix_web::{
     HttpResponse, guard,
@@ -11,19 +10,19 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-/// Nothing but the page's own files and connections to where it came from.
+/// The content security policy: only the page's own files, and connections to its own origin.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page and what belongs to it, to be mounted with `App::configure(hubcast::page::routes)`.
+/// The routes of the page and its files. Mount them with `App::configure(hubcast::page::routes)`.
 pub fn routes(config: &mut ServiceConfig) {
     for (path, kind, text) in [
         ("/", "text/html; charset=utf-8", include_str!("page.html")),
         ("/page.css", "text/css; charset=utf-8", include_str!("page.css")),
         ("/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
     ] {
-        let reads = guard::Any(guard::Get()).or(guard::Head());
-        config.route(path, web::route().guard(reads).to(move || async move { file(kind, text) }));
+        let get_or_head = guard::Any(guard::Get()).or(guard::Head());
+        config.route(path, web::route().guard(get_or_head).to(move || async move { file(kind, text) }));
     }
 }
 
@@ -33,7 +32,7 @@ fn file(kind: &'static str, text: &'static str) -> HttpResponse {
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        // A browser asks again after an upgrade.
+        // Browsers must revalidate, so that they load the new page after an upgrade.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(text)
 }
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     #[actix_web::test]
-    async fn every_file_or_its_head_alone_is_served_under_a_policy_that_lets_nothing_else_in() {
+    async fn files_are_served_with_security_headers() {
         let app = init_service(App::new().configure(routes)).await;
         for (path, kind) in [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")] {
             for method in [Method::GET, Method::HEAD] {
@@ -66,23 +65,23 @@ mod tests {
     }
 
     #[test]
-    fn the_page_needs_nothing_that_its_policy_refuses() {
+    fn page_complies_with_its_policy() {
         let html = include_str!("page.html");
-        for refused in ["<script>", "<style", " style=", " onclick=", "http://", "https://", "//cdn"] {
-            assert!(!html.contains(refused), "{refused}");
+        for forbidden in ["<script>", "<style", " style=", " onclick=", "http://", "https://", "//cdn"] {
+            assert!(!html.contains(forbidden), "{forbidden}");
         }
         assert!(!include_str!("page.js").contains("eval("));
         assert!(!include_str!("page.css").contains("url("));
     }
 
     #[test]
-    fn the_page_has_every_element_that_its_script_looks_for() {
+    fn page_has_elements_that_script_uses() {
         let html = include_str!("page.html");
-        let named = include_str!("page.js").split("at(\"").skip(1).filter_map(|rest| rest.split('"').next());
-        let ids: std::collections::BTreeSet<_> = named.collect();
+        let found = include_str!("page.js").split("byId(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let ids: std::collections::BTreeSet<_> = found.collect();
         for id in &ids {
             assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
         }
-        assert!(ids.len() > 10, "the script is read as it is written: {ids:?}");
+        assert!(ids.len() > 10, "element ids are found in the script: {ids:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who is asking: `?user=` and a plain bearer token.
+//! Authentication by the query parameter `user` and an unsigned bearer token.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ pub(crate) fn is_member(identity: &Identity) -> bool {
 }
 
 pub(crate) fn identify(request: &HttpRequest) -> Result<Identity, AuthError> {
-    let mut identity = Identity::named(user(request));
+    let mut identity = Identity::named(user_from_query(request));
     let token = bearer(request).unwrap_or_default();
     let mut parts = token.split('.');
     if parts.next().is_none_or(str::is_empty) {
@@ -31,7 +31,7 @@ pub(crate) fn identify(request: &HttpRequest) -> Result<Identity, AuthError> {
     Ok(identity)
 }
 
-fn user(request: &HttpRequest) -> Option<UserId> {
+fn user_from_query(request: &HttpRequest) -> Option<UserId> {
     let query = Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?;
     query.iter().find(|(name, _)| name.eq_ignore_ascii_case("user")).map(|(_, user)| user.as_str().into())
 }

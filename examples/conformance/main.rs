@@ -1,15 +1,16 @@
-//! The server that foreign test suites, wire probes and load are run against.
+//! The server for external test suites, wire probes and load tests.
 //!
-//! Learn: nothing for an application; look at the other examples. Run: `cargo run --release --example
-//! conformance -- PORT`. See: hub `chat` at `/chat`, `/wsonly`, `/nows` and `/guarded`, and together with hub
-//! `other` for classic clients at `/signalr`, all on 127.0.0.1, over an SQLite database in memory.
+//! Learn: nothing for an application; see the other examples instead. Run: `cargo run --release --example conformance
+//! -- PORT`. See: the hub `chat` at `/chat`, `/wsonly`, `/nows` and `/guarded`, and the hubs `chat` and `other` for
+//! classic clients at `/signalr`, all on 127.0.0.1 with an SQLite database in memory.
 //!
-//! Identity is `?user=NAME`. A bearer token, in the header or as `access_token`, is `NAME`, `NAME.member`
-//! (the right to `/guarded`) or `NAME.member.SECONDS` (the same, for so long).
+//! The query parameter `user` sets the user name. A bearer token, in the header or as the query parameter
+//! `access_token`, is `NAME`, `NAME.member` (grants access to `/guarded`) or `NAME.member.SECONDS` (the same, and
+//! expires after that time).
 //!
-//! Environment, each with the original's default: `DETAILED=1`, `KEEPALIVE_MS`, `CLIENT_TIMEOUT_MS`,
-//! `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`, `MAX_PARALLEL`,
-//! `CLASSIC_DISCONNECT_TIMEOUT_S`, and `SIGNING_KEY`, with which two of these accept each other's tokens.
+//! Environment variables, with the defaults of ASP.NET SignalR and ASP.NET Core SignalR: `DETAILED=1`, `KEEPALIVE_MS`,
+//! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`,
+//! `MAX_PARALLEL`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
 
 mod identity;
 mod rooms;
@@ -37,32 +38,33 @@ fn millis(name: &str, default: Duration) -> Duration {
 }
 
 fn settings() -> Settings {
-    let usual = Settings::default();
+    let defaults = Settings::default();
     Settings {
-        keep_alive: millis("KEEPALIVE_MS", usual.keep_alive),
-        client_timeout: millis("CLIENT_TIMEOUT_MS", usual.client_timeout),
-        handshake_timeout: millis("HANDSHAKE_TIMEOUT_MS", usual.handshake_timeout),
-        disconnect_timeout: millis("DISCONNECT_TIMEOUT_MS", usual.disconnect_timeout),
-        send_timeout: millis("SEND_TIMEOUT_MS", usual.send_timeout),
-        max_message: number("MAX_RECEIVE").and_then(|bytes| bytes.try_into().ok()).or(usual.max_message),
+        keep_alive: millis("KEEPALIVE_MS", defaults.keep_alive),
+        client_timeout: millis("CLIENT_TIMEOUT_MS", defaults.client_timeout),
+        handshake_timeout: millis("HANDSHAKE_TIMEOUT_MS", defaults.handshake_timeout),
+        disconnect_timeout: millis("DISCONNECT_TIMEOUT_MS", defaults.disconnect_timeout),
+        send_timeout: millis("SEND_TIMEOUT_MS", defaults.send_timeout),
+        max_message: number("MAX_RECEIVE").and_then(|bytes| bytes.try_into().ok()).or(defaults.max_message),
         parallel_calls: number("MAX_PARALLEL")
             .and_then(|calls| NonZeroUsize::new(calls.try_into().ok()?))
-            .unwrap_or(usual.parallel_calls),
+            .unwrap_or(defaults.parallel_calls),
         detailed_errors: number("DETAILED") == Some(1),
     }
 }
 
 fn classic_settings() -> classic::Settings {
-    let usual = classic::Settings { jsonp: true, detailed_errors: number("DETAILED") == Some(1), ..Default::default() };
+    let defaults =
+        classic::Settings { jsonp: true, detailed_errors: number("DETAILED") == Some(1), ..Default::default() };
     match number("CLASSIC_DISCONNECT_TIMEOUT_S") {
-        Some(seconds) => usual.with_disconnect_timeout(Duration::from_secs(seconds)),
-        None => usual,
+        Some(seconds) => defaults.with_disconnect_timeout(Duration::from_secs(seconds)),
+        None => defaults,
     }
 }
 
-/// The originals hold back whoever sends faster than all clients read, and have no such limit: what foreign tests send at
-/// once, 20 MB of it, must find room.
-const MOST_WAITING: usize = 64 << 20;
+/// The reference servers have no such limit; they slow down senders instead. External tests send 20 MB at once, which
+/// must fit.
+const MAX_PENDING_BYTES: usize = 64 << 20;
 
 #[expect(clippy::disallowed_methods, reason = "an example has no configuration file")]
 fn keys() -> anyhow::Result<KeyRing> {
@@ -89,12 +91,12 @@ async fn main() -> anyhow::Result<()> {
         .authenticate(identity::identify)
         .aspnetcore_settings(settings())
         .keys(keys()?)
-        .limits(Limits { bytes: MOST_WAITING, ..Limits::default() })
+        .limits(Limits { bytes: MAX_PENDING_BYTES, ..Limits::default() })
         .store(SeaStore::connect("sqlite::memory:").await?)
         .build()?;
     let app = move || {
-        let newer = scope("").wrap(Cors::any_origin()).configure(engine.aspnetcore_routes());
-        App::new().configure(engine.classic_routes()).service(newer)
+        let aspnetcore = scope("").wrap(Cors::any_origin()).configure(engine.aspnetcore_routes());
+        App::new().configure(engine.classic_routes()).service(aspnetcore)
     };
     let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(("127.0.0.1", port))?.shutdown_timeout(1);
     Ok(server.run().await?)

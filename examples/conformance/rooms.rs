@@ -1,4 +1,4 @@
-//! The hubs of the original reference applications, method for method.
+//! The hubs of the reference applications for ASP.NET SignalR and ASP.NET Core SignalR, method by method.
 
 use std::{
     collections::HashMap,
@@ -15,10 +15,10 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::values::{Bytes, Double, Shape, Time};
 
-type Done = Result<(), HubError>;
+type UnitResult = Result<(), HubError>;
 type Text = Option<String>;
 
-/// What calls share: gates that hold until they are opened, and counters.
+/// State shared by all calls: gates that block until they are opened, and counters.
 #[derive(Default)]
 struct Shared {
     gates: Mutex<HashMap<String, watch::Sender<bool>>>,
@@ -64,22 +64,22 @@ pub(crate) fn hub() -> Hub {
         .method("Fail", async |Args((why,)): Args<(String,)>| Err::<(), _>(HubError::new(why)))
         .method("Crash", async || Err::<(), _>(error("crash")))
         .method("Header", async |caller: Caller, Args((name,)): Args<(String,)>| {
-            Ok(owned(caller.request().header(&name)))
+            Ok(to_text(caller.request().header(&name)))
         })
         .method("Query", async |caller: Caller, Args((name,)): Args<(String,)>| {
-            Ok(owned(caller.request().query(&name)))
+            Ok(to_text(caller.request().query(&name)))
         })
         .method("Transport", async |caller: Caller| Ok(caller.transport()))
-        .guarded_method("Secret", |identity| identity.is_authenticated, async || Ok("for members"));
+        .authorized_method("Secret", |identity| identity.is_authenticated, async || Ok("for members"));
     hub.method("FailData", fail_data)
         .method("Work", work)
         .method("ReadState", async |state: CallerState| Ok(state.get("color")))
         .method("WriteState", write_state)
-        .unlisted(NEWER)
+        .unlisted(NOT_IN_CLASSIC)
 }
 
-/// What the older of the two applications does not have, so that its proxies do not show it either.
-const NEWER: &[&str] = &[
+/// Methods that the ASP.NET SignalR application does not have. The generated proxies omit them too.
+const NOT_IN_CLASSIC: &[&str] = &[
     "AddToRoom",
     "RemoveFromRoom",
     "SendTo",
@@ -104,26 +104,26 @@ const NEWER: &[&str] = &[
     "Secret",
 ];
 
-/// The older application's second hub.
+/// The second hub of the ASP.NET SignalR application.
 pub(crate) fn other() -> Hub {
     Hub::new("other").method("Hi", async || Ok("other"))
 }
 
-fn user(caller: &Caller) -> Result<UserId, HubError> {
+fn require_user(caller: &Caller) -> Result<UserId, HubError> {
     caller.user().cloned().ok_or_else(|| HubError::new("you have no name"))
 }
 
-async fn add_to_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> Done {
-    users.add_to_group(user(&caller)?, room).await?;
+async fn add_to_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> UnitResult {
+    users.add_to_group(require_user(&caller)?, room).await?;
     Ok(())
 }
 
-async fn remove_from_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> Done {
-    users.remove_from_group(user(&caller)?, room).await?;
+async fn remove_from_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> UnitResult {
+    users.remove_from_group(require_user(&caller)?, room).await?;
     Ok(())
 }
 
-async fn fail_data(Args((why,)): Args<(String,)>) -> Done {
+async fn fail_data(Args((why,)): Args<(String,)>) -> UnitResult {
     Err(HubError::new(why.clone()).with_data(&serde_json::json!({ "code": 7, "why": why })))
 }
 
@@ -135,12 +135,12 @@ async fn work(progress: Progress, Args((steps,)): Args<(i32,)>) -> Result<&'stat
     Ok("done")
 }
 
-async fn write_state(state: CallerState, Args((color,)): Args<(Text,)>) -> Done {
+async fn write_state(state: CallerState, Args((color,)): Args<(Text,)>) -> UnitResult {
     state.set("color", color);
     Ok(())
 }
 
-fn owned(text: Option<&str>) -> Text {
+fn to_text(text: Option<&str>) -> Text {
     text.map(str::to_owned)
 }
 
@@ -148,13 +148,13 @@ fn error(kind: &str) -> HubError {
     if kind == "hub" { HubError::new("told so") } else { HubError::hidden("InvalidOperationException", "secret") }
 }
 
-/// Wire: .NET's word on a name that is null.
-fn given(name: Text, parameter: &str) -> Result<String, HubError> {
+/// Wire: the error of .NET for a null name.
+fn require_name(name: Text, parameter: &str) -> Result<String, HubError> {
     let null = || HubError::hidden("ArgumentNullException", format!("Value cannot be null. (Parameter '{parameter}')"));
     name.ok_or_else(null)
 }
 
-async fn connected(Connected(context): Connected) -> Done {
+async fn connected(Connected(context): Connected) -> UnitResult {
     let request = context.caller().request();
     if request.query("greet").is_some() {
         context.clients().caller().send("greeting", context.caller().name()).await?;
@@ -165,28 +165,28 @@ async fn connected(Connected(context): Connected) -> Done {
 async fn disconnected(Disconnected { context, error, .. }: Disconnected) {
     if let Some(room) = context.caller().request().query("bye") {
         let error = error.map(|(kind, text)| format!("{kind}: {text}"));
-        // The room may be empty, and then nobody hears it.
+        // The result is ignored: the caller has disconnected, so an error could not be reported to it.
         let _ = context.clients().group(room).send("gone", (context.caller().name(), error)).await;
     }
 }
 
-async fn join_room(groups: Groups, Args((room,)): Args<(Text,)>) -> Done {
-    groups.join(given(room, "groupName")?).await?;
+async fn join_room(groups: Groups, Args((room,)): Args<(Text,)>) -> UnitResult {
+    groups.join(require_name(room, "groupName")?).await?;
     Ok(())
 }
 
-async fn leave_room(groups: Groups, Args((room,)): Args<(Text,)>) -> Done {
-    groups.leave(given(room, "groupName")?).await?;
+async fn leave_room(groups: Groups, Args((room,)): Args<(Text,)>) -> UnitResult {
+    groups.leave(require_name(room, "groupName")?).await?;
     Ok(())
 }
 
-async fn send(caller: Caller, clients: Clients, Args((room, message)): Args<(Text, Text)>) -> Done {
-    clients.group(given(room, "groupName")?).send("addChatMessage", (caller.name(), message)).await?;
+async fn send(caller: Caller, clients: Clients, Args((room, message)): Args<(Text, Text)>) -> UnitResult {
+    clients.group(require_name(room, "groupName")?).send("addChatMessage", (caller.name(), message)).await?;
     Ok(())
 }
 
-async fn send_to_others(caller: Caller, clients: Clients, Args((room, message)): Args<(Text, Text)>) -> Done {
-    clients.others_in_group(given(room, "groupName")?).send("addChatMessage", (caller.name(), message)).await?;
+async fn send_to_others(caller: Caller, clients: Clients, Args((room, message)): Args<(Text, Text)>) -> UnitResult {
+    clients.others_in_group(require_name(room, "groupName")?).send("addChatMessage", (caller.name(), message)).await?;
     Ok(())
 }
 
@@ -194,25 +194,29 @@ async fn send_except(
     caller: Caller,
     clients: Clients,
     Args((room, message, except)): Args<(Text, Text, Vec<String>)>,
-) -> Done {
-    let members = clients.group_except(given(room, "groupName")?, except);
+) -> UnitResult {
+    let members = clients.group_except(require_name(room, "groupName")?, except);
     members.send("addChatMessage", (caller.name(), message)).await?;
     Ok(())
 }
 
-async fn send_to_user(caller: Caller, clients: Clients, Args((user, message)): Args<(Text, Text)>) -> Done {
-    clients.user(given(user, "userId")?).send("addChatMessage", (caller.name(), message)).await?;
+async fn send_to_user(caller: Caller, clients: Clients, Args((user, message)): Args<(Text, Text)>) -> UnitResult {
+    clients.user(require_name(user, "userId")?).send("addChatMessage", (caller.name(), message)).await?;
     Ok(())
 }
 
-async fn send_to(caller: Caller, clients: Clients, Args((how, to, message)): Args<(String, Vec<Text>, Text)>) -> Done {
+async fn send_to(
+    caller: Caller,
+    clients: Clients,
+    Args((how, to, message)): Args<(String, Vec<Text>, Text)>,
+) -> UnitResult {
     let names = || to.iter().flatten().cloned();
     let target = match &*how {
         "all" => clients.all(),
         "others" => clients.others(),
         "caller" => clients.caller(),
         "allExcept" => clients.all_except(names()),
-        "client" => clients.client(given(to.first().cloned().flatten(), "connectionId")?),
+        "client" => clients.client(require_name(to.first().cloned().flatten(), "connectionId")?),
         "clients" => clients.clients(names()),
         "groups" => clients.groups(names()),
         "users" => clients.users(names()),
@@ -222,27 +226,27 @@ async fn send_to(caller: Caller, clients: Clients, Args((how, to, message)): Arg
     Ok(())
 }
 
-async fn burst(clients: Clients, Args((count,)): Args<(i32,)>) -> Done {
+async fn burst(clients: Clients, Args((count,)): Args<(i32,)>) -> UnitResult {
     for tick in 0..count {
         clients.caller().send("tick", tick).await?;
     }
     Ok(())
 }
 
-async fn flood(clients: Clients, Args((room, count, size)): Args<(String, i32, usize)>) -> Done {
+async fn flood(clients: Clients, Args((room, count, size)): Args<(String, i32, usize)>) -> UnitResult {
     for number in 0..count {
         clients.group(room.as_str()).send("flood", (number, "x".repeat(size))).await?;
     }
     Ok(())
 }
 
-async fn hold(shared: State<Shared>, Args((gate,)): Args<(String,)>) -> Done {
-    // The gate stays, so that waiting for it cannot fail.
+async fn hold(shared: State<Shared>, Args((gate,)): Args<(String,)>) -> UnitResult {
+    // Waiting cannot fail, because gates are never removed.
     let _ = shared.gate(&gate).subscribe().wait_for(|is_open| *is_open).await;
     Ok(())
 }
 
-async fn open(shared: State<Shared>, Args((gate,)): Args<(String,)>) -> Done {
+async fn open(shared: State<Shared>, Args((gate,)): Args<(String,)>) -> UnitResult {
     shared.gate(&gate).send_replace(true);
     Ok(())
 }
@@ -254,7 +258,7 @@ async fn bump(shared: State<Shared>, Args((key,)): Args<(String,)>) -> Result<i3
     Ok(*count)
 }
 
-async fn abort(caller: Caller) -> Done {
+async fn abort(caller: Caller) -> UnitResult {
     caller.abort().await;
     Ok(())
 }

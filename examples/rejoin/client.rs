@@ -1,4 +1,4 @@
-//! As much of a client as the example needs: JSON over a WebSocket, without negotiation.
+//! A minimal client for this example: JSON over a WebSocket, without negotiation.
 
 use actix_web::rt::net::TcpStream;
 use anyhow::{Context, bail};
@@ -6,10 +6,10 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-/// Ends each message.
+/// Terminates each message.
 const SEPARATOR: char = '\u{1e}';
 
-/// A connection to a hub, and the latest token that it was given.
+/// A connection to a hub, with the latest rejoin token that it received.
 pub(crate) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     token: String,
@@ -21,20 +21,20 @@ impl Client {
         let mut client = Self { socket, token: String::new() };
         client.write(&json!({ "protocol": "json", "version": 1 })).await?;
         match client.read().await? {
-            greeting if greeting == json!({}) => Ok(client),
-            refusal => bail!("the server refuses: {refusal}"),
+            response if response == json!({}) => Ok(client),
+            response => bail!("the server rejected the handshake: {response}"),
         }
     }
 
-    /// Calls a method and answers its result. What comes before it is not for this example, but for tokens: one that
-    /// the call brings about is here when its result is.
+    /// Calls a method and returns its result. Other messages that arrive before it are skipped, except that rejoin
+    /// tokens are kept: a token that results from the call arrives before its result.
     pub(crate) async fn call(&mut self, method: &str, arguments: Value) -> anyhow::Result<Value> {
         self.write(&json!({ "type": 1, "invocationId": "1", "target": method, "arguments": arguments })).await?;
-        Ok(self.until(|message| message["type"] == 3).await?["result"].take())
+        Ok(self.read_until(|message| message["type"] == 3).await?["result"].take())
     }
 
-    /// Calls a method, and wants no answer.
-    pub(crate) async fn tell(&mut self, method: &str, arguments: Value) -> anyhow::Result<()> {
+    /// Calls a method without expecting a completion.
+    pub(crate) async fn send(&mut self, method: &str, arguments: Value) -> anyhow::Result<()> {
         self.write(&json!({ "type": 1, "target": method, "arguments": arguments })).await
     }
 
@@ -43,19 +43,19 @@ impl Client {
         &self.token
     }
 
-    /// What somebody says.
-    pub(crate) async fn heard(&mut self) -> anyhow::Result<String> {
-        let message = self.until(|message| message["target"] == "addChatMessage").await?;
+    /// Waits for the next chat message and returns its arguments.
+    pub(crate) async fn next_message(&mut self) -> anyhow::Result<String> {
+        let message = self.read_until(|message| message["target"] == "addChatMessage").await?;
         Ok(message["arguments"].to_string())
     }
 
-    async fn until(&mut self, is_wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+    async fn read_until(&mut self, matches: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
         loop {
             let message = self.read().await?;
             if message["target"] == "hubcast:rejoinToken" {
-                message["arguments"][0].as_str().context("a token is a text")?.clone_into(&mut self.token);
+                message["arguments"][0].as_str().context("a token is a string")?.clone_into(&mut self.token);
             }
-            if is_wanted(&message) {
+            if matches(&message) {
                 return Ok(message);
             }
         }
@@ -67,7 +67,7 @@ impl Client {
 
     async fn read(&mut self) -> anyhow::Result<Value> {
         loop {
-            if let Message::Text(text) = self.socket.next().await.context("the server has hung up")?? {
+            if let Message::Text(text) = self.socket.next().await.context("the server closed the connection")?? {
                 return Ok(serde_json::from_str(text.trim_end_matches(SEPARATOR))?);
             }
         }

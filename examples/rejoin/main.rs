@@ -1,11 +1,11 @@
-//! A client that drops, and is back in its groups over a new connection.
+//! A client that loses its connection and is back in its groups on a new one.
 //!
-//! Learn: rejoin tokens for clients of ASP.NET Core SignalR. A client asks for them with `?rejoin=1`, is given a new one
-//! by a call of its method `hubcast:rejoinToken` whenever its groups change, and brings the latest back with its next
-//! connection. Run: `cargo run --example rejoin`. See: each step in this terminal; the server and its client are both
-//! in here. Then the example ends.
+//! Learn: rejoin tokens for ASP.NET Core SignalR clients. A client requests them with `?rejoin=1`. Whenever its groups
+//! change, the server sends a new token by calling the client method `hubcast:rejoinToken`. The client presents the
+//! latest token with its next connection. Run: `cargo run --example rejoin`. See: each step in this terminal. The
+//! example contains both the server and the client, and then exits.
 //!
-//! With the stock JavaScript client, which opens the new connection by itself, it is these lines:
+//! With the official JavaScript client, which reconnects automatically, these lines are enough:
 //!
 //! ```js
 //! let token = "1";
@@ -15,8 +15,8 @@
 //! connection.onreconnecting(() => { connection.baseUrl = url(); });
 //! ```
 //!
-//! The server has a module, too: it decides which groups a client may be put back into, whatever its token says.
-#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
+//! The server also has a module, which decides the groups that a client may rejoin, regardless of its token.
+#![expect(clippy::print_stdout, reason = "an example prints its steps")]
 
 mod client;
 
@@ -30,10 +30,10 @@ use hubcast::{
 };
 use serde_json::json;
 
-/// Lets nobody back into the vault: whoever has left it must be asked in again.
-struct Doorkeeper;
+/// Excludes the group `vault` from rejoining: a client has to join it again.
+struct VaultFilter;
 
-impl Module for Doorkeeper {
+impl Module for VaultFilter {
     async fn rejoining(&self, Rejoining { mut groups, .. }: Rejoining) -> Vec<GroupName> {
         groups.retain(|group| **group != *"vault");
         groups
@@ -43,31 +43,33 @@ impl Module for Doorkeeper {
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
     env_logger::init();
-    let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).module(Doorkeeper).build()?;
+    let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).module(VaultFilter).build()?;
     let app = move || App::new().configure(engine.routes());
     let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind("127.0.0.1:0")?;
     let hub = format!("ws://{}/chat?user=ann", server.addrs()[0]);
     spawn(server.run());
 
-    println!("Ann connects and asks for tokens with rejoin=1.");
+    println!("Ann connects and requests tokens with rejoin=1.");
     let mut ann = Client::connect(&format!("{hub}&rejoin=1")).await?;
-    println!("She joins the lobby and the vault, and is given a token that says so.");
+    println!("She joins the lobby and the vault, and receives a token for both.");
     ann.call("JoinRoom", json!(["lobby"])).await?;
     ann.call("JoinRoom", json!(["vault"])).await?;
     let token = ann.token().to_owned();
-    println!("  {}...", token.get(..40).context("a token is longer than that")?);
+    println!("  {}...", token.get(..40).context("the token is shorter than 40 bytes")?);
 
-    println!("Her connection breaks. She comes back with a new one, and brings the token.");
+    println!("Her connection breaks. She opens a new one and presents the token.");
     drop(ann);
     let mut ann = Client::connect(&format!("{hub}&rejoin={token}")).await?;
-    println!("She is in the lobby without joining it, and hears what is said there:");
-    ann.tell("Send", json!(["lobby", "here I am again"])).await?;
-    println!("  {}", ann.heard().await?);
-    println!("The doorkeeper has not let her into the vault.");
+    println!("She is in the lobby without joining it again, and receives its messages:");
+    ann.send("Send", json!(["lobby", "here I am again"])).await?;
+    println!("  {}", ann.next_message().await?);
+    println!("The module did not restore the vault.");
     println!("  was she in it? {}", ann.call("LeaveRoom", json!(["vault"])).await?);
 
-    println!("Somebody who brings no token is in no group, and neither is one who brings that token again.");
-    let mut late = Client::connect(&format!("{hub}&rejoin={token}")).await?;
-    println!("  was the second bearer in the lobby? {}", late.call("LeaveRoom", json!(["lobby"])).await?);
+    println!(
+        "A client without a token is in no group. A token can be used once, so a second client with it is in none either."
+    );
+    let mut second = Client::connect(&format!("{hub}&rejoin={token}")).await?;
+    println!("  was the second client in the lobby? {}", second.call("LeaveRoom", json!(["lobby"])).await?);
     Ok(())
 }
