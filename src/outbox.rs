@@ -288,7 +288,7 @@ impl Outbox {
         is_waiting.then_some(Progress { channel, taken, writes })
     }
 
-    /// How far behind the client is.
+    /// Statistics of the outbox, which show how far behind the client is.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
         self.lock().queue.backlog()

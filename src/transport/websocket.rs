@@ -60,7 +60,7 @@ const MAX_KEPT_BUFFER: usize = 4 * 1024;
 /// Accepts an upgrade request. The frames of `reader` are written to the socket, and received data goes to `recipient`.
 ///
 /// # Errors
-/// If the request is no valid upgrade. The error is the response that RFC 6455 prescribes.
+/// If the request is not a valid upgrade. The error is the response that RFC 6455 prescribes.
 pub(crate) fn accept(
     request: &HttpRequest,
     payload: Payload,

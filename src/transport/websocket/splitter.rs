@@ -43,7 +43,7 @@ struct FrameHeader {
 enum ParsedHeader {
     /// More bytes are needed.
     Incomplete,
-    /// It is no valid header of a client, or its frame would exceed the limits of the protocol.
+    /// The header is invalid, or the frame would exceed the limits of the protocol.
     Invalid,
     Complete(FrameHeader),
 }
