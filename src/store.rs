@@ -1,13 +1,12 @@
-//! What the engine needs remembered: who belongs to which group for good, which connections are
-//! open on which node, and which rejoin tokens are spent.
+//! Durable state of the engine: durable group memberships, leases of open connections, and used rejoin tokens.
 //!
-//! Role: one trait of eight verbs; the database behind it is nobody else's business.
-//! Life: built before the engine, shared by it, outlives every actor.
-//! Neighbours: the `Membership` and `Pipeline` actors call it, and whoever revokes tokens or lists members.
-//! Never: it does not know of live groups, and no call of it waits for a client.
+//! The [`Store`] trait has eight methods and hides the database behind them. An application builds its store before
+//! the engine. The engine shares it, and it outlives every actor. The `Membership` and `Pipeline` actors call it, and
+//! so do the hub functions that revoke tokens or list members. A store does not know live groups, and none of its
+//! calls waits for a client.
 //!
-//! Users are what is stored; connections are leases that a dead process loses.
-//! [`memory::MemoryStore`] is complete and keeps nothing; [`sea::SeaStore`] keeps it all in a database.
+//! Users and their memberships are durable. Connections are leases: when a process dies, its leases expire.
+//! [`memory::MemoryStore`] implements the whole contract without persistence; [`sea::SeaStore`] persists to a database.
 
 use std::{
     future::Future,
@@ -27,7 +26,7 @@ mod handle;
 pub mod memory;
 pub mod sea;
 
-/// Whose durable groups: those of a user on one hub.
+/// A user on one hub: the owner of a set of durable groups.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     /// The hub.
@@ -36,141 +35,144 @@ pub struct Owner {
     pub user: UserId,
 }
 
-/// What a write did.
+/// The effect of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The row was not as wanted, and now is.
-    Made,
-    /// It was so already; nothing was written.
-    Already,
+    /// The write changed the stored state.
+    Applied,
+    /// The stored state was already as requested; nothing was written.
+    Unchanged,
 }
 
-fn made(changed: bool) -> Change {
-    if changed { Change::Made } else { Change::Already }
+impl Change {
+    fn applied_if(changed: bool) -> Self {
+        if changed { Self::Applied } else { Self::Unchanged }
+    }
 }
 
-/// A part of a sorted list.
+/// A page of a sorted list.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Only what sorts after this; from the start when absent.
+    /// Return only entries that sort after this one; `None` starts at the beginning.
     pub after: Option<UserId>,
-    /// At most so many rows.
+    /// The maximum number of entries.
     pub limit: u64,
 }
 
-/// The durable members of a group, in order of their names.
+/// A page of the durable members of a group, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// The rows of the page.
+    /// The members on this page.
     pub users: Vec<UserId>,
-    /// How many there are in all.
+    /// The number of members on all pages.
     pub total: u64,
 }
 
 /// A process that holds leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Its configured name. A process that starts under a name takes over from whoever had it.
+    /// Its configured name. A process that starts under this name replaces the process that used it before.
     pub id: NodeId,
-    /// This run of it, different at each start.
+    /// Identifies this run of the process; different at each start.
     pub incarnation: String,
 }
 
-/// An open connection as its row says it.
+/// The stored record of an open connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The connection.
     pub connection: ConnectionId,
     /// Its user, if it has one.
     pub user: Option<UserId>,
-    /// What the client called itself.
+    /// The user agent that the client sent.
     pub user_agent: String,
-    /// The transport by its name on the wire.
+    /// The transport, by its name on the wire.
     pub transport: String,
     /// When it was opened.
     pub since: SystemTime,
 }
 
-/// One change of the leases.
+/// A change of one lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseChange {
     /// The connection is open on this node.
     Opened(Lease),
-    /// It has ended.
+    /// The connection has ended.
     Closed(ConnectionId),
 }
 
-/// A rejoin token that somebody presents.
+/// A rejoin token that a client presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redemption {
-    /// The user that it names, if any.
+    /// The user that the token names, if any.
     pub user: Option<UserId>,
-    /// When it was issued.
-    pub issued: SystemTime,
-    /// The family and epoch to spend, for tokens that may be used once; spent until `expires`.
-    pub once: Option<Spend>,
+    /// When the token was issued.
+    pub issued_at: SystemTime,
+    /// The use to record, for single-use tokens. `None` if the token may be used repeatedly.
+    pub single_use: Option<TokenUse>,
 }
 
 /// The single use of a token: one epoch of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spend {
-    /// The rejoin family: a chain of connections, each of which continued the one before.
+pub struct TokenUse {
+    /// The rejoin family: a chain of connections, each of which continues the previous one.
     pub family: String,
-    /// The link of the chain.
+    /// The position in the chain.
     pub epoch: u64,
-    /// When the record of this use may be forgotten, since the token is refused by its age.
-    pub expires: SystemTime,
+    /// When the record of this use can be deleted, because the token itself has expired by then.
+    pub expires_at: SystemTime,
 }
 
-/// What the store says of a token.
+/// The store's verdict on a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing speaks against it; if it may be used once, this was the use.
+    /// The token is valid. A single-use token is now used.
     Accepted,
-    /// Its epoch was used before.
+    /// The epoch of the token was used before.
     Replayed,
-    /// Its user's tokens of that age were revoked.
+    /// Tokens of this user issued at that time are revoked.
     Revoked,
 }
 
-/// Why the store could not answer, by what the caller can do about it.
+/// Why a store call failed. Each variant asks for a different reaction of the caller.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// Not now; the same call may succeed later. Nothing was changed, or it was changed as asked.
+    /// The store does not answer now; the same call can succeed later. The requested change was applied in full or not
+    /// at all.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// What is stored makes no sense; trying again will not help.
+    /// The stored data cannot be read; a retry does not help.
     #[error("the store holds data that cannot be read: {0}")]
     Corrupt(String),
-    /// There is no such store: its address is wrong. Only connecting answers this, no verb does.
+    /// The address of the store is invalid. Only connecting returns this error; the methods of [`Store`] do not.
     #[error("the store's address is wrong: {0}")]
     Address(String),
 }
 
 impl Error {
-    pub(crate) fn no_answer() -> Self {
+    pub(crate) fn timed_out() -> Self {
         Self::Unavailable("no answer in time".into())
     }
 }
 
-/// What the engine needs remembered.
+/// Durable state of the engine.
 ///
-/// Every verb may be called from any thread, answers only when its effect is durable, and may be
-/// repeated, but for [`Store::redeem`]: a second call with the same arguments changes nothing. A call that is given
-/// up before its answer has had its effect whole or not at all, and has none later.
+/// Every method can be called from any thread and returns only when its effect is durable. Every method except
+/// [`Store::redeem`] is idempotent: a second call with the same arguments changes nothing. A call whose future is
+/// dropped before it completes has taken effect in full or not at all, and takes no effect later.
 pub trait Store: Send + Sync + 'static {
-    /// The durable groups of each of `owners`, in their order; an unknown user has none.
+    /// Returns the durable groups of each of `owners`, in the order of `owners`; an unknown user has none.
     ///
-    /// A few queries for the whole batch, never one for each owner.
+    /// An implementation uses a few queries for the whole batch, never one per owner.
     fn groups_of(&self, owners: &[Owner]) -> impl Future<Output = Result<Vec<Vec<GroupName>>, Error>> + Send;
 
-    /// Makes the user a durable member; the user's and the group's rows are made when missing.
+    /// Makes the user a durable member. Creates the records of the user and the group if they are missing.
     fn add(&self, owner: &Owner, group: &GroupName) -> impl Future<Output = Result<Change, Error>> + Send;
 
-    /// Ends the user's durable membership; the rows of the user and of the group stay.
+    /// Ends the user's durable membership. The records of the user and the group stay.
     fn remove(&self, owner: &Owner, group: &GroupName) -> impl Future<Output = Result<Change, Error>> + Send;
 
-    /// The durable members of a group, sorted by name.
+    /// Returns a page of the durable members of a group, sorted by name.
     fn members(
         &self,
         hub: &HubName,
@@ -178,33 +180,33 @@ pub trait Store: Send + Sync + 'static {
         page: &Page,
     ) -> impl Future<Output = Result<Members, Error>> + Send;
 
-    /// Writes the leases of connections on `node`, in order.
+    /// Writes lease changes of connections on `node`, in order.
     ///
-    /// Whoever opened a connection last holds its lease, and only the holder's word closes it: what a node
-    /// has to say too late changes nothing. A node renews before it opens its first lease; until then it
-    /// counts as one whose lease has run out.
+    /// The node that opened a connection last holds its lease, and only the holder can close it: a late report of
+    /// another node changes nothing. A node must call [`Store::renew`] before it opens its first lease; until then it
+    /// counts as expired.
     fn lease(&self, node: &Node, changes: &[LeaseChange]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Renews the lease of `node` for `term` from `now` and removes what dead processes left: the rows of
-    /// earlier incarnations of this node, of nodes whose lease has run out, and spent tokens that have
-    /// expired. Answers how many connections' rows were removed.
+    /// Renews the lease of `node` for `term` from `now`. Deletes the connections of earlier incarnations of this node
+    /// and of expired nodes, and the records of token uses that have expired. Returns the number of deleted
+    /// connections.
     ///
-    /// A node that comes later than `term` may find its own rows removed, and opens its leases again.
+    /// If a node renews later than `term`, its own connections may have been deleted. It then opens its leases again.
     fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Judges a token and, if it may be used once, spends it: of two callers with the same epoch one
-    /// is told [`Verdict::Accepted`]. A token that is revoked is not spent.
+    /// Validates a token and records the use of a single-use token: of two callers with the same epoch exactly one
+    /// receives [`Verdict::Accepted`]. The use of a revoked token is not recorded.
     fn redeem(&self, redemption: &Redemption) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
-    /// Revokes every rejoin token of `user` issued before `before`, to the millisecond; never moves an
-    /// earlier revocation back. The user need not be known.
+    /// Revokes every rejoin token of `user` issued before `before`, to the millisecond. An earlier `before` than that
+    /// of a previous call changes nothing. The user can be unknown to the store.
     fn revoke(&self, user: &UserId, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// The answer of a stored verb behind [`DynStore`].
+/// The future of a method of [`DynStore`].
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// [`Store`] as an object: every store is one, and nobody implements it by hand.
+/// The object-safe form of [`Store`]. Every store implements it through a blanket implementation.
 pub trait DynStore: Send + Sync + 'static {
     /// See [`Store::groups_of`].
     fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> StoreFuture<'a, Vec<Vec<GroupName>>>;

@@ -1,8 +1,8 @@
-//! `conversation_rooms`: every group that ever had a durable member.
+//! `conversation_rooms`: every group that has ever had a durable member.
 
 use sea_orm::entity::prelude::*;
 
-/// A group of one hub; the same name on another hub is another row.
+/// A group of one hub. The same name on another hub is another row.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "conversation_rooms")]

@@ -1,16 +1,15 @@
-//! The tables as they are today: one file per table, its row and its relations, no behaviour.
+//! SeaORM entities of the current tables: one file per table, with its columns and relations and without behaviour.
 //!
-//! Role: what SeaORM must know to read and write a row.
-//! Life: changes with the schema; the way there is told by `migration`, which never looks here.
-//! Neighbours: only hubcast's `store/sea.rs`, which turns rows into the engine's types.
-//! Never: it does not know the engine, and applies no rule.
+//! Only `store/sea.rs` of hubcast uses them; it converts rows to the types of the engine. This crate does not know the
+//! engine and applies no rules. It always describes the latest schema. The crate `migration` contains the steps to that
+//! schema and never imports this one.
 //!
-//! Every column whose name ends in `_at`, `_until` or `_before` is a time in **milliseconds since the Unix
-//! epoch**: fine enough for a revocation to fall between two tokens, and an integer in every database.
+//! Every column whose name ends in `_at`, `_until` or `_before` is a time in **milliseconds since the Unix epoch**.
+//! That is fine enough for a revocation to fall between two tokens, and every database stores it as an integer.
 //!
-//! Names are compared byte by byte: `Ann` and `ann` are two users. A user's or a group's name may have 320
-//! characters, as an e-mail address may, and a hub's 128: the three together are the longest key that MySQL
-//! takes (3,072 bytes of 4-byte characters). SQLite does not look at lengths.
+//! Names are compared byte by byte: `Ann` and `ann` are two users. The name of a user or a group can have 320
+//! characters, like an e-mail address; that of a hub can have 128. The three together are the longest key that MySQL
+//! supports (3,072 bytes, with 4 bytes per character). SQLite does not enforce lengths.
 
 pub mod connection;
 pub mod conversation_room;

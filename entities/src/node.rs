@@ -1,4 +1,4 @@
-//! `nodes`: the processes whose connections count, and until when.
+//! `nodes`: the processes that serve connections, and when their leases expire.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,10 +10,10 @@ pub struct Model {
     /// Its configured name.
     #[sea_orm(primary_key, auto_increment = false, column_type = "String(StringLen::N(255))")]
     pub node_id: String,
-    /// This run of it.
+    /// Identifies this run of the process.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub incarnation: String,
-    /// When it counts as dead unless it has renewed.
+    /// When the lease expires, unless the node renews it.
     pub lease_until: i64,
 }
 

@@ -1,4 +1,4 @@
-//! `users`: everybody who was ever put into a group for good, or had tokens revoked.
+//! `users`: every user that has ever had a durable membership or a revocation.
 
 use sea_orm::entity::prelude::*;
 
@@ -7,12 +7,12 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "users")]
 pub struct Model {
-    /// The name that the identity provider gave.
+    /// The name from the identity provider.
     #[sea_orm(primary_key, auto_increment = false, column_type = "String(StringLen::N(320))")]
     pub user_name: String,
     /// When the row was written.
     pub created_at: i64,
-    /// Rejoin tokens issued before this are refused; none is when absent.
+    /// Rejoin tokens issued before this time are refused. `None` if no tokens were revoked.
     pub revoked_before: Option<i64>,
     /// The durable memberships.
     #[sea_orm(has_many)]

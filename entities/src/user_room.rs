@@ -1,8 +1,8 @@
-//! `user_rooms`: who belongs to which group for good.
+//! `user_rooms`: the durable memberships of users in groups.
 
 use sea_orm::entity::prelude::*;
 
-/// A durable membership; it goes with its user and with its group.
+/// A durable membership. It is deleted with its user and with its group.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "user_rooms")]
@@ -18,10 +18,10 @@ pub struct Model {
     pub room_name: String,
     /// When the row was written.
     pub joined_at: i64,
-    /// The member's own row.
+    /// The row of the user.
     #[sea_orm(belongs_to, from = "user_name", to = "user_name", on_update = "Cascade", on_delete = "Cascade")]
     pub user: BelongsTo<super::user::Entity>,
-    /// The group's own row.
+    /// The row of the group.
     #[sea_orm(
         belongs_to,
         from = "(hub, room_name)",

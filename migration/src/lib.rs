@@ -1,12 +1,14 @@
-//! The history of the tables: one change per file, in the order of the list below.
-//! A new table comes with its indexes.
+//! Schema migrations: one change per file, applied in the order of the list below.
 //!
-//! Role: brings an empty or older database to today's schema, and back.
-//! Life: a file is never edited once it is merged; the next change is a new file at the end.
-//! Neighbours: hubcast's `store/sea.rs` applies it before anything else touches the database.
-//! Never: it does not import `entities`, or yesterday's migration would change with today's row.
+//! They bring an empty or older database to the current schema, and back. `store/sea.rs` of hubcast applies them before
+//! any other access to the database. A file is never edited once it is merged; the next change is a new file at the
+//! end. The migration that creates a table also creates its indexes. This crate does not import `entities`, because old
+//! migrations would then change with the current entities.
 
-#![expect(elided_lifetimes_in_paths, reason = "SeaORM's trait leaves them out, and async_trait wants ours alike")]
+#![expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait of SeaORM elides them, and async_trait requires the same signature"
+)]
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -18,7 +20,7 @@ mod m20261123_000004_create_nodes;
 mod m20261123_000005_create_connections;
 mod m20261123_000006_create_rejoin_uses;
 
-/// Applies what is missing (`up`) or takes all of it back (`down`).
+/// Applies the missing migrations (`up`) or reverts all of them (`down`).
 #[derive(Debug)]
 pub struct Migrator;
 

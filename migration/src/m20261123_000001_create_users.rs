@@ -1,4 +1,4 @@
-//! The table of users, with the time before which their rejoin tokens are refused.
+//! Creates the table of users, with the time before which their rejoin tokens are refused.
 
 use sea_orm_migration::{
     prelude::*,

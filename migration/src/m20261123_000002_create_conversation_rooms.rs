@@ -1,4 +1,4 @@
-//! The table of groups that ever had a durable member.
+//! Creates the table of groups that have ever had a durable member.
 
 use sea_orm_migration::{
     prelude::*,

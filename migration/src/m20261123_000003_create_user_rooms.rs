@@ -1,4 +1,4 @@
-//! The table of durable memberships, which go with their user and with their group.
+//! Creates the table of durable memberships, which are deleted with their user and with their group.
 
 use sea_orm_migration::{
     prelude::*,
@@ -50,7 +50,7 @@ fn room() -> ForeignKeyCreateStatement {
         .take()
 }
 
-/// The way from a group to its members, in the order of their pages; the primary key is the way from a user to its groups.
+/// Finds the members of a group in page order. The primary key finds the groups of a user.
 fn by_room() -> IndexCreateStatement {
     Index::create().name("user_rooms_by_room").table("user_rooms").col("hub").col("room_name").col("user_name").take()
 }

@@ -1,4 +1,4 @@
-//! The table of processes that serve connections.
+//! Creates the table of processes that serve connections.
 
 use sea_orm_migration::{
     prelude::*,

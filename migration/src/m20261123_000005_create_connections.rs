@@ -1,4 +1,4 @@
-//! The table of open connections. Its user is no foreign key: nothing durable may be known of it.
+//! Creates the table of open connections. The user is not a foreign key, because it can have no row in `users`.
 
 use sea_orm_migration::{
     prelude::*,
@@ -30,7 +30,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// The way from a node to its connections, so that removing a dead one costs what it left.
+/// Finds the connections of a node, so that the cost of deleting an expired node depends only on its connections.
 fn by_node() -> IndexCreateStatement {
     Index::create().name("connections_by_node").table("connections").col("node_id").col("incarnation").take()
 }

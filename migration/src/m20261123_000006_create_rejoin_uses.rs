@@ -1,4 +1,4 @@
-//! The table of spent rejoin tokens.
+//! Creates the table of used rejoin tokens.
 
 use sea_orm_migration::{
     prelude::*,
@@ -27,7 +27,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-/// The way to the spent tokens that may be forgotten.
+/// Finds the rows that can be deleted.
 fn by_expiry() -> IndexCreateStatement {
     Index::create().name("rejoin_uses_by_expiry").table("rejoin_uses").col("expires_at").take()
 }

@@ -1,12 +1,10 @@
-//! What every store must do, as functions to call: one per promise, named by it.
+//! Conformance tests for implementations of [`Store`](super::Store): one function per requirement.
 //!
-//! Role: the contract of [`Store`](super::Store) in a form that fails.
-//! Life: test time only (feature `testkit`); each promise wants a store that nobody used before.
-//! Neighbours: sees a store as [`DynStore`]; the rooms are its own.
-//! Never: it does not sleep, read the clock, or look behind the eight verbs.
+//! The suite is compiled for tests only (feature `testkit`). Each test case needs a new, empty store, which it calls
+//! through [`DynStore`]. The test cases do not sleep, read the clock, or use anything beyond the eight methods.
 //!
-//! [`store_conformance!`](crate::store_conformance) makes a test of each promise. Whoever writes a store puts
-//! it into a test module of theirs:
+//! [`store_conformance!`](crate::store_conformance) generates a test for each test case. The author of a store calls
+//! it in a test module:
 //!
 //! ```
 //! #[cfg(test)]
@@ -25,77 +23,77 @@ pub mod groups;
 pub mod leases;
 pub mod tokens;
 
-/// Makes a test of every promise, each on a store of its own that the expression makes; it may await.
+/// Generates a test for every test case of the suite. The expression creates the store of one test and may await.
 ///
-/// The tests run on tokio, which the calling crate must have with its `macros` and `rt`.
+/// The tests run on tokio, so the calling crate needs tokio with the features `macros` and `rt`.
 #[macro_export]
 macro_rules! store_conformance {
     ($store:expr) => {
-        $crate::store_conformance! { @promises groups $store =>
-            nobody_asked_for_is_nobody_answered
-            an_unknown_user_has_no_groups
-            answers_come_in_the_order_of_the_owners
-            a_storm_of_owners_is_answered_whole
-            adding_twice_makes_one_member
-            removing_twice_removes_once
-            removing_what_never_was_changes_nothing
-            a_member_who_left_may_return
-            names_differ_by_case
-            odd_names_come_back_as_they_went
-            the_same_name_on_another_hub_is_another_group
-            concurrent_adds_make_a_member_once
-            first_adds_of_a_new_user_do_not_collide
+        $crate::store_conformance! { @cases groups $store =>
+            empty_batch_returns_empty_list
+            unknown_user_has_no_groups
+            answers_follow_the_order_of_owners
+            large_batch_of_owners_is_answered
+            adding_twice_stores_one_member
+            second_removal_changes_nothing
+            removing_a_non_member_changes_nothing
+            removed_member_can_be_added_again
+            names_are_case_sensitive
+            unusual_names_are_returned_unchanged
+            groups_of_different_hubs_are_separate
+            concurrent_adds_apply_once
+            concurrent_first_adds_do_not_conflict
             members_are_sorted_by_name
             pages_cover_every_member_once
-            a_page_may_be_of_any_length
+            page_limit_can_be_any_number
         }
-        $crate::store_conformance! { @promises leases $store =>
-            an_opened_lease_is_held_until_closed
-            opening_or_closing_twice_changes_nothing
-            changes_are_written_in_order
-            a_storm_of_changes_is_written_whole
-            a_lease_needs_no_known_user
-            renewing_keeps_what_is_alive
-            a_successor_removes_what_its_predecessor_left
-            a_node_whose_lease_ran_out_loses_its_connections
-            a_node_that_never_renewed_counts_as_dead
-            who_opened_last_holds_the_lease
-            a_term_may_outlast_the_clock
+        $crate::store_conformance! { @cases leases $store =>
+            lease_is_held_until_closed
+            repeated_lease_changes_have_no_effect
+            lease_changes_apply_in_order
+            large_batch_of_lease_changes_is_applied
+            lease_needs_no_known_user
+            renewal_keeps_leases_of_live_nodes
+            new_incarnation_removes_leases_of_previous_one
+            expired_node_loses_its_connections
+            node_that_never_renewed_is_expired
+            last_opener_holds_the_lease
+            term_beyond_the_clock_never_expires
         }
-        $crate::store_conformance! { @promises tokens $store =>
-            a_token_without_limits_is_always_accepted
-            an_epoch_is_spent_once
-            concurrent_redeemers_spend_an_epoch_once
-            spent_epochs_are_forgotten_after_they_expire
-            a_revocation_is_precise_to_the_millisecond
-            a_revocation_never_moves_back
-            revoking_twice_changes_nothing
-            a_user_never_seen_can_be_revoked
-            a_revoked_token_is_not_spent
-            a_revoked_user_keeps_its_groups
+        $crate::store_conformance! { @cases tokens $store =>
+            unrestricted_token_is_always_accepted
+            epoch_can_be_used_once
+            concurrent_redemptions_of_an_epoch_accept_one
+            token_uses_are_deleted_after_expiry
+            revocation_is_precise_to_the_millisecond
+            revocation_time_never_moves_back
+            repeated_revocation_changes_nothing
+            unknown_user_can_be_revoked
+            revoked_token_is_not_used_up
+            revoked_user_keeps_its_groups
         }
     };
-    (@promises $room:ident $store:expr => $($promise:ident)*) => {
+    (@cases $module:ident $store:expr => $($case:ident)*) => {
         $(
             #[::tokio::test]
-            async fn $promise() -> ::std::result::Result<(), $crate::store::Error> {
-                $crate::store::conformance::$room::$promise(&$store).await
+            async fn $case() -> ::std::result::Result<(), $crate::store::Error> {
+                $crate::store::conformance::$module::$case(&$store).await
             }
         )*
     };
 }
 
-/// Some instant of the suite's own clock, so many milliseconds after it was wound up.
+/// A time of the fixed clock of the suite, `millis` milliseconds after its start.
 fn at(millis: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + Duration::from_millis(millis)
 }
 
-/// A user of the hub that most promises play on.
+/// A user of the hub that most test cases use.
 fn owner(user: &str) -> Owner {
     Owner { hub: "chat".into(), user: user.into() }
 }
 
-/// The owner's groups in order of their names, since a store answers them in any.
+/// The groups of `owner`, sorted by name, because a store may return them in any order.
 async fn groups_of(store: &dyn DynStore, owner: &Owner) -> Result<Vec<String>, Error> {
     let mut answers = store.groups_of(std::slice::from_ref(owner)).await?;
     assert_eq!(answers.len(), 1, "one answer for one owner");
@@ -106,18 +104,18 @@ async fn groups_of(store: &dyn DynStore, owner: &Owner) -> Result<Vec<String>, E
 
 #[cfg(test)]
 mod tests {
-    /// A promise that the macro does not list would never be tested.
+    /// A test case that the macro does not list would never run.
     #[test]
-    fn every_promise_is_listed() {
+    fn every_test_case_is_listed() {
         let list = include_str!("conformance.rs");
-        let rooms = [
+        let modules = [
             include_str!("conformance/groups.rs"),
             include_str!("conformance/leases.rs"),
             include_str!("conformance/tokens.rs"),
         ];
-        let promises = rooms.iter().flat_map(|room| room.split("pub async fn ").skip(1));
-        for promise in promises.filter_map(|text| text.split('(').next()) {
-            assert!(list.lines().any(|line| line.trim() == promise), "{promise} is not in the list");
+        let cases = modules.iter().flat_map(|module| module.split("pub async fn ").skip(1));
+        for case in cases.filter_map(|text| text.split('(').next()) {
+            assert!(list.lines().any(|line| line.trim() == case), "{case} is not in the list");
         }
     }
 }

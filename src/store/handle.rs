@@ -1,4 +1,4 @@
-//! The store as whoever asks it once sees it: it answers in time, or it is unavailable.
+//! Store calls with a deadline, for callers that do not use a supervised actor.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{DynStore, Error, StoreFuture};
 
-/// The store, for what needs no supervisor. Each question has its deadline.
+/// A store whose calls have a deadline.
 #[derive(Clone)]
 pub(crate) struct StoreHandle {
     store: Arc<dyn DynStore>,
@@ -18,15 +18,15 @@ impl StoreHandle {
         Self { store, deadline }
     }
 
-    /// Asks once.
+    /// Makes one call, without a retry.
     ///
     /// # Errors
-    /// What the store says, and [`Error::Unavailable`] if it says nothing in time.
-    pub(crate) async fn ask<'a, T>(
+    /// The error of the store, or [`Error::Unavailable`] if the store does not answer before the deadline.
+    pub(crate) async fn call<'a, T>(
         &'a self,
-        ask: impl FnOnce(&'a dyn DynStore) -> StoreFuture<'a, T>,
+        call: impl FnOnce(&'a dyn DynStore) -> StoreFuture<'a, T>,
     ) -> Result<T, Error> {
-        timeout(self.deadline, ask(&*self.store)).await.unwrap_or_else(|_| Err(Error::no_answer()))
+        timeout(self.deadline, call(&*self.store)).await.unwrap_or_else(|_| Err(Error::timed_out()))
     }
 }
 
@@ -41,22 +41,22 @@ mod tests {
     use super::*;
     use crate::store::{
         Page,
-        faulty::{Fault, Faulty},
+        faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     };
 
     #[actix::test]
-    async fn a_silent_store_is_given_up_in_time_and_asked_again_by_the_next() {
+    async fn silent_store_times_out_and_later_call_succeeds() {
         tokio::time::pause();
-        let faulty = Arc::new(Faulty::new(MemoryStore::default()));
+        let faulty = Arc::new(FaultyStore::new(MemoryStore::default()));
         let store = StoreHandle::new(Arc::clone(&faulty) as Arc<dyn DynStore>, Duration::from_secs(5));
         let (hub, group, page) = ("chat".into(), "lobby".into(), Page { after: None, limit: 1 });
-        for fault in [Fault::Hold, Fault::Refuse, Fault::Lose] {
-            faulty.set(fault);
-            let answer = store.ask(|store| store.members(&hub, &group, &page)).await;
+        for fault in [FaultMode::Hold, FaultMode::Refuse, FaultMode::LoseReply] {
+            faulty.set_mode(fault);
+            let answer = store.call(|store| store.members(&hub, &group, &page)).await;
             assert!(matches!(answer, Err(Error::Unavailable(_))), "{fault:?}");
         }
-        faulty.set(Fault::None);
-        assert!(store.ask(|store| store.members(&hub, &group, &page)).await.is_ok());
+        faulty.set_mode(FaultMode::None);
+        assert!(store.call(|store| store.members(&hub, &group, &page)).await.is_ok());
     }
 }

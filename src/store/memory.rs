@@ -1,11 +1,10 @@
-//! The store that keeps nothing: complete, quick, and empty again after a restart.
+//! An in-memory store: implements the whole contract of [`Store`] and is empty after a restart.
 //!
-//! Role: what tests, examples and a service without a database run on; the measure of the others.
-//! Life: as long as its owner; the engine shares one.
-//! Neighbours: none; it is a [`Store`] and knows no more than the contract says.
-//! Never: it does not wait. Each verb is one step under one lock, so none is ever seen half done.
+//! Tests, examples and applications without a database use it, and it is the reference for other stores. It lives as
+//! long as its owner; the engine shares one. It never waits: each method is one step under one lock, so no caller sees
+//! a partial change.
 //!
-//! What no verb can ask for is not kept: of a lease only who holds it.
+//! It keeps only data that a method can return or depend on: for a lease, only its holder.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -15,10 +14,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Change, Error, LeaseChange, Members, Node, Owner, Page, Redemption, Spend, Store, Verdict, made};
+use super::{Change, Error, LeaseChange, Members, Node, Owner, Page, Redemption, Store, TokenUse, Verdict};
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
-/// Everything in memory.
+/// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tables: Mutex<Tables>,
@@ -26,7 +25,7 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().expect("no verb panics while it holds the tables")
+        self.tables.lock().expect("no method panics while it holds the lock")
     }
 }
 
@@ -67,19 +66,19 @@ impl Store for MemoryStore {
     }
 }
 
-/// When something runs out; what lies past the end of the clock never does.
-type Until = Option<SystemTime>;
+/// When a node expires; `None`, a time beyond the range of the clock, means never.
+type Expiry = Option<SystemTime>;
 
 #[derive(Debug, Default)]
 struct Tables {
-    /// Invariant: says the same as `members`, and neither holds an empty set.
+    /// Invariant: `groups` and `members` hold the same memberships, and neither holds an empty set.
     groups: HashMap<Owner, BTreeSet<GroupName>>,
     members: HashMap<GroupKey, BTreeSet<UserId>>,
     /// Invariant: the node of every lease is in `nodes`.
     leases: HashMap<ConnectionId, Node>,
-    nodes: HashMap<NodeId, Until>,
-    spent: HashMap<(String, u64), SystemTime>,
-    revoked: HashMap<UserId, SystemTime>,
+    nodes: HashMap<NodeId, Expiry>,
+    token_uses: HashMap<(String, u64), SystemTime>,
+    revoked_before: HashMap<UserId, SystemTime>,
 }
 
 impl Tables {
@@ -89,12 +88,12 @@ impl Tables {
 
     fn add(&mut self, owner: &Owner, group: &GroupName) -> Change {
         self.members.entry(key(&owner.hub, group)).or_default().insert(owner.user.clone());
-        made(self.groups.entry(owner.clone()).or_default().insert(group.clone()))
+        Change::applied_if(self.groups.entry(owner.clone()).or_default().insert(group.clone()))
     }
 
     fn remove(&mut self, owner: &Owner, group: &GroupName) -> Change {
-        take(&mut self.members, key(&owner.hub, group), &owner.user);
-        made(take(&mut self.groups, owner.clone(), group))
+        remove_from_set(&mut self.members, key(&owner.hub, group), &owner.user);
+        Change::applied_if(remove_from_set(&mut self.groups, owner.clone(), group))
     }
 
     fn members(&self, key: &GroupKey, page: &Page) -> Members {
@@ -125,13 +124,13 @@ impl Tables {
 
     fn renew(&mut self, node: &Node, now: SystemTime, term: Duration) -> u64 {
         self.nodes.insert(node.id.clone(), now.checked_add(term));
-        self.nodes.retain(|_, until| until.is_none_or(|until| until > now));
-        self.spent.retain(|_, expires| *expires >= now);
-        self.bury(node)
+        self.nodes.retain(|_, expiry| expiry.is_none_or(|expiry| expiry > now));
+        self.token_uses.retain(|_, expires_at| *expires_at >= now);
+        self.delete_dead_leases(node)
     }
 
-    /// Removes the leases that no living process holds.
-    fn bury(&mut self, node: &Node) -> u64 {
+    /// Deletes the leases that no live process holds, and returns their number.
+    fn delete_dead_leases(&mut self, node: &Node) -> u64 {
         let before = self.leases.len();
         let nodes = &self.nodes;
         self.leases.retain(|_, holder| nodes.contains_key(&holder.id) && (holder.id != node.id || holder == node));
@@ -142,38 +141,38 @@ impl Tables {
         if self.is_revoked(redemption) {
             return Verdict::Revoked;
         }
-        redemption.once.as_ref().map_or(Verdict::Accepted, |spend| self.spend(spend))
+        redemption.single_use.as_ref().map_or(Verdict::Accepted, |token_use| self.use_token(token_use))
     }
 
     fn is_revoked(&self, redemption: &Redemption) -> bool {
-        let before = redemption.user.as_ref().and_then(|user| self.revoked.get(user));
-        before.is_some_and(|before| redemption.issued < *before)
+        let before = redemption.user.as_ref().and_then(|user| self.revoked_before.get(user));
+        before.is_some_and(|before| redemption.issued_at < *before)
     }
 
-    fn spend(&mut self, spend: &Spend) -> Verdict {
-        match self.spent.entry((spend.family.clone(), spend.epoch)) {
+    fn use_token(&mut self, token_use: &TokenUse) -> Verdict {
+        match self.token_uses.entry((token_use.family.clone(), token_use.epoch)) {
             Entry::Occupied(_) => Verdict::Replayed,
-            Entry::Vacant(place) => {
-                place.insert(spend.expires);
+            Entry::Vacant(entry) => {
+                entry.insert(token_use.expires_at);
                 Verdict::Accepted
             }
         }
     }
 
     fn revoke(&mut self, user: &UserId, before: SystemTime) {
-        let revoked = self.revoked.entry(user.clone()).or_insert(before);
+        let revoked = self.revoked_before.entry(user.clone()).or_insert(before);
         *revoked = before.max(*revoked);
     }
 }
 
-/// Takes `item` out of the set under `key`, and the set with its last item.
-fn take<K: Eq + Hash, T: Ord>(sets: &mut HashMap<K, BTreeSet<T>>, key: K, item: &T) -> bool {
+/// Removes `item` from the set under `key`, and the set if it is empty then. Returns whether `item` was in it.
+fn remove_from_set<K: Eq + Hash, T: Ord>(sets: &mut HashMap<K, BTreeSet<T>>, key: K, item: &T) -> bool {
     let Entry::Occupied(mut set) = sets.entry(key) else { return false };
-    let taken = set.get_mut().remove(item);
+    let removed = set.get_mut().remove(item);
     if set.get().is_empty() {
         set.remove();
     }
-    taken
+    removed
 }
 
 fn key(hub: &HubName, name: &GroupName) -> GroupKey {

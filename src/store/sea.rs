@@ -1,13 +1,14 @@
-//! The store in a database, through SeaORM: the only file that knows of tables, rows and statements.
+//! A store in a database, through SeaORM.
 //!
-//! Role: each verb is a statement or two, or one transaction.
-//! Life: connects, brings the schema up to date, and is ready; the pool closes with its last clone.
-//! Neighbours: `entities` say what a row is, `migration` how it came to be so; both end here.
-//! Never: it does not decide by reading first. Where two may race, a key of the database decides.
+//! Only this module and its submodules know tables and statements; only they use the crates `entities` (the tables)
+//! and `migration` (the schema changes). Each method is one or two statements, or one transaction. Connecting also
+//! migrates the schema. The connection pool closes when its last clone is dropped. No method resolves a race of two
+//! callers by reading first: a key of the database decides.
 //!
-//! SQLite has one writer at a time. A transaction here says at its beginning that it will write, so it
-//! waits its turn there, bounded, and cannot fail half way because another one wrote in between. It is also what
-//! makes a call that is given up do nothing: a statement of its own would be carried out once the lock is free.
+//! SQLite has one writer at a time. Every write transaction starts with `BEGIN IMMEDIATE`, so it waits for the lock at
+//! its beginning, with a timeout, and cannot fail later because another transaction wrote in between. The transaction
+//! also ensures that a cancelled call has no effect: SQLite would still execute a single statement once the lock is
+//! free.
 
 use std::{
     collections::HashMap,
@@ -25,57 +26,59 @@ use sea_orm::{
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Change, Error, Lease, LeaseChange, Members, Node, Owner, Page, Redemption, Spend, Store, Verdict, made};
+use super::{Change, Error, Lease, LeaseChange, Members, Node, Owner, Page, Redemption, Store, TokenUse, Verdict};
 use crate::ids::{ConnectionId, GroupName, HubName, UserId};
 
 mod address;
 mod cause;
+mod lease_changes;
 mod millis;
-mod outcome;
 mod retry;
 
-/// Everything in a database.
+/// A store in a database.
 #[derive(Clone, Debug)]
 pub struct SeaStore {
     db: DatabaseConnection,
 }
 
-/// How long a call waits for a connection of the pool, and how long for the database's lock; then it is answered
-/// [`Error::Unavailable`]. Far above what a healthy database takes, far below what a client waits for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The maximum wait for a connection of the pool, and separately for the lock of the database. After it, a call returns
+/// [`Error::Unavailable`]. A healthy database answers much faster, and a client waits much longer.
+const STORE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections to a database file: one that writes and some that read meanwhile.
-const CONNECTIONS: u32 = 4;
+/// The size of the connection pool of a database file: one writer and some concurrent readers.
+const MAX_CONNECTIONS: u32 = 4;
 
-/// Values in one statement, well below the least limit of the databases (SQLite: 32,766).
-const VALUES: usize = 10_000;
+/// The maximum number of bind variables in one statement, well below the lowest limit of the databases (SQLite:
+/// 32,766).
+const MAX_BIND_VARIABLES: usize = 10_000;
 
 impl SeaStore {
-    /// Connects to a database, creates or updates its tables, and is ready.
+    /// Connects to a database, and creates or migrates its tables.
     ///
-    /// `sqlite:///path/hubcast.db` is a file, made when missing unless the address says `?mode=rw`;
-    /// `sqlite::memory:` lives as long as this.
+    /// `sqlite:///path/hubcast.db` is a file; it is created if it is missing, unless the address sets `?mode=rw`.
+    /// `sqlite::memory:` is a database in memory that lives as long as the store.
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] for what is no database's address, [`Error::Unavailable`] for a database that
-    /// cannot be opened now, [`Error::Corrupt`] for a file that is no database, or not ours.
+    /// [`Error::Address`] if `url` is not the address of a supported database, [`Error::Unavailable`] if the database
+    /// cannot be opened now, [`Error::Corrupt`] if the file is not a database, or has an unknown schema.
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        Self::connect_within(url, PATIENCE).await
+        Self::connect_within(url, STORE_ACQUIRE_TIMEOUT).await
     }
 
-    async fn connect_within(url: &str, patience: Duration) -> Result<Self, Error> {
+    async fn connect_within(url: &str, acquire_timeout: Duration) -> Result<Self, Error> {
         address::check(url)?;
-        let store = Self { db: open(url, patience).await? };
+        let store = Self { db: open(url, acquire_timeout).await? };
         store.migrate().await?;
         Ok(store)
     }
 
-    /// Order: the lock before the look, or two processes that start together would both find the tables missing.
+    /// Order: take the lock first, then read the schema. Otherwise two processes that start at the same time would both
+    /// find the tables missing.
     async fn migrate(&self) -> Result<(), DbErr> {
-        let change = self.begin().await?;
-        Migrator::up(&change, None).await?;
-        change.commit().await
+        let transaction = self.begin().await?;
+        Migrator::up(&transaction, None).await?;
+        transaction.commit().await
     }
 
     async fn begin(&self) -> Result<Transaction, DbErr> {
@@ -90,10 +93,10 @@ impl Store for SeaStore {
     async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
         use user_room::Column;
         let mut found: HashMap<Owner, Vec<GroupName>> = HashMap::new();
-        // The columns of the primary key alone: its index answers by itself.
+        // Only columns of the primary key: its index covers the query.
         let rows = user_room::Entity::find().select_only().columns([Column::Hub, Column::UserName, Column::RoomName]);
-        for batch in owners.chunks(VALUES) {
-            let batch = rows.clone().filter(any_of(batch)).into_tuple::<(String, String, String)>();
+        for batch in owners.chunks(MAX_BIND_VARIABLES) {
+            let batch = rows.clone().filter(of_any_owner(batch)).into_tuple::<(String, String, String)>();
             for (hub, user, group) in batch.all(&self.db).await? {
                 found.entry(Owner { hub: hub.into(), user: user.into() }).or_default().push(group.into());
             }
@@ -102,24 +105,26 @@ impl Store for SeaStore {
     }
 
     async fn add(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        let (hub, user_name, room_name) = key(owner, group);
+        let (hub, user_name, room_name) = membership_key(owner, group);
         let now = millis::floor(SystemTime::now());
         let room = conversation_room::Model { hub: hub.clone(), room_name: room_name.clone(), created_at: now };
         let row = user_room::Model { hub, user_name, room_name, joined_at: now };
-        let change = self.begin().await?;
-        know_user(&change, &owner.user, now).await?;
+        let transaction = self.begin().await?;
+        ensure_user(&transaction, &owner.user, now).await?;
         let room = conversation_room::Entity::insert(room.into_active_model()).on_conflict_do_nothing();
-        room.exec_without_returning(&change).await?;
-        let new = is_new(user_room::Entity::insert(row.into_active_model()).exec_without_returning(&change).await)?;
-        change.commit().await?;
-        Ok(made(new))
+        room.exec_without_returning(&transaction).await?;
+        let inserted = was_inserted(
+            user_room::Entity::insert(row.into_active_model()).exec_without_returning(&transaction).await,
+        )?;
+        transaction.commit().await?;
+        Ok(Change::applied_if(inserted))
     }
 
     async fn remove(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        let change = self.begin().await?;
-        let removed = user_room::Entity::delete_by_id(key(owner, group)).exec(&change).await?;
-        change.commit().await?;
-        Ok(made(removed.rows_affected > 0))
+        let transaction = self.begin().await?;
+        let removed = user_room::Entity::delete_by_id(membership_key(owner, group)).exec(&transaction).await?;
+        transaction.commit().await?;
+        Ok(Change::applied_if(removed.rows_affected > 0))
     }
 
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
@@ -128,43 +133,44 @@ impl Store for SeaStore {
         let all = user_room::Entity::find().select_only().column(Column::UserName).filter(of_group);
         let total = all.clone().count(&self.db).await?;
         let rest = all.apply_if(page.after.as_deref(), |rows, after| rows.filter(Column::UserName.gt(after)));
-        // The limit is bound as a signed number.
+        // The driver binds the limit as a signed integer.
         let rows = rest.order_by_asc(Column::UserName).limit(Ord::min(page.limit, i64::MAX as u64));
         let names = rows.into_tuple::<String>().all(&self.db).await?;
         Ok(Members { users: names.into_iter().map(UserId::from).collect(), total })
     }
 
     async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
-        let (opened, closed) = outcome::of(changes);
-        let change = self.begin().await?;
-        // Invariant: every node that has connections has a row, at first one that ran out at the epoch: whoever
-        // dies is found by it.
-        let known = node::Entity::insert(node_until(node, 0)).on_conflict_do_nothing();
-        known.exec_without_returning(&change).await?;
-        take(&change, node, &opened).await?;
-        release(&change, node, &closed).await?;
-        change.commit().await?;
+        let (opened, closed) = lease_changes::reduce(changes);
+        let transaction = self.begin().await?;
+        // Invariant: every node with connections has a row, so that `renew` finds it after it dies. The first row
+        // expires at the Unix epoch.
+        let row = node::Entity::insert(node_row(node, 0)).on_conflict_do_nothing();
+        row.exec_without_returning(&transaction).await?;
+        insert_leases(&transaction, node, &opened).await?;
+        delete_leases(&transaction, node, &closed).await?;
+        transaction.commit().await?;
         Ok(())
     }
 
     async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
         let now = millis::floor(now);
-        let change = self.begin().await?;
-        hold(&change, node, now.saturating_add(millis::span(term))).await?;
-        let removed = succeed(&change, node).await? + bury(&change, now).await?;
-        rejoin_use::Entity::delete_many().filter(rejoin_use::Column::ExpiresAt.lt(now)).exec(&change).await?;
-        change.commit().await?;
+        let transaction = self.begin().await?;
+        renew_node(&transaction, node, now.saturating_add(millis::duration(term))).await?;
+        let removed =
+            delete_previous_incarnations(&transaction, node).await? + delete_expired_nodes(&transaction, now).await?;
+        rejoin_use::Entity::delete_many().filter(rejoin_use::Column::ExpiresAt.lt(now)).exec(&transaction).await?;
+        transaction.commit().await?;
         Ok(removed)
     }
 
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
-        let Some(spend) = &redemption.once else { return validator(&self.db, redemption).await };
-        let change = self.begin().await?;
-        let verdict = match validator(&change, redemption).await? {
-            Verdict::Accepted if !is_new(spend_once(&change, spend).await)? => Verdict::Replayed,
+        let Some(token_use) = &redemption.single_use else { return check_revoked(&self.db, redemption).await };
+        let transaction = self.begin().await?;
+        let verdict = match check_revoked(&transaction, redemption).await? {
+            Verdict::Accepted if !was_inserted(insert_token_use(&transaction, token_use).await)? => Verdict::Replayed,
             verdict => verdict,
         };
-        change.commit().await?;
+        transaction.commit().await?;
         Ok(verdict)
     }
 
@@ -172,49 +178,51 @@ impl Store for SeaStore {
         use user::Column;
         let before = millis::ceil(before);
         let earlier = Column::RevokedBefore.is_null().or(Column::RevokedBefore.lt(before));
-        let change = self.begin().await?;
-        know_user(&change, user, millis::floor(SystemTime::now())).await?;
+        let transaction = self.begin().await?;
+        ensure_user(&transaction, user, millis::floor(SystemTime::now())).await?;
         let row = user::Entity::update_many().filter(Column::UserName.eq(user.as_str())).filter(earlier);
-        row.col_expr(Column::RevokedBefore, Expr::value(before)).exec(&change).await?;
-        change.commit().await?;
+        row.col_expr(Column::RevokedBefore, Expr::value(before)).exec(&transaction).await?;
+        transaction.commit().await?;
         Ok(())
     }
 }
 
-/// The first to open a new file turns it to write-ahead logging, which waits for nobody: tried again if busy.
-async fn open(url: &str, patience: Duration) -> Result<DatabaseConnection, Error> {
-    let opened =
-        retry::persist(patience, cause::is_busy, async || Database::connect(options(url, patience)).await).await;
-    opened.map_err(|error| cause::validator(&error)(format!("{url}: {error}")))
+/// Opens the database. The first connection switches a new file to write-ahead logging. That switch ignores the busy
+/// timeout of SQLite, so a busy database is retried here.
+async fn open(url: &str, acquire_timeout: Duration) -> Result<DatabaseConnection, Error> {
+    let connect = async || Database::connect(options(url, acquire_timeout)).await;
+    let opened = retry::retry_while_busy(acquire_timeout, cause::is_busy, connect).await;
+    opened.map_err(|error| cause::classify(&error)(format!("{url}: {error}")))
 }
 
-fn options(url: &str, patience: Duration) -> ConnectOptions {
+fn options(url: &str, acquire_timeout: Duration) -> ConnectOptions {
     let has_mode = address::has_mode(url);
     let mut options = ConnectOptions::new(url);
     options
-        .max_connections(if address::is_in_memory(url) { 1 } else { CONNECTIONS })
-        // Neither age nor idleness closes a connection, nor a caller that goes while it is tested: a database
-        // in memory would go with it.
+        .max_connections(if address::is_in_memory(url) { 1 } else { MAX_CONNECTIONS })
+        // No connection is closed for its age or idleness, or because a caller is dropped during the connection test:
+        // a database in memory would be lost with its connection.
         .min_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .acquire_timeout(patience)
+        .acquire_timeout(acquire_timeout)
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |sqlite| {
             let sqlite = if has_mode { sqlite } else { sqlite.create_if_missing(true) };
-            pragmas(sqlite).busy_timeout(patience)
+            with_pragmas(sqlite).busy_timeout(acquire_timeout)
         });
     options
 }
 
-/// Readers beside the writer, and commits that outlive a power cut: an answer means durable.
-fn pragmas(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
+/// WAL allows readers beside the writer. FULL makes a commit survive a power failure, so a returned call is durable.
+fn with_pragmas(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
     sqlite.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full).foreign_keys(true)
 }
 
-/// One list of users per hub: a program has few hubs, and every database looks such a list up in its index.
-fn any_of(owners: &[Owner]) -> Condition {
+/// Matches the rows of any of `owners`, with one list of users per hub: an application has few hubs, and every database
+/// uses its index for such a list.
+fn of_any_owner(owners: &[Owner]) -> Condition {
     let mut users: HashMap<&str, Vec<&str>> = HashMap::new();
     for owner in owners {
         users.entry(&owner.hub).or_default().push(&owner.user);
@@ -224,41 +232,41 @@ fn any_of(owners: &[Owner]) -> Condition {
     })
 }
 
-async fn know_user(change: &Transaction, user: &UserId, now: i64) -> Result<(), DbErr> {
+async fn ensure_user(transaction: &Transaction, user: &UserId, now: i64) -> Result<(), DbErr> {
     let row = user::Model { user_name: user.to_string(), created_at: now, revoked_before: None }.into_active_model();
-    user::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(change).await.map(drop)
+    user::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(transaction).await.map(drop)
 }
 
-/// Whether a row was inserted rather than its key found. The key's own refusal is asked for, since the
-/// databases count the rows of an insert that gives way differently.
-fn is_new(inserted: Result<u64, DbErr>) -> Result<bool, DbErr> {
+/// Returns whether the row was inserted; false if its key existed. This relies on the unique constraint, because
+/// databases count the rows of `INSERT … ON CONFLICT DO NOTHING` differently.
+fn was_inserted(inserted: Result<u64, DbErr>) -> Result<bool, DbErr> {
     match inserted {
         Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(false),
         other => other.map(|_| true),
     }
 }
 
-fn key(owner: &Owner, group: &GroupName) -> (String, String, String) {
+fn membership_key(owner: &Owner, group: &GroupName) -> (String, String, String) {
     (owner.hub.to_string(), owner.user.to_string(), group.to_string())
 }
 
-fn node_until(node: &Node, lease_until: i64) -> node::ActiveModel {
+fn node_row(node: &Node, lease_until: i64) -> node::ActiveModel {
     let (node_id, incarnation) = (node.id.to_string(), node.incarnation.clone());
     node::Model { node_id, incarnation, lease_until }.into_active_model()
 }
 
-async fn take(change: &Transaction, node: &Node, leases: &[&Lease]) -> Result<(), DbErr> {
+async fn insert_leases(transaction: &Transaction, node: &Node, leases: &[&Lease]) -> Result<(), DbErr> {
     use connection::Column;
-    let taken_over = OnConflict::column(Column::ConnectionId).update_columns(Column::iter()).to_owned();
-    for batch in leases.chunks(VALUES / Column::iter().len()) {
-        let rows = batch.iter().map(|lease| lease_of(node, lease).into_active_model());
-        let rows = connection::Entity::insert_many(rows).on_conflict(taken_over.clone());
-        rows.exec_without_returning(change).await?;
+    let upsert = OnConflict::column(Column::ConnectionId).update_columns(Column::iter()).to_owned();
+    for batch in leases.chunks(MAX_BIND_VARIABLES / Column::iter().len()) {
+        let rows = batch.iter().map(|lease| connection_row(node, lease).into_active_model());
+        let rows = connection::Entity::insert_many(rows).on_conflict(upsert.clone());
+        rows.exec_without_returning(transaction).await?;
     }
     Ok(())
 }
 
-fn lease_of(node: &Node, lease: &Lease) -> connection::Model {
+fn connection_row(node: &Node, lease: &Lease) -> connection::Model {
     connection::Model {
         connection_id: lease.connection.to_string(),
         user_name: lease.user.as_ref().map(ToString::to_string),
@@ -270,57 +278,57 @@ fn lease_of(node: &Node, lease: &Lease) -> connection::Model {
     }
 }
 
-async fn release(change: &Transaction, node: &Node, connections: &[&ConnectionId]) -> Result<(), DbErr> {
+async fn delete_leases(transaction: &Transaction, node: &Node, connections: &[&ConnectionId]) -> Result<(), DbErr> {
     use connection::Column;
     let holder = Column::NodeId.eq(node.id.as_str()).and(Column::Incarnation.eq(node.incarnation.as_str()));
-    for batch in connections.chunks(VALUES) {
+    for batch in connections.chunks(MAX_BIND_VARIABLES) {
         let named = Column::ConnectionId.is_in(batch.iter().map(|connection| connection.as_str()));
-        connection::Entity::delete_many().filter(named).filter(holder.clone()).exec(change).await?;
+        connection::Entity::delete_many().filter(named).filter(holder.clone()).exec(transaction).await?;
     }
     Ok(())
 }
 
-async fn hold(change: &Transaction, node: &Node, until: i64) -> Result<(), DbErr> {
-    let taken_over = OnConflict::column(node::Column::NodeId).update_columns(node::Column::iter()).to_owned();
-    let row = node::Entity::insert(node_until(node, until)).on_conflict(taken_over);
-    row.exec_without_returning(change).await.map(drop)
+async fn renew_node(transaction: &Transaction, node: &Node, until: i64) -> Result<(), DbErr> {
+    let upsert = OnConflict::column(node::Column::NodeId).update_columns(node::Column::iter()).to_owned();
+    let row = node::Entity::insert(node_row(node, until)).on_conflict(upsert);
+    row.exec_without_returning(transaction).await.map(drop)
 }
 
-/// Removes what earlier runs of this node left. Less, then greater, rather than different: an index serves that,
-/// so it costs what is removed and not what is there.
-async fn succeed(change: &Transaction, node: &Node) -> Result<u64, DbErr> {
+/// Deletes the connections of earlier incarnations of this node and returns their number. The conditions are `<` and
+/// `>` instead of `<>`, because an index serves those: the cost depends on the deleted rows only.
+async fn delete_previous_incarnations(transaction: &Transaction, node: &Node) -> Result<u64, DbErr> {
     use connection::Column;
-    let (here, this) = (Column::NodeId.eq(node.id.as_str()), node.incarnation.as_str());
+    let (of_node, current) = (Column::NodeId.eq(node.id.as_str()), node.incarnation.as_str());
     let mut removed = 0;
-    for earlier in [Column::Incarnation.lt(this), Column::Incarnation.gt(this)] {
-        let rows = connection::Entity::delete_many().filter(here.clone()).filter(earlier);
-        removed += rows.exec(change).await?.rows_affected;
+    for earlier in [Column::Incarnation.lt(current), Column::Incarnation.gt(current)] {
+        let rows = connection::Entity::delete_many().filter(of_node.clone()).filter(earlier);
+        removed += rows.exec(transaction).await?.rows_affected;
     }
     Ok(removed)
 }
 
-/// Removes the nodes whose lease has run out, and their connections.
-async fn bury(change: &Transaction, now: i64) -> Result<u64, DbErr> {
+/// Deletes the nodes whose lease has expired, and their connections. Returns the number of deleted connections.
+async fn delete_expired_nodes(transaction: &Transaction, now: i64) -> Result<u64, DbErr> {
     use node::Column;
-    let dead = node::Entity::find().select_only().column(Column::NodeId).filter(Column::LeaseUntil.lte(now));
-    let of_dead = connection::Column::NodeId.in_subquery(dead.into_query());
-    let removed = connection::Entity::delete_many().filter(of_dead).exec(change).await?.rows_affected;
-    node::Entity::delete_many().filter(Column::LeaseUntil.lte(now)).exec(change).await?;
+    let expired = node::Entity::find().select_only().column(Column::NodeId).filter(Column::LeaseUntil.lte(now));
+    let of_expired = connection::Column::NodeId.in_subquery(expired.into_query());
+    let removed = connection::Entity::delete_many().filter(of_expired).exec(transaction).await?.rows_affected;
+    node::Entity::delete_many().filter(Column::LeaseUntil.lte(now)).exec(transaction).await?;
     Ok(removed)
 }
 
-/// Whether a token is revoked; whether it was spent is another question.
-async fn validator(db: &impl ConnectionTrait, redemption: &Redemption) -> Result<Verdict, Error> {
+/// Checks only whether the token is revoked, not whether it was used.
+async fn check_revoked(db: &impl ConnectionTrait, redemption: &Redemption) -> Result<Verdict, Error> {
     let Some(user) = &redemption.user else { return Ok(Verdict::Accepted) };
     let before = user::Entity::find_by_id(user.as_str()).one(db).await?.and_then(|row| row.revoked_before);
-    let is_revoked = before.is_some_and(|before| millis::floor(redemption.issued) < before);
+    let is_revoked = before.is_some_and(|before| millis::floor(redemption.issued_at) < before);
     Ok(if is_revoked { Verdict::Revoked } else { Verdict::Accepted })
 }
 
-async fn spend_once(db: &Transaction, spend: &Spend) -> Result<u64, DbErr> {
-    let expires_at = millis::ceil(spend.expires);
-    let row = rejoin_use::Model { family: spend.family.clone(), epoch: spend.epoch.cast_signed(), expires_at };
-    rejoin_use::Entity::insert(row.into_active_model()).exec_without_returning(db).await
+async fn insert_token_use(transaction: &Transaction, token_use: &TokenUse) -> Result<u64, DbErr> {
+    let expires_at = millis::ceil(token_use.expires_at);
+    let row = rejoin_use::Model { family: token_use.family.clone(), epoch: token_use.epoch.cast_signed(), expires_at };
+    rejoin_use::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await
 }
 
 #[cfg(test)]

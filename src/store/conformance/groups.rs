@@ -1,9 +1,7 @@
-//! What is promised of durable membership.
+//! Test cases for durable membership: the methods `groups_of`, `add`, `remove` and `members`, and their interaction.
 //!
-//! Role: the verbs `groups_of`, `add`, `remove` and `members`, and what they say of each other.
-//! Life: each promise wants a store that nobody used before.
-//! Neighbours: listed in [`store_conformance!`](crate::store_conformance).
-//! Never: it does not expect an order of the groups of one owner.
+//! [`store_conformance!`](crate::store_conformance) lists the test cases. Each needs a new, empty store. They do not
+//! expect an order of the groups of one owner.
 
 use futures_util::future::{join_all, try_join_all};
 
@@ -13,8 +11,8 @@ use crate::{
     store::{Change, DynStore, Error, Members, Owner, Page},
 };
 
-/// Names that a careless store changes, confuses or chokes on. All of them are different names.
-fn odd_names() -> Vec<String> {
+/// Names that a faulty store changes, confuses or rejects. All names are distinct.
+fn unusual_names() -> Vec<String> {
     let plain = [
         "",
         " ",
@@ -70,22 +68,22 @@ async fn remove(store: &dyn DynStore, user: &str, group: &str) -> Result<Change,
     store.remove(&owner(user), &group.into()).await
 }
 
-/// An empty batch is answered by an empty list.
-pub async fn nobody_asked_for_is_nobody_answered(store: &dyn DynStore) -> Result<(), Error> {
+/// A batch without owners is not an error.
+pub async fn empty_batch_returns_empty_list(store: &dyn DynStore) -> Result<(), Error> {
     assert!(store.groups_of(&[]).await?.is_empty());
     Ok(())
 }
 
-/// Nobody is an error.
-pub async fn an_unknown_user_has_no_groups(store: &dyn DynStore) -> Result<(), Error> {
+/// An unknown user or group is not an error.
+pub async fn unknown_user_has_no_groups(store: &dyn DynStore) -> Result<(), Error> {
     add(store, "ann", "room").await?;
     assert!(groups_of(store, &owner("bob")).await?.is_empty());
     assert_eq!(page(store, "nowhere", None, 10).await?, (vec![], 0));
     Ok(())
 }
 
-/// The answer at each place is that of the owner at that place, known or not, however often it is asked for.
-pub async fn answers_come_in_the_order_of_the_owners(store: &dyn DynStore) -> Result<(), Error> {
+/// Each answer is at the index of its owner, whether the owner is known or not, and also for repeated owners.
+pub async fn answers_follow_the_order_of_owners(store: &dyn DynStore) -> Result<(), Error> {
     add(store, "ann", "a").await?;
     add(store, "bob", "b").await?;
     let elsewhere = Owner { hub: "news".into(), user: "ann".into() };
@@ -99,128 +97,128 @@ pub async fn answers_come_in_the_order_of_the_owners(store: &dyn DynStore) -> Re
     Ok(())
 }
 
-/// A batch may be longer than any database's list of variables (SQLite 32,766; PostgreSQL, MySQL 65,535).
-pub async fn a_storm_of_owners_is_answered_whole(store: &dyn DynStore) -> Result<(), Error> {
+/// A batch can exceed the number of bind variables of any database (SQLite 32,766; PostgreSQL and MySQL 65,535).
+pub async fn large_batch_of_owners_is_answered(store: &dyn DynStore) -> Result<(), Error> {
     let asked: Vec<_> = (0..70_000).map(|number| owner(&number.to_string())).collect();
     for known in [0, 33_000, 69_999] {
         store.add(&asked[known], &"room".into()).await?;
     }
     let answers = store.groups_of(&asked).await?;
-    let found: Vec<_> = (0..answers.len()).filter(|place| !answers[*place].is_empty()).collect();
+    let found: Vec<_> = (0..answers.len()).filter(|index| !answers[*index].is_empty()).collect();
     assert_eq!((answers.len(), found), (70_000, vec![0, 33_000, 69_999]));
     Ok(())
 }
 
-/// The second call says that it was so already.
-pub async fn adding_twice_makes_one_member(store: &dyn DynStore) -> Result<(), Error> {
-    assert_eq!(add(store, "ann", "room").await?, Change::Made);
-    assert_eq!(add(store, "ann", "room").await?, Change::Already);
+/// The second call returns [`Change::Unchanged`].
+pub async fn adding_twice_stores_one_member(store: &dyn DynStore) -> Result<(), Error> {
+    assert_eq!(add(store, "ann", "room").await?, Change::Applied);
+    assert_eq!(add(store, "ann", "room").await?, Change::Unchanged);
     assert_eq!(groups_of(store, &owner("ann")).await?, ["room"]);
     assert_eq!(page(store, "room", None, 10).await?, (vec!["ann".into()], 1));
     Ok(())
 }
 
-/// The second call says that it was so already, and the other members and groups stay.
-pub async fn removing_twice_removes_once(store: &dyn DynStore) -> Result<(), Error> {
+/// The second call returns [`Change::Unchanged`], and the other members and groups stay.
+pub async fn second_removal_changes_nothing(store: &dyn DynStore) -> Result<(), Error> {
     for (user, group) in [("ann", "room"), ("ann", "other"), ("bob", "room")] {
         add(store, user, group).await?;
     }
-    assert_eq!(remove(store, "ann", "room").await?, Change::Made);
-    assert_eq!(remove(store, "ann", "room").await?, Change::Already);
+    assert_eq!(remove(store, "ann", "room").await?, Change::Applied);
+    assert_eq!(remove(store, "ann", "room").await?, Change::Unchanged);
     assert_eq!(groups_of(store, &owner("ann")).await?, ["other"]);
     assert_eq!(page(store, "room", None, 10).await?, (vec!["bob".into()], 1));
     Ok(())
 }
 
-/// Neither the user nor the group need be known.
-pub async fn removing_what_never_was_changes_nothing(store: &dyn DynStore) -> Result<(), Error> {
-    assert_eq!(remove(store, "ann", "room").await?, Change::Already);
-    assert_eq!(add(store, "ann", "room").await?, Change::Made);
-    assert_eq!(remove(store, "bob", "room").await?, Change::Already);
-    assert_eq!(remove(store, "ann", "other").await?, Change::Already);
+/// The user and the group can be unknown.
+pub async fn removing_a_non_member_changes_nothing(store: &dyn DynStore) -> Result<(), Error> {
+    assert_eq!(remove(store, "ann", "room").await?, Change::Unchanged);
+    assert_eq!(add(store, "ann", "room").await?, Change::Applied);
+    assert_eq!(remove(store, "bob", "room").await?, Change::Unchanged);
+    assert_eq!(remove(store, "ann", "other").await?, Change::Unchanged);
     assert_eq!(groups_of(store, &owner("ann")).await?, ["room"]);
     Ok(())
 }
 
-/// The rows of the user and of the group that stayed are in nobody's way.
-pub async fn a_member_who_left_may_return(store: &dyn DynStore) -> Result<(), Error> {
+/// The remaining records of the user and the group do not prevent a new membership.
+pub async fn removed_member_can_be_added_again(store: &dyn DynStore) -> Result<(), Error> {
     add(store, "ann", "room").await?;
     remove(store, "ann", "room").await?;
     assert_eq!(page(store, "room", None, 10).await?, (vec![], 0));
-    assert_eq!(add(store, "ann", "room").await?, Change::Made);
+    assert_eq!(add(store, "ann", "room").await?, Change::Applied);
     assert_eq!(groups_of(store, &owner("ann")).await?, ["room"]);
     Ok(())
 }
 
-/// Case matters in the name of a user, of a group and of a hub.
-pub async fn names_differ_by_case(store: &dyn DynStore) -> Result<(), Error> {
+/// Case matters in the names of users, groups and hubs.
+pub async fn names_are_case_sensitive(store: &dyn DynStore) -> Result<(), Error> {
     add(store, "ann", "room").await?;
-    assert_eq!(add(store, "Ann", "Room").await?, Change::Made);
+    assert_eq!(add(store, "Ann", "Room").await?, Change::Applied);
     assert_eq!(groups_of(store, &owner("ann")).await?, ["room"]);
     assert_eq!(groups_of(store, &owner("Ann")).await?, ["Room"]);
     assert_eq!(page(store, "Room", None, 10).await?, (vec!["Ann".into()], 1));
     let shouted = Owner { hub: "CHAT".into(), user: "ann".into() };
     assert!(groups_of(store, &shouted).await?.is_empty());
-    assert_eq!(remove(store, "ANN", "room").await?, Change::Already);
+    assert_eq!(remove(store, "ANN", "room").await?, Change::Unchanged);
     Ok(())
 }
 
-/// Any text is a name: of a user, of a group, and of a hub unless it is too long for one (128).
-pub async fn odd_names_come_back_as_they_went(store: &dyn DynStore) -> Result<(), Error> {
-    let mut sorted = odd_names();
+/// Any text is a valid name of a user or a group, and of a hub if it has at most 128 characters.
+pub async fn unusual_names_are_returned_unchanged(store: &dyn DynStore) -> Result<(), Error> {
+    let mut sorted = unusual_names();
     sorted.sort_unstable();
-    for name in odd_names() {
-        assert_eq!(add(store, &name, "room").await?, Change::Made, "user {name:?}");
-        assert_eq!(add(store, "ann", &name).await?, Change::Made, "group {name:?}");
+    for name in unusual_names() {
+        assert_eq!(add(store, &name, "room").await?, Change::Applied, "user {name:?}");
+        assert_eq!(add(store, "ann", &name).await?, Change::Applied, "group {name:?}");
     }
     assert_eq!(groups_of(store, &owner("ann")).await?, sorted);
     assert_eq!(page(store, "room", None, 1_000).await?.0, sorted);
-    for name in odd_names().into_iter().filter(|name| name.chars().count() <= 128) {
+    for name in unusual_names().into_iter().filter(|name| name.chars().count() <= 128) {
         let odd = Owner { hub: name.as_str().into(), user: name.as_str().into() };
-        assert_eq!(store.add(&odd, &name.as_str().into()).await?, Change::Made, "hub {name:?}");
+        assert_eq!(store.add(&odd, &name.as_str().into()).await?, Change::Applied, "hub {name:?}");
         assert_eq!(groups_of(store, &odd).await?, [name]);
     }
     Ok(())
 }
 
-/// Hubs do not see each other's groups or members.
-pub async fn the_same_name_on_another_hub_is_another_group(store: &dyn DynStore) -> Result<(), Error> {
+/// The same name on another hub is another group.
+pub async fn groups_of_different_hubs_are_separate(store: &dyn DynStore) -> Result<(), Error> {
     let news: HubName = "news".into();
     let there = Owner { hub: news.clone(), user: "ann".into() };
     add(store, "ann", "room").await?;
     assert!(groups_of(store, &there).await?.is_empty());
-    assert_eq!(store.add(&there, &"room".into()).await?, Change::Made);
-    assert_eq!(remove(store, "ann", "room").await?, Change::Made);
+    assert_eq!(store.add(&there, &"room".into()).await?, Change::Applied);
+    assert_eq!(remove(store, "ann", "room").await?, Change::Applied);
     let page = Page { after: None, limit: 10 };
     assert_eq!(store.members(&news, &"room".into(), &page).await?, Members { users: vec!["ann".into()], total: 1 });
     Ok(())
 }
 
-/// Of sixteen who add the same member at once, one is told that it did.
-pub async fn concurrent_adds_make_a_member_once(store: &dyn DynStore) -> Result<(), Error> {
+/// Of sixteen concurrent calls that add the same member, exactly one returns [`Change::Applied`].
+pub async fn concurrent_adds_apply_once(store: &dyn DynStore) -> Result<(), Error> {
     for round in 0..8 {
         let group = GroupName::from(round.to_string());
         let owners = vec![owner("ann"); 16];
         let changes = try_join_all(owners.iter().map(|owner| store.add(owner, &group))).await?;
-        assert_eq!(changes.iter().filter(|change| **change == Change::Made).count(), 1, "{changes:?}");
+        assert_eq!(changes.iter().filter(|change| **change == Change::Applied).count(), 1, "{changes:?}");
     }
     Ok(())
 }
 
-/// Two groups may each be the first that is heard of a user, and two users of a group.
-pub async fn first_adds_of_a_new_user_do_not_collide(store: &dyn DynStore) -> Result<(), Error> {
+/// Concurrent calls can create the same user from two groups, and the same group from two users.
+pub async fn concurrent_first_adds_do_not_conflict(store: &dyn DynStore) -> Result<(), Error> {
     for round in 0..8 {
         let (ann, bob) = (format!("ann {round}"), format!("bob {round}"));
         let (one, two) = (format!("one {round}"), format!("two {round}"));
         let adds = [(&ann, &one), (&ann, &two), (&bob, &one), (&bob, &two)];
         let changes = join_all(adds.map(|(user, group)| add(store, user, group))).await;
-        assert!(changes.iter().all(|change| matches!(change, Ok(Change::Made))), "{changes:?}");
+        assert!(changes.iter().all(|change| matches!(change, Ok(Change::Applied))), "{changes:?}");
         assert_eq!(groups_of(store, &owner(&ann)).await?, [one, two]);
     }
     Ok(())
 }
 
-/// By their bytes, so that the order is the same everywhere.
+/// The order is that of the bytes, so it is the same in every store.
 pub async fn members_are_sorted_by_name(store: &dyn DynStore) -> Result<(), Error> {
     for user in ["bob", "Zoe", "ann", "é", "ann2", "_", "10", "9"] {
         add(store, user, "room").await?;
@@ -231,7 +229,7 @@ pub async fn members_are_sorted_by_name(store: &dyn DynStore) -> Result<(), Erro
     Ok(())
 }
 
-/// Each page goes on after the last name of the one before, and the total is that of all pages.
+/// Each page continues after the last name of the previous page, and the total counts all pages.
 pub async fn pages_cover_every_member_once(store: &dyn DynStore) -> Result<(), Error> {
     for number in 0..10 {
         add(store, &format!("user {number}"), "room").await?;
@@ -246,8 +244,8 @@ pub async fn pages_cover_every_member_once(store: &dyn DynStore) -> Result<(), E
     Ok(())
 }
 
-/// None or all; and it may begin after a name that is no member's.
-pub async fn a_page_may_be_of_any_length(store: &dyn DynStore) -> Result<(), Error> {
+/// The limit can be zero or the maximum, and a page can start after a name that is not a member.
+pub async fn page_limit_can_be_any_number(store: &dyn DynStore) -> Result<(), Error> {
     for user in ["ann", "cid"] {
         add(store, user, "room").await?;
     }

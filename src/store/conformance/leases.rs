@@ -1,10 +1,8 @@
-//! What is promised of leases.
+//! Test cases for leases: the methods `lease` and `renew`.
 //!
-//! Role: the verbs `lease` and `renew`. No verb reads a lease, so they are counted as they are removed: a node
-//! that starts anew is told how many connections its earlier run left.
-//! Life: each promise wants a store that nobody used before.
-//! Neighbours: listed in [`store_conformance!`](crate::store_conformance).
-//! Never: it does not ask what a lease says, only whose it is.
+//! No method reads leases, so the test cases count them by deletion: `renew` of a new incarnation returns the number of
+//! connections that the previous incarnation left. They check only the holder of a lease, not its contents.
+//! [`store_conformance!`](crate::store_conformance) lists the test cases. Each needs a new, empty store.
 
 use std::time::Duration;
 
@@ -24,7 +22,7 @@ fn opened(connection: &str) -> LeaseChange {
     LeaseChange::Opened(Lease {
         connection: connection.into(),
         user: Some("ann".into()),
-        user_agent: "Mozilla/5.0 (an agent's name may have any length) ".repeat(20),
+        user_agent: "Mozilla/5.0 (a user agent can have any length) ".repeat(20),
         transport: "webSockets".into(),
         since: at(0),
     })
@@ -34,13 +32,13 @@ fn closed(connection: &str) -> LeaseChange {
     LeaseChange::Closed(ConnectionId::from(connection))
 }
 
-/// How many connections the store holds of the node called `id`, by starting it anew.
+/// Starts a new incarnation of node `id` and returns the number of connections that the previous one left.
 async fn left_by(store: &dyn DynStore, id: &str) -> Result<u64, Error> {
-    store.renew(&node(id, "the next run"), at(1), TERM).await
+    store.renew(&node(id, "next"), at(1), TERM).await
 }
 
-/// What is closed is not there to be removed.
-pub async fn an_opened_lease_is_held_until_closed(store: &dyn DynStore) -> Result<(), Error> {
+/// A closed lease does not count as a deleted connection later.
+pub async fn lease_is_held_until_closed(store: &dyn DynStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     store.renew(&alpha, at(0), TERM).await?;
     store.lease(&alpha, &[opened("a"), opened("b"), opened("c")]).await?;
@@ -50,8 +48,8 @@ pub async fn an_opened_lease_is_held_until_closed(store: &dyn DynStore) -> Resul
     Ok(())
 }
 
-/// A batch may be repeated, as after an answer that was lost.
-pub async fn opening_or_closing_twice_changes_nothing(store: &dyn DynStore) -> Result<(), Error> {
+/// A caller can repeat a batch, for example after a lost reply.
+pub async fn repeated_lease_changes_have_no_effect(store: &dyn DynStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     store.renew(&alpha, at(0), TERM).await?;
     for _ in 0..2 {
@@ -61,8 +59,9 @@ pub async fn opening_or_closing_twice_changes_nothing(store: &dyn DynStore) -> R
     Ok(())
 }
 
-/// Also when one batch says several things of one connection, and when it takes it over from another node.
-pub async fn changes_are_written_in_order(store: &dyn DynStore) -> Result<(), Error> {
+/// The order also holds for several changes of one connection in a batch, and for a connection taken over from another
+/// node.
+pub async fn lease_changes_apply_in_order(store: &dyn DynStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     store.renew(&alpha, at(0), TERM).await?;
     store.renew(&beta, at(0), TERM).await?;
@@ -74,8 +73,8 @@ pub async fn changes_are_written_in_order(store: &dyn DynStore) -> Result<(), Er
     Ok(())
 }
 
-/// A batch may hold more values than a statement takes.
-pub async fn a_storm_of_changes_is_written_whole(store: &dyn DynStore) -> Result<(), Error> {
+/// A batch can exceed the number of values that one statement takes.
+pub async fn large_batch_of_lease_changes_is_applied(store: &dyn DynStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     store.renew(&alpha, at(0), TERM).await?;
     let names: Vec<_> = (0..70_000).map(|number| number.to_string()).collect();
@@ -85,19 +84,19 @@ pub async fn a_storm_of_changes_is_written_whole(store: &dyn DynStore) -> Result
     Ok(())
 }
 
-/// It may be anonymous, or of a user of whom nothing durable is known, and then makes nothing durable known.
-pub async fn a_lease_needs_no_known_user(store: &dyn DynStore) -> Result<(), Error> {
+/// The connection can be anonymous, or of a user without a record. Opening its lease creates no record of the user.
+pub async fn lease_needs_no_known_user(store: &dyn DynStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     store.renew(&alpha, at(0), TERM).await?;
     let LeaseChange::Opened(lease) = opened("anonymous") else { return Ok(()) };
     store.lease(&alpha, &[LeaseChange::Opened(Lease { user: None, ..lease }), opened("a")]).await?;
-    assert_eq!(store.add(&owner("ann"), &"room".into()).await?, Change::Made);
+    assert_eq!(store.add(&owner("ann"), &"room".into()).await?, Change::Applied);
     assert_eq!(left_by(store, "alpha").await?, 2);
     Ok(())
 }
 
-/// A node that renews in time loses nothing, neither by its own renewals nor by another's.
-pub async fn renewing_keeps_what_is_alive(store: &dyn DynStore) -> Result<(), Error> {
+/// A node that renews in time loses no lease, neither through its own renewals nor through those of another node.
+pub async fn renewal_keeps_leases_of_live_nodes(store: &dyn DynStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     store.renew(&alpha, at(0), TERM).await?;
     store.lease(&alpha, &[opened("a")]).await?;
@@ -110,8 +109,8 @@ pub async fn renewing_keeps_what_is_alive(store: &dyn DynStore) -> Result<(), Er
     Ok(())
 }
 
-/// And keeps what it has opened itself since. Runs are different, not numbered.
-pub async fn a_successor_removes_what_its_predecessor_left(store: &dyn DynStore) -> Result<(), Error> {
+/// The new incarnation keeps the leases that it has opened itself. Incarnations are distinct, but not ordered.
+pub async fn new_incarnation_removes_leases_of_previous_one(store: &dyn DynStore) -> Result<(), Error> {
     let (first, second, third) = (node("alpha", "m"), node("alpha", "z"), node("alpha", "a"));
     store.renew(&first, at(0), TERM).await?;
     store.lease(&first, &[opened("a"), opened("b"), opened("c")]).await?;
@@ -124,8 +123,8 @@ pub async fn a_successor_removes_what_its_predecessor_left(store: &dyn DynStore)
     Ok(())
 }
 
-/// At the very end of its term, not before; and what it writes afterwards goes the same way.
-pub async fn a_node_whose_lease_ran_out_loses_its_connections(store: &dyn DynStore) -> Result<(), Error> {
+/// The node expires exactly at the end of its term. Leases that it writes after that are deleted as well.
+pub async fn expired_node_loses_its_connections(store: &dyn DynStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     store.renew(&alpha, at(0), TERM).await?;
     store.lease(&alpha, &[opened("a"), opened("b")]).await?;
@@ -139,15 +138,15 @@ pub async fn a_node_whose_lease_ran_out_loses_its_connections(store: &dyn DynSto
     Ok(())
 }
 
-/// Or its connections would stay for ever if it died before.
-pub async fn a_node_that_never_renewed_counts_as_dead(store: &dyn DynStore) -> Result<(), Error> {
+/// Otherwise its connections would stay forever if it died before its first renewal.
+pub async fn node_that_never_renewed_is_expired(store: &dyn DynStore) -> Result<(), Error> {
     store.lease(&node("alpha", "1"), &[opened("a")]).await?;
     assert_eq!(store.renew(&node("beta", "1"), at(0), TERM).await?, 1);
     Ok(())
 }
 
-/// The node that had the connection before may report its end late: that end is not the connection's.
-pub async fn who_opened_last_holds_the_lease(store: &dyn DynStore) -> Result<(), Error> {
+/// The previous node of a connection can report a late end of its own session; the connection stays open.
+pub async fn last_opener_holds_the_lease(store: &dyn DynStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     store.renew(&alpha, at(0), TERM).await?;
     store.renew(&beta, at(0), TERM).await?;
@@ -159,8 +158,8 @@ pub async fn who_opened_last_holds_the_lease(store: &dyn DynStore) -> Result<(),
     Ok(())
 }
 
-/// The longest term is no error, and means for ever.
-pub async fn a_term_may_outlast_the_clock(store: &dyn DynStore) -> Result<(), Error> {
+/// The longest term is valid.
+pub async fn term_beyond_the_clock_never_expires(store: &dyn DynStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     store.renew(&alpha, at(0), Duration::MAX).await?;
     store.lease(&alpha, &[opened("a")]).await?;

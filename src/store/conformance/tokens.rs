@@ -1,34 +1,32 @@
-//! What is promised of rejoin tokens: their single use and their revocation.
+//! Test cases for rejoin tokens: their single use and their revocation.
 //!
-//! Role: the verbs `redeem` and `revoke`, and what `renew` does for them.
-//! Life: each promise wants a store that nobody used before.
-//! Neighbours: listed in [`store_conformance!`](crate::store_conformance).
-//! Never: it does not know what a token looks like.
+//! They cover the methods `redeem` and `revoke`, and the cleanup in `renew`. They do not depend on the token format.
+//! [`store_conformance!`](crate::store_conformance) lists the test cases. Each needs a new, empty store.
 
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join_all;
 
 use super::{at, groups_of, owner};
-use crate::store::{DynStore, Error, Node, Redemption, Spend, Verdict};
+use crate::store::{DynStore, Error, Node, Redemption, TokenUse, Verdict};
 
-fn ann(issued: SystemTime) -> Redemption {
-    Redemption { user: Some("ann".into()), issued, once: None }
+fn ann(issued_at: SystemTime) -> Redemption {
+    Redemption { user: Some("ann".into()), issued_at, single_use: None }
 }
 
-fn once(family: &str, epoch: u64) -> Redemption {
-    let spend = Spend { family: family.into(), epoch, expires: at(60_000) };
-    Redemption { once: Some(spend), ..ann(at(0)) }
+fn single_use(family: &str, epoch: u64) -> Redemption {
+    let token_use = TokenUse { family: family.into(), epoch, expires_at: at(60_000) };
+    Redemption { single_use: Some(token_use), ..ann(at(0)) }
 }
 
-/// Lets the store forget what has run out at `now`.
-async fn sweep(store: &dyn DynStore, now: SystemTime) -> Result<(), Error> {
+/// Lets the store delete the records that are expired at `now`.
+async fn delete_expired(store: &dyn DynStore, now: SystemTime) -> Result<(), Error> {
     let node = Node { id: "alpha".into(), incarnation: "1".into() };
     store.renew(&node, now, Duration::from_secs(30)).await.map(drop)
 }
 
-/// Of a known user, of an unknown one, and of none.
-pub async fn a_token_without_limits_is_always_accepted(store: &dyn DynStore) -> Result<(), Error> {
+/// The token can be of a known user, of an unknown user, or anonymous.
+pub async fn unrestricted_token_is_always_accepted(store: &dyn DynStore) -> Result<(), Error> {
     store.add(&owner("ann"), &"room".into()).await?;
     for user in [Some("ann".into()), Some("bob".into()), None] {
         let token = Redemption { user, ..ann(at(0)) };
@@ -38,25 +36,32 @@ pub async fn a_token_without_limits_is_always_accepted(store: &dyn DynStore) -> 
     Ok(())
 }
 
-/// Each epoch of each family by itself, to the last of them, and whoever presents it.
-pub async fn an_epoch_is_spent_once(store: &dyn DynStore) -> Result<(), Error> {
-    let anonymous = Redemption { user: None, ..once("anonymous", 1) };
-    let tokens = [once("f", 0), once("f", 1), once("F", 1), once("", 1), once("f", u64::MAX), anonymous];
+/// Each epoch of each family counts separately, up to the largest epoch, and for every presenter.
+pub async fn epoch_can_be_used_once(store: &dyn DynStore) -> Result<(), Error> {
+    let anonymous = Redemption { user: None, ..single_use("anonymous", 1) };
+    let tokens = [
+        single_use("f", 0),
+        single_use("f", 1),
+        single_use("F", 1),
+        single_use("", 1),
+        single_use("f", u64::MAX),
+        anonymous,
+    ];
     for token in &tokens {
         assert_eq!(store.redeem(token).await?, Verdict::Accepted, "{token:?}");
     }
     for token in &tokens {
         assert_eq!(store.redeem(token).await?, Verdict::Replayed, "{token:?}");
     }
-    let thief = Redemption { user: Some("bob".into()), ..once("f", 1) };
+    let thief = Redemption { user: Some("bob".into()), ..single_use("f", 1) };
     assert_eq!(store.redeem(&thief).await?, Verdict::Replayed);
     Ok(())
 }
 
-/// Of thirty-two who present the same epoch at once, one is told that it was accepted.
-pub async fn concurrent_redeemers_spend_an_epoch_once(store: &dyn DynStore) -> Result<(), Error> {
+/// Of thirty-two concurrent redemptions of the same epoch, exactly one is accepted.
+pub async fn concurrent_redemptions_of_an_epoch_accept_one(store: &dyn DynStore) -> Result<(), Error> {
     for epoch in 0..8 {
-        let tokens = vec![once("f", epoch); 32];
+        let tokens = vec![single_use("f", epoch); 32];
         let verdicts = try_join_all(tokens.iter().map(|token| store.redeem(token))).await?;
         let accepted = verdicts.iter().filter(|verdict| **verdict == Verdict::Accepted).count();
         let replayed = verdicts.iter().filter(|verdict| **verdict == Verdict::Replayed).count();
@@ -65,20 +70,20 @@ pub async fn concurrent_redeemers_spend_an_epoch_once(store: &dyn DynStore) -> R
     Ok(())
 }
 
-/// Not a moment before their expiry has passed: until then the token may be young enough to be presented.
-pub async fn spent_epochs_are_forgotten_after_they_expire(store: &dyn DynStore) -> Result<(), Error> {
-    store.redeem(&once("f", 1)).await?;
+/// A use is kept until its expiry has passed, because the token is valid until then.
+pub async fn token_uses_are_deleted_after_expiry(store: &dyn DynStore) -> Result<(), Error> {
+    store.redeem(&single_use("f", 1)).await?;
     for now in [at(0), at(59_999), at(60_000)] {
-        sweep(store, now).await?;
-        assert_eq!(store.redeem(&once("f", 1)).await?, Verdict::Replayed, "{now:?}");
+        delete_expired(store, now).await?;
+        assert_eq!(store.redeem(&single_use("f", 1)).await?, Verdict::Replayed, "{now:?}");
     }
-    sweep(store, at(60_001)).await?;
-    assert_eq!(store.redeem(&once("f", 1)).await?, Verdict::Accepted);
+    delete_expired(store, at(60_001)).await?;
+    assert_eq!(store.redeem(&single_use("f", 1)).await?, Verdict::Accepted);
     Ok(())
 }
 
-/// The token of the millisecond before is refused, that of the very millisecond is not.
-pub async fn a_revocation_is_precise_to_the_millisecond(store: &dyn DynStore) -> Result<(), Error> {
+/// A token issued a millisecond before the revocation time is refused; a token issued at that millisecond is accepted.
+pub async fn revocation_is_precise_to_the_millisecond(store: &dyn DynStore) -> Result<(), Error> {
     store.revoke(&"ann".into(), at(1_000)).await?;
     assert_eq!(store.redeem(&ann(at(0))).await?, Verdict::Revoked);
     assert_eq!(store.redeem(&ann(at(999))).await?, Verdict::Revoked);
@@ -87,8 +92,8 @@ pub async fn a_revocation_is_precise_to_the_millisecond(store: &dyn DynStore) ->
     Ok(())
 }
 
-/// An earlier revocation that comes late changes nothing; a later one counts.
-pub async fn a_revocation_never_moves_back(store: &dyn DynStore) -> Result<(), Error> {
+/// A call with an earlier time changes nothing; a call with a later time does.
+pub async fn revocation_time_never_moves_back(store: &dyn DynStore) -> Result<(), Error> {
     store.revoke(&"ann".into(), at(2_000)).await?;
     store.revoke(&"ann".into(), at(1_000)).await?;
     store.revoke(&"ann".into(), SystemTime::UNIX_EPOCH).await?;
@@ -99,8 +104,8 @@ pub async fn a_revocation_never_moves_back(store: &dyn DynStore) -> Result<(), E
     Ok(())
 }
 
-/// The same revocation again revokes no more.
-pub async fn revoking_twice_changes_nothing(store: &dyn DynStore) -> Result<(), Error> {
+/// Repeating a revocation revokes no further tokens.
+pub async fn repeated_revocation_changes_nothing(store: &dyn DynStore) -> Result<(), Error> {
     for _ in 0..2 {
         store.revoke(&"ann".into(), at(1_000)).await?;
         assert_eq!(store.redeem(&ann(at(999))).await?, Verdict::Revoked);
@@ -109,8 +114,8 @@ pub async fn revoking_twice_changes_nothing(store: &dyn DynStore) -> Result<(), 
     Ok(())
 }
 
-/// It stays revoked when it joins its first group, and nobody else is, known or not: names differ by case.
-pub async fn a_user_never_seen_can_be_revoked(store: &dyn DynStore) -> Result<(), Error> {
+/// The revocation stays when the user joins a first group. Other users are not revoked, even if only the case differs.
+pub async fn unknown_user_can_be_revoked(store: &dyn DynStore) -> Result<(), Error> {
     store.add(&owner("bob"), &"room".into()).await?;
     store.revoke(&"ann".into(), at(1_000)).await?;
     assert!(groups_of(store, &owner("ann")).await?.is_empty());
@@ -122,19 +127,19 @@ pub async fn a_user_never_seen_can_be_revoked(store: &dyn DynStore) -> Result<()
     Ok(())
 }
 
-/// Revoked is what it is called however often it comes, and its epoch is still to be spent.
-pub async fn a_revoked_token_is_not_spent(store: &dyn DynStore) -> Result<(), Error> {
+/// A revoked token is reported as revoked each time, and its epoch stays unused.
+pub async fn revoked_token_is_not_used_up(store: &dyn DynStore) -> Result<(), Error> {
     store.revoke(&"ann".into(), at(1_000)).await?;
-    assert_eq!(store.redeem(&once("f", 1)).await?, Verdict::Revoked);
-    assert_eq!(store.redeem(&once("f", 1)).await?, Verdict::Revoked);
-    let fresh = Redemption { issued: at(1_000), ..once("f", 1) };
+    assert_eq!(store.redeem(&single_use("f", 1)).await?, Verdict::Revoked);
+    assert_eq!(store.redeem(&single_use("f", 1)).await?, Verdict::Revoked);
+    let fresh = Redemption { issued_at: at(1_000), ..single_use("f", 1) };
     assert_eq!(store.redeem(&fresh).await?, Verdict::Accepted);
-    assert_eq!(store.redeem(&once("f", 1)).await?, Verdict::Revoked);
+    assert_eq!(store.redeem(&single_use("f", 1)).await?, Verdict::Revoked);
     Ok(())
 }
 
-/// Tokens are revoked, memberships are not.
-pub async fn a_revoked_user_keeps_its_groups(store: &dyn DynStore) -> Result<(), Error> {
+/// A revocation does not end memberships.
+pub async fn revoked_user_keeps_its_groups(store: &dyn DynStore) -> Result<(), Error> {
     store.add(&owner("ann"), &"room".into()).await?;
     store.revoke(&"ann".into(), at(1_000)).await?;
     assert_eq!(groups_of(store, &owner("ann")).await?, ["room"]);

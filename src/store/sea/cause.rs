@@ -1,9 +1,7 @@
-//! Why a statement failed, as the caller has to know it.
+//! Classification of database errors.
 //!
-//! Role: turns what the driver says into the three errors of a store.
-//! Life: functions of an error.
-//! Neighbours: every verb of [`SeaStore`](super::SeaStore), through `?`.
-//! Never: it does not log, try again, or show a statement's values.
+//! It maps errors of the driver to the variants of [`Error`]. Every method of [`SeaStore`](super::SeaStore) uses it
+//! through `?`. It does not log or retry, and no error shows the values of a statement.
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
@@ -11,25 +9,26 @@ use crate::store::Error;
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        validator(&error)(error.to_string())
+        classify(&error)(error.to_string())
     }
 }
 
-/// Which error it is to the caller.
-pub(super) fn validator(error: &DbErr) -> fn(String) -> Error {
+/// Returns the constructor of the matching [`Error`] variant.
+pub(super) fn classify(error: &DbErr) -> fn(String) -> Error {
     match (error, cause(error)) {
         (DbErr::Conn(RuntimeErr::Internal(_)), _) | (_, Some(SqlxError::Configuration(_))) => Error::Address,
         (_, Some(SqlxError::ColumnNotFound(_) | SqlxError::ColumnDecode { .. } | SqlxError::Decode(_))) => {
             Error::Corrupt
         }
-        // A statement that does not fit the tables, a damaged file, a value of the wrong type, no database at all.
+        // SQLITE_ERROR (the statement does not match the tables), SQLITE_CORRUPT, SQLITE_MISMATCH, SQLITE_NOTADB.
         (_, Some(cause)) if matches!(sqlite_code(cause), Some(1 | 11 | 20 | 26)) => Error::Corrupt,
         (DbErr::ConnectionAcquire(_) | DbErr::Conn(_) | DbErr::Exec(_) | DbErr::Query(_), _) => Error::Unavailable,
-        // All others say that a row, a type or a migration is not what it should be.
+        // All other errors report a row, a type or a migration that does not match.
         _ => Error::Corrupt,
     }
 }
 
+/// True for SQLITE_BUSY: another connection holds the lock.
 pub(super) fn is_busy(error: &DbErr) -> bool {
     cause(error).and_then(sqlite_code) == Some(5)
 }
@@ -42,7 +41,7 @@ fn cause(error: &DbErr) -> Option<&SqlxError> {
     }
 }
 
-/// The kind of error is the low byte of SQLite's code.
+/// The primary result code of SQLite: the low byte of the extended code.
 fn sqlite_code(cause: &SqlxError) -> Option<u32> {
     Some(cause.as_database_error()?.code()?.parse::<u32>().ok()? & 0xff)
 }

@@ -1,29 +1,25 @@
-//! Times as the tables keep them: milliseconds since the Unix epoch.
+//! Conversion of times to the format of the tables: milliseconds since the Unix epoch.
 //!
-//! Role: says on which side the finer part of a time is lost.
-//! Life: functions of a time.
-//! Neighbours: only the store's verbs.
-//! Never: it does not read the clock, and no time is too far away for it.
+//! Each function states its rounding. None reads the clock, and all saturate instead of overflowing.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The millisecond that `time` lies in.
+/// Rounds down to a millisecond.
 pub(super) fn floor(time: SystemTime) -> i64 {
-    saturate(nanos(time).div_euclid(NANOS))
+    saturate(nanos(time).div_euclid(NANOS_PER_MILLI))
 }
 
-/// The first millisecond that is not before `time`: for a limit that must not be reached too early.
+/// Rounds up to a millisecond: for a limit that must not be reached too early.
 pub(super) fn ceil(time: SystemTime) -> i64 {
-    saturate(-(-nanos(time)).div_euclid(NANOS))
+    saturate(-(-nanos(time)).div_euclid(NANOS_PER_MILLI))
 }
 
-/// The length of `time`; what is longer than the count goes on for ever.
-pub(super) fn span(time: Duration) -> i64 {
+/// The whole milliseconds of `time`; saturates at [`i64::MAX`].
+pub(super) fn duration(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// In a millisecond.
-const NANOS: i128 = 1_000_000;
+const NANOS_PER_MILLI: i128 = 1_000_000;
 
 fn nanos(time: SystemTime) -> i128 {
     match time.duration_since(UNIX_EPOCH) {
@@ -45,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_millisecond_is_itself() {
+    fn whole_milliseconds_are_unchanged() {
         for round in [floor, ceil] {
             assert_eq!(round(UNIX_EPOCH), 0);
             assert_eq!(round(after_epoch(5_000_000)), 5);
@@ -54,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_finer_goes_to_the_side_that_is_named() {
+    fn fractions_are_rounded_down_or_up() {
         assert_eq!((floor(after_epoch(5_000_001)), ceil(after_epoch(5_000_001))), (5, 6));
         assert_eq!((floor(after_epoch(5_999_999)), ceil(after_epoch(5_999_999))), (5, 6));
         let before_epoch = UNIX_EPOCH - Duration::from_nanos(5_000_001);
@@ -62,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_time_is_for_ever() {
-        assert_eq!(span(Duration::MAX), i64::MAX);
+    fn longest_duration_saturates() {
+        assert_eq!(duration(Duration::MAX), i64::MAX);
     }
 }

@@ -1,28 +1,26 @@
-//! Trying again what does not wait its turn by itself, for so long and no longer.
+//! Retries of an operation that fails with "busy" instead of waiting, up to a time limit.
 //!
-//! Role: makes a refusal that would pass in a moment a wait.
-//! Life: as long as the call.
-//! Neighbours: only [`SeaStore::connect`](super::SeaStore::connect); the verbs wait inside SQLite.
-//! Never: it does not know what it tries, nor try again what is broken.
+//! Only [`SeaStore::connect`](super::SeaStore::connect) needs it; the methods of the store wait inside SQLite. Other
+//! errors are not retried.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Between two attempts: about as long as another process takes to turn a new file into a database.
-const PAUSE: Duration = Duration::from_millis(10);
+/// The delay between two attempts: about the time in which another process initializes a new database file.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// The answer of the first `attempt` that is not busy, or of the last before `patience` is at its end.
-pub(super) async fn persist<T, E>(
-    patience: Duration,
+/// Returns the result of the first attempt that is not busy, or of the last attempt when `timeout` is over.
+pub(super) async fn retry_while_busy<T, E>(
+    timeout: Duration,
     is_busy: impl Fn(&E) -> bool,
     attempt: impl AsyncFn() -> Result<T, E>,
 ) -> Result<T, E> {
-    let end = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     loop {
         match attempt().await {
-            Err(error) if is_busy(&error) && Instant::now() < end => sleep(PAUSE).await,
-            answer => return answer,
+            Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(RETRY_DELAY).await,
+            result => return result,
         }
     }
 }
@@ -33,30 +31,30 @@ mod tests {
 
     use super::*;
 
-    /// Is busy so often before it succeeds, and answers what came of it at which attempt.
-    async fn outcome(busy: u32, error: &'static str) -> (Result<(), &'static str>, u32) {
+    /// Runs an attempt that fails `failures` times with `error`. Returns the result and the number of attempts.
+    async fn outcome(failures: u32, error: &'static str) -> (Result<(), &'static str>, u32) {
         let attempts = Cell::new(0);
         let attempt = async || {
             attempts.set(attempts.get() + 1);
-            if attempts.get() > busy { Ok(()) } else { Err(error) }
+            if attempts.get() > failures { Ok(()) } else { Err(error) }
         };
-        let answer = persist(PAUSE * 3, |error| *error == "busy", attempt).await;
-        (answer, attempts.get())
+        let result = retry_while_busy(RETRY_DELAY * 3, |error| *error == "busy", attempt).await;
+        (result, attempts.get())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_busy_is_tried_again() {
+    async fn busy_attempts_are_retried() {
         assert_eq!(outcome(0, "busy").await, (Ok(()), 1));
         assert_eq!(outcome(3, "busy").await, (Ok(()), 4));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_busy_database_is_given_up_at_the_deadline() {
+    async fn busy_attempts_end_at_the_deadline() {
         assert_eq!(outcome(u32::MAX, "busy").await, (Err("busy"), 4));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_broken_is_not_tried_again() {
+    async fn other_errors_are_not_retried() {
         assert_eq!(outcome(1, "broken").await, (Err("broken"), 1));
     }
 }

@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Short enough to wait for, and long enough to open a database on a machine that does other things.
-const IMPATIENCE: Duration = Duration::from_secs(2);
+/// Short, to keep the tests fast, but long enough to open a database on a busy machine.
+const SHORT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How soon a call is given up that waits for a lock.
-const HASTE: Duration = Duration::from_millis(50);
+/// When a test drops a call that waits for a lock.
+const DROP_AFTER: Duration = Duration::from_millis(50);
 
 mod in_memory {
     use super::*;
@@ -25,13 +25,13 @@ mod in_memory {
 mod on_disk {
     use super::*;
 
-    crate::store_conformance!(Disk::new().open().await?);
+    crate::store_conformance!(TempDatabase::new().open().await?);
 }
 
-/// A folder with a database, until it is dropped.
-struct Disk(TempDir);
+/// A temporary directory with a database file.
+struct TempDatabase(TempDir);
 
-impl Disk {
+impl TempDatabase {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -49,87 +49,88 @@ fn ann() -> Owner {
     Owner { hub: "chat".into(), user: "ann".into() }
 }
 
-/// Fails rather than hangs. Far above [`PATIENCE`], to hold on a machine that has other things to do.
+/// Fails instead of hanging. The limit is far above [`STORE_ACQUIRE_TIMEOUT`], for busy machines.
 async fn within<T>(call: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), call).await.expect("every call is answered in the end")
+    tokio::time::timeout(Duration::from_secs(60), call).await.expect("every call returns in time")
 }
 
-async fn lines(db: &DatabaseConnection, query: &str) -> Vec<String> {
+async fn query_column(db: &DatabaseConnection, query: &str) -> Vec<String> {
     let rows = db.query_all_raw(Statement::from_string(DbBackend::Sqlite, query)).await.unwrap();
     rows.iter().map(|row| row.try_get_by_index(0).unwrap()).collect()
 }
 
-fn once() -> Redemption {
-    let spend = Spend { family: "f".into(), epoch: 1, expires: SystemTime::UNIX_EPOCH + Duration::from_secs(60) };
-    Redemption { user: None, issued: SystemTime::UNIX_EPOCH, once: Some(spend) }
+fn single_use_token() -> Redemption {
+    let token_use =
+        TokenUse { family: "f".into(), epoch: 1, expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(60) };
+    Redemption { user: None, issued_at: SystemTime::UNIX_EPOCH, single_use: Some(token_use) }
 }
 
 #[tokio::test]
-async fn what_is_written_survives_reopening() {
-    let disk = Disk::new();
-    let first = disk.open().await.unwrap();
+async fn data_survives_reopening() {
+    let file = TempDatabase::new();
+    let first = file.open().await.unwrap();
     first.add(&ann(), &"room".into()).await.unwrap();
-    first.redeem(&once()).await.unwrap();
+    first.redeem(&single_use_token()).await.unwrap();
     first.db.close().await.unwrap();
-    let second = disk.open().await.unwrap();
+    let second = file.open().await.unwrap();
     assert_eq!(second.groups_of(&[ann()]).await.unwrap(), [["room".into()]]);
-    assert_eq!(second.redeem(&once()).await.unwrap(), Verdict::Replayed);
+    assert_eq!(second.redeem(&single_use_token()).await.unwrap(), Verdict::Replayed);
 }
 
 #[tokio::test]
-async fn stores_that_start_together_share_one_database() {
+async fn stores_started_concurrently_share_one_database() {
     for _ in 0..8 {
-        let disk = Disk::new();
-        let stores = try_join_all((0..4).map(|_| disk.open())).await.unwrap();
+        let file = TempDatabase::new();
+        let stores = try_join_all((0..4).map(|_| file.open())).await.unwrap();
         let (owner, group) = (ann(), "room".into());
         let adds = stores.iter().map(|store| store.add(&owner, &group));
         let changes = try_join_all(adds).await.unwrap();
-        assert_eq!(changes.iter().filter(|change| **change == Change::Made).count(), 1);
+        assert_eq!(changes.iter().filter(|change| **change == Change::Applied).count(), 1);
     }
 }
 
 #[tokio::test]
-async fn up_and_down_leave_nothing() {
+async fn migrating_up_and_down_leaves_nothing() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let ours = "select name from sqlite_master where tbl_name <> 'seaql_migrations' order by name";
-    assert_eq!(lines(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 9);
+    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 9);
     Migrator::down(&store.db, None).await.unwrap();
-    assert!(lines(&store.db, ours).await.is_empty());
-    assert!(lines(&store.db, "select version from seaql_migrations").await.is_empty());
+    assert!(query_column(&store.db, ours).await.is_empty());
+    assert!(query_column(&store.db, "select version from seaql_migrations").await.is_empty());
 }
 
-/// A table's columns and foreign keys, one per line.
-async fn shape(db: &DatabaseConnection, table: &str) -> Vec<String> {
+/// The columns and foreign keys of a table, one per entry.
+async fn table_schema(db: &DatabaseConnection, table: &str) -> Vec<String> {
     let columns = format!(
         r#"select concat_ws(' ', name, type, "notnull", pk) as line from pragma_table_info('{table}')
         union all select concat_ws(' ', "from", "table", "to", on_update, on_delete)
         from pragma_foreign_key_list('{table}') order by line"#
     );
-    lines(db, &columns).await
+    query_column(db, &columns).await
 }
 
-async fn check_shape<E: EntityTrait>(migrated: &SeaStore, entity: E) {
+async fn check_table_schema<E: EntityTrait>(migrated: &SeaStore, entity: E) {
     let expected = Database::connect("sqlite::memory:").await.unwrap();
     expected.execute(&Schema::new(DbBackend::Sqlite).create_table_from_entity(entity)).await.unwrap();
     let table = entity.table_name();
-    let columns = shape(&migrated.db, table).await;
+    let columns = table_schema(&migrated.db, table).await;
     assert!(!columns.is_empty(), "{table} is missing");
-    assert_eq!(columns, shape(&expected, table).await, "{table}");
+    assert_eq!(columns, table_schema(&expected, table).await, "{table}");
 }
 
 #[tokio::test]
 async fn entities_and_migrated_tables_agree() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    check_shape(&store, user::Entity).await;
-    check_shape(&store, conversation_room::Entity).await;
-    check_shape(&store, user_room::Entity).await;
-    check_shape(&store, connection::Entity).await;
-    check_shape(&store, node::Entity).await;
-    check_shape(&store, rejoin_use::Entity).await;
+    check_table_schema(&store, user::Entity).await;
+    check_table_schema(&store, conversation_room::Entity).await;
+    check_table_schema(&store, user_room::Entity).await;
+    check_table_schema(&store, connection::Entity).await;
+    check_table_schema(&store, node::Entity).await;
+    check_table_schema(&store, rejoin_use::Entity).await;
 }
 
 #[tokio::test]
-async fn memberships_go_with_their_user_and_with_their_room() {
+async fn memberships_are_deleted_with_user_or_group() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     for group in ["one", "two"] {
         store.add(&ann(), &group.into()).await.unwrap();
@@ -141,56 +142,56 @@ async fn memberships_go_with_their_user_and_with_their_room() {
 }
 
 #[tokio::test]
-async fn a_locked_database_is_unavailable_and_then_available_again() {
-    let disk = Disk::new();
-    let other = disk.open().await.unwrap();
-    let store = SeaStore::connect_within(&disk.url(), IMPATIENCE).await.unwrap();
+async fn locked_database_is_unavailable_until_released() {
+    let file = TempDatabase::new();
+    let other = file.open().await.unwrap();
+    let store = SeaStore::connect_within(&file.url(), SHORT_ACQUIRE_TIMEOUT).await.unwrap();
     let exclusive = Some(SqliteTransactionMode::Exclusive);
     let options = TransactionOptions { sqlite_transaction_mode: exclusive, ..Default::default() };
     let lock = other.db.begin_with_options(options).await.unwrap();
     let refused = within(store.add(&ann(), &"room".into())).await.unwrap_err();
     assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
-    let unspent = within(store.redeem(&once())).await.unwrap_err();
+    let unspent = within(store.redeem(&single_use_token())).await.unwrap_err();
     assert!(matches!(unspent, Error::Unavailable(_)), "{unspent}");
-    let late = within(SeaStore::connect_within(&disk.url(), IMPATIENCE)).await.unwrap_err();
+    let late = within(SeaStore::connect_within(&file.url(), SHORT_ACQUIRE_TIMEOUT)).await.unwrap_err();
     assert!(matches!(late, Error::Unavailable(_)), "{late}");
     assert!(within(store.groups_of(&[ann()])).await.unwrap()[0].is_empty());
     lock.rollback().await.unwrap();
-    assert_eq!(store.add(&ann(), &"room".into()).await.unwrap(), Change::Made);
-    assert_eq!(store.redeem(&once()).await.unwrap(), Verdict::Accepted);
+    assert_eq!(store.add(&ann(), &"room".into()).await.unwrap(), Change::Applied);
+    assert_eq!(store.redeem(&single_use_token()).await.unwrap(), Verdict::Accepted);
 }
 
 #[tokio::test]
-async fn what_ran_out_leaves_no_row() {
+async fn expired_rows_are_deleted() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let [alpha, beta] = ["alpha", "beta"].map(|id| Node { id: id.into(), incarnation: "1".into() });
     store.renew(&alpha, SystemTime::UNIX_EPOCH, Duration::from_secs(30)).await.unwrap();
-    store.redeem(&once()).await.unwrap();
+    store.redeem(&single_use_token()).await.unwrap();
     store.renew(&beta, SystemTime::now(), Duration::from_secs(30)).await.unwrap();
-    assert_eq!(lines(&store.db, "select node_id from nodes").await, ["beta"]);
-    assert!(lines(&store.db, "select family from rejoin_uses").await.is_empty());
+    assert_eq!(query_column(&store.db, "select node_id from nodes").await, ["beta"]);
+    assert!(query_column(&store.db, "select family from rejoin_uses").await.is_empty());
 }
 
-/// However far it got: it took all its effect or none, and the connection is fit for the next call.
+/// Wherever the call is dropped, it has taken effect in full or not at all, and the connection serves the next call.
 #[tokio::test]
-async fn a_call_that_is_dropped_leaves_nothing_half_done() {
-    let disk = Disk::new();
-    for store in [SeaStore::connect("sqlite::memory:").await.unwrap(), disk.open().await.unwrap()] {
+async fn dropped_call_is_atomic() {
+    let file = TempDatabase::new();
+    for store in [SeaStore::connect("sqlite::memory:").await.unwrap(), file.open().await.unwrap()] {
         for steps in 0..40 {
             let (dropped, kept) =
                 (GroupName::from(format!("dropped {steps}")), GroupName::from(format!("kept {steps}")));
             let owner = Owner { hub: "chat".into(), user: steps.to_string().into() };
-            abandon(store.add(&owner, &dropped), steps).await;
-            assert_eq!(store.add(&owner, &kept).await.unwrap(), Change::Made);
+            poll_then_drop(store.add(&owner, &dropped), steps).await;
+            assert_eq!(store.add(&owner, &kept).await.unwrap(), Change::Applied);
             let groups = store.groups_of(&[owner]).await.unwrap().concat();
-            assert!(steps > 0 || groups == [kept.clone()], "never begun: {groups:?}");
+            assert!(steps > 0 || groups == [kept.clone()], "never started: {groups:?}");
             assert!(steps < 39 || groups == [dropped, kept], "finished: {groups:?}");
         }
     }
 }
 
-/// Polls a call so often, each time that it can go on, and drops it when it could once more.
-async fn abandon(call: impl Future, mut steps: usize) {
+/// Polls a call `steps` times, each time when it is woken, and then drops it.
+async fn poll_then_drop(call: impl Future, mut steps: usize) {
     let mut call = pin!(call);
     poll_fn(|context| match steps.checked_sub(1) {
         None => Poll::Ready(()),
@@ -203,44 +204,45 @@ async fn abandon(call: impl Future, mut steps: usize) {
 }
 
 #[tokio::test]
-async fn a_pool_without_a_free_connection_is_unavailable() {
-    let store = SeaStore::connect_within("sqlite::memory:", IMPATIENCE).await.unwrap();
+async fn exhausted_pool_is_unavailable() {
+    let store = SeaStore::connect_within("sqlite::memory:", SHORT_ACQUIRE_TIMEOUT).await.unwrap();
     let _taken = store.begin().await.unwrap();
     let refused = within(store.groups_of(&[ann()])).await.unwrap_err();
     assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
 }
 
-/// Gives a call up that waits for a lock, then goes on, and answers what is in the file when all is through.
-async fn given_up<T>(disk: &Disk, call: impl AsyncFn(&SeaStore) -> T) -> (SeaStore, bool) {
-    let (store, other) = (disk.open().await.unwrap(), disk.open().await.unwrap());
+/// Drops a call that waits for the lock, adds a member, closes the store, and reopens it. Also returns whether the call
+/// was dropped before it returned.
+async fn drop_while_locked<T>(file: &TempDatabase, call: impl AsyncFn(&SeaStore) -> T) -> (SeaStore, bool) {
+    let (store, other) = (file.open().await.unwrap(), file.open().await.unwrap());
     store.add(&ann(), &"room".into()).await.unwrap();
     let lock = other.begin().await.unwrap();
-    let is_given_up = tokio::time::timeout(HASTE, call(&store)).await.is_err();
+    let is_dropped = tokio::time::timeout(DROP_AFTER, call(&store)).await.is_err();
     lock.rollback().await.unwrap();
     store.add(&ann(), &"room".into()).await.unwrap();
-    // The end of the pool waits for whatever its connections still do.
+    // Closing the pool waits for all statements that are still running.
     store.db.close().await.unwrap();
-    (disk.open().await.unwrap(), is_given_up)
+    (file.open().await.unwrap(), is_dropped)
 }
 
 #[tokio::test]
-async fn a_removal_that_was_given_up_does_not_undo_what_comes_after_it() {
-    let disk = Disk::new();
-    let (store, is_given_up) = given_up(&disk, async |store| store.remove(&ann(), &"room".into()).await).await;
-    assert!(is_given_up);
+async fn dropped_removal_does_not_undo_later_add() {
+    let file = TempDatabase::new();
+    let (store, is_dropped) = drop_while_locked(&file, async |store| store.remove(&ann(), &"room".into()).await).await;
+    assert!(is_dropped);
     assert_eq!(store.groups_of(&[ann()]).await.unwrap(), [[GroupName::from("room")]]);
 }
 
 #[tokio::test]
-async fn a_token_whose_redemption_was_given_up_is_not_spent() {
-    let disk = Disk::new();
-    let (store, is_given_up) = given_up(&disk, async |store| store.redeem(&once()).await).await;
-    assert!(is_given_up);
-    assert_eq!(store.redeem(&once()).await.unwrap(), Verdict::Accepted);
+async fn dropped_redemption_does_not_use_the_token() {
+    let file = TempDatabase::new();
+    let (store, is_dropped) = drop_while_locked(&file, async |store| store.redeem(&single_use_token()).await).await;
+    assert!(is_dropped);
+    assert_eq!(store.redeem(&single_use_token()).await.unwrap(), Verdict::Accepted);
 }
 
 #[tokio::test]
-async fn an_address_that_makes_no_sense_is_named() {
+async fn invalid_address_is_reported() {
     for url in ["", "hubcast.db", "mysql://root@db/hubcast", "sqlite://h.db?mode=maybe", "sqlite://[h.db"] {
         let error = SeaStore::connect(url).await.unwrap_err();
         assert!(matches!(error, Error::Address(_)), "{url}: {error}");
@@ -248,43 +250,43 @@ async fn an_address_that_makes_no_sense_is_named() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_opened_is_named() {
+async fn file_that_cannot_be_opened_is_named() {
     let error = SeaStore::connect("sqlite:///no/such/folder/hubcast.db?mode=rwc").await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("/no/such/folder/hubcast.db"), "{error}");
 }
 
 #[tokio::test]
-async fn a_file_that_is_missing_is_made_unless_the_address_forbids_it() {
-    let disk = Disk::new();
-    let error = SeaStore::connect(&format!("{}?mode=rw", disk.url())).await.unwrap_err();
+async fn missing_file_is_created_unless_mode_is_rw() {
+    let file = TempDatabase::new();
+    let error = SeaStore::connect(&format!("{}?mode=rw", file.url())).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
-    disk.open().await.unwrap();
-    SeaStore::connect(&format!("{}?mode=rw", disk.url())).await.unwrap();
+    file.open().await.unwrap();
+    SeaStore::connect(&format!("{}?mode=rw", file.url())).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_file_is_written_ahead_and_waits_for_its_lock() {
-    let disk = Disk::new();
-    let store = disk.open().await.unwrap();
-    assert_eq!(lines(&store.db, "pragma journal_mode").await, ["wal"]);
-    assert_eq!(lines(&store.db, "select cast(timeout as text) from pragma_busy_timeout").await, ["5000"]);
+async fn file_uses_wal_and_busy_timeout() {
+    let file = TempDatabase::new();
+    let store = file.open().await.unwrap();
+    assert_eq!(query_column(&store.db, "pragma journal_mode").await, ["wal"]);
+    assert_eq!(query_column(&store.db, "select cast(timeout as text) from pragma_busy_timeout").await, ["5000"]);
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_corrupt() {
-    let disk = Disk::new();
-    std::fs::write(disk.0.path().join("hubcast.db"), "Dear diary, ".repeat(1_000)).unwrap();
-    let error = disk.open().await.unwrap_err();
+async fn non_database_file_is_corrupt() {
+    let file = TempDatabase::new();
+    std::fs::write(file.0.path().join("hubcast.db"), "Dear diary, ".repeat(1_000)).unwrap();
+    let error = file.open().await.unwrap_err();
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
 
 #[tokio::test]
-async fn a_schema_that_does_not_fit_is_corrupt() {
-    let disk = Disk::new();
-    let store = disk.open().await.unwrap();
+async fn mismatching_schema_is_corrupt() {
+    let file = TempDatabase::new();
+    let store = file.open().await.unwrap();
     store.db.execute_unprepared("insert into seaql_migrations values ('m20991231_from_the_future', 0)").await.unwrap();
-    let newer = disk.open().await.unwrap_err();
+    let newer = file.open().await.unwrap_err();
     assert!(matches!(newer, Error::Corrupt(_)), "{newer}");
     store.db.execute_unprepared("drop table rejoin_uses").await.unwrap();
     let node = Node { id: "alpha".into(), incarnation: "1".into() };
@@ -293,10 +295,10 @@ async fn a_schema_that_does_not_fit_is_corrupt() {
 }
 
 #[tokio::test]
-async fn a_row_of_the_wrong_type_is_corrupt() {
+async fn value_of_wrong_type_is_corrupt() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     store.db.execute_unprepared("insert into users values ('ann', 'yesterday', null)").await.unwrap();
-    let token = Redemption { user: Some("ann".into()), issued: SystemTime::now(), once: None };
+    let token = Redemption { user: Some("ann".into()), issued_at: SystemTime::now(), single_use: None };
     let error = store.redeem(&token).await.unwrap_err();
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
