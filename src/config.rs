@@ -1,13 +1,12 @@
-//! Every setting, its default and the reason for it.
+//! The settings of the service, with their defaults.
 //!
-//! Role: reads `hubcast.toml`, the environment and the command line into one value, the later over the earlier, and
-//! reports every fault of them at once, each with its key and where it was set.
-//! Life: read once, when the service starts. Neighbours: the service; the engine's own settings are made of these.
-//! Never: nothing else reads the environment, and no secret is ever printed.
+//! The service reads them once, at its start, from `hubcast.toml`, the environment and the command line; a later source
+//! overrides an earlier one. All faults are reported together, each with its key and its origin. The settings of the
+//! engine are derived from these. No other module reads the environment, and no secret is ever printed.
 //!
-//! A key `admin.listen` is `listen` under `[admin]` in the file and `HUBCAST_ADMIN__LISTEN` in the environment, where
-//! a list is separated by commas. Every variable that begins with `HUBCAST_` must be a key. Spans of time are written
-//! as `15s`, `500ms` or `24h`, in hours at most; sizes are a number of bytes.
+//! A key `admin.listen` is `listen` under `[admin]` in the file and `HUBCAST_ADMIN__LISTEN` in the environment. In the
+//! environment, lists are separated by commas, and every variable that starts with `HUBCAST_` must be a known key.
+//! Durations are written as `15s`, `500ms` or `24h`; the largest unit is the hour. Sizes are numbers of bytes.
 
 use std::{
     collections::BTreeMap,
@@ -39,45 +38,46 @@ pub use flags::Flags;
 pub use serving::{AspNetCore, Limits, Rejoin};
 pub use units::Secret;
 
-use crate::tokens::SHORTEST_SECRET;
+use crate::tokens::MIN_SECRET_LENGTH;
 
-/// Every setting. `Settings::default()` is what an empty configuration means.
+/// All settings. `Settings::default()` equals an empty configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where clients connect. Default `127.0.0.1:8080`: whoever wants the network says so.
+    /// The address for clients. Default `127.0.0.1:8080`: access from the network must be configured explicitly.
     pub listen: SocketAddr,
-    /// How many threads serve clients. Default: one for each processor.
-    #[serde(deserialize_with = "units::whole")]
+    /// The number of threads that serve clients. Default: one per processor.
+    #[serde(deserialize_with = "units::integer")]
     pub workers: NonZeroUsize,
-    /// The name of this process among those that share a store. Default `hubcast`.
+    /// The name of this process among the processes that share a store. Default `hubcast`.
     pub node: String,
-    /// The directory of what the service keeps: database, signing key, admin token. Default `hubcast-data`, beside
-    /// where it is started; it is made if missing.
+    /// The directory for the database, the signing key and the admin token. Default `hubcast-data` in the working
+    /// directory; it is created if it is missing.
     pub data_dir: PathBuf,
-    /// The secrets that sign tokens: the first signs, all verify, so that one can be replaced unnoticed. Each of at
-    /// least 16 characters; all nodes need the same ones. Default: a random one, kept in `data_dir`.
+    /// The secrets that sign tokens. The first one signs and all verify, so that a secret can be replaced without
+    /// invalidating tokens. Each has at least 16 characters; all nodes need the same list. Default: a random secret,
+    /// stored in `data_dir`.
     #[serde(deserialize_with = "units::list")]
-    pub signing_keys: Vec<Secret<SHORTEST_SECRET>>,
-    /// How long clients may take to leave, and hubs to end what they have begun, when the service stops. Default 10 s:
-    /// what supervisors grant at least.
-    #[serde(deserialize_with = "units::span")]
+    pub signing_keys: Vec<Secret<MIN_SECRET_LENGTH>>,
+    /// The time limit, when the service stops, for clients to disconnect and for running hub methods and hooks to
+    /// finish. Default 10 s, the shortest grace period of common process supervisors.
+    #[serde(deserialize_with = "units::duration")]
     pub drain_timeout: Duration,
-    /// For operators.
+    /// The admin listener.
     pub admin: Admin,
-    /// Who clients are.
+    /// Authentication of clients.
     pub auth: Auth,
-    /// Which web pages may connect.
+    /// The web pages that may connect.
     pub cors: Cors,
-    /// What is remembered, and where.
+    /// The database for durable state.
     pub store: Store,
-    /// How clients are put back into their groups.
+    /// How reconnecting clients rejoin their groups.
     pub rejoin: Rejoin,
-    /// How much may wait for a slow client.
+    /// The limits of the outbox of each client.
     pub limits: Limits,
-    /// How clients of ASP.NET Core SignalR are served.
+    /// Settings for clients of ASP.NET Core SignalR.
     pub aspnetcore: AspNetCore,
-    /// How clients of SignalR 2.x are served.
+    /// Settings for clients of SignalR 2.x.
     pub classic: Classic,
 }
 
@@ -85,7 +85,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: loopback(8080),
-            workers: available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MOST_WORKERS),
+            workers: available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MAX_WORKERS),
             node: "hubcast".into(),
             data_dir: "hubcast-data".into(),
             signing_keys: Vec::new(),
@@ -106,14 +106,14 @@ fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// What operators use.
+/// The admin listener.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// Where operators connect. Default `127.0.0.1:8081`: a listener of its own, so that no proxy exposes it.
+    /// The address for operators. Default `127.0.0.1:8081`: a separate listener, so that no proxy exposes it.
     pub listen: SocketAddr,
-    /// The bearer token that opens it, of at least 16 characters. Default: a random one, kept in `data_dir`.
-    pub token: Option<Secret<SHORTEST_SECRET>>,
+    /// The bearer token for operators, with at least 16 characters. Default: a random token, stored in `data_dir`.
+    pub token: Option<Secret<MIN_SECRET_LENGTH>>,
 }
 
 impl Default for Admin {
@@ -122,44 +122,45 @@ impl Default for Admin {
     }
 }
 
-/// Which web pages may connect.
+/// The web pages that may connect.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cors {
-    /// The origins of pages that may, each as a browser writes it (`https://app.example`), or `*` for all. Default
-    /// none: only pages of this service itself, or else any page that its users visit could connect for them. A proxy
-    /// before it has to pass on `Host`, or say `X-Forwarded-Host`.
+    /// The origins of the pages that may connect, in the form that browsers send (`https://app.example`), or `*` for
+    /// all origins. Default none: only pages of this service itself can connect, because otherwise any page that a user
+    /// visits could connect as that user. A reverse proxy must forward `Host`, or set `X-Forwarded-Host`.
     #[serde(deserialize_with = "units::list")]
     pub origins: Vec<String>,
 }
 
-/// True for what browsers send as `Origin`, letter by letter (RFC 6454 section 6.1): it is compared as it is.
+/// Whether `text` is an origin exactly as browsers send it in `Origin` (RFC 6454 section 6.1), or `*`. Requests are
+/// compared with it byte by byte.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, authority)) = text.split_once("://") else { return text == "*" };
-    let own_port = match scheme {
+    let default_port = match scheme {
         "http" => ":80",
         "https" => ":443",
         _ => "://",
     };
-    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.:[]".contains(c);
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.:[]".contains(c);
     !scheme.is_empty()
         && !authority.is_empty()
-        && text.replacen("://", "", 1).chars().all(is_plain)
-        && !authority.ends_with(own_port)
+        && text.replacen("://", "", 1).chars().all(is_allowed)
+        && !authority.ends_with(default_port)
 }
 
-/// What is remembered, and where.
+/// The database for durable state.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// The database's URL. Default: a SQLite file in `data_dir`, made if missing.
+    /// The URL of the database. Default: a SQLite file in `data_dir`, created if it is missing.
     pub url: Option<String>,
-    /// How long the database may take for an answer. Default 5 s: a client waits that long for its connection.
-    #[serde(deserialize_with = "units::span")]
+    /// The time limit for a call of the database. Default 5 s. A connecting client waits at most that long for it.
+    #[serde(deserialize_with = "units::duration")]
     pub deadline: Duration,
-    /// What happens to a client that comes while the database does not answer: `refuse` (default), so that nobody is
-    /// in fewer groups than it should be, or `continue` without its durable groups.
-    #[serde(deserialize_with = "units::word")]
+    /// The treatment of a client that connects while the database does not answer. `refuse` (default) rejects it, so
+    /// that no client misses a durable group unnoticed; `continue` admits it without its durable groups.
+    #[serde(deserialize_with = "units::keyword")]
     pub on_failure: crate::OnStoreFailure,
 }
 
@@ -169,16 +170,16 @@ impl Default for Store {
     }
 }
 
-/// What would mean something else in the path of a database's URL.
-const UNSAFE_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+/// The characters that are percent-encoded in the path of a database URL.
+const ENCODED_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
 
-/// As many threads as the HTTP server takes.
-const MOST_WORKERS: NonZeroUsize = NonZeroUsize::new(512).expect("it is more than nothing");
+/// The largest number of threads that the HTTP server supports.
+const MAX_WORKERS: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
 
-/// The environment, as far as it was handed in.
+/// Environment variables by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// The environment of this process; variables that are no text are not ours.
+/// The environment of this process. Variables that are not valid Unicode are ignored.
 #[must_use]
 pub fn environment() -> Environment {
     std::env::vars_os()
@@ -187,71 +188,75 @@ pub fn environment() -> Environment {
 }
 
 impl Settings {
-    /// Reads defaults, then the file, then `environment`, then `flags`, each over the one before.
+    /// Reads the defaults, the file, `environment` and `flags`, in this order; each overrides the previous one.
     ///
     /// # Errors
-    /// [`Faults`], all of them.
+    /// [`Faults`] with every fault of the configuration.
     pub fn read(flags: &Flags, environment: &Environment) -> Result<Self, Faults> {
         let (layers, mut faults) = layers::merge(flags, environment);
-        let settings: Self = faults::sift(&layers, &mut faults);
+        let settings: Self = faults::deserialize_collecting_faults(&layers, &mut faults);
         for (keys, text) in settings.contradictions() {
             faults.add_unless_known(&layers, &keys, text);
         }
         for error in settings.build_errors() {
             faults.add_unless_known(&layers, &building::keys_of(&error), error.to_string());
         }
-        faults.none_or(settings)
+        faults.into_result(settings)
     }
 
-    /// What does not fit together: the keys that it takes, the one to be named first, and why.
+    /// Cross-field checks. Each fault has the keys that are involved, first the key to report, and a text.
     fn contradictions(&self) -> Vec<(Vec<&'static str>, String)> {
         let mut found = self.auth.contradictions(self.listen);
         if let Some(origin) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
             let text = format!(
-                "`{origin}` is no origin as browsers write one: `https://app.example` or `http://app.example:8000`, in \
-                 small letters, without a path and the scheme's own port; or `*` for all"
+                "`{origin}` is not an origin; write it as browsers send it, such as `https://app.example` or \
+                 `http://app.example:8000`: in lower case, without a path, and without the default port of the scheme. \
+                 `*` allows all origins"
             );
             found.push((vec!["cors.origins"], text));
         }
-        if self.workers > MOST_WORKERS {
+        if self.workers > MAX_WORKERS {
             found.push((
                 vec!["workers"],
-                format!("{} are more than the {MOST_WORKERS} that there may be", self.workers),
+                format!("{} threads are too many; the maximum is {MAX_WORKERS}", self.workers),
             ));
         }
         let texts = [("node", self.node.as_str()), ("data_dir", self.data_dir.to_str().unwrap_or("-"))];
         for (key, _) in texts.into_iter().chain(self.auth.texts()).filter(|(_, text)| text.trim().is_empty()) {
-            found.push((vec![key], "it is empty; leave it out for its default".into()));
+            found.push((vec![key], "must not be empty; remove the setting to use its default".into()));
         }
         if self.listen == self.admin.listen && self.listen.port() != 0 {
-            found.push((vec!["admin.listen", "listen"], format!("{} is for clients already", self.listen)));
+            found.push((
+                vec!["admin.listen", "listen"],
+                format!("{} is also the address for clients (`listen`); use another port", self.listen),
+            ));
         }
         found
     }
 
-    /// The database's URL.
+    /// The URL of the database, configured or default.
     #[must_use]
     pub fn store_url(&self) -> String {
         let file = || {
             let path = self.database_file().to_string_lossy().into_owned();
-            format!("sqlite://{}?mode=rwc", utf8_percent_encode(&path, UNSAFE_IN_PATHS))
+            format!("sqlite://{}?mode=rwc", utf8_percent_encode(&path, ENCODED_IN_PATHS))
         };
         self.store.url.clone().unwrap_or_else(file)
     }
 
-    /// Where the database is, if no other is set.
+    /// The path of the database, if `store.url` is not set.
     #[must_use]
     pub fn database_file(&self) -> PathBuf {
         self.data_dir.join("hubcast.db")
     }
 
-    /// Where the random signing key is kept, if none is set.
+    /// The path of the random signing key, if `signing_keys` is not set.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {
         self.data_dir.join("signing-key")
     }
 
-    /// Where the random admin token is kept, if none is set.
+    /// The path of the random admin token, if `admin.token` is not set.
     #[must_use]
     pub fn token_file(&self) -> PathBuf {
         self.data_dir.join("admin-token")

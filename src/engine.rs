@@ -1,9 +1,8 @@
-//! Builds the actors from the bottom up, and is the handle to all of them.
+//! The engine: starts the actors, in the order of the layers, and holds the handles to them.
 //!
-//! Role: what an application holds: routes to mount, and hubs to publish through from anywhere.
-//! Life: built once, inside a running actix system; clones are the same engine.
-//! Neighbours: everything below is started here; the service and applications are above.
-//! Never: it decides nothing while clients are served.
+//! An application builds it once, inside a running actix system, mounts its routes, and uses it to publish
+//! messages from anywhere. Clones refer to the same engine. Only the service and applications use it. It takes no part
+//! in serving clients once it is built.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -32,100 +31,99 @@ pub use checks::BuildError;
 pub use crash::CrashTarget;
 use node_info::NodeInfo;
 
-/// The running engine; clones are the same one.
+/// A running engine. Clones refer to the same engine.
 #[derive(Clone)]
 pub struct Engine {
     services: Arc<HubServices>,
-    endpoints: Arc<[Endpoint]>,
-    core: Arc<aspnetcore::EndpointState>,
-    run: Arc<NodeInfo>,
-    mounts: Arc<[classic::Endpoint]>,
-    classic: Arc<classic::EndpointState>,
+    aspnetcore_endpoints: Arc<[Endpoint]>,
+    aspnetcore_state: Arc<aspnetcore::EndpointState>,
+    node_info: Arc<NodeInfo>,
+    classic_endpoints: Arc<[classic::Endpoint]>,
+    classic_state: Arc<classic::EndpointState>,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("world", &self.services).finish_non_exhaustive()
+        f.debug_struct("Engine").field("services", &self.services).finish_non_exhaustive()
     }
 }
 
 impl Engine {
-    /// Begins an engine.
+    /// Returns a builder with the default settings.
     #[must_use]
     pub fn builder() -> EngineBuilder {
         EngineBuilder::new()
     }
 
-    /// The routes of all endpoints, to be mounted with `App::configure`. The thread that mounts them also
-    /// becomes the home of a share of the groups.
+    /// The routes of all endpoints, for `App::configure`. The thread that mounts them also adopts a shard of the groups.
     pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
-        let (older, newer) = (self.classic_routes(), self.aspnetcore_routes());
+        let (classic, aspnetcore) = (self.classic_routes(), self.aspnetcore_routes());
         move |config| {
-            older(config);
-            newer(config);
+            classic(config);
+            aspnetcore(config);
         }
     }
 
-    /// As [`Engine::routes`], but only those for clients of ASP.NET Core SignalR: for applications that wrap
-    /// the two generations differently.
+    /// Like [`Engine::routes`], but only the routes for clients of ASP.NET Core SignalR: for applications that use
+    /// different middleware for the two generations.
     pub fn aspnetcore_routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let engine = self.clone();
         move |config| {
-            engine.services.groups.adopt_shard();
-            for endpoint in engine.endpoints.iter() {
-                aspnetcore::mount(config, endpoint, &engine.core);
+            engine.services.groups.start_unassigned_shard();
+            for endpoint in engine.aspnetcore_endpoints.iter() {
+                aspnetcore::mount(config, endpoint, &engine.aspnetcore_state);
             }
         }
     }
 
-    /// Only the routes for clients of SignalR 2.x. Mounting these makes no thread the home of groups.
+    /// Only the routes for clients of SignalR 2.x. A thread that mounts only these adopts no shard of the groups.
     pub fn classic_routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
         let engine = self.clone();
         move |config| {
-            for mount in engine.mounts.iter() {
-                classic::mount(config, mount, &engine.classic);
+            for endpoint in engine.classic_endpoints.iter() {
+                classic::mount(config, endpoint, &engine.classic_state);
             }
         }
     }
 
-    /// A hub to publish through, from anywhere; `None` if there is no hub of that name.
+    /// A handle to publish on a hub from anywhere. `None` if no hub has this name.
     #[must_use]
     pub fn hub(&self, name: &str) -> Option<HubHandle> {
         let hub = self.services.hub(name)?;
         Some(HubHandle { services: Arc::clone(&self.services), name: hub.name().clone() })
     }
 
-    /// What has happened so far.
+    /// The metrics of the engine.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.services.metrics
     }
 
-    /// Every living connection.
+    /// The directory of live connections.
     #[must_use]
     pub fn connections(&self) -> &Connections {
         &self.services.connections
     }
 
-    /// Every group.
+    /// The directory of groups.
     #[must_use]
     pub fn groups(&self) -> &GroupDirectory {
         &self.services.groups
     }
 
-    /// Tells every client to come back later or elsewhere, and ends its connection. Then waits for what hubs have
-    /// begun, methods and OnDisconnected too, for as long as it takes: whoever stops the process sets a limit.
+    /// Asks every client to reconnect later or to another node, and ends its connection. Then waits for all running hub
+    /// methods and hooks, including OnDisconnected, without a time limit. The caller sets a time limit if it needs one.
     pub async fn drain(&self) {
         self.services.is_draining.store(true, Ordering::Relaxed);
         let handles = self.services.connections.all();
-        // A connection that has ended meanwhile is drained.
-        join_all(handles.iter().map(|handle| handle.port.send(Command::Drain))).await;
-        self.services.at_work.close();
-        self.services.at_work.wait().await;
+        // A send fails only if the connection has ended, so it is drained.
+        join_all(handles.iter().map(|handle| handle.commands.send(Command::Drain))).await;
+        self.services.hub_tasks.close();
+        self.services.hub_tasks.wait().await;
     }
 }
 
-/// A hub as seen from outside of its methods.
+/// A handle to a hub, for use outside of its methods.
 #[derive(Clone, Debug)]
 pub struct HubHandle {
     services: Arc<HubServices>,
@@ -139,7 +137,7 @@ impl HubHandle {
         &self.name
     }
 
-    /// Everybody on the hub, to choose from.
+    /// The clients of the hub, to select and send to.
     #[must_use]
     pub fn clients(&self) -> Clients {
         Clients::of_hub(&self.services, &self.name)

@@ -1,8 +1,8 @@
-//! The service: the engine with its built-in hub, its page and its admin listener, from a configuration.
+//! The hubcast service: the engine with its built-in hub, its web page and its admin listener.
 //!
-//! Role: opens what a configuration names, serves on listeners that are bound already, and drains when told to stop.
-//! Life: the process. Neighbours: `main` starts it; everything else is below.
-//! Never: it knows nothing that an application which embeds the engine could not do itself.
+//! It opens the directory, keys and database of a configuration, serves on listeners that are already bound, and drains
+//! when it is asked to stop. `main` starts it, and it lives as long as the process. It is the top layer. It uses only
+//! functions that an application which embeds the engine can also use.
 
 use std::{
     future::Future,
@@ -26,108 +26,109 @@ mod banner;
 mod open;
 mod secret_file;
 
-pub use banner::welcome;
+pub use banner::startup_message;
 pub use open::OpenError;
 
-/// Where a service is reached; bound, so that whoever has them knows their ports.
+/// The bound listeners of a service. They are bound before the service starts, so that their ports are known.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For clients.
+    /// The listener for clients.
     pub clients: TcpListener,
-    /// For operators.
+    /// The listener for operators.
     pub admin: TcpListener,
 }
 
-/// A listener cannot be had.
+/// A listener cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { ", which another program uses; choose another port" } else { "" })]
-pub struct CannotListen {
-    /// The setting.
+#[error("{key}: cannot listen on {address}{}", if source.kind() == io::ErrorKind::AddrInUse { "; another program uses it, choose another port" } else { "" })]
+pub struct ListenError {
+    /// The key of the setting.
     pub key: &'static str,
-    /// What it says.
+    /// The configured address.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
 impl Listeners {
-    /// Binds both.
+    /// Binds both listeners.
     ///
     /// # Errors
-    /// [`CannotListen`] names the setting.
-    pub fn bind(settings: &Settings) -> Result<Self, CannotListen> {
+    /// [`ListenError`] names the setting of the listener that cannot be bound.
+    pub fn bind(settings: &Settings) -> Result<Self, ListenError> {
         Ok(Self { clients: bind("listen", settings.listen)?, admin: bind("admin.listen", settings.admin.listen)? })
     }
 }
 
-fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, CannotListen> {
-    TcpListener::bind(address).map_err(|source| CannotListen { key, address, source })
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).map_err(|source| ListenError { key, address, source })
 }
 
-/// All that is served.
+/// An opened service.
 #[derive(Clone, Debug)]
 pub struct Service {
     /// The engine, with the hub `chat`.
     pub engine: Engine,
-    /// Which web pages may connect.
+    /// The web pages that may connect.
     pub cors: Cors,
-    /// What opens the admin listener.
+    /// The bearer token for the admin listener.
     pub admin_token: SecretString,
-    /// How many threads serve clients.
+    /// The number of threads that serve clients.
     pub workers: NonZeroUsize,
-    /// How long clients may take to leave.
+    /// The time limit for draining.
     pub drain_timeout: Duration,
 }
 
-/// Serves until `stop` is ready; then takes no new clients, lets those that are there know, and ends.
+/// Serves until `stop` completes. Then accepts no new clients, notifies the connected ones, drains, and returns.
 ///
 /// # Errors
-/// If a listener is lost.
+/// If a listener fails.
 pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Output = ()>) -> io::Result<()> {
     let Service { engine, cors, admin_token, workers, drain_timeout } = service;
     let clients = serve_clients(listeners.clients, engine.clone(), cors, workers)?;
-    let admin = serve_operators(listeners.admin, engine.clone(), admin_token)?;
+    let admin = serve_admin(listeners.admin, engine.clone(), admin_token)?;
     let (clients_handle, admin_handle) = (clients.handle(), admin.handle());
     let stopping = async move {
         stop.await;
-        info!("draining");
+        info!("draining connections");
         clients_handle.pause().await;
         if timeout(drain_timeout, engine.drain()).await.is_err() {
-            warn!(unfinished = engine.at_work(); "the time to drain is over; hub methods that still run are cut short");
+            warn!(unfinished = engine.hub_tasks(); "drain timed out; unfinished hub methods and hooks are cancelled");
         }
         clients_handle.stop(true).await;
-        // Order: operators see the drain to its end.
+        // Order: the admin listener stops last, so that operators can observe the whole drain.
         admin_handle.stop(false).await;
         Ok(())
     };
     tokio::try_join!(clients, admin, stopping)?;
-    info!("stopped");
+    info!("service stopped");
     Ok(())
 }
 
-/// How long sockets that were closed may take to go, in seconds: the drain has waited for everything else.
-const LAST_CLOSES: u64 = 1;
+/// The time limit for sockets to close when the HTTP server stops, in seconds. The drain before it has waited for all
+/// other work.
+const SHUTDOWN_TIMEOUT_SECS: u64 = 1;
 
 fn serve_clients(listener: TcpListener, engine: Engine, cors: Cors, workers: NonZeroUsize) -> io::Result<Server> {
     let app = move || App::new().wrap(cors.clone()).configure(engine.routes()).configure(page::routes);
     let server = HttpServer::new(app)
         .on_connect(crate::on_connect)
         .workers(workers.get())
-        .shutdown_timeout(LAST_CLOSES)
+        .shutdown_timeout(SHUTDOWN_TIMEOUT_SECS)
         .disable_signals();
     Ok(server.listen(listener)?.run())
 }
 
-fn serve_operators(listener: TcpListener, engine: Engine, token: SecretString) -> io::Result<Server> {
+fn serve_admin(listener: TcpListener, engine: Engine, token: SecretString) -> io::Result<Server> {
     let app = move || App::new().configure(admin::routes(&engine, &token));
-    // One thread answers operators: they are few, and clients come first.
+    // One thread is enough for operators: they are few, and clients have priority.
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
 }
 
-/// Ready when the process is asked to end: by SIGTERM, or by SIGINT from its terminal.
+/// Returns a future that completes when the process receives SIGTERM, or SIGINT from its terminal.
 ///
 /// # Errors
-/// If the system lets nobody listen to signals.
+/// If signal handlers cannot be installed.
 pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

@@ -1,4 +1,4 @@
-//! Who clients are.
+//! Settings of the authentication of clients.
 
 use std::{fmt, net::SocketAddr};
 
@@ -7,27 +7,27 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::units::{self, Secret};
 
-/// The fewest bytes of a secret of HS256 (RFC 7518 section 3.2): as many as its hash has.
-const SHORTEST_HS256: usize = 32;
+/// The minimum length of an HS256 secret in bytes: that of its hash (RFC 7518 section 3.2).
+const MIN_HS256_SECRET: usize = 32;
 
-/// Who clients are.
+/// Authentication of clients.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// How clients say who they are. Default `query`, so that anybody can try; it is refused on the network.
-    #[serde(deserialize_with = "units::word")]
+    /// How clients authenticate. Default `query`, for evaluation; it is refused if `listen` is not a loopback address.
+    #[serde(deserialize_with = "units::keyword")]
     pub mode: Mode,
-    /// Allows `query` on the network all the same. Default false: everybody could be anybody.
+    /// Allows `query` on the network. Default false, because every client could claim any user name.
     pub query_on_network: bool,
-    /// The secrets that HS256 tokens may be signed with, of at least 32 characters each. Default none.
+    /// The secrets that verify HS256 tokens, with at least 32 characters each. Default none.
     #[serde(deserialize_with = "units::list")]
-    pub secrets: Vec<Secret<SHORTEST_HS256>>,
-    /// The public keys that RS256 tokens may be signed under, each as PEM text. Default none.
+    pub secrets: Vec<Secret<MIN_HS256_SECRET>>,
+    /// The public keys that verify RS256 tokens, each in PEM format. Default none.
     #[serde(deserialize_with = "units::list")]
     pub public_keys: Vec<PublicKey>,
-    /// Whom a token must be meant for (its `aud`). Default: anybody.
+    /// The required audience of a token (`aud`). Default: any.
     pub audience: Option<String>,
-    /// Who must have issued it (its `iss`). Default: anybody who has a key.
+    /// The required issuer of a token (`iss`). Default: any that has a key.
     pub issuer: Option<String>,
     /// The claim that names the user. Default `sub`.
     pub user_claim: String,
@@ -47,18 +47,18 @@ impl Default for Auth {
     }
 }
 
-/// How clients say who they are.
+/// How clients authenticate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// As they like: `?user=ann`.
+    /// Without proof, by a name in the query: `?user=ann`.
     #[default]
     Query,
-    /// By a JSON web token.
+    /// With a JSON Web Token.
     Jwt,
 }
 
-/// A key that verifies RS256.
+/// A public key that verifies RS256 tokens.
 #[derive(Clone)]
 pub struct PublicKey(DecodingKey);
 
@@ -81,16 +81,16 @@ impl<'de> Deserialize<'de> for PublicKey {
         let pem = String::deserialize(deserializer)?;
         if pem.contains("PRIVATE KEY") {
             return Err(D::Error::custom(
-                "this is a private key; keep it where tokens are made, and set its public key",
+                "this is a private key; keep it where tokens are issued, and configure its public key",
             ));
         }
         let key = DecodingKey::from_rsa_pem(pem.as_bytes());
-        key.map(Self).map_err(|_| D::Error::custom("this is no RSA public key in PEM"))
+        key.map(Self).map_err(|_| D::Error::custom("expected an RSA public key in PEM format"))
     }
 }
 
 impl Auth {
-    /// The texts that must not be empty, by their keys.
+    /// The settings that must not be empty, with their keys.
     pub(super) fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let user_claim = Some(("auth.user_claim", &*self.user_claim));
         let audience = self.audience.as_deref().map(|text| ("auth.audience", text));
@@ -105,17 +105,18 @@ impl Auth {
         let mut found = Vec::new();
         if exposes {
             let text = format!(
-                "with `query` everybody on the network of {listen} could be anybody; set it to `jwt`, or \
-                 auth.query_on_network to true if that is wanted"
+                "with `query`, every client that reaches {listen} can claim any user name; set auth.mode to `jwt`, or \
+                 set auth.query_on_network to true to allow this"
             );
             found.push((vec!["auth.mode", "listen", "auth.query_on_network"], text));
         }
         match self.mode {
             Mode::Jwt if !has_keys => {
-                found.push((keys.to_vec(), "`jwt` needs a key: set auth.secrets or auth.public_keys".into()));
+                found.push((keys.to_vec(), "`jwt` needs a key; set auth.secrets or auth.public_keys".into()));
             }
             Mode::Query if has_keys => {
-                let text = "keys are set, and `query` would not ask for tokens; set it to `jwt`, or take the keys out";
+                let text = "auth.secrets and auth.public_keys have no effect with `query`; set auth.mode to \
+                            `jwt`, or remove the keys";
                 found.push((keys.to_vec(), text.into()));
             }
             Mode::Jwt | Mode::Query => {}

@@ -1,4 +1,4 @@
-//! How clients of SignalR 2.x are served, as it is written.
+//! Settings for clients of SignalR 2.x, in the format of the configuration.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -7,94 +7,101 @@ use serde::{Deserialize, Deserializer};
 use super::units;
 use crate::{classic, outbox::ReplayLimits};
 
-/// How clients of SignalR 2.x are served. The defaults are the original's.
+/// Settings for clients of SignalR 2.x. The defaults are those of ASP.NET SignalR.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Classic {
-    /// How long a connection outlives its channel; a client gives up its attempts to come back after as long.
+    /// The time that a connection survives without a channel; a client stops its attempts to reconnect after that time.
     /// Default 30 s, at least 6 s.
-    #[serde(deserialize_with = "units::span")]
+    #[serde(deserialize_with = "units::duration")]
     pub disconnect_timeout: Duration,
-    /// How often a channel is written to, or `none`; a client that hears nothing for twice as long opens another.
-    /// Default a third of the disconnect timeout; at least 2 s, and no more than that.
+    /// The interval between keep-alive frames on an idle channel, or `none`. A client that receives nothing for twice
+    /// this time opens another channel. Default a third of `disconnect_timeout`, which is also the maximum; at least
+    /// 2 s.
     #[serde(deserialize_with = "keep_alive")]
     pub keep_alive: KeepAlive,
-    /// How long a poll waits for something to say. Default 110 s: less than what proxies cut.
-    #[serde(deserialize_with = "units::span")]
+    /// The time after which a poll without messages is answered. Default 110 s, less than the timeout of common
+    /// proxies.
+    #[serde(deserialize_with = "units::duration")]
     pub connection_timeout: Duration,
-    /// How long a client waits for a transport to begin before it tries the next. Default 5 s.
-    #[serde(deserialize_with = "units::span")]
+    /// The time that a client waits for a transport to connect before it tries the next one. Default 5 s.
+    #[serde(deserialize_with = "units::duration")]
     pub transport_connect_timeout: Duration,
-    /// How long a client pauses between two polls. Default 0 s.
-    #[serde(deserialize_with = "units::pause")]
+    /// The pause of a client between two polls. Default 0 s.
+    #[serde(deserialize_with = "units::duration_or_zero")]
     pub long_poll_delay: Duration,
-    /// The largest message that a client may send over a WebSocket, in bytes. Default 64 KiB; beyond it the channel is
-    /// closed, and the client comes back.
-    #[serde(deserialize_with = "units::whole")]
+    /// The largest message that a client may send over a WebSocket, in bytes. Default 64 KiB. A larger message closes
+    /// the channel, and the client reconnects.
+    #[serde(deserialize_with = "units::integer")]
     pub max_message: NonZeroUsize,
-    /// The largest body of a request, in bytes. Default 1 MiB; beyond it the answer is 413.
-    #[serde(deserialize_with = "units::whole")]
+    /// The largest body of a request, in bytes. Default 1 MiB. A larger body is answered with status 413.
+    #[serde(deserialize_with = "units::integer")]
     pub max_form: NonZeroUsize,
-    /// How many messages are kept of those that a client was sent, for when it comes back. Default 1,000. What it was not
-    /// sent yet waits up to the larger of this and the limits. One that has missed more is told nothing of the oldest: it
-    /// is counted as a gap, and hubs are told of it in OnReconnected, unless the client just goes on polling.
-    #[serde(deserialize_with = "units::whole")]
+    /// The number of sent messages that are kept for replay after a reconnect. Default 1,000. Unsent messages are
+    /// limited by the larger of this and `limits`. If a client has missed more, the oldest messages are lost. They are
+    /// counted as a gap, which hubs see in OnReconnected. A client that merely continues to poll causes no
+    /// OnReconnected.
+    #[serde(deserialize_with = "units::integer")]
     pub window_items: usize,
-    /// How many bytes are, whichever is reached first. Default 1 MiB.
-    #[serde(deserialize_with = "units::whole")]
+    /// The total size of the messages that are kept for replay, in bytes. Default 1 MiB. The limit that is reached
+    /// first applies.
+    #[serde(deserialize_with = "units::integer")]
     pub window_bytes: usize,
-    /// How many calls of one client run at a time. Default 100; more have to wait, or are answered 503.
-    #[serde(deserialize_with = "units::whole")]
+    /// The number of calls of one client that run at the same time. Default 100. Further calls wait (WebSockets) or are
+    /// answered with status 503.
+    #[serde(deserialize_with = "units::integer")]
     pub parallel_calls: NonZeroUsize,
-    /// How long a client may take nothing of what waits for it, before it is disconnected. Default 10 s.
-    #[serde(deserialize_with = "units::span")]
+    /// The time after which a client is disconnected that reads none of its queued messages. Default 10 s.
+    #[serde(deserialize_with = "units::duration")]
     pub send_timeout: Duration,
-    /// Answer pages from anywhere with scripts, as very old browsers need it. Default false: such pages could act for
-    /// their visitors.
+    /// Answer requests with a callback as scripts (JSONP), as very old browsers need it for other origins. Default
+    /// false, because a page of any origin could then act as its visitor.
     pub jsonp: bool,
-    /// Serve the generated proxies (`/signalr/hubs`). Default true; they name all hubs and methods to whoever asks.
+    /// Serve the generated hub proxies (`/signalr/hubs`). Default true. The script lists all hubs and methods for every
+    /// client.
     pub proxies: bool,
-    /// Tell clients why a call failed, whatever it was. Default false: it tells of the server's insides.
+    /// Send the reason of every failed call to the client. Default false, because the texts reveal internals of the
+    /// server.
     pub detailed_errors: bool,
 }
 
 impl Default for Classic {
     fn default() -> Self {
-        let usual = classic::Settings::default();
+        let defaults = classic::Settings::default();
         let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
         Self {
-            disconnect_timeout: usual.disconnect_timeout,
+            disconnect_timeout: defaults.disconnect_timeout,
             keep_alive: KeepAlive::default(),
-            connection_timeout: usual.connection_timeout,
-            transport_connect_timeout: usual.transport_connect_timeout,
-            long_poll_delay: usual.long_poll_delay,
-            max_message: at_least_one(usual.max_message),
-            max_form: at_least_one(usual.max_form),
-            window_items: usual.window.items,
-            window_bytes: usual.window.bytes,
-            parallel_calls: usual.parallel_calls,
-            send_timeout: usual.send_timeout,
-            jsonp: usual.jsonp,
-            proxies: usual.proxies,
-            detailed_errors: usual.detailed_errors,
+            connection_timeout: defaults.connection_timeout,
+            transport_connect_timeout: defaults.transport_connect_timeout,
+            long_poll_delay: defaults.long_poll_delay,
+            max_message: at_least_one(defaults.max_message),
+            max_form: at_least_one(defaults.max_form),
+            window_items: defaults.window.items,
+            window_bytes: defaults.window.bytes,
+            parallel_calls: defaults.parallel_calls,
+            send_timeout: defaults.send_timeout,
+            jsonp: defaults.jsonp,
+            proxies: defaults.proxies,
+            detailed_errors: defaults.detailed_errors,
         }
     }
 }
 
-/// How often a channel is written to that has nothing to say.
+/// The interval between keep-alive frames on an idle channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeepAlive {
-    /// Thrice in the disconnect timeout, whatever that is.
+    /// A third of the disconnect timeout.
     #[default]
-    Third,
-    /// So often.
+    ThirdOfDisconnectTimeout,
+    /// A fixed interval.
     Every(Duration),
-    /// Not at all.
-    Never,
+    /// No keep-alive frames.
+    Disabled,
 }
 
 fn keep_alive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<KeepAlive, D::Error> {
-    Ok(units::span_or_none(deserializer)?.map_or(KeepAlive::Never, KeepAlive::Every))
+    Ok(units::duration_or_none(deserializer)?.map_or(KeepAlive::Disabled, KeepAlive::Every))
 }
 
 impl From<Classic> for classic::Settings {
@@ -102,9 +109,9 @@ impl From<Classic> for classic::Settings {
         Self {
             disconnect_timeout: settings.disconnect_timeout,
             keep_alive: match settings.keep_alive {
-                KeepAlive::Third => Some(settings.disconnect_timeout / 3),
-                KeepAlive::Every(span) => Some(span),
-                KeepAlive::Never => None,
+                KeepAlive::ThirdOfDisconnectTimeout => Some(settings.disconnect_timeout / 3),
+                KeepAlive::Every(interval) => Some(interval),
+                KeepAlive::Disabled => None,
             },
             connection_timeout: settings.connection_timeout,
             transport_connect_timeout: settings.transport_connect_timeout,

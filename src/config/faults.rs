@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, all of it at once.
+//! Errors of a configuration, collected and reported together.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use config::{ConfigError, Value, ValueKind};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
-/// One thing that is wrong.
+/// One error of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The key, dotted; or the file that cannot be read.
+    /// The dotted key; or the path of a file that cannot be read.
     pub key: String,
-    /// Where it was set: a file, a variable or a flag; absent if nowhere.
+    /// The origin of the value: a file, an environment variable or a flag. `None` if the value was not set.
     pub origin: Option<String>,
-    /// What is wrong.
+    /// A description of the error.
     pub text: String,
 }
 
-/// Everything that is wrong with a configuration.
+/// All errors of a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 
@@ -26,7 +26,7 @@ impl std::error::Error for Faults {}
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
-        write!(f, "the configuration has {count} fault{}:", if count == 1 { "" } else { "s" })?;
+        write!(f, "the configuration has {count} error{}:", if count == 1 { "" } else { "s" })?;
         self.0.iter().try_for_each(|Fault { key, origin, text }| match origin {
             Some(origin) => write!(f, "\n  {key} ({origin}): {text}"),
             None => write!(f, "\n  {key}: {text}"),
@@ -35,7 +35,7 @@ impl fmt::Display for Faults {
 }
 
 impl Faults {
-    /// Each of them.
+    /// Iterates over the errors.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
     }
@@ -44,7 +44,7 @@ impl Faults {
         self.0.push(Fault { key: key.to_owned(), origin: origin.map(str::to_owned), text });
     }
 
-    /// Adds what follows from several keys, unless one of them is wrong in itself.
+    /// Adds an error that involves several keys, unless one of the keys already has an error.
     pub(super) fn add_unless_known(&mut self, layers: &Value, keys: &[impl AsRef<str>], text: String) {
         let is_known = self.0.iter().any(|fault| keys.iter().any(|key| fault.key.starts_with(key.as_ref())));
         let origin = keys.iter().find_map(|key| find(layers, key.as_ref().split('.'))?.origin());
@@ -53,14 +53,15 @@ impl Faults {
         }
     }
 
-    pub(super) fn none_or<T>(mut self, value: T) -> Result<T, Self> {
+    pub(super) fn into_result<T>(mut self, value: T) -> Result<T, Self> {
         self.0.sort_by(|one, other| one.key.cmp(&other.key));
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 }
 
-/// Reads `layers`. What is wrong is noted and left out, and the rest is read again until nothing is.
-pub(super) fn sift<T: DeserializeOwned + Default>(layers: &Value, faults: &mut Faults) -> T {
+/// Deserializes `layers`. Each value that fails is recorded as a fault and removed, and the rest is deserialized again,
+/// until no value fails.
+pub(super) fn deserialize_collecting_faults<T: DeserializeOwned + Default>(layers: &Value, faults: &mut Faults) -> T {
     let mut rest = layers.clone();
     loop {
         let error = match serde_path_to_error::deserialize(rest.clone()) {
@@ -69,14 +70,14 @@ pub(super) fn sift<T: DeserializeOwned + Default>(layers: &Value, faults: &mut F
         };
         let keys = keys_of(error.path());
         let origin = find(&rest, keys.iter().copied()).and_then(origin_of);
-        faults.add(&error.path().to_string(), origin, bare(error.inner()));
+        faults.add(&error.path().to_string(), origin, error_text(error.inner()));
         if !remove(&mut rest, &keys) {
             return T::default();
         }
     }
 }
 
-/// The way to the innermost named value.
+/// The keys on the path to the innermost named value.
 fn keys_of(path: &Path) -> Vec<&str> {
     let keys = path.iter().map_while(|segment| match segment {
         Segment::Map { key } => Some(&**key),
@@ -92,7 +93,7 @@ fn find<'a, 'k>(tree: &'a Value, mut keys: impl Iterator<Item = &'k str>) -> Opt
     })
 }
 
-/// A list or table is where its first element is.
+/// The origin of a value. A list or table without an origin has that of its first element.
 fn origin_of(value: &Value) -> Option<&str> {
     let inside = || match &value.kind {
         ValueKind::Table(table) => table.values().find_map(origin_of),
@@ -102,7 +103,7 @@ fn origin_of(value: &Value) -> Option<&str> {
     value.origin().or_else(inside)
 }
 
-/// Answers whether there was such a value.
+/// Removes the value at `keys`. Returns whether it existed.
 fn remove(tree: &mut Value, keys: &[&str]) -> bool {
     match (&mut tree.kind, keys) {
         (ValueKind::Table(table), [key]) => table.remove(*key).is_some(),
@@ -111,11 +112,11 @@ fn remove(tree: &mut Value, keys: &[&str]) -> bool {
     }
 }
 
-/// What the error says, without key and origin.
-pub(super) fn bare(error: &ConfigError) -> String {
+/// The message of an error, without its key and origin.
+pub(super) fn error_text(error: &ConfigError) -> String {
     match error {
-        ConfigError::At { error, .. } => bare(error),
-        ConfigError::Type { unexpected, expected, .. } => format!("this is a {unexpected}, where {expected} is needed"),
+        ConfigError::At { error, .. } => error_text(error),
+        ConfigError::Type { unexpected, expected, .. } => format!("expected {expected}, found {unexpected}"),
         other => other.to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: where the file is, and the few settings that are tried out.
+//! The command line: the path of the configuration file, and a few settings for quick experiments.
 
 use std::path::PathBuf;
 
@@ -6,40 +6,40 @@ use clap::Parser;
 
 /// Real-time messaging for SignalR clients of both generations, in durable groups.
 ///
-/// Every setting can be in the file, and in the environment as HUBCAST_SECTION__KEY.
+/// Every setting can be set in the file, or in the environment as HUBCAST_SECTION__KEY.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "hubcast", version)]
 pub struct Flags {
-    /// The configuration file; it must exist. Default: hubcast.toml, if there is one
+    /// The configuration file, which must exist. Default: hubcast.toml, if it exists
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where clients connect
+    /// The address for clients
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
-    /// Where operators connect
+    /// The address for operators
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<String>,
-    /// The directory of database, signing key and admin token
+    /// The directory of the database, the signing key and the admin token
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<String>,
-    /// The database
+    /// The URL of the database
     #[arg(long, value_name = "URL")]
     pub store_url: Option<String>,
-    /// How many threads serve clients
+    /// The number of threads that serve clients
     #[arg(long, value_name = "NUMBER")]
     pub workers: Option<String>,
 }
 
 impl Flags {
-    /// The settings that were given: flag, key and value.
-    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
-        let all = [
+    /// The settings that are set by flags: flag, key and value.
+    pub(super) fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
+        let flags = [
             ("--listen", "listen", &self.listen),
             ("--admin-listen", "admin.listen", &self.admin_listen),
             ("--data-dir", "data_dir", &self.data_dir),
             ("--store-url", "store.url", &self.store_url),
             ("--workers", "workers", &self.workers),
         ];
-        all.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value.as_deref()?)))
+        flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value.as_deref()?)))
     }
 }

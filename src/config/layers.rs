@@ -1,79 +1,82 @@
-//! What was set, where: file, environment and flags in one tree, whose leaves know where they come from.
+//! Merges the file, the environment and the flags into one tree, in which every value has its origin.
 
 use std::path::Path;
 
 use config::{ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::{Environment, Faults, Flags, faults::bare};
+use super::{Environment, Faults, Flags, faults::error_text};
 
-/// The file that is read if it is there.
-const USUAL_FILE: &str = "hubcast.toml";
+/// The file that is read by default, if it exists.
+const DEFAULT_FILE: &str = "hubcast.toml";
 
 const PREFIX: &str = "HUBCAST_";
 
-/// Merges all layers, the later over the earlier. A file that cannot be read is a fault, and the rest goes on.
+/// Merges all layers; a later layer overrides an earlier one. A file that cannot be read is a fault, and the other
+/// layers are still merged.
 pub(super) fn merge(flags: &Flags, environment: &Environment) -> (Value, Faults) {
     let mut tree = Value::from(Map::<String, Value>::new());
     let mut faults = Faults::default();
-    let path = flags.config.as_deref().unwrap_or(Path::new(USUAL_FILE));
+    let path = flags.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
     let name = path.display().to_string();
     let file = File::from(path).format(FileFormat::Toml).required(flags.config.is_some()).collect();
     let file = file.unwrap_or_else(|error| {
-        faults.add(&name, None, explain(&error));
+        faults.add(&name, None, file_error_text(&error));
         Map::new()
     });
-    for layer in [Given::in_file(file, &name), Given::by_environment(environment), Given::by_flags(flags)] {
-        layer.collect_to(&mut tree).unwrap_or_else(|error| faults.add("", None, bare(&error)));
+    for layer in [Layer::from_file(file, &name), Layer::from_environment(environment), Layer::from_flags(flags)] {
+        layer.collect_to(&mut tree).unwrap_or_else(|error| faults.add("", None, error_text(&error)));
     }
     (tree, faults)
 }
 
-fn explain(error: &ConfigError) -> String {
+fn file_error_text(error: &ConfigError) -> String {
     match error {
         ConfigError::FileParse { cause, .. } => cause.to_string(),
-        other => bare(other),
+        other => error_text(other),
     }
 }
 
-/// Keys with their values, each of which says who has set it.
+/// The settings of one source. Every value has its origin.
 #[derive(Clone, Debug)]
-struct Given(Map<String, Value>);
+struct Layer(Map<String, Value>);
 
-impl Given {
-    /// The crate names a file by its way from here, which may be a long one.
-    fn in_file(tree: Map<String, Value>, name: &String) -> Self {
-        Self(tree.into_iter().map(|(key, value)| (key, stamp(value, name))).collect())
+impl Layer {
+    /// Sets the origin to `name`, because the `config` crate uses a relative path, which can be long.
+    fn from_file(tree: Map<String, Value>, name: &String) -> Self {
+        Self(tree.into_iter().map(|(key, value)| (key, with_origin(value, name))).collect())
     }
 
-    fn by_environment(environment: &Environment) -> Self {
-        let ours = environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
-        let given = ours.map(|(name, key, value)| {
+    fn from_environment(environment: &Environment) -> Self {
+        let own = environment.iter().filter_map(|(name, value)| Some((name, name.strip_prefix(PREFIX)?, value)));
+        let settings = own.map(|(name, key, value)| {
             (key.to_lowercase().replace("__", "."), Value::new(Some(name), ValueKind::String(value.clone())))
         });
-        Self(given.collect())
+        Self(settings.collect())
     }
 
-    fn by_flags(flags: &Flags) -> Self {
-        let given = flags.given().map(|(flag, key, value)| {
+    fn from_flags(flags: &Flags) -> Self {
+        let settings = flags.settings().map(|(flag, key, value)| {
             (key.to_owned(), Value::new(Some(&flag.to_owned()), ValueKind::String(value.to_owned())))
         });
-        Self(given.collect())
+        Self(settings.collect())
     }
 }
 
-/// Says of every value where it comes from.
-fn stamp(value: Value, origin: &String) -> Value {
+/// Sets the origin of a value and of all values in it.
+fn with_origin(value: Value, origin: &String) -> Value {
     let kind = match value.kind {
         ValueKind::Table(table) => {
-            ValueKind::Table(table.into_iter().map(|(key, value)| (key, stamp(value, origin))).collect())
+            ValueKind::Table(table.into_iter().map(|(key, value)| (key, with_origin(value, origin))).collect())
         }
-        ValueKind::Array(array) => ValueKind::Array(array.into_iter().map(|value| stamp(value, origin)).collect()),
-        plain => plain,
+        ValueKind::Array(array) => {
+            ValueKind::Array(array.into_iter().map(|value| with_origin(value, origin)).collect())
+        }
+        scalar => scalar,
     };
     Value::new(Some(origin), kind)
 }
 
-impl Source for Given {
+impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
         Box::new(self.clone())
     }

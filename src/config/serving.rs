@@ -1,4 +1,4 @@
-//! How clients are served: the engine's own settings, as they are written.
+//! Settings of the engine for all clients and for those of ASP.NET Core SignalR, in the format of the configuration.
 
 use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 
@@ -7,18 +7,18 @@ use serde::Deserialize;
 use super::{Store, units};
 use crate::{RejoinSettings, aspnetcore, outbox, pipeline::Policy};
 
-/// How clients are put back into their groups.
+/// How reconnecting clients rejoin their groups.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rejoin {
-    /// Who decides: `token` (default, as in SignalR 2.x), `store`, `intersection` or `union`.
-    #[serde(deserialize_with = "units::word")]
+    /// The source of the groups: `token` (default, as in SignalR 2.x), `store`, `intersection` or `union`.
+    #[serde(deserialize_with = "units::keyword")]
     pub policy: Policy,
-    /// Policies of hubs that differ, by the hub's name. Default none.
+    /// Policies of individual hubs, by the name of the hub. Default none.
     pub policies: BTreeMap<String, Policy>,
-    /// For how long a token is accepted. Default 24 h; a client that stays is given a new one at half of it, so that
-    /// half of it has to last while a classic client is away.
-    #[serde(deserialize_with = "units::span")]
+    /// The lifetime of a token. Default 24 h. A connected client receives a new token after half of it, so the other
+    /// half must cover the longest disconnection of a classic client.
+    #[serde(deserialize_with = "units::duration")]
     pub lifetime: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Default for Rejoin {
 }
 
 impl Rejoin {
-    /// As the engine takes it.
+    /// Converts to the settings of the engine.
     #[must_use]
     pub fn settings(&self, store: &Store) -> RejoinSettings {
         RejoinSettings {
@@ -42,29 +42,29 @@ impl Rejoin {
     }
 }
 
-/// How much may wait for a client that reads slowly.
+/// The limits of the outbox of each client: messages that wait for a client that reads slowly.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// So many messages. Default 10,000: a burst that a healthy client takes in well under a second.
-    #[serde(deserialize_with = "units::whole")]
+    /// The maximum number of messages. Default 10,000: a burst that a healthy client reads in well under a second.
+    #[serde(deserialize_with = "units::integer")]
     pub items: NonZeroUsize,
-    /// So many bytes. Default 1 MiB.
-    #[serde(deserialize_with = "units::whole")]
+    /// The maximum number of bytes. Default 1 MiB.
+    #[serde(deserialize_with = "units::integer")]
     pub bytes: NonZeroUsize,
-    /// What happens beyond: `close` (default) disconnects the client, so that it never misses a message unnoticed;
-    /// `drop-oldest` leaves out the oldest broadcast that waits.
-    #[serde(deserialize_with = "units::word")]
+    /// The reaction to an exceeded limit: `close` (default) disconnects the client, so that it never misses a message
+    /// unnoticed; `drop-oldest` drops the oldest waiting broadcast.
+    #[serde(deserialize_with = "units::keyword")]
     pub overflow: Overflow,
 }
 
-/// What happens when more waits than may.
+/// The reaction to an exceeded limit of the outbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
-    /// The client is disconnected.
+    /// Disconnect the client.
     Close,
-    /// The oldest broadcast is left out.
+    /// Drop the oldest waiting broadcast.
     DropOldest,
 }
 
@@ -86,48 +86,50 @@ impl From<Limits> for outbox::Limits {
     }
 }
 
-/// How clients of ASP.NET Core SignalR are served. The defaults are the original's, since clients were made to fit.
+/// Settings for clients of ASP.NET Core SignalR. The defaults are those of ASP.NET Core SignalR, because clients are
+/// tuned for them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AspNetCore {
-    /// How often a client is pinged. Default 15 s: half of what its own timeout is.
-    #[serde(deserialize_with = "units::span")]
+    /// The interval between pings to a client. Default 15 s, half of the client's own timeout.
+    #[serde(deserialize_with = "units::duration")]
     pub keep_alive: Duration,
-    /// How long a client that has ever pinged may be silent. Default 30 s: two of its pings.
-    #[serde(deserialize_with = "units::span")]
+    /// The longest silence of a client that has pinged at least once. Default 30 s, two ping intervals of the client.
+    #[serde(deserialize_with = "units::duration")]
     pub client_timeout: Duration,
-    /// How long a client may take for its handshake. Default 15 s.
-    #[serde(deserialize_with = "units::span")]
+    /// The time limit for the handshake. Default 15 s.
+    #[serde(deserialize_with = "units::duration")]
     pub handshake_timeout: Duration,
-    /// How long a negotiated connection waits for its transport. Default 15 s.
-    #[serde(deserialize_with = "units::span")]
+    /// The time that a negotiated connection can exist without a transport. Default 15 s.
+    #[serde(deserialize_with = "units::duration")]
     pub disconnect_timeout: Duration,
-    /// How long a client may take nothing of what waits for it, before it is disconnected. Default 10 s.
-    #[serde(deserialize_with = "units::span")]
+    /// The time after which a client is disconnected that reads none of its queued messages. Default 10 s.
+    #[serde(deserialize_with = "units::duration")]
     pub send_timeout: Duration,
-    /// The largest message of a client in bytes, or `none` for no limit. Default 32 KiB; a client that exceeds it is
-    /// disconnected.
-    #[serde(deserialize_with = "units::limit")]
+    /// The maximum size of a client's message in bytes, or `none` for no limit. Default 32 KiB. A client that exceeds
+    /// it is disconnected.
+    #[serde(deserialize_with = "units::limit_or_none")]
     pub max_message: Option<usize>,
-    /// How many calls of one client run at a time; the next one waits. Default 1.
-    #[serde(deserialize_with = "units::whole")]
+    /// The maximum number of calls of one client that run at the same time. Further calls wait. Default 1.
+    #[serde(deserialize_with = "units::integer")]
     pub parallel_calls: NonZeroUsize,
-    /// Tell clients why a call failed, whatever it was. Default false: it tells of the server's insides.
+    /// Send the reason of every failed call to the client. Default false, because the texts reveal internals of the
+    /// server.
     pub detailed_errors: bool,
 }
 
 impl Default for AspNetCore {
     fn default() -> Self {
-        let usual = aspnetcore::Settings::default();
+        let defaults = aspnetcore::Settings::default();
         Self {
-            keep_alive: usual.keep_alive,
-            client_timeout: usual.client_timeout,
-            handshake_timeout: usual.handshake_timeout,
-            disconnect_timeout: usual.disconnect_timeout,
-            send_timeout: usual.send_timeout,
-            max_message: usual.max_message,
-            parallel_calls: usual.parallel_calls,
-            detailed_errors: usual.detailed_errors,
+            keep_alive: defaults.keep_alive,
+            client_timeout: defaults.client_timeout,
+            handshake_timeout: defaults.handshake_timeout,
+            disconnect_timeout: defaults.disconnect_timeout,
+            send_timeout: defaults.send_timeout,
+            max_message: defaults.max_message,
+            parallel_calls: defaults.parallel_calls,
+            detailed_errors: defaults.detailed_errors,
         }
     }
 }

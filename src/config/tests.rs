@@ -9,7 +9,7 @@ fn variables(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
 
-/// A file of that content, and the flags that name it.
+/// Writes `content` to a temporary file. Returns its directory, and the flags that name the file.
 fn file(content: &str) -> (TempDir, Flags) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test.toml");
@@ -22,7 +22,7 @@ fn read(content: &str, environment: &[(&str, &str)]) -> Result<Settings, Faults>
     Settings::read(&flags, &variables(environment))
 }
 
-/// The faults as key and text.
+/// The key and the text of each fault.
 fn faults(content: &str, environment: &[(&str, &str)]) -> Vec<(String, String)> {
     let faults = read(content, environment).unwrap_err();
     faults.iter().map(|fault| (fault.key.clone(), fault.text.clone())).collect()
@@ -33,7 +33,7 @@ fn keys(content: &str, environment: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn an_empty_configuration_means_the_defaults() {
+fn empty_configuration_uses_defaults() {
     let settings = read("", &[]).unwrap();
     assert_eq!(format!("{settings:?}"), format!("{:?}", Settings::default()));
     assert_eq!(settings.listen, "127.0.0.1:8080".parse().unwrap());
@@ -41,7 +41,7 @@ fn an_empty_configuration_means_the_defaults() {
 }
 
 #[test]
-fn flags_win_over_the_environment_and_that_over_the_file() {
+fn flags_override_environment_overrides_file() {
     let (_directory, mut flags) = file("node = 'file'\nlisten = '127.0.0.1:1'\n[admin]\nlisten = '127.0.0.1:2'\n");
     flags.admin_listen = Some("127.0.0.1:22".into());
     let environment = variables(&[("HUBCAST_LISTEN", "127.0.0.1:11"), ("HUBCAST_ADMIN__LISTEN", "127.0.0.1:12")]);
@@ -52,7 +52,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn the_environment_reaches_every_kind_of_value() {
+fn environment_sets_values_of_every_type() {
     let environment = [
         ("HUBCAST_WORKERS", "3"),
         ("HUBCAST_NODE", "007"),
@@ -67,7 +67,7 @@ fn the_environment_reaches_every_kind_of_value() {
     ];
     let settings = read("", &environment).unwrap();
     assert_eq!(settings.workers.get(), 3);
-    assert_eq!(settings.node, "007", "a text of digits stays a text");
+    assert_eq!(settings.node, "007", "digits stay a text");
     let keys: Vec<_> = settings.signing_keys.iter().map(Secret::expose).collect();
     assert_eq!(keys, ["a secret that is long enough", "0123456789012345"]);
     assert_eq!(settings.cors.origins, ["https://a.example", "https://b.example"]);
@@ -113,7 +113,7 @@ fn the_file_reaches_every_kind_of_value() {
 }
 
 #[test]
-fn every_fault_is_reported_at_once_with_its_key_and_its_origin() {
+fn all_faults_are_reported_with_key_and_origin() {
     let content = "listne = 1\nworkers = 0\n[limits]\nbytes = 'much'\n[auth]\nmode = 'trust'\n";
     let (directory, flags) = file(content);
     let environment =
@@ -138,20 +138,20 @@ fn every_fault_is_reported_at_once_with_its_key_and_its_origin() {
 }
 
 #[test]
-fn unknown_keys_are_refused_wherever_they_stand() {
+fn unknown_keys_are_refused_at_any_level() {
     assert_eq!(keys("[admin]\nlisen = 1\n", &[]), ["admin.lisen"]);
     assert_eq!(keys("[sore]\nurl = 'x'\n", &[]), ["sore"]);
     assert_eq!(keys("", &[("HUBCAST_PORT", "tcp://1.2.3.4:5")]), ["port"]);
 }
 
 #[test]
-fn a_section_of_another_kind_is_one_fault() {
+fn section_of_wrong_type_is_one_fault() {
     assert_eq!(keys("admin = 3\n", &[]), ["admin"]);
     assert_eq!(keys("", &[("HUBCAST_ADMIN", "3")]), ["admin"]);
 }
 
 #[test]
-fn a_file_that_is_asked_for_must_be_there_and_be_toml() {
+fn explicit_file_must_exist_and_be_toml() {
     let flags = Flags { config: Some("/nowhere/at/all.toml".into()), ..Flags::default() };
     let missing = Settings::read(&flags, &variables(&[("HUBCAST_LISTEN", "x")])).unwrap_err();
     assert_eq!(missing.iter().map(|fault| &*fault.key).collect::<Vec<_>>(), ["/nowhere/at/all.toml", "listen"]);
@@ -160,7 +160,7 @@ fn a_file_that_is_asked_for_must_be_there_and_be_toml() {
 }
 
 #[test]
-fn a_span_of_no_length_or_without_end_and_a_limit_of_nothing_are_refused() {
+fn zero_or_excessive_durations_and_limits_are_refused() {
     let content = "drain_timeout = '0s'\nrejoin.lifetime = '18446744073709551615s'\n[limits]\nitems = 0\n[aspnetcore]\nparallel_calls = 0\nmax_message = 'all'\n";
     let mut keys = keys(content, &[]);
     keys.sort();
@@ -171,7 +171,7 @@ fn a_span_of_no_length_or_without_end_and_a_limit_of_nothing_are_refused() {
 }
 
 #[test]
-fn query_is_refused_on_the_network_unless_told_twice() {
+fn query_mode_on_network_needs_explicit_setting() {
     let [(key, text)] = &faults("listen = '0.0.0.0:80'", &[])[..] else { panic!("one fault") };
     assert_eq!(key, "auth.mode");
     assert!(text.contains("auth.query_on_network"), "{text}");
@@ -181,17 +181,17 @@ fn query_is_refused_on_the_network_unless_told_twice() {
 }
 
 #[test]
-fn tokens_and_keys_go_together() {
+fn jwt_mode_and_keys_require_each_other() {
     let secret = "auth.secrets = ['a secret of no less than 32 characters']";
     assert_eq!(keys("auth.mode = 'jwt'", &[]), ["auth.mode"]);
-    assert_eq!(keys(secret, &[]), ["auth.mode"], "whoever sets keys means them");
+    assert_eq!(keys(secret, &[]), ["auth.mode"], "configured keys imply jwt");
     assert!(read(&format!("auth.mode = 'jwt'\n{secret}\nlisten = '0.0.0.0:80'"), &[]).is_ok());
     assert_eq!(keys("auth.mode = 'jwt'\nauth.secrets = ['too short']", &[]), ["auth.secrets[0]"]);
     assert_eq!(keys("auth.mode = 'jwt'\nauth.public_keys = ['no key']", &[]), ["auth.public_keys[0]"]);
 }
 
 #[test]
-fn older_clients_have_rules_of_their_own() {
+fn classic_settings_are_converted_and_checked() {
     let classic = |content: &str| read(content, &[]).map(|settings| crate::classic::Settings::from(settings.classic));
     let settings = classic("[classic]\nkeep_alive = 'none'\nlong_poll_delay = '0s'\nwindow_items = 0").unwrap();
     assert_eq!((settings.keep_alive, settings.long_poll_delay), (None, Duration::ZERO));
@@ -203,7 +203,7 @@ fn older_clients_have_rules_of_their_own() {
 }
 
 #[test]
-fn older_clients_are_written_to_thrice_in_their_timeout_unless_told_otherwise() {
+fn keep_alive_defaults_to_third_of_disconnect_timeout() {
     let keep_alive = |content: &str| crate::classic::Settings::from(read(content, &[]).unwrap().classic).keep_alive;
     assert_eq!(keep_alive(""), Some(Duration::from_secs(10)));
     assert_eq!(keep_alive("[classic]\ndisconnect_timeout = '6s'"), Some(Duration::from_secs(2)));
@@ -212,7 +212,7 @@ fn older_clients_are_written_to_thrice_in_their_timeout_unless_told_otherwise() 
 }
 
 #[test]
-fn a_whole_number_is_nothing_else() {
+fn integers_reject_other_values() {
     let keys_of_numbers = [
         "workers",
         "limits.items",
@@ -234,11 +234,11 @@ fn a_whole_number_is_nothing_else() {
         assert!(read(&format!("{key} = 100"), &[]).is_ok(), "{key}");
     }
     let [(key, text)] = &faults("", &[("HUBCAST_WORKERS", "yes")])[..] else { panic!("one fault") };
-    assert_eq!((&**key, &**text), ("workers", "this is `yes`, where a whole number is needed"));
+    assert_eq!((&**key, &**text), ("workers", "expected a whole number, found `yes`"));
 }
 
 #[test]
-fn what_no_engine_could_be_built_of_is_told_with_the_rest() {
+fn engine_errors_are_reported_with_other_faults() {
     let content = "
         workers = 0
         [rejoin]
@@ -248,8 +248,9 @@ fn what_no_engine_could_be_built_of_is_told_with_the_rest() {
         max_message = 63
     ";
     let (_directory, flags) = file(content);
-    let told = Settings::read(&flags, &variables(&[("HUBCAST_REJOIN__POLICIES__OTHER", "store")])).unwrap_err();
-    let told: Vec<_> = told.iter().map(|fault| (&*fault.key, fault.origin.as_deref().unwrap_or_default())).collect();
+    let reported = Settings::read(&flags, &variables(&[("HUBCAST_REJOIN__POLICIES__OTHER", "store")])).unwrap_err();
+    let reported: Vec<_> =
+        reported.iter().map(|fault| (&*fault.key, fault.origin.as_deref().unwrap_or_default())).collect();
     let path = flags.config.unwrap().display().to_string();
     let expected = [
         ("aspnetcore.max_message", &*path),
@@ -259,20 +260,20 @@ fn what_no_engine_could_be_built_of_is_told_with_the_rest() {
         ("rejoin.policies.other", "HUBCAST_REJOIN__POLICIES__OTHER"),
         ("workers", &path),
     ];
-    assert_eq!(told, expected);
-    let away = "rejoin.lifetime = '5m'\nclassic.disconnect_timeout = '3m'";
-    assert_eq!(keys(away, &[]), ["rejoin.lifetime"]);
+    assert_eq!(reported, expected);
+    let absence = "rejoin.lifetime = '5m'\nclassic.disconnect_timeout = '3m'";
+    assert_eq!(keys(absence, &[]), ["rejoin.lifetime"]);
 }
 
 #[test]
-fn operators_and_clients_have_listeners_of_their_own() {
+fn admin_and_client_addresses_must_differ() {
     let same = "listen = '127.0.0.1:80'\nadmin.listen = '127.0.0.1:80'";
     assert_eq!(keys(same, &[]), ["admin.listen"]);
     assert!(read("listen = '127.0.0.1:0'\nadmin.listen = '127.0.0.1:0'", &[]).is_ok());
 }
 
 #[test]
-fn no_secret_is_printed() {
+fn secrets_are_never_printed() {
     let (secret, short) = ("a secret of no less than 32 characters", "telltale");
     let content = format!(
         "signing_keys = ['{secret}']\nadmin.token = '{secret}'\nauth.mode = 'jwt'\nauth.secrets = ['{secret}']"
@@ -284,7 +285,7 @@ fn no_secret_is_printed() {
 }
 
 #[test]
-fn an_origin_is_written_as_browsers_write_it() {
+fn origins_must_match_browser_format() {
     for origin in ["https://app.example", "http://127.0.0.1:8000", "http://[::1]:8000", "capacitor://localhost", "*"] {
         assert!(read(&format!("[cors]\norigins = ['{origin}']"), &[]).is_ok(), "{origin}");
     }
@@ -307,7 +308,7 @@ fn an_origin_is_written_as_browsers_write_it() {
 }
 
 #[test]
-fn what_is_empty_or_too_much_is_told_by_its_key() {
+fn empty_values_and_too_many_workers_are_refused() {
     let content = "node = ' '\ndata_dir = ''\nworkers = 513\n[auth]\nuser_claim = ''\naudience = ''\nissuer = ''";
     let mut found = keys(content, &[]);
     found.sort();
@@ -315,13 +316,13 @@ fn what_is_empty_or_too_much_is_told_by_its_key() {
 }
 
 #[test]
-fn a_directory_of_any_name_can_hold_the_database() {
+fn database_url_escapes_the_directory_name() {
     let settings = read("data_dir = '/a b/c?mode=memory#%41'", &[]).unwrap();
     assert_eq!(settings.store_url(), "sqlite:///a%20b/c%3Fmode%3Dmemory%23%2541/hubcast.db?mode=rwc");
 }
 
 #[test]
-fn a_private_key_is_not_taken_for_a_public_one() {
+fn private_key_is_refused_as_public_key() {
     let private = include_str!("../web/jwt/test-private.pem");
     let faults = faults(&format!("[auth]\nmode = 'jwt'\npublic_keys = [\"\"\"{private}\"\"\"]"), &[]);
     let [(key, text)] = &faults[..] else { panic!("{faults:?}") };

@@ -1,4 +1,4 @@
-//! How values are written.
+//! Deserialization of single values: secrets, durations, numbers, keywords and lists.
 
 use std::{
     fmt,
@@ -15,13 +15,13 @@ use serde::{
     de::{DeserializeOwned, Error, SeqAccess, Visitor, value::StrDeserializer},
 };
 
-use crate::engine::checks::LONGEST_SPAN;
+use crate::engine::checks::MAX_DURATION;
 
-/// A secret of at least `SHORTEST` bytes; it prints as dots would.
+/// A secret of at least `MIN_LENGTH` bytes. `Debug` redacts it.
 #[derive(Clone, Debug)]
-pub struct Secret<const SHORTEST: usize>(SecretString);
+pub struct Secret<const MIN_LENGTH: usize>(SecretString);
 
-impl<const SHORTEST: usize> Secret<SHORTEST> {
+impl<const MIN_LENGTH: usize> Secret<MIN_LENGTH> {
     /// The secret itself.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -29,76 +29,78 @@ impl<const SHORTEST: usize> Secret<SHORTEST> {
     }
 }
 
-impl<'de, const SHORTEST: usize> Deserialize<'de> for Secret<SHORTEST> {
+impl<'de, const MIN_LENGTH: usize> Deserialize<'de> for Secret<MIN_LENGTH> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if text.len() < SHORTEST {
-            return Err(D::Error::custom(format!("a secret needs at least {SHORTEST} characters")));
+        if text.len() < MIN_LENGTH {
+            return Err(D::Error::custom(format!("must have at least {MIN_LENGTH} characters")));
         }
         Ok(Self(text.into()))
     }
 }
 
-/// A span of time that lasts: `15s`.
-pub(super) fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    match pause(deserializer)? {
-        Duration::ZERO => Err(D::Error::custom("a span of time must be longer than nothing")),
-        span => Ok(span),
+/// A duration longer than zero, such as `15s`.
+pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match duration_or_zero(deserializer)? {
+        Duration::ZERO => Err(D::Error::custom("must be longer than 0 s")),
+        duration => Ok(duration),
     }
 }
 
-/// A span of time that lasts, or `none`.
-pub(super) fn span_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+/// A duration longer than zero, or `none`.
+pub(super) fn duration_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     match &*String::deserialize(deserializer)? {
         "none" => Ok(None),
-        text => span(StrDeserializer::new(text)).map(Some),
+        text => duration(StrDeserializer::new(text)).map(Some),
     }
 }
 
-/// A span of time, which may be none: `0s`.
-pub(super) fn pause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let span: Duration = friendly::deserialize(deserializer)?;
-    if span > LONGEST_SPAN { Err(D::Error::custom("a span of time must be of 100 years at most")) } else { Ok(span) }
+/// A duration, which can be zero: `0s`.
+pub(super) fn duration_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let duration: Duration = friendly::deserialize(deserializer)?;
+    if duration > MAX_DURATION { Err(D::Error::custom("must be at most 100 years")) } else { Ok(duration) }
 }
 
-/// One of a few words; whoever writes another is told which there are.
-pub(super) fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+/// One of a fixed set of keywords. The error for any other value lists the set.
+pub(super) fn keyword<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(StrDeserializer::new(&String::deserialize(deserializer)?))
 }
 
 /// A number, or `none` for no limit.
-pub(super) fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+pub(super) fn limit_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     match &*String::deserialize(deserializer)? {
         "none" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| D::Error::custom("a number of bytes is needed, or `none`")),
+        text => {
+            text.parse().map(Some).map_err(|_| D::Error::custom("expected a number of bytes, or `none` for no limit"))
+        }
     }
 }
 
-/// A whole number. The crate itself would take a fraction or a word for the nearest one.
-pub(super) fn whole<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+/// A whole number. It is parsed here because the `config` crate would convert fractions and words to numbers.
+pub(super) fn integer<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err = ParseIntError>,
 {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|error: ParseIntError| match error.kind() {
-        IntErrorKind::Zero => D::Error::custom("it must be more than 0"),
-        _ => D::Error::custom(format!("this is `{text}`, where a whole number is needed")),
+        IntErrorKind::Zero => D::Error::custom("must be at least 1"),
+        _ => D::Error::custom(format!("expected a whole number, found `{text}`")),
     })
 }
 
-/// A list, or its elements in one text, separated by commas.
+/// A list, or a text with comma-separated elements.
 pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    deserializer.deserialize_any(List(PhantomData))
+    deserializer.deserialize_any(ListVisitor(PhantomData))
 }
 
-struct List<T>(PhantomData<T>);
+struct ListVisitor<T>(PhantomData<T>);
 
-impl<'de, T: DeserializeOwned> Visitor<'de> for List<T> {
+impl<'de, T: DeserializeOwned> Visitor<'de> for ListVisitor<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list, or a text separated by commas")
+        f.write_str("a list, or a text with comma-separated elements")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {

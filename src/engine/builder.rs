@@ -1,4 +1,4 @@
-//! An engine under construction: what an application may choose, and the order in which the actors start.
+//! The builder of the engine: its options, and the order in which the actors start.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -27,13 +27,13 @@ use crate::{
     web::{Anonymous, Authenticate},
 };
 
-/// How long the store may take for an answer. A client waits that long for its connection.
-const STORE_DEADLINE: Duration = Duration::from_secs(5);
+/// The default time limit of a store call. A connecting client waits at most that long for the store.
+const DEFAULT_STORE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// For how long a dead process's rows are believed.
-const LEASE: Duration = Duration::from_secs(30);
+/// The term of the node's lease in the store: the connections of a dead process expire after it.
+const LEASE_TERM: Duration = Duration::from_secs(30);
 
-/// An engine under construction. Everything has a working default but the hubs.
+/// A builder of an [`Engine`]. Every option except the hubs has a working default.
 ///
 /// ```no_run
 /// use hubcast::{Engine, Hub};
@@ -44,11 +44,11 @@ const LEASE: Duration = Duration::from_secs(30);
 /// ```
 pub struct EngineBuilder {
     hubs: Vec<Hub>,
-    endpoints: Vec<Endpoint>,
-    mounts: Vec<classic::Endpoint>,
+    aspnetcore_endpoints: Vec<Endpoint>,
+    classic_endpoints: Vec<classic::Endpoint>,
     store: Arc<dyn DynStore>,
     modules: Vec<Box<dyn DynModule>>,
-    ring: Option<KeyRing>,
+    key_ring: Option<KeyRing>,
     authenticate: Arc<dyn Authenticate>,
     aspnetcore: aspnetcore::Settings,
     classic: classic::Settings,
@@ -63,7 +63,7 @@ impl std::fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EngineBuilder")
             .field("hubs", &self.hubs)
-            .field("endpoints", &self.endpoints)
+            .field("endpoints", &self.aspnetcore_endpoints)
             .finish_non_exhaustive()
     }
 }
@@ -72,11 +72,11 @@ impl EngineBuilder {
     pub(super) fn new() -> Self {
         Self {
             hubs: Vec::new(),
-            endpoints: Vec::new(),
-            mounts: Vec::new(),
+            aspnetcore_endpoints: Vec::new(),
+            classic_endpoints: Vec::new(),
             store: Arc::new(MemoryStore::default()),
             modules: Vec::new(),
-            ring: None,
+            key_ring: None,
             authenticate: Arc::new(Anonymous),
             aspnetcore: aspnetcore::Settings::default(),
             classic: classic::Settings::default(),
@@ -84,7 +84,7 @@ impl EngineBuilder {
             limits: Limits::default(),
             node: "hubcast".into(),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
-            store_deadline: STORE_DEADLINE,
+            store_deadline: DEFAULT_STORE_DEADLINE,
         }
     }
 
@@ -95,106 +95,106 @@ impl EngineBuilder {
         self.hub_only(hub).aspnetcore_endpoint(endpoint)
     }
 
-    /// Adds a hub without an endpoint for clients of ASP.NET Core SignalR; classic endpoints serve it all the same.
+    /// Adds a hub without an endpoint for clients of ASP.NET Core SignalR. Classic endpoints still serve it.
     #[must_use]
     pub fn hub_only(mut self, hub: Hub) -> Self {
         self.hubs.push(hub);
         self
     }
 
-    /// Adds an endpoint with options of its own for clients of ASP.NET Core SignalR. Its hub is added apart, with
+    /// Adds an endpoint with its own options for clients of ASP.NET Core SignalR. Add its hub separately, with
     /// [`EngineBuilder::hub`] or [`EngineBuilder::hub_only`].
     #[must_use]
     pub fn aspnetcore_endpoint(mut self, endpoint: Endpoint) -> Self {
-        self.endpoints.push(endpoint);
+        self.aspnetcore_endpoints.push(endpoint);
         self
     }
 
-    /// Serves all hubs to clients of SignalR 2.x below `path`; they expect `/signalr`.
+    /// Serves all hubs to clients of SignalR 2.x below `path`. Clients use `/signalr` by default.
     #[must_use]
     pub fn classic(self, path: &str) -> Self {
         self.classic_endpoint(classic::Endpoint::new(path))
     }
 
-    /// Adds an endpoint with options of its own for clients of SignalR 2.x, such as one that serves some of the hubs.
+    /// Adds an endpoint with its own options for clients of SignalR 2.x, for example for a part of the hubs.
     #[must_use]
     pub fn classic_endpoint(mut self, endpoint: classic::Endpoint) -> Self {
-        self.mounts.push(endpoint);
+        self.classic_endpoints.push(endpoint);
         self
     }
 
-    /// How clients of SignalR 2.x are served.
+    /// Sets the settings for clients of SignalR 2.x.
     #[must_use]
     pub fn classic_settings(mut self, settings: classic::Settings) -> Self {
         self.classic = settings;
         self
     }
 
-    /// Remembers durable memberships in `store`. Default: in memory, until the process ends.
+    /// Sets the store for durable state. Default: a store in memory, lost when the process ends.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Arc::new(store);
         self
     }
 
-    /// Adds a module that has a say in which groups a returning client rejoins.
+    /// Adds a module that can change which groups a reconnecting client rejoins.
     #[must_use]
     pub fn module(mut self, module: impl Module) -> Self {
         self.modules.push(Box::new(module));
         self
     }
 
-    /// Signs tokens with these keys. Default: a random key, so that no token survives a restart.
+    /// Sets the keys that sign tokens. Default: a random key, so tokens become invalid at a restart.
     #[must_use]
-    pub fn keys(mut self, ring: KeyRing) -> Self {
-        self.ring = Some(ring);
+    pub fn keys(mut self, key_ring: KeyRing) -> Self {
+        self.key_ring = Some(key_ring);
         self
     }
 
-    /// Finds out who clients are. Default: no client has a user.
+    /// Sets the authentication of clients. Default: all clients are anonymous.
     #[must_use]
     pub fn authenticate(mut self, authenticate: impl Authenticate) -> Self {
         self.authenticate = Arc::new(authenticate);
         self
     }
 
-    /// How clients of ASP.NET Core SignalR are served.
+    /// Sets the settings for clients of ASP.NET Core SignalR.
     #[must_use]
     pub fn aspnetcore_settings(mut self, settings: aspnetcore::Settings) -> Self {
         self.aspnetcore = settings;
         self
     }
 
-    /// How clients are put back into their groups.
+    /// Sets how reconnecting clients rejoin their groups.
     #[must_use]
     pub fn rejoin(mut self, settings: RejoinSettings) -> Self {
         self.rejoin = settings;
         self
     }
 
-    /// How much may wait for a slow client, and what happens beyond.
+    /// Sets the limits of the outbox of each client, and the reaction to an exceeded limit.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The name of this process among those that share a store. One that starts under a name takes over
-    /// from whoever had it. Default `hubcast`.
+    /// Sets the name of this process among the processes that share a store. A process that starts under a name
+    /// replaces the process that used it before. Default `hubcast`.
     #[must_use]
     pub fn node(mut self, name: &str) -> Self {
         name.clone_into(&mut self.node);
         self
     }
 
-    /// How many threads share the groups. Default: as many as there are processors.
+    /// Sets the number of shards of the groups, each on one thread. Default: the number of processors.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
         self
     }
 
-    /// How long the store may take for an answer. Default 5 s.
+    /// Sets the time limit of a store call. Default 5 s.
     #[must_use]
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
         self.store_deadline = deadline;
@@ -202,32 +202,32 @@ impl EngineBuilder {
     }
 
     fn check(&self) -> Result<(), BuildError> {
-        checks::hubs(&self.hubs)?;
-        checks::endpoints(&self.endpoints, &self.mounts, &self.hubs)?;
-        let faults = checks::settings(&self.hubs, &self.rejoin, &self.aspnetcore, &self.classic);
+        checks::check_hubs(&self.hubs)?;
+        checks::check_endpoints(&self.aspnetcore_endpoints, &self.classic_endpoints, &self.hubs)?;
+        let faults = checks::settings_errors(&self.hubs, &self.rejoin, &self.aspnetcore, &self.classic);
         faults.into_iter().next().map_or(Ok(()), Err)?;
-        if !self.mounts.is_empty() {
-            checks::lifetime(&self.rejoin, &self.classic)?;
+        if !self.classic_endpoints.is_empty() {
+            checks::check_rejoin_lifetime(&self.rejoin, &self.classic)?;
         }
-        checks::span("store_deadline", self.store_deadline)
+        checks::check_duration("store_deadline", self.store_deadline)
     }
 
     /// Starts the engine on the calling thread.
     ///
     /// # Errors
-    /// [`BuildError`] says what does not fit.
+    /// [`BuildError`] describes the first invalid hub, endpoint or setting.
     pub fn build(self) -> Result<Engine, BuildError> {
         self.check()?;
-        let arbiter = Arbiter::try_current().ok_or(BuildError::NoSystem)?;
+        let arbiter = Arbiter::try_current().ok_or(BuildError::NoActixSystem)?;
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
-        let ring = Arc::new(self.ring.unwrap_or_else(KeyRing::ephemeral));
-        let run = NodeInfo::new(&self.node);
+        let key_ring = Arc::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
+        let node_info = NodeInfo::new(&self.node);
         let membership =
             start_membership(&arbiter, &self.store, self.node, self.store_deadline, &connections, &metrics);
         let store = StoreHandle::new(self.store, self.store_deadline);
         let validator = RejoinValidator {
-            ring: Arc::clone(&ring),
+            ring: Arc::clone(&key_ring),
             store: store.clone(),
             modules: self.modules.into(),
             connections: connections.clone(),
@@ -235,34 +235,40 @@ impl EngineBuilder {
             metrics: Arc::clone(&metrics),
         };
         let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(validator.clone()));
-        let rejoin_service = Arc::new(RejoinService { ring, pipeline, settings: self.rejoin });
+        let rejoin_service = Arc::new(RejoinService { ring: key_ring, pipeline, settings: self.rejoin });
         let services = Arc::new(HubServices {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             connections,
             groups: GroupDirectory::new(self.shards, arbiter.clone()),
             membership,
             store,
-            turns: KeyedMutex::new(self.store_deadline),
+            durable_locks: KeyedMutex::new(self.store_deadline),
             metrics,
-            at_work: TaskTracker::new(),
+            hub_tasks: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
         });
-        let classic = classic::EndpointState::new(
+        let classic_state = classic::EndpointState::new(
             self.classic,
             self.limits,
             Arc::clone(&self.authenticate),
             Arc::clone(&services),
             Arc::clone(&rejoin_service),
         );
-        let core = aspnetcore::EndpointState::new(
+        let aspnetcore_state = aspnetcore::EndpointState::new(
             self.aspnetcore,
             self.limits,
             self.authenticate,
             Arc::clone(&services),
             rejoin_service,
         );
-        let (endpoints, mounts) = (self.endpoints.into(), self.mounts.into());
-        Ok(Engine { services, endpoints, core: Arc::new(core), mounts, classic: Arc::new(classic), run: Arc::new(run) })
+        Ok(Engine {
+            services,
+            aspnetcore_endpoints: self.aspnetcore_endpoints.into(),
+            aspnetcore_state: Arc::new(aspnetcore_state),
+            classic_endpoints: self.classic_endpoints.into(),
+            classic_state: Arc::new(classic_state),
+            node_info: Arc::new(node_info),
+        })
     }
 }
 
@@ -277,9 +283,10 @@ fn start_membership(
     let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
     let id = NodeId::from(node);
     Supervised::start("membership", arbiter, move || {
-        // A supervisor that died may have had ends of connections unwritten: those rows are an earlier run's.
+        // Each actor gets a new incarnation: a crashed one can have lost ends of connections, and the renewal deletes
+        // the rows of earlier incarnations.
         let node = Node { id: id.clone(), incarnation: crate::ids::secret() };
-        let housekeeping = MembershipConfig { node, deadline, lease: LEASE };
-        Membership::new(Arc::clone(&store), housekeeping, connections.clone(), Arc::clone(&metrics))
+        let config = MembershipConfig { node, deadline, lease: LEASE_TERM };
+        Membership::new(Arc::clone(&store), config, connections.clone(), Arc::clone(&metrics))
     })
 }

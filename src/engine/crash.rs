@@ -1,4 +1,4 @@
-//! Kills actors of a running engine, so that a test can see what their death does to clients.
+//! Crashes actors of a running engine, so that tests can observe the effects on clients.
 
 use super::Engine;
 use crate::{
@@ -7,14 +7,14 @@ use crate::{
     supervised::Crash,
 };
 
-/// Whom to kill.
+/// The actors to crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CrashTarget {
-    /// The supervisor of durable membership.
+    /// The actor of durable memberships.
     Membership,
-    /// The supervisor of rejoining.
+    /// The actor that processes rejoin requests.
     Pipeline,
-    /// Every shard of the groups.
+    /// All shards of the groups.
     Shards,
     /// One group.
     Group(HubName, GroupName),
@@ -23,17 +23,17 @@ pub enum CrashTarget {
 }
 
 impl Engine {
-    /// Has an actor panic, and answers when it has. One that there is not is as dead as it can be.
-    pub async fn crash(&self, victim: &CrashTarget) {
-        match victim {
+    /// Makes an actor panic, and returns when it has. Does nothing if the actor does not exist.
+    pub async fn crash(&self, target: &CrashTarget) {
+        match target {
             CrashTarget::Membership => drop(self.services.membership.send_once(Crash).await),
-            CrashTarget::Pipeline => drop(self.classic.rejoin_service.pipeline.send_once(Crash).await),
+            CrashTarget::Pipeline => drop(self.classic_state.rejoin_service.pipeline.send_once(Crash).await),
             CrashTarget::Shards => self.services.groups.crash(None).await,
             CrashTarget::Group(hub, name) => self.services.groups.crash(Some(&GroupKey::new(hub, name))).await,
             CrashTarget::Connection(id) => {
                 if let Some(handle) = self.services.connections.find(id) {
-                    // It dies before it can answer.
-                    let _ = handle.port.send(Command::Crash).await;
+                    // It panics before it can reply.
+                    let _ = handle.commands.send(Command::Crash).await;
                 }
             }
         }

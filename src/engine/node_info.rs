@@ -1,4 +1,4 @@
-//! What this run of the process is, and how it fares: what operators ask of the engine.
+//! Information about this process and the state of the engine, for operators.
 
 use std::time::SystemTime;
 
@@ -8,66 +8,66 @@ use crate::{
     store::{self, Owner},
 };
 
-/// This run of the process.
+/// The identity of this process.
 #[derive(Debug)]
 pub(super) struct NodeInfo {
-    node: String,
-    since: SystemTime,
+    name: String,
+    started_at: SystemTime,
 }
 
 impl NodeInfo {
-    pub(super) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), since: SystemTime::now() }
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), started_at: SystemTime::now() }
     }
 }
 
 impl Engine {
-    /// The names of the hubs, in the order in which they were given.
+    /// The names of the hubs, in the order in which they were added.
     #[must_use]
     pub fn hubs(&self) -> Vec<HubName> {
         self.services.hubs.iter().map(|hub| hub.name().clone()).collect()
     }
 
-    /// The name of this process among those that share a store.
+    /// The name of this process among the processes that share a store.
     #[must_use]
     pub fn node(&self) -> &str {
-        &self.run.node
+        &self.node_info.name
     }
 
     /// When the engine was built.
     #[must_use]
-    pub fn since(&self) -> SystemTime {
-        self.run.since
+    pub fn started_at(&self) -> SystemTime {
+        self.node_info.started_at
     }
 
-    /// True once [`Engine::drain`] was called: no client should be sent here any more.
+    /// Whether [`Engine::drain`] was called. A load balancer should send no further clients to this node.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.services.is_draining()
     }
 
-    /// How many methods, and hooks such as OnDisconnected, hubs are at.
+    /// The number of running hub methods and hooks, such as OnDisconnected.
     #[must_use]
-    pub fn at_work(&self) -> usize {
-        self.services.at_work.len()
+    pub fn hub_tasks(&self) -> usize {
+        self.services.hub_tasks.len()
     }
 
-    /// How often each kind of actor that lives as long as the process had to be started again.
+    /// The number of restarts of each kind of actor that lives as long as the process.
     #[must_use]
     pub fn restarts(&self) -> [(&'static str, u64); 3] {
         [
             ("groups", self.services.groups.restarts()),
             ("membership", self.services.membership.restarts()),
-            ("pipeline", self.core.rejoin_service.pipeline.restarts()),
+            ("pipeline", self.aspnetcore_state.rejoin_service.pipeline.restarts()),
         ]
     }
 
-    /// Asks the store a small question, through the same supervisor as everybody.
+    /// Makes a small query to the store, through the same actor as the other callers.
     ///
     /// # Errors
-    /// Why the store does not answer, after the deadline for its answers at the latest.
+    /// The error of the store, or [`store::Error::Unavailable`] after the store deadline.
     pub async fn check_store(&self) -> Result<(), store::Error> {
-        let nobody = Owner { hub: "".into(), user: "".into() };
-        self.services.durable_groups(&nobody).await.map(drop)
+        let owner = Owner { hub: "".into(), user: "".into() };
+        self.services.durable_groups(&owner).await.map(drop)
     }
 }

@@ -1,15 +1,15 @@
-//! What a newcomer reads first.
+//! The message on standard output when the service starts.
 
 use std::{io, net::SocketAddr};
 
 use super::Listeners;
 use crate::config::{Mode, Settings};
 
-/// Says where everything is, and what to try.
+/// Lists the addresses and files of the service, and a first thing to try.
 ///
 /// # Errors
-/// If a listener does not know its address.
-pub fn welcome(settings: &Settings, listeners: &Listeners) -> io::Result<String> {
+/// If a listener cannot report its address.
+pub fn startup_message(settings: &Settings, listeners: &Listeners) -> io::Result<String> {
     let (clients, admin) = (url(listeners.clients.local_addr()?), url(listeners.admin.local_addr()?));
     let keys = if settings.signing_keys.is_empty() { path(&settings.key_file()) } else { "as configured".into() };
     let token = settings.admin.token.is_none().then(|| path(&settings.token_file()));
@@ -21,16 +21,16 @@ pub fn welcome(settings: &Settings, listeners: &Listeners) -> io::Result<String>
     };
     let token = token.unwrap_or_else(|| "as configured".into());
     Ok(format!(
-        "hubcast {version} serves
-  the hub chat     {clients}/chat{user}
-  to older clients {clients}/signalr{user}
-  a page to try it {clients}/
-  operators        {admin}/admin/overview
-and keeps
-  its database     {database}
-  its signing key  {keys}
-  the admin token  {token}
-Try: open the page in two windows, join a room in both, and talk. Then see who is there:
+        "hubcast {version} is running
+  hub chat (ASP.NET Core SignalR)  {clients}/chat{user}
+  all hubs (SignalR 2.x)           {clients}/signalr{user}
+  web page to try it               {clients}/
+  admin                            {admin}/admin/overview
+with its data in
+  database                         {database}
+  signing key                      {keys}
+  admin token                      {token}
+Try: open the web page in two windows, join a room in both, and send messages. Then list the connections:
   curl -H \"Authorization: Bearer {bearer}\" {admin}/admin/connections
 ",
         version = env!("CARGO_PKG_VERSION"),

@@ -1,4 +1,4 @@
-//! From a configuration to a service: directory, keys, database and engine.
+//! Opens a service from a configuration: data directory, keys, database and engine.
 
 use std::{
     fs::DirBuilder,
@@ -21,25 +21,25 @@ use crate::{
 /// Why a service cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory cannot be made.
-    #[error("data_dir: {} cannot be made", path.display())]
+    /// The data directory cannot be created.
+    #[error("data_dir: cannot create {}", path.display())]
     DataDir {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file with a secret cannot be used.
+    /// The file with the signing key cannot be used.
     #[error("signing_keys")]
     KeyFile(#[source] secret_file::Error),
-    /// The signing keys make no ring.
+    /// A signing key is invalid.
     #[error("signing_keys")]
     Keys(#[from] BadSecret),
     /// The file with the admin token cannot be used.
     #[error("admin.token")]
     TokenFile(#[source] secret_file::Error),
     /// The database cannot be used.
-    #[error("store.url: the database cannot be opened")]
+    #[error("store.url: cannot open the database")]
     Store(#[source] store::Error),
     /// The engine cannot be built.
     #[error(transparent)]
@@ -47,20 +47,20 @@ pub enum OpenError {
 }
 
 impl Service {
-    /// Opens all that `settings` name, inside a running actix system.
+    /// Opens everything that `settings` configure. Requires a running actix system.
     ///
     /// # Errors
-    /// [`OpenError`] names the setting.
+    /// [`OpenError`] names the setting that causes the failure.
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
-        make_directory(&settings.data_dir)?;
-        let ring = ring(settings)?;
-        let admin_token = token(settings)?;
+        create_directory(&settings.data_dir)?;
+        let key_ring = key_ring(settings)?;
+        let admin_token = admin_token(settings)?;
         let store = SeaStore::connect(&settings.store_url()).await.map_err(OpenError::Store)?;
-        let engine = authenticated(Engine::builder(), &settings.auth)
+        let engine = with_authentication(Engine::builder(), &settings.auth)
             .hub("/chat", chat::hub())
             .classic("/signalr")
             .store(store)
-            .keys(ring)
+            .keys(key_ring)
             .aspnetcore_settings(settings.aspnetcore.clone().into())
             .classic_settings(settings.classic.clone().into())
             .rejoin(settings.rejoin.settings(&settings.store))
@@ -74,27 +74,27 @@ impl Service {
     }
 }
 
-fn make_directory(path: &Path) -> Result<(), OpenError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| OpenError::DataDir { path: path.into(), source })
+fn create_directory(path: &Path) -> Result<(), OpenError> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|source| OpenError::DataDir { path: path.into(), source })
 }
 
-fn ring(settings: &Settings) -> Result<KeyRing, OpenError> {
+fn key_ring(settings: &Settings) -> Result<KeyRing, OpenError> {
     if settings.signing_keys.is_empty() {
-        let secret = secret_file::read_or_make(&settings.key_file()).map_err(OpenError::KeyFile)?;
+        let secret = secret_file::read_or_create(&settings.key_file()).map_err(OpenError::KeyFile)?;
         return Ok(KeyRing::new([secret.expose_secret()])?);
     }
     Ok(KeyRing::new(settings.signing_keys.iter().map(Secret::expose))?)
 }
 
-fn token(settings: &Settings) -> Result<SecretString, OpenError> {
+fn admin_token(settings: &Settings) -> Result<SecretString, OpenError> {
     match &settings.admin.token {
         Some(token) => Ok(token.expose().into()),
-        None => secret_file::read_or_make(&settings.token_file()).map_err(OpenError::TokenFile),
+        None => secret_file::read_or_create(&settings.token_file()).map_err(OpenError::TokenFile),
     }
 }
 
-fn authenticated(builder: EngineBuilder, auth: &Auth) -> EngineBuilder {
+fn with_authentication(builder: EngineBuilder, auth: &Auth) -> EngineBuilder {
     match auth.mode {
         Mode::Query if auth.query_on_network => builder.authenticate(QueryUser),
         Mode::Query => builder.authenticate(LocalQueryUser),

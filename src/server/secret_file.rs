@@ -1,4 +1,4 @@
-//! A secret in a file of its own, for its owner's eyes alone.
+//! A secret in a file that only its owner can read.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,15 +9,15 @@ use std::{
 
 use secrecy::SecretString;
 
-use crate::{ids, tokens::SHORTEST_SECRET};
+use crate::{ids, tokens::MIN_SECRET_LENGTH};
 
-/// Why a secret cannot be had.
+/// Why a secret file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Others may read it, so that it may be none any more.
+    /// Other users can read the file, so the secret may be compromised.
     #[error(
-        "{} can be read by others (its mode is {mode:03o}): if nobody has, `chmod 600` it, else remove it and a new \
-         one is made",
+        "other users can read {} (mode {mode:03o}); run `chmod 600` on it if nobody has read it, otherwise delete it, \
+         and the next start creates a new one",
         path.display()
     )]
     TooOpen {
@@ -26,62 +26,62 @@ pub enum Error {
         /// Its permissions.
         mode: u32,
     },
-    /// There is nothing in it, or not enough.
-    #[error("{} holds less than {SHORTEST_SECRET} characters: remove it and a new one is made", path.display())]
+    /// The file is empty, or the secret is too short.
+    #[error("{} has fewer than {MIN_SECRET_LENGTH} characters; delete it, and the next start creates a new one", path.display())]
     TooShort {
         /// The file.
         path: PathBuf,
     },
-    /// It cannot be read or made.
-    #[error("{} cannot be read or made", path.display())]
+    /// The file cannot be read or created.
+    #[error("cannot read or create {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// Answers the secret in the file, or puts a random one there.
-pub(super) fn read_or_make(path: &Path) -> Result<SecretString, Error> {
+/// Reads the secret in the file. If the file does not exist, creates it with a random secret.
+pub(super) fn read_or_create(path: &Path) -> Result<SecretString, Error> {
     match File::open(path) {
         Ok(file) => read(path, file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
-        Err(error) => Err(failed(path)(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
+        Err(error) => Err(file_error(path)(error)),
     }
 }
 
-fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
+fn file_error(path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| Error::File { path: path.into(), source }
 }
 
 fn read(path: &Path, mut file: File) -> Result<SecretString, Error> {
-    let mode = file.metadata().map_err(failed(path))?.permissions().mode() & 0o777;
+    let mode = file.metadata().map_err(file_error(path))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::TooOpen { path: path.into(), mode });
     }
     let mut text = String::new();
-    file.read_to_string(&mut text).map_err(failed(path))?;
+    file.read_to_string(&mut text).map_err(file_error(path))?;
     match text.trim() {
-        short if short.len() < SHORTEST_SECRET => Err(Error::TooShort { path: path.into() }),
+        short if short.len() < MIN_SECRET_LENGTH => Err(Error::TooShort { path: path.into() }),
         secret => Ok(secret.into()),
     }
 }
 
-/// Order: the file gets its name when its content is safe, so that no crash and no other process leaves or sees half
-/// of it; of two processes that make one, both end up with the first.
-fn make(path: &Path) -> Result<SecretString, Error> {
+/// Order: write and sync the content first, then link the file to its name. A crash therefore leaves no partial file at
+/// `path`, and no other process reads one. If two processes create the file at the same time, both use the first one.
+fn create(path: &Path) -> Result<SecretString, Error> {
     let draft = path.with_extension(format!("draft-{}", ids::secret()));
     let secret = ids::secret() + &ids::secret();
     let written = write(&draft, &secret).and_then(|()| fs::hard_link(&draft, path));
-    // A draft that stays behind is as secret as any.
+    // If the removal fails, the remaining draft has the same permissions as the file.
     let _ = fs::remove_file(&draft);
     match written {
         Ok(()) => Ok(secret.into()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            read(path, File::open(path).map_err(failed(path))?)
+            read(path, File::open(path).map_err(file_error(path))?)
         }
-        Err(error) => Err(failed(path)(error)),
+        Err(error) => Err(file_error(path)(error)),
     }
 }
 
@@ -102,42 +102,46 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_made_once_and_for_its_owner_alone() {
+    fn secret_is_created_once_for_owner_only() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
-        let first = read_or_make(&path).unwrap();
+        let first = read_or_create(&path).unwrap();
         assert_eq!(first.expose_secret().len(), 44);
         assert_eq!(mode(&path), 0o600);
-        assert_eq!(read_or_make(&path).unwrap().expose_secret(), first.expose_secret());
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "no draft stays behind");
+        assert_eq!(read_or_create(&path).unwrap().expose_secret(), first.expose_secret());
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "no draft remains");
     }
 
     #[test]
-    fn whoever_comes_second_takes_what_is_there() {
+    fn second_creator_uses_the_existing_secret() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
-        let first = make(&path).unwrap();
-        assert_eq!(make(&path).unwrap().expose_secret(), first.expose_secret());
+        let first = create(&path).unwrap();
+        assert_eq!(create(&path).unwrap().expose_secret(), first.expose_secret());
     }
 
     #[test]
-    fn a_secret_that_others_may_read_is_refused() {
+    fn secret_readable_by_others_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
-        read_or_make(&path).unwrap();
-        for (open, refused) in [(0o640, true), (0o604, true), (0o400, false)] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(open)).unwrap();
-            let answer = read_or_make(&path);
-            assert_eq!(matches!(&answer, Err(Error::TooOpen { mode, .. }) if *mode == open), refused, "{answer:?}");
+        read_or_create(&path).unwrap();
+        for (permissions, is_refused) in [(0o640, true), (0o604, true), (0o400, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(permissions)).unwrap();
+            let result = read_or_create(&path);
+            assert_eq!(
+                matches!(&result, Err(Error::TooOpen { mode, .. }) if *mode == permissions),
+                is_refused,
+                "{result:?}"
+            );
         }
     }
 
     #[test]
-    fn a_file_that_holds_too_little_and_a_missing_directory_are_refused() {
+    fn short_secret_and_missing_directory_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         write(&path, " ").unwrap();
-        assert!(matches!(read_or_make(&path), Err(Error::TooShort { .. })));
-        assert!(matches!(read_or_make(&directory.path().join("no/key")), Err(Error::File { .. })));
+        assert!(matches!(read_or_create(&path), Err(Error::TooShort { .. })));
+        assert!(matches!(read_or_create(&directory.path().join("no/key")), Err(Error::File { .. })));
     }
 }
