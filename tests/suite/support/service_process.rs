@@ -35,7 +35,7 @@ impl ServiceProcess {
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = read_address(&mut output, "the hub chat").await;
+        let address = read_address(&mut output, "hub chat (ASP.NET Core SignalR)").await;
         Self { address, child, _output: output }
     }
 
