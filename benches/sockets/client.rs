@@ -133,7 +133,7 @@ pub(crate) async fn connect_member(peer: &Peer) -> Result<Client> {
     }
 }
 
-/// Connects a client that sends broadcasts and is no member of the group. It discards all messages that it receives. On
+/// Connects a client that sends broadcasts and is not a member of the group. It discards all messages that it receives. On
 /// a server that sends each message to all clients, it is one more recipient, which adds a thousandth to the cost.
 pub(crate) async fn connect_sender(peer: &Peer) -> Result<OwnedWriteHalf> {
     let mut client = connect_member(peer).await?;
