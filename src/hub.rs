@@ -1,10 +1,12 @@
-//! The application's side: methods that clients call, and hooks for the moments of a connection's life.
+//! Hubs of the application: hub methods that clients invoke, and lifecycle hooks of their connections.
 //!
-//! Role: finds the method, binds its arguments, runs it. A hub is made of plain async functions whose
-//! argument types say what they need ([`extract`]), or is an actor of the application ([`Hub::actor`]).
-//! Life: made before the engine, shared by all connections. Neighbours: connections call in, methods call
-//! out through [`Clients`], [`Groups`] and [`Users`].
-//! Never: nothing in here knows which generation of clients it serves.
+//! For each invocation this module finds the hub method, authorizes the caller, binds the arguments and runs the
+//! method. A hub consists of plain async functions whose parameter types are extractors ([`extract`]), or it is an
+//! actor of the application ([`Hub::actor`]). Hubs are built before the engine and are shared by all connections.
+//! Connections invoke hub methods, and hub methods reach connections through [`Clients`], [`Groups`] and [`Users`].
+//!
+//! Code in this module must not depend on which generation of SignalR a client uses. The dialects pass the
+//! differences in as [`HubBehavior`].
 
 use std::{
     any::TypeId,
@@ -45,17 +47,18 @@ pub use methods::Method;
 type HubFuture<T> = LocalBoxFuture<'static, T>;
 type MethodFn = Arc<dyn Fn(Call, &extract::States) -> HubFuture<Result<Json, CallError>> + Send + Sync>;
 type Hook<M, T> = Arc<dyn Fn(M) -> HubFuture<T> + Send + Sync>;
-type Authorize = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
+/// Decides whether an identity may use a hub method or an endpoint.
+pub(crate) type Authorize = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
 
 #[derive(Clone)]
 struct Entry {
     run: MethodFn,
-    count: Option<usize>,
-    guard: Option<Authorize>,
+    argument_count: Option<usize>,
+    authorize: Option<Authorize>,
     is_listed: bool,
 }
 
-/// Methods that clients call, under one name.
+/// Hub methods that clients invoke and lifecycle hooks, under one name.
 ///
 /// ```
 /// use hubcast::{Args, Clients, Hub, HubError};
@@ -70,8 +73,10 @@ struct Entry {
 #[derive(Clone)]
 pub struct Hub {
     name: HubName,
+    /// The key is the name in lowercase; the value holds the name as it was registered.
     methods: BTreeMap<String, (String, Entry)>,
-    otherwise: Option<MethodFn>,
+    /// Runs invocations of methods that are not registered.
+    fallback: Option<MethodFn>,
     states: extract::States,
     connected: Option<Hook<Connected, Result<(), HubError>>>,
     reconnected: Option<Hook<Reconnected, Result<(), HubError>>>,
@@ -85,13 +90,13 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A hub without methods. Classic clients ask for it by `name`, without regard to case.
+    /// Creates a hub without methods. Classic clients request it by `name`, compared case-insensitively.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
             name: name.into(),
             methods: BTreeMap::new(),
-            otherwise: None,
+            fallback: None,
             states: HashMap::new(),
             connected: None,
             reconnected: None,
@@ -99,7 +104,7 @@ impl Hub {
         }
     }
 
-    /// A hub that is an actor: each call and each moment is a message to it.
+    /// Creates a hub that is an actor. It receives every invocation and every lifecycle event as a message.
     pub fn actor<A>(name: &str, actor: &Addr<A>) -> Self
     where
         A: Actor + Handler<Call> + Handler<Connected> + Handler<Disconnected>,
@@ -108,50 +113,51 @@ impl Hub {
         let (calls, connects, disconnects) =
             (actor.clone().recipient::<Call>(), actor.clone().recipient::<Connected>(), actor.clone().recipient());
         let mut hub = Self::new(name);
-        hub.otherwise = Some(Arc::new(move |call, _| {
-            let answer = calls.send(call);
-            async move { answer.await.unwrap_or_else(|_| Err(CallError::Failed(gone()))) }.boxed_local()
+        hub.fallback = Some(Arc::new(move |call, _| {
+            let result = calls.send(call);
+            async move { result.await.unwrap_or_else(|_| Err(CallError::Failed(actor_stopped()))) }.boxed_local()
         }));
         hub.on_connected(move |connected| {
-            let answer = connects.send(connected);
-            async move { answer.await.unwrap_or_else(|_| Err(gone())) }
+            let result = connects.send(connected);
+            async move { result.await.unwrap_or_else(|_| Err(actor_stopped())) }
         })
         .on_disconnected(move |disconnected: Disconnected| {
-            let answer = disconnects.send(disconnected);
+            let handled = disconnects.send(disconnected);
             async move {
-                // A hub that has gone does not care who else has.
-                let _ = answer.await;
+                // An actor that has stopped needs no notification.
+                let _ = handled.await;
             }
         })
     }
 
-    /// Adds a method; clients find it by `name` without regard to case. A later one of the same name
+    /// Adds a hub method. Clients invoke it by `name`, compared case-insensitively. A later method with the same name
     /// replaces it.
     #[must_use]
     pub fn method<M: Method<E>, E: 'static>(self, name: &str, method: M) -> Self {
         self.insert(name, method, None)
     }
 
-    /// Adds a method for those whom `guard` lets pass; others are told that they are not authorized.
+    /// Adds a hub method for callers that `authorize` accepts. Invocations of other callers fail with
+    /// [`CallError::Unauthorized`].
     #[must_use]
-    pub fn guarded_method<M: Method<E>, E: 'static>(
+    pub fn authorized_method<M: Method<E>, E: 'static>(
         self,
         name: &str,
-        guard: impl Fn(&Identity) -> bool + Send + Sync + 'static,
+        authorize: impl Fn(&Identity) -> bool + Send + Sync + 'static,
         method: M,
     ) -> Self {
-        self.insert(name, method, Some(Arc::new(guard)))
+        self.insert(name, method, Some(Arc::new(authorize)))
     }
 
-    fn insert<M: Method<E>, E: 'static>(mut self, name: &str, method: M, guard: Option<Authorize>) -> Self {
+    fn insert<M: Method<E>, E: 'static>(mut self, name: &str, method: M, authorize: Option<Authorize>) -> Self {
         let run: MethodFn = Arc::new(move |call, states| method.call(call, states));
-        let entry = Entry { run, count: Some(M::COUNT), guard, is_listed: true };
+        let entry = Entry { run, argument_count: Some(M::ARGUMENT_COUNT), authorize, is_listed: true };
         self.methods.insert(name.to_lowercase(), (name.to_owned(), entry));
         self
     }
 
-    /// Leaves methods out of the proxies that are generated for classic clients; they can be called all
-    /// the same. Unknown names are ignored.
+    /// Omits methods from the JavaScript proxies that are generated for classic clients. The methods can still be
+    /// invoked. Unknown names are ignored.
     #[must_use]
     pub fn unlisted(mut self, names: &[&str]) -> Self {
         for name in names {
@@ -162,15 +168,15 @@ impl Hub {
         self
     }
 
-    /// Gives methods a value to take as [`State<T>`]; one for each type.
+    /// Adds a value that hub methods can take as [`State<T>`]. There is one value for each type.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.states.insert(TypeId::of::<T>(), Arc::new(value));
         self
     }
 
-    /// What happens when a connection has begun, and is in its durable groups: its client is told that it
-    /// is connected when this is done. An error ends the connection.
+    /// Sets the hook that runs when a connection has started and has joined its durable groups (OnConnected). The
+    /// client is notified that it is connected after the hook has returned. An error ends the connection.
     #[must_use]
     pub fn on_connected<F, R>(mut self, hook: F) -> Self
     where
@@ -181,7 +187,7 @@ impl Hub {
         self
     }
 
-    /// What happens when a classic connection goes on over a new channel.
+    /// Sets the hook that runs when a classic connection continues over a new channel (OnReconnected).
     #[must_use]
     pub fn on_reconnected<F, R>(mut self, hook: F) -> Self
     where
@@ -192,7 +198,8 @@ impl Hub {
         self
     }
 
-    /// What happens when a connection has ended; exactly once for each that was connected.
+    /// Sets the hook that runs when a connection has ended (OnDisconnected). It runs exactly once for each connection
+    /// that was connected.
     #[must_use]
     pub fn on_disconnected<F, R>(mut self, hook: F) -> Self
     where
@@ -209,40 +216,41 @@ impl Hub {
         &self.name
     }
 
-    /// The names of its methods as they were registered, sorted without regard to case.
+    /// The names of the hub's methods as they were registered, sorted case-insensitively.
     #[must_use]
     pub fn method_names(&self) -> Vec<&str> {
         self.methods.values().map(|(name, _)| &**name).collect()
     }
 
-    /// The names that generated proxies show, as they were registered, sorted without regard to case.
+    /// The names of the methods in generated proxies as they were registered, sorted case-insensitively.
     pub(crate) fn listed_methods(&self) -> impl Iterator<Item = &str> {
         self.methods.values().filter(|(_, entry)| entry.is_listed).map(|(name, _)| &**name)
     }
 
-    /// A method's name as it was registered, however a client spells it.
-    pub(crate) fn registered(&self, method: &str) -> Option<&str> {
+    /// The registered name of a method, found case-insensitively.
+    pub(crate) fn registered_name(&self, method: &str) -> Option<&str> {
         self.methods.get(&method.to_lowercase()).map(|(name, _)| &**name)
     }
 
-    /// Runs the method that a client calls.
+    /// Runs the hub method that a client invokes.
     pub(crate) fn invoke(&self, call: Call) -> HubFuture<Result<Json, CallError>> {
-        match self.admit(&call) {
+        match self.find_method(&call) {
             Ok(run) => run(call, &self.states),
             Err(error) => async { Err(error) }.boxed_local(),
         }
     }
 
-    /// Finds the method, and refuses a call that has the wrong number of arguments or no right to it.
-    fn admit(&self, call: &Call) -> Result<&MethodFn, CallError> {
+    /// Finds the method. Fails if the number of arguments is wrong, the caller is not authorized, or the invocation
+    /// uses streams.
+    fn find_method(&self, call: &Call) -> Result<&MethodFn, CallError> {
         let Some((name, entry)) = self.methods.get(&call.method.to_lowercase()) else {
-            return self.otherwise.as_ref().ok_or(CallError::NoSuchMethod);
+            return self.fallback.as_ref().ok_or(CallError::NoSuchMethod);
         };
         let given = call.arguments.len();
-        if let Some(expected) = entry.count.filter(|expected| *expected != given) {
+        if let Some(expected) = entry.argument_count.filter(|expected| *expected != given) {
             return Err(CallError::WrongArgumentCount { method: name.as_str().into(), given, expected });
         }
-        if entry.guard.as_ref().is_some_and(|guard| !guard(call.context.caller().identity())) {
+        if entry.authorize.as_ref().is_some_and(|authorize| !authorize(call.context.caller().identity())) {
             return Err(CallError::Unauthorized);
         }
         refuse_streams(call.streams).map(|()| &entry.run)
@@ -270,10 +278,10 @@ impl Hub {
     }
 }
 
-/// Wire: the text is the original's.
+/// Wire: the text is that of ASP.NET Core SignalR.
 fn refuse_streams(streams: Streams) -> Result<(), CallError> {
     match streams {
-        Streams { wants_answer: true, .. } => Err(CallError::NoStream),
+        Streams { wants_stream: true, .. } => Err(CallError::NoStream),
         Streams { sent: 0, .. } => Ok(()),
         Streams { sent, .. } => {
             let text = format!("Client sent {sent} stream(s), Hub method expects 0.");
@@ -282,21 +290,21 @@ fn refuse_streams(streams: Streams) -> Result<(), CallError> {
     }
 }
 
-fn gone() -> HubError {
-    HubError::hidden("InvalidOperationException", "the hub's actor has gone")
+fn actor_stopped() -> HubError {
+    HubError::hidden("InvalidOperationException", "the hub's actor has stopped")
 }
 
-/// What a hub method can answer.
+/// A return type of hub methods.
 pub trait IntoHubResult {
-    /// The answer as JSON; null for `()`.
+    /// The result as JSON; null for `()`.
     ///
     /// # Errors
-    /// The method's own failure, or that its answer cannot be JSON.
-    fn into_answer(self) -> Result<Json, CallError>;
+    /// The error of the hub method, or [`CallError::UnserializableResult`].
+    fn into_hub_result(self) -> Result<Json, CallError>;
 }
 
 impl<T: Serialize> IntoHubResult for Result<T, HubError> {
-    fn into_answer(self) -> Result<Json, CallError> {
+    fn into_hub_result(self) -> Result<Json, CallError> {
         let value = self.map_err(CallError::Failed)?;
         to_raw_value(&value).map_err(|error| CallError::UnserializableResult(error.to_string()))
     }

@@ -1,9 +1,10 @@
-//! Turns the arguments of a call into the types that a hub method takes.
+//! Deserializes the arguments of an invocation into the parameter types of a hub method.
 //!
-//! Newer clients are held to the type: a text for a number is refused. Classic clients are used to less:
-//! a number or a boolean is taken for the text of it, and a text for the number or the boolean that it tells; a number
-//! is true unless it is 0. A null among texts is taken for an empty one: in .NET it is a text like any other. What fits
-//! as it is, is never converted, so that null is `None` to an `Option`.
+//! ASP.NET Core clients get strict binding: a string for a number is refused. Classic clients rely on conversions: a
+//! number or boolean is accepted for a string, a string is parsed as a number or boolean, and a number is accepted for
+//! a boolean (true unless it is 0). A null inside a list or an object is accepted as an empty string,
+//! because strings are nullable in .NET. A value that deserializes without conversion is never converted, so null
+//! stays `None` for an `Option`.
 
 use std::{borrow::Cow, fmt};
 
@@ -14,30 +15,30 @@ use serde::{
 };
 use serde_json::{Error, Number, de::StrRead, value::RawValue};
 
-/// How closely an argument must match its type.
+/// How strictly an argument must match its type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Binding {
-    /// As ASP.NET Core servers do.
+    /// No conversions, like ASP.NET Core SignalR.
     #[default]
     Strict,
-    /// As classic servers do.
+    /// With conversions, like ASP.NET SignalR.
     Lenient,
 }
 
 /// Binds one argument.
 ///
 /// # Errors
-/// The deserializer's word on why it does not fit.
+/// The deserializer's error for the strict or, where a conversion was tried, the lenient attempt.
 pub(crate) fn bind<T: DeserializeOwned>(binding: Binding, json: &str) -> Result<T, Error> {
     match binding {
         Binding::Strict => strict(json),
-        // Wire: groups and users of the original refuse a null for a name, which an empty text would not tell them.
+        // Wire: ASP.NET SignalR refuses a null name of a group or user. An empty string would hide the null.
         Binding::Lenient if json == "null" => strict(json),
         Binding::Lenient => strict(json).or_else(|_| T::deserialize(Lenient(serde_json::from_str(json)?))),
     }
 }
 
-/// Wire: `-0` is an integer to the original servers; to serde it is a float.
+/// Wire: `-0` is an integer for the reference servers; for serde it is a float.
 fn strict<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     match json {
         "-0" => serde_json::from_str("0"),
@@ -46,53 +47,53 @@ fn strict<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
     .or_else(|error| if json == "-0" { serde_json::from_str(json) } else { Err(error) })
 }
 
-/// A value that is asked for as something that it may not quite be. Invariant: sessions refuse what nests too deep,
-/// since every level here is a deserializer of its own, without a common limit.
+/// Deserializer that converts between strings, numbers and booleans. Invariant: sessions refuse JSON that is nested too
+/// deeply, because every level here is a separate deserializer and no recursion limit spans them.
 struct Lenient<'a>(&'a RawValue);
 
 impl<'a> Lenient<'a> {
-    /// The value for those who ask for what it is.
+    /// A deserializer without conversions.
     fn strict(&self) -> serde_json::Deserializer<StrRead<'a>> {
         serde_json::Deserializer::from_str(self.0.get())
     }
 
-    /// What a text says, without the blanks around it.
-    fn said(&self) -> Option<String> {
+    /// The content of a JSON string without surrounding whitespace.
+    fn trimmed_string(&self) -> Option<String> {
         let text: String = serde_json::from_str(self.0.get()).ok()?;
-        Some(text.trim_matches(BLANKS).to_owned())
+        Some(text.trim_matches(TRIMMED_WHITESPACE).to_owned())
     }
 
-    /// The number that a text tells, for whoever asks for a number.
+    /// The number that a JSON string contains.
     fn as_number(&self) -> Option<Number> {
-        let text = self.said()?;
+        let text = self.trimmed_string()?;
         let whole = text.parse::<i64>().map(Number::from).or_else(|_| text.parse::<u64>().map(Number::from));
         whole.ok().or_else(|| Number::from_f64(text.parse().ok()?))
     }
 
-    /// The boolean that a text or a number tells, for whoever asks for a boolean.
-    fn as_truth(&self) -> Option<bool> {
+    /// The boolean that a JSON number or string stands for.
+    fn as_bool(&self) -> Option<bool> {
         let number = serde_json::from_str::<f64>(self.0.get());
-        number.map(|number| number != 0.0).ok().or_else(|| self.said()?.to_ascii_lowercase().parse().ok())
+        number.map(|number| number != 0.0).ok().or_else(|| self.trimmed_string()?.to_ascii_lowercase().parse().ok())
     }
 
-    /// The text of what is none, for whoever asks for a text.
-    fn as_text(&self) -> Option<Cow<'a, str>> {
+    /// The string form of a JSON null, number or boolean.
+    fn as_string(&self) -> Option<Cow<'a, str>> {
         let json = self.0.get();
         match json.as_bytes() {
             b"null" => Some("".into()),
             b"-0" => Some("0".into()),
             b"true" | b"false" => Some(json.into()),
-            [b'-' | b'0'..=b'9', ..] => Some(text_of_number(json)),
+            [b'-' | b'0'..=b'9', ..] => Some(number_to_string(json)),
             _ => None,
         }
     }
 }
 
-/// Wire: what the original servers trim; no other blanks.
-const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+/// Wire: the whitespace that the reference servers trim.
+const TRIMMED_WHITESPACE: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 
-/// Wire: a whole number is its digits, however many; any other is written in its shortest form.
-fn text_of_number(json: &str) -> Cow<'_, str> {
+/// Wire: an integer keeps all its digits; any other number is written in its shortest form.
+fn number_to_string(json: &str) -> Cow<'_, str> {
     let is_whole = !json.contains(['.', 'e', 'E']);
     match serde_json::from_str::<Number>(json) {
         Ok(number) if !is_whole => number.to_string().into(),
@@ -121,14 +122,14 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.as_truth() {
-            Some(truth) => visitor.visit_bool(truth),
+        match self.as_bool() {
+            Some(value) => visitor.visit_bool(value),
             None => self.strict().deserialize_bool(visitor),
         }
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.as_text() {
+        match self.as_string() {
             Some(text) => visitor.visit_str(&text),
             None => self.strict().deserialize_str(visitor),
         }
@@ -142,17 +143,17 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         if self.0.get() == "null" { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    /// Whoever asks for raw JSON gets the text as it is.
+    /// A raw value keeps its JSON text unchanged.
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
         match name {
-            RAW => self.strict().deserialize_newtype_struct(name, visitor),
+            RAW_VALUE_NAME => self.strict().deserialize_newtype_struct(name, visitor),
             _ => visitor.visit_newtype_struct(self),
         }
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0.get().as_bytes() {
-            [b'[' | b'{', ..] => self.strict().deserialize_any(Inside(visitor)),
+            [b'[' | b'{', ..] => self.strict().deserialize_any(LenientElements(visitor)),
             _ => self.strict().deserialize_any(visitor),
         }
     }
@@ -171,13 +172,13 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
     }
 }
 
-/// The name by which serde_json's raw values ask for themselves; a test tells when it changes.
-const RAW: &str = "$serde_json::private::RawValue";
+/// The newtype name with which serde_json's `RawValue` requests the raw text. A test fails if it changes.
+const RAW_VALUE_NAME: &str = "$serde_json::private::RawValue";
 
-/// What is inside of a list or an object, leniently; names of members are serde_json's affair.
-struct Inside<T>(T);
+/// Deserializes the elements of a list or an object leniently. Keys are left to serde_json.
+struct LenientElements<T>(T);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Inside<V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for LenientElements<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,23 +186,23 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Inside<V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Inside(elements))
+        self.0.visit_seq(LenientElements(elements))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Inside(members))
+        self.0.visit_map(LenientElements(members))
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for LenientElements<A> {
     type Error = A::Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
-        self.0.next_element()?.map(|element| leniently(seed, element)).transpose()
+        self.0.next_element()?.map(|element| deserialize_leniently(seed, element)).transpose()
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Inside<A> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for LenientElements<A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
@@ -209,11 +210,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Inside<A> {
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
-        leniently(seed, self.0.next_value()?)
+        deserialize_leniently(seed, self.0.next_value()?)
     }
 }
 
-fn leniently<'de, T: DeserializeSeed<'de>, E: serde::de::Error>(seed: T, json: &'de RawValue) -> Result<T::Value, E> {
+fn deserialize_leniently<'de, T: DeserializeSeed<'de>, E: serde::de::Error>(
+    seed: T,
+    json: &'de RawValue,
+) -> Result<T::Value, E> {
     seed.deserialize(Lenient(json)).map_err(E::custom)
 }
 
@@ -241,14 +245,14 @@ mod tests {
         for not_an_integer in ["1.0", "1e0", "\"1\"", "true", "null", "2147483648"] {
             assert_eq!(strict::<i32>(not_an_integer), None, "{not_an_integer}");
         }
-        for not_a_text in ["5", "true", "{}", "[]"] {
-            assert_eq!(strict::<Option<String>>(not_a_text), None, "{not_a_text}");
+        for not_a_string in ["5", "true", "{}", "[]"] {
+            assert_eq!(strict::<Option<String>>(not_a_string), None, "{not_a_string}");
         }
         assert_eq!(strict::<Option<String>>("null"), Some(None));
     }
 
     #[test]
-    fn leniently_a_number_is_its_text_and_digits_are_a_number() {
+    fn lenient_scalars_convert_to_strings_and_back() {
         assert_eq!(lenient("5"), Some(String::from("5")));
         assert_eq!(lenient("true"), Some(Some(String::from("true"))));
         assert_eq!(lenient::<Option<String>>("null"), Some(None));
@@ -258,25 +262,25 @@ mod tests {
     }
 
     #[test]
-    fn leniently_a_text_is_the_number_or_the_boolean_that_it_tells() {
+    fn lenient_string_parses_as_number_or_boolean() {
         assert_eq!(lenient("\"1.5\""), Some(1.5));
         assert_eq!(lenient("\" 1e3 \""), Some(1000.0_f32));
         assert_eq!(lenient("\"18446744073709551615\""), Some(u64::MAX));
         assert_eq!(lenient("\"+2\""), Some(2));
         assert_eq!(lenient("[\"\\t007\\n\"]"), Some([7]));
-        for (json, truth) in [("\"true\"", true), ("\" False \"", false), ("1", true), ("0", false), ("-0.5", true)] {
-            assert_eq!(lenient(json), Some(truth), "{json}");
+        for (json, value) in [("\"true\"", true), ("\" False \"", false), ("1", true), ("0", false), ("-0.5", true)] {
+            assert_eq!(lenient(json), Some(value), "{json}");
         }
         for neither in ["\"1\"", "\"yes\"", "\"\"", "null", "[]"] {
             assert_eq!(lenient::<bool>(neither), None, "{neither}");
         }
-        for no_number in ["\"NaN\"", "\"inf\"", "\"1,000\"", "\"0x10\"", "\"\"", "true"] {
-            assert_eq!(lenient::<f64>(no_number), None, "{no_number}");
+        for not_a_number in ["\"NaN\"", "\"inf\"", "\"1,000\"", "\"0x10\"", "\"\"", "true"] {
+            assert_eq!(lenient::<f64>(not_a_number), None, "{not_a_number}");
         }
     }
 
     #[test]
-    fn leniently_the_text_of_a_number_is_the_originals() {
+    fn lenient_number_formats_like_reference_server() {
         for (number, text) in [
             ("1.0", "1.0"),
             ("1.10", "1.1"),
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn leniently_a_null_among_texts_is_an_empty_one_unless_there_is_a_better_word_for_it() {
+    fn lenient_nested_null_string_is_empty() {
         assert_eq!(lenient::<String>("null"), None);
         assert_eq!(lenient("[1,null,true]"), Some(["1", "", "true"].map(String::from)));
         assert_eq!(lenient("[1,null]"), Some([Some(String::from("1")), None]));
@@ -298,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn leniently_what_makes_no_sense_is_still_refused() {
+    fn lenient_binding_refuses_meaningless_values() {
         for not_an_integer in [
             "\"x\"",
             "\"\u{a0}2\"",
@@ -319,26 +323,26 @@ mod tests {
     }
 
     #[test]
-    fn raw_json_is_taken_as_it_stands_also_beside_what_is_converted() {
+    fn raw_json_is_kept_beside_converted_values() {
         #[derive(serde::Deserialize)]
-        struct SharedMessage {
+        struct Package {
             content: Json,
             weight: u8,
             label: Option<Json>,
         }
         for json in ["5", "\"x\"", "null", "[1, 2]", r#"{"b": 1.0, "a": "2"}"#] {
             assert_eq!(lenient::<Json>(json).expect(json).get(), json);
-            let shared = format!(r#"{{"content": {json}, "weight": "7", "label": {json}}}"#);
-            let shared = lenient::<SharedMessage>(&shared).expect(json);
-            assert_eq!((shared.content.get(), shared.weight), (json, 7));
-            assert_eq!(shared.label.map_or("null".into(), |label| label.get().to_owned()), json);
+            let package = format!(r#"{{"content": {json}, "weight": "7", "label": {json}}}"#);
+            let package = lenient::<Package>(&package).expect(json);
+            assert_eq!((package.content.get(), package.weight), (json, 7));
+            assert_eq!(package.label.map_or("null".into(), |label| label.get().to_owned()), json);
         }
-        let both = lenient::<(String, Vec<Json>)>("[1,[2, \"3\"]]").expect("a text and raw values");
+        let both = lenient::<(String, Vec<Json>)>("[1,[2, \"3\"]]").expect("a string and raw values");
         assert_eq!((&*both.0, both.1[1].get()), ("1", "\"3\""));
     }
 
     #[test]
-    fn names_of_members_may_be_numbers() {
+    fn object_keys_may_be_numbers() {
         assert_eq!(lenient(r#"{"1":2}"#), Some(BTreeMap::from([(1, 2)])));
         assert_eq!(lenient(r#"{"-1":"2","3":4}"#), Some(BTreeMap::from([(-1, 2), (3, 4)])));
         assert_eq!(lenient(r#"{"1":2}"#), Some(BTreeMap::from([("1".to_owned(), "2".to_owned())])));
@@ -346,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_as_it_is_is_never_converted() {
+    fn matching_value_is_not_converted() {
         #[derive(serde::Deserialize, Debug, PartialEq)]
         #[serde(untagged)]
         enum Either {
@@ -359,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn leniency_reaches_into_structures() {
+    fn lenient_binding_applies_inside_structures() {
         #[derive(serde::Deserialize, Debug, PartialEq)]
         struct Shape {
             sides: u8,

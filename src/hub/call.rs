@@ -1,4 +1,4 @@
-//! One call of a hub method, and who calls.
+//! An invocation of a hub method, and its caller.
 
 use std::{
     collections::BTreeMap,
@@ -17,52 +17,52 @@ use crate::{
     message::Json,
 };
 
-/// Who somebody is, as the application's authentication found.
+/// The identity of a client, as determined by the application's authentication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The user's name, if the client has one.
     pub user: Option<UserId>,
-    /// True if somebody vouches for it: a name alone is not proof.
+    /// True if the credentials were verified. A name that the client merely states is not verified.
     pub is_authenticated: bool,
-    /// What else is known, by name.
+    /// Further claims, by name.
     pub claims: BTreeMap<String, String>,
-    /// When the proof runs out.
+    /// When the credentials expire.
     pub expires: Option<SystemTime>,
 }
 
 impl Identity {
-    /// Somebody who merely says a name.
+    /// A client that states a name without proving it.
     #[must_use]
     pub fn named(user: Option<UserId>) -> Self {
         Self { user, ..Self::default() }
     }
 
-    /// Somebody whose name is proven.
+    /// A client whose name was verified.
     #[must_use]
-    pub fn proven(user: UserId) -> Self {
+    pub fn authenticated(user: UserId) -> Self {
         Self { user: Some(user), is_authenticated: true, ..Self::default() }
     }
 }
 
-/// The HTTP request that a connection, or its present channel, began with.
+/// The HTTP request that started a connection or its current channel.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The members of the query, decoded, in their order.
+    /// The query parameters, decoded, in their original order.
     pub query: Vec<(String, String)>,
-    /// The headers, names in lower case.
+    /// The headers, with lowercase names.
     pub headers: Vec<(String, String)>,
-    /// Where it came from.
+    /// The address of the peer.
     pub remote: Option<SocketAddr>,
 }
 
 impl Request {
-    /// The first member of that name in the query; names compare without case.
+    /// The first query parameter with that name, compared case-insensitively.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
         find(&self.query, name)
     }
 
-    /// The first header of that name, in any case.
+    /// The first header with that name, compared case-insensitively.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
@@ -73,7 +73,7 @@ fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
 }
 
-/// The client that a hub method or hook works for.
+/// The client that invoked a hub method, or whose connection a hook is about.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub(crate) handle: Arc<ConnectionHandle>,
@@ -95,61 +95,61 @@ impl Caller {
         self.handle.user.as_ref()
     }
 
-    /// What to call the client: its user, or else its connection's id.
+    /// A display name of the client: its user, or else its connection id.
     #[must_use]
     pub fn name(&self) -> &str {
         self.user().map_or(self.id(), |user| user)
     }
 
-    /// The hub that is called.
+    /// The hub that was invoked.
     #[must_use]
     pub fn hub(&self) -> &HubName {
         &self.hub
     }
 
-    /// Who the client is.
+    /// The identity of the client.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The request that the connection, or its present channel, began with.
+    /// The request that started the connection or its current channel.
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// The transport by its name on the wire, such as `WebSockets`.
+    /// The name of the transport on the wire, such as `WebSockets`.
     #[must_use]
     pub fn transport(&self) -> &'static str {
-        self.handle.about.transport()
+        self.handle.info.transport()
     }
 
-    /// Ends the connection; the client does not come back by itself.
+    /// Closes the connection. The client does not reconnect automatically.
     pub async fn abort(&self) {
-        // A connection that has ended already needs no ending.
-        let _ = self.handle.port.send(Command::Abort).await;
+        // Sending fails only if the connection has already ended.
+        let _ = self.handle.commands.send(Command::Abort).await;
     }
 
-    /// Waits until the connection has ended, or its client has gone for good. A method is run to its end even if its
-    /// caller goes meanwhile; one that would work on for nobody waits for this beside its work. (ASP.NET Core:
-    /// `ConnectionAborted`.)
+    /// Completes when the connection has ended or its client has disconnected permanently (ASP.NET Core SignalR:
+    /// `ConnectionAborted`). A hub method keeps running when its caller disconnects. A long-running hub method can wait
+    /// for this future beside its work and return early.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         self.handle.ended.clone().cancelled_owned()
     }
 }
 
-/// What differs in how a hub behaves towards each generation of clients. It is decided by the dialect, so
-/// that no line of a hub has to know whom it talks to.
+/// Differences in hub behavior between the generations of SignalR. The dialect sets them, so that hub code does not
+/// depend on the generation.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HubBehavior {
-    /// How closely arguments must match.
+    /// How strictly arguments must match the parameter types.
     pub binding: Binding,
-    /// True if sending to a group without a name is an error even where it is the only one.
+    /// True if sending to a single group with an empty name is an error. In a list of groups it always is.
     pub refuses_empty_group: bool,
 }
 
-/// The arguments of a call, unbound.
+/// The arguments of an invocation, not yet bound to types.
 #[derive(Debug, Default)]
 pub struct Arguments {
     values: Vec<Json>,
@@ -157,107 +157,107 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Arguments as they came.
+    /// Arguments as received.
     #[must_use]
     pub fn new(values: Vec<Json>, binding: Binding) -> Self {
         Self { values, binding }
     }
 
-    /// How many there are.
+    /// The number of arguments.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// True if there are none.
+    /// True if there are no arguments.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Each as JSON.
+    /// Iterates over the arguments as JSON.
     pub fn iter(&self) -> impl Iterator<Item = &RawValue> {
         self.values.iter().map(|value| &**value)
     }
 
-    /// The argument at `place` as a `T`.
+    /// The argument at `index` as a `T`.
     ///
     /// # Errors
-    /// [`CallError::Binding`], if it is none, or there is no such argument.
-    pub fn get<T: serde::de::DeserializeOwned>(&self, place: usize) -> Result<T, CallError> {
-        let value = self.values.get(place).ok_or_else(|| CallError::Binding("argument missing".into()))?;
+    /// [`CallError::Binding`], if it is not a `T` or there is no such argument.
+    pub fn get<T: serde::de::DeserializeOwned>(&self, index: usize) -> Result<T, CallError> {
+        let value = self.values.get(index).ok_or_else(|| CallError::Binding("argument missing".into()))?;
         super::bind::bind(self.binding, value.get()).map_err(|error| CallError::Binding(error.to_string()))
     }
 }
 
-/// Where a method reports its progress; classic clients can be told, others are not.
+/// Sends progress of a hub method to the caller. Only classic clients support it.
 pub(crate) type Reporter = Arc<dyn Fn(Json) + Send + Sync>;
 
-/// A client's bag of state for a hub: classic clients send it with each call and take back what changed, with
-/// the answer, with progress, and with what [`Clients::caller`] is sent meanwhile.
+/// The state that a classic client keeps for a hub. The client sends it with each invocation. Changes go back to the
+/// client with the result, with progress, and with messages that [`Clients::caller`] is sent during the invocation.
 #[derive(Clone, Debug, Default)]
-pub struct CallerState(Arc<Mutex<Bag>>);
+pub struct CallerState(Arc<Mutex<StateValues>>);
 
 #[derive(Debug, Default)]
-struct Bag {
+struct StateValues {
     values: serde_json::Map<String, Value>,
     changed: serde_json::Map<String, Value>,
 }
 
 impl CallerState {
-    /// The bag that a client has sent.
+    /// Creates the state from the values that a client has sent.
     #[must_use]
     pub fn new(values: serde_json::Map<String, Value>) -> Self {
-        Self(Arc::new(Mutex::new(Bag { values, changed: serde_json::Map::new() })))
+        Self(Arc::new(Mutex::new(StateValues { values, changed: serde_json::Map::new() })))
     }
 
-    /// What the client has under `key`, spelt exactly so; null if nothing.
+    /// The value of `key`, compared case-sensitively; null if there is none.
     #[must_use]
     pub fn get(&self, key: &str) -> Value {
         self.lock().values.get(key).cloned().unwrap_or_default()
     }
 
-    /// Gives the client a value to keep under `key`.
+    /// Sets the value of `key`. The client receives and keeps the change.
     pub fn set(&self, key: &str, value: impl Into<Value>) {
-        let (mut bag, value) = (self.lock(), value.into());
-        if bag.values.get(key) != Some(&value) {
-            bag.changed.insert(key.to_owned(), value.clone());
-            bag.values.insert(key.to_owned(), value);
+        let (mut state, value) = (self.lock(), value.into());
+        if state.values.get(key) != Some(&value) {
+            state.changed.insert(key.to_owned(), value.clone());
+            state.values.insert(key.to_owned(), value);
         }
     }
 
-    /// What has changed since the client sent the bag.
+    /// The values that have changed since the client sent the state.
     #[must_use]
     pub fn changed(&self) -> serde_json::Map<String, Value> {
         self.lock().changed.clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Bag> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, StateValues> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A call of a hub method. An actor that handles this message can be a hub.
+/// An invocation of a hub method. An actor that handles this message can be a hub.
 #[derive(Message)]
 #[rtype(result = "Result<Json, CallError>")]
 pub struct Call {
-    /// The method as the client spelt it.
+    /// The method name as the client wrote it.
     pub method: String,
-    /// What the client passes.
+    /// The arguments that the client passes.
     pub arguments: Arguments,
-    /// Who calls, and everybody whom the method can talk to.
+    /// The caller, and access to clients, groups and users.
     pub context: HubContext,
     pub(crate) reporter: Option<Reporter>,
     pub(crate) streams: Streams,
 }
 
-/// What a client wants streamed. No method streams yet, so that any wish is refused.
+/// The streams that an invocation requests. Hub methods do not support streams yet, so any request is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Streams {
-    /// How many streams it wants to send.
+    /// The number of streams that the client wants to send.
     pub(crate) sent: usize,
-    /// It wants a stream back.
-    pub(crate) wants_answer: bool,
+    /// True if the client wants a stream as the result.
+    pub(crate) wants_stream: bool,
 }
 
 impl std::fmt::Debug for Call {
@@ -269,34 +269,34 @@ impl std::fmt::Debug for Call {
     }
 }
 
-/// A connection has begun: its OnConnected. An actor hub may refuse it with an error.
+/// A connection has started (OnConnected). An actor hub can refuse it with an error.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), super::HubError>")]
 pub struct Connected(pub HubContext);
 
-/// A connection goes on over a new channel: its OnReconnected.
+/// A connection continues over a new channel (OnReconnected).
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<(), super::HubError>")]
 pub struct Reconnected {
-    /// Whose.
+    /// The connection, and access to clients, groups and users.
     pub context: HubContext,
     /// True if the client has missed messages that could not be replayed.
     pub has_gap: bool,
 }
 
-/// A connection has ended: its OnDisconnected. It comes exactly once for each [`Connected`] that succeeded.
+/// A connection has ended (OnDisconnected). It is sent exactly once for each [`Connected`] that succeeded.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Disconnected {
-    /// Whose.
+    /// The connection, and access to clients, groups and users.
     pub context: HubContext,
-    /// What ended it, if it was not the wish of either side: kind and text.
+    /// The error that ended the connection, as type name and text. `None` if client or server closed it normally.
     pub error: Option<(String, String)>,
-    /// True if the client said good-bye.
+    /// True if the client closed the connection explicitly.
     pub is_stop: bool,
 }
 
-/// A moment in the life of a connection, and everybody whom the hub can talk to about it.
+/// The context of an invocation or a lifecycle event: the caller, and access to clients, groups and users.
 #[derive(Clone)]
 pub struct HubContext {
     pub(crate) caller: Caller,
@@ -306,28 +306,28 @@ pub struct HubContext {
 }
 
 impl HubContext {
-    /// Whose moment it is.
+    /// The client that invoked the hub method, or whose lifecycle event this is.
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// The client's state. It is empty unless the client calls: nothing of it comes with other moments.
+    /// The client's state. It is empty for lifecycle events, because clients send it only with invocations.
     #[must_use]
     pub fn state(&self) -> &CallerState {
         &self.state
     }
 
-    /// Everybody whom the hub can talk to.
+    /// The clients of the hub.
     #[must_use]
     pub fn clients(&self) -> Clients {
-        Clients::of_moment(self)
+        Clients::of_context(self)
     }
 
     /// The groups of the hub.
     #[must_use]
     pub fn groups(&self) -> Groups {
-        Groups::new(&self.services, self.caller.hub(), Some(self.caller.id()))
+        Groups::new(&self.services, self.caller.hub(), Some(&self.caller.handle))
     }
 
     /// The users of the hub and their durable groups.
@@ -339,6 +339,6 @@ impl HubContext {
 
 impl std::fmt::Debug for HubContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Moment").field("caller", &self.caller).finish_non_exhaustive()
+        f.debug_struct("HubContext").field("caller", &self.caller).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Whom a hub can talk to.
+//! Sending invocations to clients of a hub.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -12,8 +12,8 @@ use crate::{
     outbox::{Push, SharedMessage},
 };
 
-/// Everybody on a hub, to choose from. Take it as an argument of a hub method, or from
-/// [`HubHandle::clients`](crate::HubHandle::clients) outside of one.
+/// The clients of a hub. Hub methods take it as a parameter; other code gets it from
+/// [`HubHandle::clients`](crate::HubHandle::clients).
 #[derive(Clone, Debug)]
 pub struct Clients {
     services: Arc<HubServices>,
@@ -24,7 +24,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub(super) fn of_moment(HubContext { caller, state, behavior, services }: &HubContext) -> Self {
+    pub(super) fn of_context(HubContext { caller, state, behavior, services }: &HubContext) -> Self {
         Self {
             services: Arc::clone(services),
             hub: caller.hub().clone(),
@@ -44,32 +44,33 @@ impl Clients {
         }
     }
 
-    fn target(&self, whom: Whom) -> Target {
-        Target { clients: self.clone(), whom }
+    fn target(&self, recipients: Recipients) -> Target {
+        Target { clients: self.clone(), recipients }
     }
 
     fn caller_list(&self) -> Vec<ConnectionId> {
         self.caller.iter().cloned().collect()
     }
 
-    /// Everybody on the hub. Unlike the members of a group, two clients may hear two senders in different orders.
+    /// All connections on the hub. Unlike the members of a group, two clients can receive the messages of two senders
+    /// in different orders.
     pub fn all(&self) -> Target {
-        self.target(Whom::All { except: ConnectionSet::default() })
+        self.target(Recipients::All { except: ConnectionSet::default() })
     }
 
-    /// Everybody on the hub, except these connections.
+    /// All connections on the hub except these.
     pub fn all_except<I: Into<ConnectionId>>(&self, except: impl IntoIterator<Item = I>) -> Target {
-        self.target(Whom::All { except: set_of(except) })
+        self.target(Recipients::All { except: connection_set(except) })
     }
 
-    /// The client that called; outside of a hub method, nobody. What has changed in its [`CallerState`] goes
-    /// along, if it is of the generation that has one. Whoever sends it much waits until it has taken most of that, or
-    /// has ended: a method cannot make its own caller too slow, nor have it miss anything.
+    /// The caller; no connection outside of a hub method or hook. Changes of its [`CallerState`] are sent along if it
+    /// is a classic client. Sending waits until the caller's outbox has capacity or the connection has ended. A hub
+    /// method therefore cannot overflow the outbox of its own caller, and the caller misses no message.
     pub fn caller(&self) -> Target {
-        self.target(Whom::Caller)
+        self.target(Recipients::Caller)
     }
 
-    /// Everybody on the hub except the client that called.
+    /// All connections on the hub except the caller.
     pub fn others(&self) -> Target {
         self.all_except(self.caller_list())
     }
@@ -79,60 +80,60 @@ impl Clients {
         self.clients([id])
     }
 
-    /// These connections, each once.
+    /// These connections. Duplicate ids count once.
     pub fn clients<I: Into<ConnectionId>>(&self, ids: impl IntoIterator<Item = I>) -> Target {
-        self.target(Whom::Connections(ids.into_iter().map(Into::into).collect()))
+        self.target(Recipients::Connections(ids.into_iter().map(Into::into).collect()))
     }
 
     /// The members of a group.
     pub fn group(&self, name: impl Into<GroupName>) -> Target {
-        self.target(Whom::Group { name: name.into(), except: ConnectionSet::default() })
+        self.target(Recipients::Group { name: name.into(), except: ConnectionSet::default() })
     }
 
-    /// The members of a group, except these connections.
+    /// The members of a group except these connections.
     pub fn group_except<I: Into<ConnectionId>>(
         &self,
         name: impl Into<GroupName>,
         except: impl IntoIterator<Item = I>,
     ) -> Target {
-        self.target(Whom::Group { name: name.into(), except: set_of(except) })
+        self.target(Recipients::Group { name: name.into(), except: connection_set(except) })
     }
 
-    /// The members of a group, except the client that called. That client need not be a member.
+    /// The members of a group except the caller. The caller need not be a member.
     pub fn others_in_group(&self, name: impl Into<GroupName>) -> Target {
         self.group_except(name, self.caller_list())
     }
 
-    /// The members of these groups, one group after the other: whoever is in two of them is called twice.
+    /// The members of these groups, one group after the other. A member of two of them receives the invocation twice.
     pub fn groups<I: Into<GroupName>>(&self, names: impl IntoIterator<Item = I>) -> Target {
-        self.target(Whom::Groups(names.into_iter().map(Into::into).collect()))
+        self.target(Recipients::Groups(names.into_iter().map(Into::into).collect()))
     }
 
-    /// Every connection of a user.
+    /// All connections of a user.
     pub fn user(&self, user: impl Into<UserId>) -> Target {
         self.users([user])
     }
 
-    /// Every connection of these users, each once.
+    /// All connections of these users. Duplicate users count once.
     pub fn users<I: Into<UserId>>(&self, users: impl IntoIterator<Item = I>) -> Target {
-        self.target(Whom::Users(users.into_iter().map(Into::into).collect()))
+        self.target(Recipients::Users(users.into_iter().map(Into::into).collect()))
     }
 }
 
-fn set_of<I: Into<ConnectionId>>(ids: impl IntoIterator<Item = I>) -> ConnectionSet {
+fn connection_set<I: Into<ConnectionId>>(ids: impl IntoIterator<Item = I>) -> ConnectionSet {
     ids.into_iter().map(Into::into).collect()
 }
 
-/// Whom a call goes to; [`Target::send`] makes it.
+/// The recipients of an invocation; [`Target::send`] sends it.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is sent until `send` is awaited"]
 pub struct Target {
     clients: Clients,
-    whom: Whom,
+    recipients: Recipients,
 }
 
 #[derive(Clone, Debug)]
-enum Whom {
+enum Recipients {
     All { except: ConnectionSet },
     Caller,
     Connections(Vec<ConnectionId>),
@@ -142,55 +143,55 @@ enum Whom {
 }
 
 impl Target {
-    /// Calls `method` on the clients. A tuple or list passes one argument for each element, `()` none, and
-    /// any other value is a single argument.
+    /// Invokes `method` on the clients. A tuple or list passes one argument for each element, `()` passes no argument,
+    /// and any other value is a single argument.
     ///
-    /// Answers how many connections the call was handed to: each has it in its queue then, in the order in
-    /// which it was sent. That nobody is there is no error. Nobody waits until they have read it: a burst that exceeds
-    /// [`Limits`](crate::outbox::Limits) before its recipients have taken it disconnects them, or is forgotten in part where
-    /// they are away.
+    /// Returns the number of connections that have the invocation in their outbox, in the order in which invocations
+    /// were sent. An empty target is not an error. The call does not wait until clients have read the message. A burst
+    /// that exceeds [`Limits`](crate::outbox::Limits) before its recipients have read it disconnects them. If a
+    /// recipient is a classic client without a channel, part of the burst is dropped instead.
     ///
     /// # Errors
-    /// [`SendError`], which a hub method passes on with `?`.
+    /// [`SendError`], which a hub method can return with `?`.
     pub async fn send(self, method: &str, arguments: impl Serialize) -> Result<usize, SendError> {
-        let call = Invocation::new(&self.clients.hub, method, &arguments)?;
+        let invocation = Invocation::new(&self.clients.hub, method, &arguments)?;
         let services = Arc::clone(&self.clients.services);
-        let reached = self.deliver(call).await?;
-        services.metrics.sends.count();
+        let reached = self.deliver(invocation).await?;
+        services.metrics.sends.increment();
         services.metrics.deliveries.add(reached as u64);
         Ok(reached)
     }
 
-    async fn deliver(self, call: Invocation) -> Result<usize, SendError> {
-        let Self { clients, whom } = self;
-        match whom {
-            Whom::All { except } => Ok(clients.send_to_all(call, &except)),
-            Whom::Caller => {
-                let call = Invocation { state: clients.state.changed(), ..call };
-                Ok(clients.send_to_caller(call).await)
+    async fn deliver(self, invocation: Invocation) -> Result<usize, SendError> {
+        let Self { clients, recipients } = self;
+        match recipients {
+            Recipients::All { except } => Ok(clients.send_to_all(invocation, &except)),
+            Recipients::Caller => {
+                let invocation = Invocation { state: clients.state.changed(), ..invocation };
+                Ok(clients.send_to_caller(invocation).await)
             }
-            Whom::Connections(ids) => Ok(clients.send_to_connections(call, &ids)),
-            Whom::Users(users) => Ok(clients.send_to_users(call, &users)),
-            Whom::Group { name, except } => {
+            Recipients::Connections(ids) => Ok(clients.send_to_connections(invocation, &ids)),
+            Recipients::Users(users) => Ok(clients.send_to_users(invocation, &users)),
+            Recipients::Group { name, except } => {
                 if clients.behavior.refuses_empty_group && name.is_empty() {
                     return Err(SendError::EmptyGroupName);
                 }
-                clients.send_to_groups(call, &[name], &except).await
+                clients.send_to_groups(invocation, &[name], &except).await
             }
-            Whom::Groups(names) if names.iter().any(|name| name.is_empty()) => Err(SendError::EmptyGroupName),
-            Whom::Groups(names) => clients.send_to_groups(call, &names, &ConnectionSet::default()).await,
+            Recipients::Groups(names) if names.iter().any(|name| name.is_empty()) => Err(SendError::EmptyGroupName),
+            Recipients::Groups(names) => clients.send_to_groups(invocation, &names, &ConnectionSet::default()).await,
         }
     }
 }
 
 impl Clients {
-    fn send_to_all(&self, call: Invocation, except: &ConnectionSet) -> usize {
-        let message = Message::new(call, Source::Hub);
+    fn send_to_all(&self, invocation: Invocation, except: &ConnectionSet) -> usize {
+        let message = Message::new(invocation, Source::Hub);
         let shared = SharedMessage::new(message.clone());
         let mut reached = 0;
         self.services.connections.for_each_on(&self.hub, |handle| {
             if except.contains(&handle.id) {
-                handle.outbox.pass_over(&message);
+                handle.outbox.skip(&message);
             } else {
                 reached += push(handle, &shared);
             }
@@ -198,22 +199,22 @@ impl Clients {
         reached
     }
 
-    async fn send_to_caller(&self, call: Invocation) -> usize {
+    async fn send_to_caller(&self, invocation: Invocation) -> usize {
         let handle = self.caller.as_ref().and_then(|id| self.services.connections.find(id));
         let Some(handle) = handle.filter(|handle| handle.listens_to(&self.hub)) else { return 0 };
-        handle.outbox.room_for(call.arguments.get().len()).await;
-        push(&handle, &SharedMessage::new(Message::new(call, Source::Connection)))
+        handle.outbox.wait_for_capacity(invocation.arguments.get().len()).await;
+        push(&handle, &SharedMessage::new(Message::new(invocation, Source::Connection)))
     }
 
-    fn send_to_connections(&self, call: Invocation, ids: &[ConnectionId]) -> usize {
-        let shared = SharedMessage::new(Message::new(call, Source::Connection));
+    fn send_to_connections(&self, invocation: Invocation, ids: &[ConnectionId]) -> usize {
+        let shared = SharedMessage::new(Message::new(invocation, Source::Connection));
         let unique: HashSet<_> = ids.iter().collect();
         let handles = unique.into_iter().filter_map(|id| self.services.connections.find(id));
         handles.filter(|handle| handle.listens_to(&self.hub)).map(|handle| push(&handle, &shared)).sum()
     }
 
-    fn send_to_users(&self, call: Invocation, users: &[UserId]) -> usize {
-        let shared = SharedMessage::new(Message::new(call, Source::User));
+    fn send_to_users(&self, invocation: Invocation, users: &[UserId]) -> usize {
+        let shared = SharedMessage::new(Message::new(invocation, Source::User));
         let unique: HashSet<_> = users.iter().collect();
         let handles = unique.into_iter().flat_map(|user| self.services.connections.of_user(&self.hub, user));
         handles.map(|handle| push(&handle, &shared)).sum()
@@ -221,11 +222,11 @@ impl Clients {
 
     async fn send_to_groups(
         &self,
-        call: Invocation,
+        invocation: Invocation,
         names: &[GroupName],
         except: &ConnectionSet,
     ) -> Result<usize, SendError> {
-        let content = Message::new(call, Source::Hub);
+        let content = Message::new(invocation, Source::Hub);
         let mut reached = 0;
         for name in names {
             let key = GroupKey::new(&self.hub, name);

@@ -1,4 +1,4 @@
-//! How a hub method fails, and who gets to know why.
+//! Errors of hub methods, and which of their texts clients may read.
 
 use std::{borrow::Cow, fmt};
 
@@ -7,14 +7,14 @@ use serde_json::value::to_raw_value;
 
 use crate::{groups, message::Json, store, supervised::Died};
 
-/// The kind of an error whose text every client may read, by the name that clients know.
-const SHOWN: &str = "HubException";
+/// Wire: the exception type whose text every client may read.
+const HUB_EXCEPTION: &str = "HubException";
 
 /// A failure of a hub method or hook.
 ///
-/// [`HubError::new`] is meant for the client: its text is sent as it is. Any other error, such as one
-/// raised by `?`, is the server's own affair: the client learns that something failed, and the text only
-/// where detailed errors are on.
+/// The text of an error from [`HubError::new`] is sent to the client unchanged. Any other error, such as one
+/// converted by `?`, is internal: the client receives a generic error, and the text only if detailed errors are
+/// enabled.
 #[derive(Debug)]
 pub struct HubError {
     kind: Cow<'static, str>,
@@ -23,31 +23,32 @@ pub struct HubError {
 }
 
 impl HubError {
-    /// An error for the client to read.
+    /// Creates an error whose text is sent to the client.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { kind: SHOWN.into(), message: message.into(), data: None }
+        Self { kind: HUB_EXCEPTION.into(), message: message.into(), data: None }
     }
 
-    /// An error for the log. `kind` names it where detailed errors are on, as an exception's type name
-    /// does on the original servers.
+    /// Creates an internal error, for the log. If detailed errors are enabled, `kind` is sent in place of the exception
+    /// type that the reference servers send.
     pub fn hidden(kind: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { kind: kind.into(), message: message.into(), data: None }
     }
 
-    /// Adds data that classic clients find at the error as `data`; the newer wire has no place for it.
+    /// Adds data that classic clients receive as the error's `data`. The protocol of ASP.NET Core SignalR has no such
+    /// field. Data that cannot be serialized is omitted.
     #[must_use]
     pub fn with_data(mut self, data: &impl Serialize) -> Self {
         self.data = to_raw_value(data).ok();
         self
     }
 
-    /// What kind of error it is.
+    /// The kind of the error: an exception type name.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// What went wrong.
+    /// The text of the error.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -59,10 +60,10 @@ impl HubError {
         self.data.as_ref()
     }
 
-    /// True if the text is for every client to read.
+    /// True if every client may read the text.
     #[must_use]
     pub fn is_shown(&self) -> bool {
-        self.kind == SHOWN
+        self.kind == HUB_EXCEPTION
     }
 }
 
@@ -74,41 +75,41 @@ impl fmt::Display for HubError {
 
 impl<E: std::error::Error + 'static> From<E> for HubError {
     fn from(error: E) -> Self {
-        Self::hidden(kind_of(&error), error.to_string())
+        Self::hidden(exception_type(&error), error.to_string())
     }
 }
 
-/// Wire: an empty name of a group is an error of this kind to both generations.
-fn kind_of(error: &(dyn std::error::Error + 'static)) -> &'static str {
+/// Wire: an empty group name is an `InvalidOperationException` in both generations.
+fn exception_type(error: &(dyn std::error::Error + 'static)) -> &'static str {
     match error.downcast_ref() {
         Some(SendError::EmptyGroupName) => "InvalidOperationException",
         _ => "Exception",
     }
 }
 
-/// Why a call was not sent to clients.
+/// Why an invocation was not sent to clients.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The arguments cannot be JSON. Nobody was called.
-    #[error("the arguments cannot be JSON: {0}")]
+    /// The arguments cannot be serialized as JSON. Nothing was sent.
+    #[error("the arguments cannot be serialized as JSON: {0}")]
     Arguments(#[from] serde_json::Error),
-    /// One of the groups has no name. Nobody was called. Wire: the text is the originals'.
+    /// A group name is empty. Nothing was sent. Wire: the text is that of the reference servers.
     #[error("Cannot send to an empty group name.")]
     EmptyGroupName,
-    /// A group was interrupted; those before it were called.
+    /// The actor of a group crashed meanwhile. Groups earlier in the list have received the invocation.
     #[error(transparent)]
     Group(#[from] groups::Error),
 }
 
-/// Why something about users and their durable groups was not done.
+/// Why an operation on users and their durable groups failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsersError {
-    /// The store did not do it, or not in time.
+    /// The store failed or did not answer in time.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// It is stored, but a living group was interrupted; the same call mends the rest.
+    /// The change is stored, but the actor of a live group crashed meanwhile. Repeating the call completes the change.
     #[error(transparent)]
     Group(#[from] groups::Error),
 }
@@ -119,28 +120,28 @@ impl From<Died> for UsersError {
     }
 }
 
-/// Why a call did not come to what its client wanted.
+/// Why an invocation failed.
 #[derive(Debug)]
 pub enum CallError {
     /// The hub has no such method.
     NoSuchMethod,
-    /// The method takes another number of arguments.
+    /// The method takes a different number of arguments.
     WrongArgumentCount {
-        /// The method as it was registered.
+        /// The registered name of the method.
         method: Box<str>,
-        /// How many the client gave.
+        /// The number of arguments that the client passed.
         given: usize,
-        /// How many the method takes.
+        /// The number of arguments that the method takes.
         expected: usize,
     },
-    /// An argument is not of the type that the method takes.
+    /// An argument is not of the parameter's type.
     Binding(String),
-    /// The caller may not call this method.
+    /// The caller is not authorized to invoke this method.
     Unauthorized,
-    /// The client wants a stream, and the method gives none.
+    /// The client requested a stream, but the method does not return one.
     NoStream,
-    /// The method ran, and failed.
+    /// The method returned an error, or could not run.
     Failed(HubError),
-    /// The method ran, and its answer cannot be put on the wire.
+    /// The result of the method cannot be serialized.
     UnserializableResult(String),
 }

@@ -1,14 +1,14 @@
-//! What the arguments of a hub method can ask for.
+//! Extractors: the parameter types of hub methods.
 //!
-//! | type | gives |
+//! | type | value |
 //! |---|---|
-//! | [`Args<(A, B)>`](Args) | the arguments of the call, by their place |
-//! | [`Caller`] | who calls |
-//! | [`Clients`] | everybody whom the method can talk to |
-//! | [`Groups`], [`Users`] | memberships of connections; durable memberships of users |
-//! | [`State<T>`](State) | what was put on the hub with [`Hub::state`](super::Hub::state) |
-//! | [`CallerState`] | the bag of state that a classic client sends along |
-//! | [`Progress`] | where to report progress; only classic clients hear of it |
+//! | [`Args<(A, B)>`](Args) | the arguments of the invocation, by position |
+//! | [`Caller`] | the caller |
+//! | [`Clients`] | the clients of the hub |
+//! | [`Groups`], [`Users`] | group memberships of connections; durable group memberships of users |
+//! | [`State<T>`](State) | a value that was added with [`Hub::state`](super::Hub::state) |
+//! | [`CallerState`] | the state that a classic client sends along |
+//! | [`Progress`] | reports progress to the caller; only classic clients receive it |
 
 use std::{
     any::{Any, TypeId},
@@ -25,24 +25,25 @@ use super::{Call, CallError, Caller, CallerState, Clients, Groups, HubError, Use
 /// Values of the application, one for each type.
 pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
-/// Something that a hub method can take as an argument.
+/// A type that a hub method can take as a parameter.
 pub trait FromCall: Sized {
-    /// How many arguments of the call this takes; the method takes none if none of its extractors does.
-    const COUNT: Option<usize> = None;
+    /// The number of invocation arguments that this extractor binds; `None` for extractors that bind no arguments. A
+    /// method whose extractors are all `None` takes no arguments.
+    const ARGUMENT_COUNT: Option<usize> = None;
 
-    /// Takes it from the call.
+    /// Extracts the value from the invocation.
     ///
     /// # Errors
-    /// [`CallError`], if the call does not have it.
+    /// [`CallError`], if the invocation does not provide it.
     fn from_call(call: &Call, states: &States) -> Result<Self, CallError>;
 }
 
-/// The arguments of a call, by their place: `Args((room, message)): Args<(String, String)>`.
+/// The arguments of an invocation, by position: `Args((group, message)): Args<(String, String)>`.
 #[derive(Clone, Copy, Debug)]
 pub struct Args<T>(pub T);
 
 impl<T: BindArguments> FromCall for Args<T> {
-    const COUNT: Option<usize> = Some(T::COUNT);
+    const ARGUMENT_COUNT: Option<usize> = Some(T::ARGUMENT_COUNT);
 
     fn from_call(call: &Call, _: &States) -> Result<Self, CallError> {
         T::bind(call).map(Self)
@@ -51,23 +52,23 @@ impl<T: BindArguments> FromCall for Args<T> {
 
 /// A tuple that arguments can be bound to.
 pub trait BindArguments: Sized {
-    /// How many arguments.
-    const COUNT: usize;
+    /// The number of arguments.
+    const ARGUMENT_COUNT: usize;
 
-    /// Binds them.
+    /// Binds the arguments of an invocation.
     ///
     /// # Errors
-    /// [`CallError::Binding`], if one does not fit.
+    /// [`CallError::Binding`], if an argument does not match its type.
     fn bind(call: &Call) -> Result<Self, CallError>;
 }
 
 macro_rules! bind_tuples {
-    ($($count:literal: $($type:ident $place:tt),*;)*) => {
+    ($($count:literal: $($type:ident $index:tt),*;)*) => {
         $(impl<$($type: DeserializeOwned),*> BindArguments for ($($type,)*) {
-            const COUNT: usize = $count;
+            const ARGUMENT_COUNT: usize = $count;
 
             fn bind(_call: &Call) -> Result<Self, CallError> {
-                Ok(($(_call.arguments.get::<$type>($place)?,)*))
+                Ok(($(_call.arguments.get::<$type>($index)?,)*))
             }
         })*
     };
@@ -115,7 +116,7 @@ impl FromCall for CallerState {
     }
 }
 
-/// A value of the application, put on the hub with [`Hub::state`](super::Hub::state).
+/// A value of the application that was added with [`Hub::state`](super::Hub::state).
 #[derive(Debug)]
 pub struct State<T>(Arc<T>);
 
@@ -143,12 +144,12 @@ impl<T: Send + Sync + 'static> FromCall for State<T> {
     }
 }
 
-/// Where a method reports how far it is. Clients that cannot be told are not.
+/// Reports progress of a hub method to its caller. Clients that do not support progress receive nothing.
 #[derive(Clone)]
 pub struct Progress(Option<Reporter>);
 
 impl Progress {
-    /// Reports a value; anything but JSON is not reported.
+    /// Reports a value. A value that cannot be serialized as JSON is ignored.
     pub fn report(&self, value: impl Serialize) {
         if let (Some(reporter), Ok(json)) = (&self.0, to_raw_value(&value)) {
             reporter(json);

@@ -1,4 +1,4 @@
-//! Putting connections and users into groups, and taking them out.
+//! Group membership of connections, and durable group membership of users.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -7,47 +7,67 @@ use futures_util::future::join_all;
 
 use super::{UsersError, services::HubServices};
 use crate::{
-    connections::JoinCause,
+    connections::{ConnectionHandle, JoinCause},
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
-    membership::{Verb, Write},
+    membership::{Write, WriteOp},
     store::{Change, Members, Owner, Page},
 };
 
-/// The groups of a hub. Take it as an argument of a hub method, or from
-/// [`HubHandle::groups`](crate::HubHandle::groups) outside of one.
+/// The groups of a hub. Hub methods take it as a parameter; other code gets it from
+/// [`HubHandle::groups`](crate::HubHandle::groups).
 #[derive(Clone, Debug)]
 pub struct Groups {
     services: Arc<HubServices>,
     hub: HubName,
-    caller: Option<ConnectionId>,
+    caller: Option<Arc<ConnectionHandle>>,
 }
 
-/// What became of adding a connection to a group.
+/// The result of adding a connection to a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It is a member now; whatever is sent to the group from here on reaches it.
+    /// The connection is now a member. It receives everything that is sent to the group from now on.
     Joined,
-    /// It was a member already.
+    /// The connection was already a member.
     AlreadyMember,
-    /// There is no such connection on this hub, or it ended meanwhile.
+    /// There is no such connection on this hub, or it has ended meanwhile.
     NoSuchConnection,
 }
 
-/// What became of removing a connection from a group.
+/// The result of removing a connection from a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// It was a member, and no longer is.
+    /// The connection was a member and has left.
     Left,
-    /// It was no member.
-    NoMember,
-    /// There is no such connection on this hub, or it ended meanwhile and left everything.
+    /// The connection was not a member.
+    NotMember,
+    /// There is no such connection on this hub, or it has ended meanwhile and left all groups.
     NoSuchConnection,
+}
+
+impl Added {
+    fn of(joined: Option<Joined>) -> Self {
+        match joined {
+            Some(Joined::Now) => Self::Joined,
+            Some(Joined::Already) => Self::AlreadyMember,
+            None => Self::NoSuchConnection,
+        }
+    }
+}
+
+impl Removed {
+    fn of(left: Option<Left>) -> Self {
+        match left {
+            Some(Left::Now) => Self::Left,
+            Some(Left::NotMember) => Self::NotMember,
+            None => Self::NoSuchConnection,
+        }
+    }
 }
 
 impl Groups {
-    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, caller: Option<&ConnectionId>) -> Self {
+    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, caller: Option<&Arc<ConnectionHandle>>) -> Self {
         Self { services: Arc::clone(services), hub: hub.clone(), caller: caller.cloned() }
     }
 
@@ -55,59 +75,49 @@ impl Groups {
         GroupKey::new(&self.hub, &group.into())
     }
 
-    /// Makes a connection a member; the group comes into being if it has to. Adding twice is harmless.
+    /// Adds a connection to a group. The group is created if it does not exist. Adding twice has no effect.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies again and again meanwhile.
+    /// [`Error::Interrupted`], if the group's actor crashes repeatedly meanwhile.
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
-        let joined = self.services.join(&id.into(), &self.key(group), JoinCause::Caller).await?;
-        Ok(match joined {
-            Some(Joined::Now) => Added::Joined,
-            Some(Joined::Already) => Added::AlreadyMember,
-            None => Added::NoSuchConnection,
-        })
+        self.services.join(&id.into(), &self.key(group), JoinCause::Caller).await.map(Added::of)
     }
 
-    /// Ends a connection's membership, and answers at once what it was.
+    /// Removes a connection from a group and returns whether it was a member.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies meanwhile.
+    /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
     pub async fn remove(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Removed, Error> {
-        let left = self.services.leave(&id.into(), &self.key(group)).await?;
-        Ok(match left {
-            Some(Left::Now) => Removed::Left,
-            Some(Left::NoMember) => Removed::NoMember,
-            None => Removed::NoSuchConnection,
-        })
+        self.services.leave(&id.into(), &self.key(group)).await.map(Removed::of)
     }
 
-    /// Makes the client that called a member.
+    /// Adds the caller to a group.
     ///
     /// # Errors
-    /// As [`Groups::add`].
+    /// The errors of [`Groups::add`].
     pub async fn join(&self, group: impl Into<GroupName>) -> Result<Added, Error> {
         match &self.caller {
-            Some(caller) => self.add(caller.clone(), group).await,
+            Some(caller) => caller.join(&self.key(group), JoinCause::Caller).await.map(Added::of),
             None => Ok(Added::NoSuchConnection),
         }
     }
 
-    /// Ends the membership of the client that called.
+    /// Removes the caller from a group.
     ///
     /// # Errors
-    /// As [`Groups::remove`].
+    /// The errors of [`Groups::remove`].
     pub async fn leave(&self, group: impl Into<GroupName>) -> Result<Removed, Error> {
         match &self.caller {
-            Some(caller) => self.remove(caller.clone(), group).await,
+            Some(caller) => caller.leave(&self.key(group)).await.map(Removed::of),
             None => Ok(Removed::NoSuchConnection),
         }
     }
 
-    /// Makes an actor a member until the answer is dropped. A message that finds the actor's mailbox full
-    /// is not delivered to it.
+    /// Adds an actor to a group until the returned value is dropped. A message is not delivered to the actor if its
+    /// mailbox is full.
     ///
     /// # Errors
-    /// As [`Groups::add`].
+    /// The errors of [`Groups::add`].
     pub async fn add_actor(
         &self,
         group: impl Into<GroupName>,
@@ -116,35 +126,35 @@ impl Groups {
         self.services.groups.join_actor(self.key(group), actor).await
     }
 
-    /// Who is in a group now; `None` if there is no such group.
+    /// The current members of a group; `None` if there is no such group.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group dies meanwhile.
+    /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
     pub async fn members(&self, group: impl Into<GroupName>) -> Result<Option<group::Snapshot>, Error> {
         self.services.groups.inspect(&self.key(group)).await
     }
 
-    /// The groups that exist now, in no order.
+    /// The groups that exist now, in no particular order.
     #[must_use]
     pub fn list(&self) -> Vec<GroupName> {
         self.services.groups.keys(Some(&self.hub)).iter().map(|key| key.name.clone()).collect()
     }
 }
 
-/// The users of a hub and their durable groups. Take it as an argument of a hub method, or from
-/// [`HubHandle::users`](crate::HubHandle::users) outside of one.
+/// The users of a hub and their durable groups. Hub methods take it as a parameter; other code gets it from
+/// [`HubHandle::users`](crate::HubHandle::users).
 #[derive(Clone, Debug)]
 pub struct Users {
     services: Arc<HubServices>,
     hub: HubName,
 }
 
-/// What became of a durable change.
+/// The result of a durable change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurableChange {
-    /// What the store did.
+    /// The change in the store.
     pub stored: Change,
-    /// How many living connections of the user changed with it.
+    /// The number of live connections of the user that joined or left.
     pub connections: usize,
 }
 
@@ -157,77 +167,76 @@ impl Users {
         Owner { hub: self.hub.clone(), user: user.clone() }
     }
 
-    /// Makes a user a member for good: the row is written first, then every living connection of the user
-    /// joins, and every later one will.
+    /// Adds a user to a group durably. The membership is stored first, then every live connection of the user joins the
+    /// group. Later connections of the user join when they start.
     ///
     /// # Errors
-    /// If the store does not take it, nothing has changed. If a group was interrupted, the row is written,
-    /// and the same call mends the rest.
+    /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::Group`]: the
+    /// membership is stored, but a group's actor crashed meanwhile; repeating the call completes the change.
     pub async fn add_to_group(
         &self,
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        self.change(user.into(), group.into(), Verb::Add).await
+        self.change(user.into(), group.into(), WriteOp::Add).await
     }
 
-    /// Ends a user's membership for good: the row first, then every living connection leaves.
+    /// Removes a user from a group durably. The membership is deleted from the store first, then every live connection
+    /// of the user leaves the group.
     ///
     /// # Errors
-    /// As [`Users::add_to_group`].
+    /// The errors of [`Users::add_to_group`].
     pub async fn remove_from_group(
         &self,
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        self.change(user.into(), group.into(), Verb::Remove).await
+        self.change(user.into(), group.into(), WriteOp::Remove).await
     }
 
-    async fn change(&self, user: UserId, group: GroupName, verb: Verb) -> Result<DurableChange, UsersError> {
+    async fn change(&self, user: UserId, group: GroupName, op: WriteOp) -> Result<DurableChange, UsersError> {
         let (owner, key) = (self.owner(&user), GroupKey::new(&self.hub, &group));
-        let _turn = self.services.turns.of(&(&owner, &group)).await?;
-        let write = |answer| Write { owner: owner.clone(), group: group.clone(), verb, answer };
+        let _lock = self.services.durable_locks.lock(&(&owner, &group)).await?;
+        let write = |answer| Write { owner: owner.clone(), group: group.clone(), op, answer };
         let stored = self.services.membership.ask(write).await??;
-        let ids = self.connections_of(&user);
-        let changes = join_all(ids.iter().map(|id| self.change_one(id, &key, verb))).await;
+        let handles = self.services.connections.of_user(&self.hub, &user);
+        let changes = join_all(handles.iter().map(|handle| change_one(handle, &key, op))).await;
         let changed = changes.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(DurableChange { stored, connections: changed.into_iter().filter(|changed| *changed).count() })
     }
 
-    async fn change_one(&self, id: &ConnectionId, key: &Arc<GroupKey>, verb: Verb) -> Result<bool, Error> {
-        match verb {
-            Verb::Add => Ok(self.services.join(id, key, JoinCause::User).await? == Some(Joined::Now)),
-            Verb::Remove => Ok(self.services.leave(id, key).await? == Some(Left::Now)),
-        }
-    }
-
-    fn connections_of(&self, user: &UserId) -> Vec<ConnectionId> {
-        self.services.connections.of_user(&self.hub, user).iter().map(|handle| handle.id.clone()).collect()
-    }
-
-    /// A user's durable groups.
+    /// The durable groups of a user.
     ///
     /// # Errors
-    /// If the store does not answer in time.
+    /// [`UsersError::Store`], if the store fails or does not answer in time.
     pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, UsersError> {
         Ok(self.services.durable_groups(&self.owner(&user.into())).await?)
     }
 
-    /// The durable members of a group, in the order of their names.
+    /// The users that are durable members of a group, ordered by name.
     ///
     /// # Errors
-    /// If the store does not answer in time.
+    /// [`UsersError::Store`], if the store fails or does not answer in time.
     pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, UsersError> {
         let group = group.into();
-        Ok(self.services.store.ask(|store| store.members(&self.hub, &group, page)).await?)
+        Ok(self.services.store.call(|store| store.members(&self.hub, &group, page)).await?)
     }
 
-    /// Makes every rejoin token of a user worthless that was issued until now.
+    /// Revokes all rejoin tokens of a user that were issued until now.
     ///
     /// # Errors
-    /// If the store does not take it in time; it may have taken it then, and taking it twice does no harm.
+    /// [`UsersError::Store`], if the store fails or does not confirm in time. It may have stored the revocation anyway;
+    /// the call can safely be repeated.
     pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
         let (user, now) = (user.into(), SystemTime::now());
-        Ok(self.services.store.ask(|store| store.revoke(&user, now)).await?)
+        Ok(self.services.store.call(|store| store.revoke(&user, now)).await?)
+    }
+}
+
+/// Applies a durable change to one connection of the user. Returns whether the connection changed.
+async fn change_one(handle: &ConnectionHandle, key: &Arc<GroupKey>, op: WriteOp) -> Result<bool, Error> {
+    match op {
+        WriteOp::Add => Ok(handle.join(key, JoinCause::User).await? == Some(Joined::Now)),
+        WriteOp::Remove => Ok(handle.leave(key).await? == Some(Left::Now)),
     }
 }

@@ -1,5 +1,5 @@
-//! Whose turn it is: what changes one user's durable place in one group is done one after the other, in the store and
-//! with the living, so that both end up saying the same.
+//! A mutex per key. Changes of one user's durable membership in one group run one after another, in the store and on
+//! the user's live connections, so that both end in the same state.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
@@ -14,31 +14,31 @@ use tokio::{
 
 use crate::store::Error;
 
-/// How many changes can be under way at once. Two that have nothing to do with each other may have to share a turn.
-const TURNS: usize = 256;
+/// The number of locks, and so the maximum number of concurrent changes. Unrelated keys can share a lock.
+const STRIPES: usize = 256;
 
-/// See the module's documentation.
+/// Keys are hashed onto a fixed number of locks. See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct KeyedMutex {
-    turns: Box<[Mutex<()>]>,
+    stripes: Box<[Mutex<()>]>,
     hasher: RandomState,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl KeyedMutex {
-    /// Whoever comes waits for its turn so long.
-    pub(crate) fn new(patience: Duration) -> Self {
-        Self { turns: repeat_with(Mutex::default).take(TURNS).collect(), hasher: RandomState::new(), patience }
+    /// Waiting for a lock fails after `timeout`.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { stripes: repeat_with(Mutex::default).take(STRIPES).collect(), hasher: RandomState::new(), timeout }
     }
 
-    /// Waits until nobody else changes `what`; until the answer is dropped, nobody else will.
+    /// Locks `key` until the returned guard is dropped. Waits while another task holds the lock.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], if whoever came before is held up by the store for too long.
-    pub(crate) async fn of(&self, what: &impl Hash) -> Result<MutexGuard<'_, ()>, Error> {
-        let place = self.hasher.hash_one(what) % self.turns.len() as u64;
-        let turn = &self.turns[usize::try_from(place).expect("it is below the number of turns")];
-        timeout(self.patience, turn.lock()).await.map_err(|_| Error::no_answer())
+    /// [`Error::Unavailable`], if earlier holders are delayed by the store for longer than the timeout.
+    pub(crate) async fn lock(&self, key: &impl Hash) -> Result<MutexGuard<'_, ()>, Error> {
+        let index = self.hasher.hash_one(key) % self.stripes.len() as u64;
+        let lock = &self.stripes[usize::try_from(index).expect("it is below the number of stripes")];
+        timeout(self.timeout, lock.lock()).await.map_err(|_| Error::timed_out())
     }
 }
 
@@ -49,20 +49,20 @@ mod tests {
     use super::*;
 
     #[actix::test]
-    async fn whoever_wants_the_same_waits_and_gives_up_in_time() {
+    async fn lock_of_held_key_times_out() {
         tokio::time::pause();
-        let turns = KeyedMutex::new(Duration::from_secs(5));
-        let first = turns.of(&"ann").await.unwrap();
-        assert!(turns.of(&"ann").now_or_never().is_none());
-        assert!(matches!(turns.of(&"ann").await, Err(Error::Unavailable(_))));
+        let mutex = KeyedMutex::new(Duration::from_secs(5));
+        let first = mutex.lock(&"ann").await.unwrap();
+        assert!(mutex.lock(&"ann").now_or_never().is_none());
+        assert!(matches!(mutex.lock(&"ann").await, Err(Error::Unavailable(_))));
         drop(first);
-        assert!(turns.of(&"ann").await.is_ok());
+        assert!(mutex.lock(&"ann").await.is_ok());
     }
 
     #[actix::test]
-    async fn most_who_want_something_else_do_not_wait() {
-        let turns = KeyedMutex::new(Duration::from_secs(5));
-        let held: Vec<_> = (0..TURNS / 4).filter_map(|user| turns.of(&user).now_or_never()).collect();
-        assert!(held.len() > TURNS / 8, "{}", held.len());
+    async fn most_other_keys_do_not_wait() {
+        let mutex = KeyedMutex::new(Duration::from_secs(5));
+        let held: Vec<_> = (0..STRIPES / 4).filter_map(|user| mutex.lock(&user).now_or_never()).collect();
+        assert!(held.len() > STRIPES / 8, "{}", held.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Plain async functions as hub methods: any number of extractors up to eight, in any order.
+//! Implements hub methods for plain async functions with up to eight extractors in any order.
 
 use std::future::Future;
 
@@ -7,17 +7,17 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use super::{Call, CallError, FromCall, IntoHubResult, extract::States};
 use crate::message::Json;
 
-/// An async function whose arguments are extractors, and whose answer is `Result<impl Serialize, HubError>`.
+/// An async function whose parameters are extractors and which returns `Result<impl Serialize, HubError>`.
 pub trait Method<Extractors>: Send + Sync + 'static {
-    /// How many arguments a call must have.
-    const COUNT: usize;
+    /// The number of arguments that an invocation must have.
+    const ARGUMENT_COUNT: usize;
 
     /// Binds the arguments and runs the function.
     fn call(&self, call: Call, states: &States) -> LocalBoxFuture<'static, Result<Json, CallError>>;
 }
 
-/// The number of arguments that the extractors take: that of the one that takes any. Two would both take the
-/// first arguments, so that a function which asks for two does not compile.
+/// The number of arguments that the extractors bind. Only one extractor may bind arguments: two would both bind the
+/// first arguments, so a function with two does not compile.
 const fn count(counts: &[Option<usize>]) -> usize {
     let (mut at, mut found) = (0, None);
     while at < counts.len() {
@@ -41,12 +41,12 @@ macro_rules! methods {
             HubFuture: Future + 'static,
             HubFuture::Output: IntoHubResult,
         {
-            const COUNT: usize = count(&[$($extractor::COUNT),*]);
+            const ARGUMENT_COUNT: usize = count(&[$($extractor::ARGUMENT_COUNT),*]);
 
             fn call(&self, _call: Call, _states: &States) -> LocalBoxFuture<'static, Result<Json, CallError>> {
                 let bind = || Ok(self($($extractor::from_call(&_call, _states)?),*));
                 match bind() {
-                    Ok(answer) => answer.map(IntoHubResult::into_answer).boxed_local(),
+                    Ok(result) => result.map(IntoHubResult::into_hub_result).boxed_local(),
                     Err(error) => async { Err(error) }.boxed_local(),
                 }
             }
@@ -61,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_has_as_many_arguments_as_its_one_extractor_of_arguments_takes() {
+    fn argument_count_comes_from_args_extractor() {
         assert_eq!(count(&[None, Some(3), None]), 3);
         assert_eq!(count(&[None, None]), 0);
     }
 
     #[test]
     #[should_panic(expected = "one `Args`")]
-    fn a_method_that_takes_its_arguments_twice_does_not_compile() {
+    fn two_args_extractors_do_not_compile() {
         count(&[Some(1), None, Some(1)]);
     }
 }

@@ -1,4 +1,4 @@
-//! What every hub of a process shares: the living, their groups, and what is stored about their users.
+//! Services that all hubs of a process share: connections, groups, the store and metrics.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Hub, KeyedMutex};
 use crate::{
-    connections::{Command, ConnectionHandle, Connections, JoinCause},
+    connections::{ConnectionHandle, Connections, JoinCause},
     group::{Joined, Left},
     groups::{self, GroupDirectory},
     ids::{ConnectionId, GroupKey, GroupName},
@@ -27,12 +27,12 @@ pub(crate) struct HubServices {
     pub(crate) groups: GroupDirectory,
     pub(crate) membership: Supervised<Membership>,
     pub(crate) store: StoreHandle,
-    /// For durable changes.
-    pub(crate) turns: KeyedMutex,
+    /// Serializes durable changes by user and group.
+    pub(crate) durable_locks: KeyedMutex,
     pub(crate) metrics: Arc<Metrics>,
-    /// What hubs do now; whoever stops the process waits for its end.
-    pub(crate) at_work: TaskTracker,
-    /// True once the process is about to end: whoever still comes is sent away.
+    /// Hub methods and hooks that are running. Shutdown waits until they have finished.
+    pub(crate) hub_tasks: TaskTracker,
+    /// True once shutdown has begun. New connections are refused.
     pub(crate) is_draining: AtomicBool,
 }
 
@@ -41,7 +41,7 @@ impl HubServices {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// The hub of exactly that name.
+    /// The hub with that name, compared case-sensitively.
     pub(crate) fn hub(&self, name: &str) -> Option<&Arc<Hub>> {
         self.hubs.iter().find(|hub| **hub.name() == *name)
     }
@@ -52,29 +52,28 @@ impl HubServices {
         self.membership.ask(load).await.unwrap_or_else(|died| Err(Error::Unavailable(died.to_string())))
     }
 
-    /// The connection of that id, unless it is on another hub for good.
+    /// The connection with that id, unless it is bound to another hub.
     fn candidate(&self, id: &ConnectionId, group: &GroupKey) -> Option<Arc<ConnectionHandle>> {
         self.connections.find(id).filter(|handle| handle.hub.as_ref().is_none_or(|own| *own == group.hub))
     }
 
-    /// Joins a connection to a group. `None`: there is no such connection on the group's hub.
+    /// Adds a connection to a group. `None` if there is no such connection on the group's hub.
     pub(crate) async fn join(
         &self,
         id: &ConnectionId,
         group: &Arc<GroupKey>,
-        on_behalf_of: JoinCause,
+        cause: JoinCause,
     ) -> Result<Option<Joined>, groups::Error> {
-        let command = |answer| Command::Join { group: Arc::clone(group), on_behalf_of, answer };
         match self.candidate(id, group) {
-            Some(handle) => handle.ask(command).await.transpose(),
+            Some(handle) => handle.join(group, cause).await,
             None => Ok(None),
         }
     }
 
-    /// Takes a connection out of a group. `None`: there is no such connection on the group's hub.
+    /// Removes a connection from a group. `None` if there is no such connection on the group's hub.
     pub(crate) async fn leave(&self, id: &ConnectionId, group: &Arc<GroupKey>) -> Result<Option<Left>, groups::Error> {
         match self.candidate(id, group) {
-            Some(handle) => handle.ask(|answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose(),
+            Some(handle) => handle.leave(group).await,
             None => Ok(None),
         }
     }

@@ -1,4 +1,4 @@
-//! Hubs without a wire: what is called with what, who may, and who hears.
+//! Tests of hubs without a protocol: binding, authorization, and recipients.
 
 use std::{
     sync::{
@@ -28,7 +28,7 @@ use crate::{
 
 mod audience;
 
-/// Calls as tests tell them apart: the method, and the state if there is one.
+/// Encodes an invocation as the method name, followed by the state if there is one.
 pub(crate) static FORM: WireForm =
     WireForm { slot: 2, encode: |call| [&*call.target, &state_of(call)].concat().into() };
 
@@ -36,7 +36,7 @@ fn state_of(call: &Invocation) -> String {
     if call.state.is_empty() { String::new() } else { json!(call.state).to_string() }
 }
 
-/// What hubs share, over a store in memory and without any client.
+/// Hub services with a store in memory and without clients.
 pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
     let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
     let store: Arc<dyn DynStore> = Arc::new(MemoryStore::default());
@@ -48,21 +48,21 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
         Membership::new(store, MembershipConfig { node, deadline, lease }, connections, metrics)
     });
     let (groups, store) = (GroupDirectory::new(1, Arbiter::current()), StoreHandle::new(store, Duration::from_secs(5)));
-    let (hubs, at_work) = (hubs.into_iter().map(Arc::new).collect(), TaskTracker::new());
+    let (hubs, hub_tasks) = (hubs.into_iter().map(Arc::new).collect(), TaskTracker::new());
     Arc::new(HubServices {
         hubs,
         connections,
         groups,
         membership,
         store,
-        turns: KeyedMutex::new(Duration::from_secs(5)),
+        durable_locks: KeyedMutex::new(Duration::from_secs(5)),
         metrics,
-        at_work,
+        hub_tasks,
         is_draining: AtomicBool::new(false),
     })
 }
 
-/// Stands where the actor of a connection would, and counts how often it is told to end.
+/// Replaces a connection's actor and counts the aborts that it receives.
 #[derive(Default)]
 struct Stub(Arc<AtomicU32>);
 
@@ -80,9 +80,9 @@ impl Handler<Command> for Stub {
     }
 }
 
-/// A client that is in the world, but not in any group.
-fn enter(services: &HubServices, hub: &str, id: &str, user: Option<&str>, stub: Stub) -> Arc<ConnectionHandle> {
-    let about = ConnectionInfo {
+/// Registers a connection that is not in any group.
+fn register(services: &HubServices, hub: &str, id: &str, user: Option<&str>, stub: Stub) -> Arc<ConnectionHandle> {
+    let info = ConnectionInfo {
         dialect: "none",
         hubs: vec![hub.into()],
         transport: RwLock::new("none"),
@@ -96,12 +96,12 @@ fn enter(services: &HubServices, hub: &str, id: &str, user: Option<&str>, stub: 
         user: user.map(UserId::from),
         hub: Some(hub.into()),
         outbox: Outbox::new(&FORM, Limits::default(), ReplayLimits::default()),
-        about,
+        info,
         ended: CancellationToken::default(),
-        port: stub.clone().recipient(),
+        commands: stub.clone().recipient(),
         address: Address::new(stub),
     });
-    assert!(services.connections.enter(&handle));
+    assert!(services.connections.register(&handle));
     handle
 }
 
@@ -118,10 +118,10 @@ fn values(arguments: &serde_json::Value) -> Vec<Json> {
     values.iter().map(|value| RawValue::from_string(value.to_string()).expect("JSON")).collect()
 }
 
-/// Calls a method of the hub as `identity`; its result, or how it failed.
+/// Invokes a method of the hub as `identity` and returns its result or error.
 async fn call_as(hub: Hub, identity: Identity, method: &str, arguments: serde_json::Value, streams: Streams) -> String {
     let services = services(vec![hub]);
-    let handle = enter(&services, "chat", "caller", None, Stub::default());
+    let handle = register(&services, "chat", "caller", None, Stub::default());
     let arguments = Arguments::new(values(&arguments), Binding::Strict);
     let context = context(&services, &handle, identity);
     let call = Call { method: method.into(), arguments, context, reporter: None, streams };
@@ -141,7 +141,7 @@ fn chat() -> Hub {
 }
 
 #[actix::test]
-async fn a_method_is_found_in_any_case_and_called_with_its_arguments() {
+async fn method_is_found_case_insensitively() {
     for name in ["Add", "add", "ADD"] {
         assert_eq!(call(chat(), name, json!([2, 3])).await, "5", "{name}");
     }
@@ -149,7 +149,7 @@ async fn a_method_is_found_in_any_case_and_called_with_its_arguments() {
 }
 
 #[actix::test]
-async fn a_call_that_fits_no_method_says_why() {
+async fn mismatched_invocation_returns_specific_error() {
     for (method, arguments, wanted) in [
         ("Subtract", json!([2, 3]), "NoSuchMethod"),
         ("add", json!([2]), r#"WrongArgumentCount { method: "Add", given: 1, expected: 2 }"#),
@@ -162,41 +162,42 @@ async fn a_call_that_fits_no_method_says_why() {
 }
 
 #[actix::test]
-async fn a_later_method_of_a_name_replaces_the_earlier_in_whichever_case() {
+async fn later_method_replaces_earlier_in_any_case() {
     let hub = chat().method("ADD", async || Ok::<_, HubError>("replaced"));
     assert_eq!(hub.method_names(), ["ADD", "Nothing"]);
     assert_eq!(call(hub, "add", json!([])).await, "\"replaced\"");
 }
 
 #[actix::test]
-async fn a_guarded_method_is_for_those_whom_its_guard_lets_pass() {
-    let hub = || chat().guarded_method("Secret", |who| who.is_authenticated, async || Ok::<_, HubError>("told"));
-    let say = async |identity, arguments| call_as(hub(), identity, "secret", arguments, Streams::default()).await;
-    assert_eq!(say(Identity::proven("ann".into()), json!([])).await, "\"told\"");
-    assert_eq!(say(Identity::named(Some("ann".into())), json!([])).await, "Unauthorized");
-    let wrong = say(Identity::default(), json!([1])).await;
-    assert!(wrong.starts_with("WrongArgumentCount"), "arguments are bound before anybody asks who calls: {wrong}");
+async fn authorized_method_refuses_unauthorized_callers() {
+    let hub =
+        || chat().authorized_method("Secret", |identity| identity.is_authenticated, async || Ok::<_, HubError>("told"));
+    let invoke = async |identity, arguments| call_as(hub(), identity, "secret", arguments, Streams::default()).await;
+    assert_eq!(invoke(Identity::authenticated("ann".into()), json!([])).await, "\"told\"");
+    assert_eq!(invoke(Identity::named(Some("ann".into())), json!([])).await, "Unauthorized");
+    let wrong = invoke(Identity::default(), json!([1])).await;
+    assert!(wrong.starts_with("WrongArgumentCount"), "the argument count is checked before authorization: {wrong}");
 }
 
 #[actix::test]
-async fn no_method_takes_or_gives_a_stream() {
+async fn streams_are_refused() {
     let with = async |streams| call_as(chat(), Identity::default(), "Nothing", json!([]), streams).await;
-    assert_eq!(with(Streams { sent: 0, wants_answer: true }).await, "NoStream");
-    let sends = with(Streams { sent: 2, wants_answer: false }).await;
+    assert_eq!(with(Streams { sent: 0, wants_stream: true }).await, "NoStream");
+    let sends = with(Streams { sent: 2, wants_stream: false }).await;
     assert!(sends.contains("Client sent 2 stream(s), Hub method expects 0."), "{sends}");
 }
 
 #[actix::test]
-async fn extractors_come_in_any_order_and_take_what_they_name() {
+async fn extractors_work_in_any_order() {
     async fn all(
         state: State<&'static str>,
         caller: Caller,
         Args((text,)): Args<(String,)>,
-        bag: CallerState,
+        caller_state: CallerState,
         progress: Progress,
     ) -> Result<String, HubError> {
-        progress.report("nobody listens");
-        Ok(format!("{} {} {text} {}", *state, caller.id(), bag.get("color")))
+        progress.report("not received");
+        Ok(format!("{} {} {text} {}", *state, caller.id(), caller_state.get("color")))
     }
     assert_eq!(call(chat().state("state").method("All", all), "all", json!(["x"])).await, "\"state caller x null\"");
     let missing = call(chat().method("All", all), "all", json!(["x"])).await;
@@ -204,7 +205,7 @@ async fn extractors_come_in_any_order_and_take_what_they_name() {
 }
 
 #[actix::test]
-async fn a_method_fails_with_its_own_error_or_because_its_answer_is_no_json() {
+async fn method_error_and_unserializable_result_are_distinguished() {
     let hub = Hub::new("chat")
         .method("Fail", async || Err::<(), _>(HubError::new("boom")))
         .method("Keyed", async || Ok::<_, HubError>(HashMap::from([(vec![1], 2)])));
@@ -213,28 +214,28 @@ async fn a_method_fails_with_its_own_error_or_because_its_answer_is_no_json() {
 }
 
 #[test]
-fn the_listed_methods_are_all_but_those_left_out() {
+fn unlisted_methods_are_omitted_from_proxies() {
     let hub = chat().unlisted(&["NOTHING", "no such method"]);
     assert_eq!(hub.listed_methods().collect::<Vec<_>>(), ["Add"]);
     assert_eq!(hub.method_names(), ["Add", "Nothing"]);
 }
 
-/// A hub that is an actor, and refuses whoever has no user.
-struct Doorman;
+/// A hub that is an actor and refuses connections without a user.
+struct AuthenticatingHub;
 
-impl Actor for Doorman {
+impl Actor for AuthenticatingHub {
     type Context = Context<Self>;
 }
 
-impl Handler<Call> for Doorman {
+impl Handler<Call> for AuthenticatingHub {
     type Result = Result<Json, CallError>;
 
     fn handle(&mut self, call: Call, _: &mut Self::Context) -> Self::Result {
-        Ok::<_, HubError>(format!("{} of {}", call.method, call.arguments.len())).into_answer()
+        Ok::<_, HubError>(format!("{} of {}", call.method, call.arguments.len())).into_hub_result()
     }
 }
 
-impl Handler<Connected> for Doorman {
+impl Handler<Connected> for AuthenticatingHub {
     type Result = Result<(), HubError>;
 
     fn handle(&mut self, Connected(context): Connected, _: &mut Self::Context) -> Self::Result {
@@ -242,7 +243,7 @@ impl Handler<Connected> for Doorman {
     }
 }
 
-impl Handler<Disconnected> for Doorman {
+impl Handler<Disconnected> for AuthenticatingHub {
     type Result = ();
 
     fn handle(&mut self, _: Disconnected, ctx: &mut Self::Context) {
@@ -251,46 +252,46 @@ impl Handler<Disconnected> for Doorman {
 }
 
 #[actix::test]
-async fn a_hub_can_be_an_actor_and_one_that_has_gone_refuses() {
-    let doorman = Doorman.start();
-    let services = services(vec![Hub::actor("chat", &doorman)]);
+async fn actor_hub_refuses_after_it_has_stopped() {
+    let actor = AuthenticatingHub.start();
+    let services = services(vec![Hub::actor("chat", &actor)]);
     let hub = &services.hubs[0];
-    let nobody = enter(&services, "chat", "1", None, Stub::default());
-    let ann = enter(&services, "chat", "2", Some("ann"), Stub::default());
-    let moment_of = |handle| context(&services, handle, Identity::default());
-    assert_eq!(hub.connected(moment_of(&nobody)).await.unwrap_err().message(), "who are you?");
-    assert!(hub.connected(moment_of(&ann)).await.is_ok());
+    let anonymous = register(&services, "chat", "1", None, Stub::default());
+    let ann = register(&services, "chat", "2", Some("ann"), Stub::default());
+    let context_of = |handle| context(&services, handle, Identity::default());
+    assert_eq!(hub.connected(context_of(&anonymous)).await.unwrap_err().message(), "who are you?");
+    assert!(hub.connected(context_of(&ann)).await.is_ok());
     let call = || Call {
         method: "Any".into(),
         arguments: Arguments::new(values(&json!([1, 2])), Binding::Strict),
-        context: moment_of(&ann),
+        context: context_of(&ann),
         reporter: None,
         streams: Streams::default(),
     };
     assert_eq!(hub.invoke(call()).await.unwrap().get(), "\"Any of 2\"");
 
-    hub.disconnected(Disconnected { context: moment_of(&ann), error: None, is_stop: true }).await;
-    let Err(CallError::Failed(error)) = hub.invoke(call()).await else { panic!("it has gone") };
-    assert_eq!(error.message(), "the hub's actor has gone");
-    assert!(hub.connected(moment_of(&ann)).await.is_err());
+    hub.disconnected(Disconnected { context: context_of(&ann), error: None, is_stop: true }).await;
+    let Err(CallError::Failed(error)) = hub.invoke(call()).await else { panic!("the actor has stopped") };
+    assert_eq!(error.message(), "the hub's actor has stopped");
+    assert!(hub.connected(context_of(&ann)).await.is_err());
 }
 
 #[actix::test]
-async fn a_caller_can_be_ended() {
+async fn abort_reaches_the_callers_connection() {
     let services = services(vec![chat()]);
     let aborts = Arc::new(AtomicU32::new(0));
-    let handle = enter(&services, "chat", "caller", None, Stub(Arc::clone(&aborts)));
+    let handle = register(&services, "chat", "caller", None, Stub(Arc::clone(&aborts)));
     context(&services, &handle, Identity::default()).caller().abort().await;
     assert_eq!(aborts.load(Ordering::SeqCst), 1);
 }
 
 #[test]
-fn only_what_changed_in_a_bag_goes_back_to_its_client() {
-    let bag = CallerState::new(json!({ "color": "red", "size": 1 }).as_object().cloned().expect("an object"));
-    assert_eq!((bag.get("color"), bag.get("Color")), (json!("red"), json!(null)));
-    bag.set("size", 1);
-    bag.set("color", "blue");
-    bag.set("new", json!([1]));
-    assert_eq!(bag.get("color"), "blue");
-    assert_eq!(serde_json::Value::Object(bag.changed()), json!({ "color": "blue", "new": [1] }));
+fn only_changed_state_is_returned() {
+    let state = CallerState::new(json!({ "color": "red", "size": 1 }).as_object().cloned().expect("an object"));
+    assert_eq!((state.get("color"), state.get("Color")), (json!("red"), json!(null)));
+    state.set("size", 1);
+    state.set("color", "blue");
+    state.set("new", json!([1]));
+    assert_eq!(state.get("color"), "blue");
+    assert_eq!(serde_json::Value::Object(state.changed()), json!({ "color": "blue", "new": [1] }));
 }

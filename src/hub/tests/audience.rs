@@ -1,8 +1,9 @@
-//! Who hears what is sent to whom.
+//! Recipients of each target.
 
 use super::*;
 
-/// Ann has two connections and Bob one; Eve is on another hub. Ann's first and Bob are in the lobby, Bob is in the attic.
+/// User `ann` has the connections `ann1` and `ann2` on hub `chat` and `eve` on hub `news`; user `bob` has `bob` on
+/// `chat`. `ann1` and `bob` are in the group `lobby`, `bob` is in the group `attic`.
 struct Audience {
     services: Arc<HubServices>,
     handles: Vec<Arc<ConnectionHandle>>,
@@ -14,17 +15,17 @@ impl Audience {
         let handles =
             [("chat", "ann1", "ann"), ("chat", "ann2", "ann"), ("chat", "bob", "bob"), ("news", "eve", "ann")];
         let handles: Vec<_> =
-            handles.iter().map(|(hub, id, user)| enter(&services, hub, id, Some(user), Stub::default())).collect();
-        let scene = Self { services, handles };
-        scene.join(0, "lobby").await;
-        scene.join(2, "lobby").await;
-        scene.join(2, "attic").await;
-        scene
+            handles.iter().map(|(hub, id, user)| register(&services, hub, id, Some(user), Stub::default())).collect();
+        let audience = Self { services, handles };
+        audience.join(0, "lobby").await;
+        audience.join(2, "lobby").await;
+        audience.join(2, "attic").await;
+        audience
     }
 
     async fn join(&self, handle: usize, group: &str) {
         let handle = &self.handles[handle];
-        let member = Member { id: handle.id.clone(), reach: MemberSink::Outbox(Arc::clone(&handle.outbox)) };
+        let member = Member { id: handle.id.clone(), sink: MemberSink::Outbox(Arc::clone(&handle.outbox)) };
         self.services.groups.join(&GroupKey::new(&"chat".into(), &group.into()), member).await.unwrap();
     }
 
@@ -32,25 +33,25 @@ impl Audience {
         context(&self.services, &self.handles[0], Identity::default()).clients()
     }
 
-    /// Whoever has heard something, once for each time.
-    fn heard(&self) -> String {
+    /// The ids of the connections with queued messages, one for each message.
+    fn recipients(&self) -> String {
         let times = |handle: &Arc<ConnectionHandle>| vec![handle.id.to_string(); handle.outbox.backlog().items];
         self.handles.iter().flat_map(times).collect::<Vec<_>>().join(" ")
     }
 }
 
-type Aim = fn(&Clients) -> Target;
+type SelectTarget = fn(&Clients) -> Target;
 
 #[actix::test]
-async fn everybody_hears_what_is_meant_for_them_and_nobody_else_does() {
-    let aims: [(&str, Aim, &str); 17] = [
+async fn each_target_reaches_exactly_its_recipients() {
+    let cases: [(&str, SelectTarget, &str); 17] = [
         ("all", |clients| clients.all(), "ann1 ann2 bob"),
         ("all except", |clients| clients.all_except(["ann2", "nobody"]), "ann1 bob"),
         ("caller", |clients| clients.caller(), "ann1"),
         ("others", |clients| clients.others(), "ann2 bob"),
         ("client", |clients| clients.client("bob"), "bob"),
         ("client elsewhere", |clients| clients.client("eve"), ""),
-        ("nobody", |clients| clients.client("nobody"), ""),
+        ("unknown client", |clients| clients.client("nobody"), ""),
         ("clients, each once", |clients| clients.clients(["bob", "ann1", "bob"]), "ann1 bob"),
         ("group", |clients| clients.group("lobby"), "ann1 bob"),
         ("group in another case", |clients| clients.group("Lobby"), ""),
@@ -60,44 +61,44 @@ async fn everybody_hears_what_is_meant_for_them_and_nobody_else_does() {
         ("groups", |clients| clients.groups(["lobby", "attic", "cellar"]), "ann1 bob bob"),
         ("user", |clients| clients.user("ann"), "ann1 ann2"),
         ("users, each once", |clients| clients.users(["ann", "bob", "ann"]), "ann1 ann2 bob"),
-        ("empty name of a group", |clients| clients.group(""), ""),
+        ("empty group name", |clients| clients.group(""), ""),
     ];
-    for (name, aim, wanted) in aims {
-        let scene = Audience::new().await;
-        let reached = aim(&scene.clients()).send("tell", ()).await.unwrap();
-        assert_eq!(scene.heard(), wanted, "{name}");
+    for (name, select, wanted) in cases {
+        let audience = Audience::new().await;
+        let reached = select(&audience.clients()).send("tell", ()).await.unwrap();
+        assert_eq!(audience.recipients(), wanted, "{name}");
         assert_eq!(reached, wanted.split_whitespace().count(), "{name}");
-        let counted = (scene.services.metrics.sends.get(), scene.services.metrics.deliveries.get());
+        let counted = (audience.services.metrics.sends.get(), audience.services.metrics.deliveries.get());
         assert_eq!(counted, (1, reached as u64), "{name}");
     }
 }
 
 #[actix::test]
-async fn from_outside_of_a_method_there_is_no_caller() {
-    for (aim, wanted) in [(Clients::caller as Aim, ""), (Clients::others, "ann1 ann2 bob")] {
-        let scene = Audience::new().await;
-        let clients = Clients::of_hub(&scene.services, &"chat".into());
-        aim(&clients).send("tell", ()).await.unwrap();
-        assert_eq!(scene.heard(), wanted);
+async fn no_caller_outside_of_hub_method() {
+    for (select, wanted) in [(Clients::caller as SelectTarget, ""), (Clients::others, "ann1 ann2 bob")] {
+        let audience = Audience::new().await;
+        let clients = Clients::of_hub(&audience.services, &"chat".into());
+        select(&clients).send("tell", ()).await.unwrap();
+        assert_eq!(audience.recipients(), wanted);
     }
 }
 
 #[actix::test]
-async fn an_empty_name_among_groups_is_an_error_and_alone_it_depends_on_manners() {
-    let scene = Audience::new().await;
-    let error = scene.clients().groups(["lobby", ""]).send("tell", ()).await.unwrap_err();
+async fn empty_group_name_is_refused_in_lists() {
+    let audience = Audience::new().await;
+    let error = audience.clients().groups(["lobby", ""]).send("tell", ()).await.unwrap_err();
     assert_eq!(HubError::from(error).to_string(), "InvalidOperationException: Cannot send to an empty group name.");
 
-    let mut strict = context(&scene.services, &scene.handles[0], Identity::default());
+    let mut strict = context(&audience.services, &audience.handles[0], Identity::default());
     strict.behavior.refuses_empty_group = true;
     assert!(strict.clients().group("").send("tell", ()).await.is_err());
-    assert_eq!(scene.heard(), "");
+    assert_eq!(audience.recipients(), "");
 }
 
 #[actix::test]
-async fn what_has_changed_in_a_callers_state_goes_to_the_caller_and_to_nobody_else() {
-    let scene = Audience::new().await;
-    let context = context(&scene.services, &scene.handles[0], Identity::default());
+async fn changed_state_is_sent_to_the_caller_only() {
+    let audience = Audience::new().await;
+    let context = context(&audience.services, &audience.handles[0], Identity::default());
     context.state().set("color", "blue");
     let sizes = [
         (context.clients().caller(), r#"tell{"color":"blue"}"#.len()),
@@ -105,7 +106,7 @@ async fn what_has_changed_in_a_callers_state_goes_to_the_caller_and_to_nobody_el
         (context.clients().all(), "tell".len()),
     ];
     for (target, size) in sizes {
-        let waiting = || scene.handles[0].outbox.backlog().bytes;
+        let waiting = || audience.handles[0].outbox.backlog().bytes;
         let before = waiting();
         target.send("tell", ()).await.unwrap();
         assert_eq!(waiting() - before, size);
@@ -113,32 +114,32 @@ async fn what_has_changed_in_a_callers_state_goes_to_the_caller_and_to_nobody_el
 }
 
 #[actix::test]
-async fn a_connection_that_has_ended_does_not_count_as_reached() {
-    let scene = Audience::new().await;
-    scene.handles[2].outbox.abandon(crate::outbox::End { code: 1000 });
-    assert_eq!(scene.clients().all().send("tell", ()).await.unwrap(), 2);
-    assert_eq!(scene.clients().group("lobby").send("tell", ()).await.unwrap(), 1);
+async fn ended_connection_is_not_counted_as_reached() {
+    let audience = Audience::new().await;
+    audience.handles[2].outbox.discard_and_close(crate::outbox::End { code: 1000 });
+    assert_eq!(audience.clients().all().send("tell", ()).await.unwrap(), 2);
+    assert_eq!(audience.clients().group("lobby").send("tell", ()).await.unwrap(), 1);
 }
 
 #[actix::test]
-async fn what_is_no_json_is_sent_to_nobody() {
-    let scene = Audience::new().await;
+async fn unserializable_arguments_are_not_sent() {
+    let audience = Audience::new().await;
     let keyed_by_list = HashMap::from([(vec![1], 2)]);
-    assert!(scene.clients().all().send("tell", (keyed_by_list,)).await.is_err());
-    assert_eq!(scene.heard(), "");
+    assert!(audience.clients().all().send("tell", (keyed_by_list,)).await.is_err());
+    assert_eq!(audience.recipients(), "");
 }
 
 #[actix::test]
-async fn there_are_no_memberships_of_connections_that_there_are_not() {
-    let scene = Audience::new().await;
-    let groups = Groups::new(&scene.services, &"chat".into(), None);
-    let nobody = ConnectionId::from("nobody");
-    assert_eq!(groups.add(nobody.clone(), "lobby").await, Ok(Added::NoSuchConnection));
-    assert_eq!(groups.remove(nobody, "lobby").await, Ok(Removed::NoSuchConnection));
+async fn unknown_connection_cannot_join_or_leave() {
+    let audience = Audience::new().await;
+    let groups = Groups::new(&audience.services, &"chat".into(), None);
+    let unknown = ConnectionId::from("nobody");
+    assert_eq!(groups.add(unknown.clone(), "lobby").await, Ok(Added::NoSuchConnection));
+    assert_eq!(groups.remove(unknown, "lobby").await, Ok(Removed::NoSuchConnection));
     assert_eq!(groups.join("lobby").await, Ok(Added::NoSuchConnection));
     assert_eq!(groups.leave("lobby").await, Ok(Removed::NoSuchConnection));
     let mut list: Vec<_> = groups.list().iter().map(ToString::to_string).collect();
     list.sort();
     assert_eq!(list, ["attic", "lobby"]);
-    assert!(Groups::new(&scene.services, &"news".into(), None).list().is_empty());
+    assert!(Groups::new(&audience.services, &"news".into(), None).list().is_empty());
 }
