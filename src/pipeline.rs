@@ -1,11 +1,11 @@
-//! Decides which groups a returning client is put back into.
+//! Decides which groups a reconnecting client rejoins.
 //!
-//! Role: validates the rejoin token, lets the hub's policy weigh it against the store, then the modules
-//! have their say, each in its turn.
-//! Life: one for each process, supervised. Neighbours: connections ask it; it asks the store, and modules,
-//! which may be actors of the application.
-//! Never: it puts nobody into a group itself, and a bad token is no error to a client: it is counted, and
-//! the client starts without those groups.
+//! The pipeline validates the rejoin token, applies the hub's [`Policy`] to the groups of the token and of the store,
+//! and passes the result through the modules in order. There is one supervised `Pipeline` actor per process.
+//! Connections ask it; it asks the store and the modules, which may be actors of the application.
+//!
+//! The pipeline does not join groups itself. An invalid token is not an error for the client: it is counted, and the
+//! client starts without the groups of the token.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -24,19 +24,19 @@ pub(crate) use families::Families;
 pub use policy::Policy;
 pub(crate) use validator::RejoinValidator;
 
-/// How many messages may wait for the pipeline. Beyond it, whoever asks waits.
-const MAILBOX: usize = 1024;
+/// The maximum number of messages in the pipeline's mailbox. Beyond it senders wait.
+const MAILBOX_CAPACITY: usize = 1024;
 
-/// A module's chance to change which groups a client rejoins. Add modules with
-/// [`EngineBuilder::module`](crate::EngineBuilder::module); they run in that order, each on the answer of
-/// the one before.
+/// A module can change which groups a client rejoins. Add modules with
+/// [`EngineBuilder::module`](crate::EngineBuilder::module). They run in the order in which they were added, each on the
+/// result of the previous one.
 pub trait Module: Send + Sync + 'static {
-    /// Answers the groups of `rejoining.hub` that the client is put back into. It is asked once for each
-    /// hub at each reconnection, also when the list is empty, and while it thinks the client waits.
+    /// Returns the groups of `rejoining.hub` that the client rejoins. It is called once for each hub at each reconnect,
+    /// even if the list is empty. The client waits for the result.
     fn rejoining(&self, rejoining: Rejoining) -> impl Future<Output = Vec<GroupName>> + Send;
 }
 
-/// [`Module`] as an object.
+/// The dyn-compatible form of [`Module`].
 pub(crate) trait DynModule: Send + Sync {
     fn rejoining(&self, rejoining: Rejoining) -> Pin<Box<dyn Future<Output = Vec<GroupName>> + Send + '_>>;
 }
@@ -47,72 +47,73 @@ impl<M: Module> DynModule for M {
     }
 }
 
-/// A client is about to be put back into its groups. An actor that handles this message can be a module:
-/// pass its recipient.
+/// A client is about to rejoin its groups. An actor that handles this message can be a module: pass its recipient to
+/// [`EngineBuilder::module`](crate::EngineBuilder::module).
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<GroupName>")]
 pub struct Rejoining {
-    /// The hub.
+    /// The hub whose groups are decided.
     pub hub: HubName,
-    /// The connection that returns, or that continues one.
+    /// The connection that reconnects, or that continues an earlier connection.
     pub connection: ConnectionId,
-    /// Its user.
+    /// The user of the connection.
     pub user: Option<UserId>,
-    /// The groups so far.
+    /// The groups that policy and earlier modules have selected.
     pub groups: Vec<GroupName>,
 }
 
-/// An actor that has died leaves the list as it is.
+/// If the actor has stopped, the groups stay unchanged.
 impl Module for Recipient<Rejoining> {
     async fn rejoining(&self, rejoining: Rejoining) -> Vec<GroupName> {
         self.send(rejoining.clone()).await.unwrap_or(rejoining.groups)
     }
 }
 
-/// A question: which groups does this client rejoin?
+/// Asks which groups a client rejoins.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Rejoined")]
 pub(crate) struct Rejoin {
-    /// What the client brought.
+    /// The rejoin token that the client presents.
     pub(crate) token: Option<String>,
-    pub(crate) presenter: RejoinIdentity,
+    pub(crate) identity: RejoinIdentity,
     pub(crate) connection: ConnectionId,
-    /// The hubs that it is back on.
+    /// The hubs that the client reconnects to.
     pub(crate) hubs: Vec<RejoinHub>,
 }
 
-/// One hub of a returning client.
+/// One hub of a reconnecting client.
 #[derive(Clone, Debug)]
 pub(crate) struct RejoinHub {
     pub(crate) name: HubName,
     pub(crate) policy: Policy,
-    /// What the store says; if nobody has asked it, which of the groups that the connection is in for good it is in.
+    /// The user's durable groups according to the store. If the store was not asked: the durable groups that the
+    /// connection is in.
     pub(crate) stored: Vec<GroupName>,
 }
 
-/// The answer.
+/// The decision.
 #[derive(Debug, Default)]
 pub(crate) struct Rejoined {
     pub(crate) groups: Vec<Arc<GroupKey>>,
-    /// The claims of a token that was accepted.
+    /// The claims of the token, if it was accepted.
     pub(crate) claims: Option<Claims>,
-    /// Nobody can say: the store did not answer whether the token is good, or a module panicked.
+    /// True if the decision is incomplete: the store did not answer whether the token is valid, or a module panicked.
     pub(crate) is_unchecked: bool,
 }
 
 impl<A: Actor> actix::dev::MessageResponse<A, Rejoin> for Rejoined {
-    fn handle(self, _: &mut A::Context, answer: Option<actix::dev::OneshotSender<Self>>) {
-        if let Some(answer) = answer {
-            // Whoever asked may have gone.
-            let _ = answer.send(self);
+    fn handle(self, _: &mut A::Context, reply: Option<actix::dev::OneshotSender<Self>>) {
+        if let Some(reply) = reply {
+            // Sending fails if the sender no longer waits.
+            let _ = reply.send(self);
         }
     }
 }
 
-/// A note: the tokens of this family are too short to list its groups.
+/// Stores the groups of a family whose tokens cannot list them, because the list is too long.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Remember {
+pub(crate) struct RememberGroups {
     pub(crate) family: String,
     pub(crate) groups: TokenGroups,
 }
@@ -132,7 +133,7 @@ impl Actor for Pipeline {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
     }
 }
 
@@ -141,14 +142,14 @@ impl Handler<Rejoin> for Pipeline {
 
     fn handle(&mut self, rejoin: Rejoin, _: &mut Self::Context) -> Self::Result {
         let (validator, metrics) = (self.validator.clone(), Arc::clone(&self.validator.metrics));
-        // A task of its own: what a module does to it harms no other, and it goes on if this actor dies, so that no
-        // token is spent for nothing.
-        let judged = actix::spawn(async move { validator.rejoin(rejoin).await });
+        // Each rejoin runs in a separate task. A panic in a module does not affect other rejoins, and the task
+        // continues if this actor crashes, so that no token is used up without effect.
+        let rejoined = actix::spawn(async move { validator.rejoin(rejoin).await });
         Box::pin(async move {
-            judged.await.unwrap_or_else(|interrupted| {
+            rejoined.await.unwrap_or_else(|interrupted| {
                 if interrupted.is_panic() {
-                    error!(error:% = interrupted; "a module panicked");
-                    metrics.hub_panics.count();
+                    error!(error:% = interrupted; "rejoin module panicked");
+                    metrics.hub_panics.increment();
                 }
                 Rejoined { is_unchecked: true, ..Rejoined::default() }
             })
@@ -156,12 +157,12 @@ impl Handler<Rejoin> for Pipeline {
     }
 }
 
-impl Handler<Remember> for Pipeline {
+impl Handler<RememberGroups> for Pipeline {
     type Result = ();
 
-    fn handle(&mut self, Remember { family, groups }: Remember, _: &mut Self::Context) {
-        self.validator.metrics.rejoins_without_list.count();
-        self.validator.families.remember(&family, groups);
+    fn handle(&mut self, RememberGroups { family, groups }: RememberGroups, _: &mut Self::Context) {
+        self.validator.metrics.rejoins_without_list.increment();
+        self.validator.families.remember_groups(&family, groups);
     }
 }
 

@@ -1,10 +1,11 @@
-//! Seals what a client carries for us, and opens it again.
+//! Signs and verifies the tokens that clients carry.
 //!
-//! Role: a ring of keys; the first signs, all verify, so that a key can be replaced without a client
-//! noticing. HMAC-SHA256 over purpose, version, key id and payload, compared in constant time; base64url
-//! without padding, since tokens travel in query strings.
-//! Life: made from the configuration, never changed. Neighbours: both dialects and the pipeline.
-//! Never: it knows no clock, and a payload is signed, not hidden.
+//! A [`KeyRing`] signs with its first key and verifies with all keys, so that keys can be rotated without invalidating
+//! the tokens of clients. The signature is HMAC-SHA256 over purpose, version, key id and payload, compared in constant
+//! time. Tokens are base64url without padding, because they are sent in query strings. A key ring is created from the
+//! configuration and never changes. Both dialects and the pipeline use it.
+//!
+//! This module uses no clock: expiry is part of the payload. Payloads are signed, not encrypted.
 //!
 //! ```text
 //! version (1) | key id (4) | signature (32) | payload
@@ -17,19 +18,19 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 const VERSION: u8 = 1;
-const KEY_ID: usize = 4;
-const SIGNATURE: usize = 32;
-const HEAD: usize = 1 + KEY_ID + SIGNATURE;
+const KEY_ID_LENGTH: usize = 4;
+const SIGNATURE_LENGTH: usize = 32;
+const HEADER_LENGTH: usize = 1 + KEY_ID_LENGTH + SIGNATURE_LENGTH;
 
-/// The fewest characters of a secret: as many bits as anybody could try, if they were chosen at random.
-pub const SHORTEST_SECRET: usize = 16;
+/// The minimum length of a secret in bytes. A random secret of this length cannot be found by brute force.
+pub const MIN_SECRET_LENGTH: usize = 16;
 
-/// What a token is for; one made for one purpose does not open for another.
+/// The purpose of a token. A token that was sealed for one purpose cannot be opened for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A classic connection token: which connection, and whose.
+    /// A classic connection token: a connection and its user.
     Connection,
-    /// A rejoin token (classic: groups token).
+    /// A rejoin token (in ASP.NET SignalR: groups token).
     Rejoin,
 }
 
@@ -42,32 +43,32 @@ impl Purpose {
     }
 }
 
-/// Why a token does not open.
+/// Why a token cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadToken {
-    /// It is no token of this server's making.
+    /// It does not have the format of a token.
     #[error("the token is malformed")]
     Malformed,
-    /// The key that signed it is not, or no longer, in the ring.
-    #[error("the token is signed under an unknown key")]
+    /// The key that signed it is not in the key ring.
+    #[error("the token is signed with an unknown key")]
     UnknownKey,
-    /// It was altered, or made for another purpose.
-    #[error("the token's signature is wrong")]
+    /// It was altered, or sealed for another purpose.
+    #[error("the token's signature is invalid")]
     Forged,
 }
 
-/// A ring without keys cannot be made.
+/// Why a key ring cannot be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSecret {
-    /// There is none.
+    /// There is no secret.
     #[error("at least one signing key is needed")]
     Missing,
-    /// One is too short to be one.
-    #[error("a signing key needs at least {SHORTEST_SECRET} characters")]
+    /// A secret is too short.
+    #[error("a signing key needs at least {MIN_SECRET_LENGTH} characters")]
     TooShort,
 }
 
-/// The keys of a process; nodes that share clients share them.
+/// The signing keys of a process. Nodes that serve the same clients must have the same keys.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<Key>,
@@ -75,16 +76,16 @@ pub struct KeyRing {
 
 #[derive(Clone)]
 struct Key {
-    id: [u8; KEY_ID],
+    id: [u8; KEY_ID_LENGTH],
     mac: Hmac<Sha256>,
 }
 
 impl Key {
     fn new(secret: &str) -> Self {
         let digest = Sha256::digest(secret);
-        let mut id = [0; KEY_ID];
-        // The id is a hash of the hash that keys the signature: it tells nothing about it.
-        id.copy_from_slice(&Sha256::digest(digest)[..KEY_ID]);
+        let mut id = [0; KEY_ID_LENGTH];
+        // The id is a hash of the signing key, so it does not reveal the key.
+        id.copy_from_slice(&Sha256::digest(digest)[..KEY_ID_LENGTH]);
         Self { id, mac: Hmac::new_from_slice(&digest).expect("HMAC takes a key of any length") }
     }
 
@@ -104,13 +105,13 @@ impl fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// A ring of these secrets; the first signs.
+    /// Creates a key ring from secrets. The first one signs.
     ///
     /// # Errors
-    /// [`BadSecret`], if there is none or one is shorter than 16 characters.
+    /// [`BadSecret`], if there is no secret or one is shorter than [`MIN_SECRET_LENGTH`].
     pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Result<Self, BadSecret> {
         let check = |secret: S| {
-            if secret.as_ref().len() < SHORTEST_SECRET {
+            if secret.as_ref().len() < MIN_SECRET_LENGTH {
                 Err(BadSecret::TooShort)
             } else {
                 Ok(Key::new(secret.as_ref()))
@@ -120,13 +121,13 @@ impl KeyRing {
         if keys.is_empty() { Err(BadSecret::Missing) } else { Ok(Self { keys }) }
     }
 
-    /// A ring that dies with the process: tokens do not survive a restart.
+    /// Creates a key ring with a random key. Its tokens become invalid when the process restarts.
     #[must_use]
     pub fn ephemeral() -> Self {
         Self { keys: vec![Key::new(&(crate::ids::secret() + &crate::ids::secret()))] }
     }
 
-    /// Signs a payload.
+    /// Signs a payload and returns the token.
     #[must_use]
     pub fn seal(&self, purpose: Purpose, payload: &[u8]) -> String {
         let key = &self.keys[0];
@@ -134,15 +135,15 @@ impl KeyRing {
         URL_SAFE_NO_PAD.encode([&[VERSION], &key.id[..], &signature, payload].concat())
     }
 
-    /// Answers the payload of a token that this ring, or one with the same keys, has sealed.
+    /// Verifies a token that was sealed with one of these keys, and returns its payload.
     ///
     /// # Errors
-    /// [`BadToken`] says why it is none.
+    /// [`BadToken`], if the token is not valid for this purpose.
     pub fn open(&self, purpose: Purpose, token: &str) -> Result<Vec<u8>, BadToken> {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken::Malformed)?;
-        let (head, payload) = bytes.split_at_checked(HEAD).ok_or(BadToken::Malformed)?;
+        let (head, payload) = bytes.split_at_checked(HEADER_LENGTH).ok_or(BadToken::Malformed)?;
         let [VERSION, id_and_signature @ ..] = head else { return Err(BadToken::Malformed) };
-        let (id, signature) = id_and_signature.split_at(KEY_ID);
+        let (id, signature) = id_and_signature.split_at(KEY_ID_LENGTH);
         let key = self.keys.iter().find(|key| key.id == id).ok_or(BadToken::UnknownKey)?;
         key.signed(purpose, payload).verify_slice(signature).map_err(|_| BadToken::Forged)?;
         Ok(payload.to_vec())
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_for_its_own_purpose_alone() {
+    fn token_opens_only_for_its_purpose() {
         let ring = ring(&[NEW]);
         let token = ring.seal(Purpose::Rejoin, b"rooms");
         assert_eq!(ring.open(Purpose::Rejoin, &token), Ok(b"rooms".to_vec()));
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_key_still_opens_while_it_is_in_the_ring_and_no_longer() {
+    fn old_key_verifies_while_in_key_ring() {
         let token = ring(&[OLD]).seal(Purpose::Rejoin, b"rooms");
         assert!(ring(&[NEW, OLD]).open(Purpose::Rejoin, &token).is_ok());
         assert_eq!(ring(&[NEW]).open(Purpose::Rejoin, &token), Err(BadToken::UnknownKey));
@@ -180,19 +181,19 @@ mod tests {
     }
 
     #[test]
-    fn a_key_ring_refuses_no_keys_and_short_ones() {
+    fn missing_and_short_secrets_are_refused() {
         assert_eq!(KeyRing::new::<&str>([]).unwrap_err(), BadSecret::Missing);
         assert_eq!(KeyRing::new([NEW, "short"]).unwrap_err(), BadSecret::TooShort);
     }
 
     #[test]
-    fn a_ring_shows_no_secret() {
+    fn debug_output_contains_no_secret() {
         assert_eq!(format!("{:?}", ring(&[NEW])), "KeyRing { keys: 1 }");
     }
 
     proptest! {
         #[test]
-        fn a_token_with_one_bit_changed_does_not_open(payload: Vec<u8>, bit: prop::sample::Index) {
+        fn token_with_flipped_bit_does_not_open(payload: Vec<u8>, bit: prop::sample::Index) {
             let ring = ring(&[NEW]);
             let mut bytes = URL_SAFE_NO_PAD.decode(ring.seal(Purpose::Rejoin, &payload)).unwrap();
             let at = bit.index(bytes.len() * 8);
@@ -201,14 +202,14 @@ mod tests {
         }
 
         #[test]
-        fn a_token_cut_short_does_not_open(payload: Vec<u8>, cut: prop::sample::Index) {
+        fn truncated_token_does_not_open(payload: Vec<u8>, cut: prop::sample::Index) {
             let ring = ring(&[NEW]);
             let token = ring.seal(Purpose::Rejoin, &payload);
             prop_assert!(ring.open(Purpose::Rejoin, &token[..cut.index(token.len())]).is_err());
         }
 
         #[test]
-        fn no_text_makes_the_ring_panic(text: String) {
+        fn arbitrary_string_does_not_open(text: String) {
             prop_assert!(ring(&[NEW]).open(Purpose::Rejoin, &text).is_err());
         }
     }

@@ -1,6 +1,6 @@
-//! The pure half of rejoining: what a token says, whom it is for, and what follows from it.
+//! Claims of rejoin tokens: their content, encoding and checks.
 //!
-//! It knows neither keys nor clocks nor stores; what is compared is passed in.
+//! Everything here is pure: it uses no keys, clocks or stores. Callers pass in the values to compare.
 
 use std::{
     collections::HashSet,
@@ -17,40 +17,40 @@ use crate::{
     tokens::BadToken,
 };
 
-/// A token whose list would make it longer than this carries none: it has to fit the query of a URL
-/// beside everything else. The server then remembers the list for the family.
-pub(crate) const LONGEST_LIST: usize = 3 * 1024;
+/// The maximum length of the group lists in a token, in bytes of JSON. The token must fit into the query of a URL with
+/// the other parameters. A token with longer lists carries no groups, and the server keeps the groups for the family.
+pub(crate) const MAX_GROUP_LIST_BYTES: usize = 3 * 1024;
 
-/// What a rejoin token says.
+/// The claims of a rejoin token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// The connection (classic), or the chain of connections (ASP.NET Core) that it was made for.
+    /// The family that the token was issued for: a connection (classic) or a chain of connections (ASP.NET Core).
     #[serde(rename = "f")]
     pub family: String,
-    /// The link of the chain; 0 for tokens that may be used more than once.
+    /// The position in the chain. 0 for tokens that may be used more than once.
     #[serde(rename = "n", default)]
     pub epoch: u64,
-    /// The hub, unless the connection has several.
+    /// The hub; `None` if the connection can use several hubs.
     #[serde(rename = "h", default)]
     pub hub: Option<HubName>,
     /// The user.
     #[serde(rename = "u", default)]
     pub user: Option<UserId>,
-    /// The groups that somebody had the connection join, each as `hub.group`; absent if the list was too long.
+    /// The groups that the connection itself was added to, each as `hub.group`. `None` if the list was too long.
     #[serde(rename = "g", default)]
     joined: Option<Vec<String>>,
-    /// Those that it was in because its user was for good, likewise.
+    /// The groups that the connection was in because its user was a durable member, each as `hub.group`.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     durable: Vec<String>,
-    /// When it was issued, in milliseconds since 1970.
+    /// The time of issue, in milliseconds since the Unix epoch.
     #[serde(rename = "i")]
     issued: u64,
-    /// From when on it is refused, likewise.
+    /// The time from which the token is refused, in milliseconds since the Unix epoch.
     #[serde(rename = "e")]
     expires: u64,
 }
 
-/// Whom and what a token is made for.
+/// The subject of a token: the connection that it is issued to.
 #[derive(Clone, Debug)]
 pub struct TokenSubject {
     /// See [`Claims::family`].
@@ -63,17 +63,18 @@ pub struct TokenSubject {
     pub user: Option<UserId>,
 }
 
-/// The groups of a connection, by how it came into them.
+/// The groups of a connection, by the reason for its membership.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenGroups {
-    /// Somebody had it join: a token brings it back.
+    /// Groups that the connection itself was added to. A token restores them.
     pub joined: Vec<Arc<GroupKey>>,
-    /// Its user is a member for good: only the store brings it back, or whoever was removed would be with an old token.
+    /// Groups in which the connection's user is a durable member. A token restores them only if the store confirms the
+    /// membership. Otherwise an old token would restore users that have been removed.
     pub durable: Vec<Arc<GroupKey>>,
 }
 
 impl TokenGroups {
-    /// All of them, sorted.
+    /// All groups, sorted.
     #[must_use]
     pub fn all(self) -> Vec<Arc<GroupKey>> {
         let mut all: Vec<_> = self.joined.into_iter().chain(self.durable).collect();
@@ -81,7 +82,7 @@ impl TokenGroups {
         all
     }
 
-    /// The groups of one hub that a token brings back to a user who is `stored` in these for good.
+    /// The groups of one hub that a token restores. `stored` are the user's durable groups.
     #[must_use]
     pub fn of_hub(&self, hub: &HubName, stored: &[GroupName]) -> Vec<GroupName> {
         let stored: HashSet<_> = stored.iter().collect();
@@ -95,35 +96,35 @@ fn millis(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The groups as a token lists them; nothing if that would take more than `room`. It is made anew whenever groups
-/// change, so that what comes after the limit is not looked at.
-fn list_of(groups: &[Arc<GroupKey>], room: &mut usize) -> Option<Vec<String>> {
+/// The groups in the form in which a token lists them, or `None` if that takes more than `capacity` bytes. A token is
+/// created whenever groups change, so names beyond the limit are not processed.
+fn token_list(groups: &[Arc<GroupKey>], capacity: &mut usize) -> Option<Vec<String>> {
     let mut fit = |name: String| {
-        // What JSON escapes is longer than it looks.
+        // JSON escapes make names longer.
         let length = Value::from(&*name).to_string().len() + ",".len();
-        *room = room.checked_sub(length)?;
+        *capacity = capacity.checked_sub(length)?;
         Some(name)
     };
     groups.iter().map(|group| fit(group.to_string())).collect()
 }
 
-fn keys_of(list: &[String]) -> Vec<Arc<GroupKey>> {
+fn parse_list(list: &[String]) -> Vec<Arc<GroupKey>> {
     let key = |text: &String| text.split_once('.').map(|(hub, name)| GroupKey::new(&hub.into(), &name.into()));
     list.iter().filter_map(key).collect()
 }
 
 impl Claims {
-    /// The claims of `bearer` to these groups, from `now` on for `lifetime`.
+    /// Creates the claims of `subject` to these groups, valid from `now` for `lifetime`.
     #[must_use]
-    pub fn new(bearer: &TokenSubject, groups: &TokenGroups, now: SystemTime, lifetime: Duration) -> Self {
-        let mut room = LONGEST_LIST;
-        let lists = list_of(&groups.joined, &mut room).zip(list_of(&groups.durable, &mut room));
+    pub fn new(subject: &TokenSubject, groups: &TokenGroups, now: SystemTime, lifetime: Duration) -> Self {
+        let mut capacity = MAX_GROUP_LIST_BYTES;
+        let lists = token_list(&groups.joined, &mut capacity).zip(token_list(&groups.durable, &mut capacity));
         let (joined, durable) = lists.unzip();
         Self {
-            family: bearer.family.clone(),
-            epoch: bearer.epoch,
-            hub: bearer.hub.clone(),
-            user: bearer.user.clone(),
+            family: subject.family.clone(),
+            epoch: subject.epoch,
+            hub: subject.hub.clone(),
+            user: subject.user.clone(),
             joined,
             durable: durable.unwrap_or_default(),
             issued: millis(now),
@@ -131,93 +132,95 @@ impl Claims {
         }
     }
 
-    /// The bytes to be signed.
+    /// Encodes the claims as the payload that is signed.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("texts and numbers are always JSON")
+        serde_json::to_vec(self).expect("strings and numbers can always be serialized")
     }
 
-    /// What was signed.
+    /// Decodes the claims from a signed payload.
     ///
     /// # Errors
-    /// [`RejoinError::Malformed`], if it is no such thing.
+    /// [`RejoinError::Malformed`], if the payload is not the JSON of claims.
     pub fn decode(payload: &[u8]) -> Result<Self, RejoinError> {
         serde_json::from_slice(payload).map_err(|_| RejoinError::Malformed)
     }
 
-    /// The groups; `None` if the list was too long for the token.
+    /// The groups; `None` if the lists were too long for the token.
     #[must_use]
     pub fn groups(&self) -> Option<TokenGroups> {
-        self.joined.as_ref().map(|joined| TokenGroups { joined: keys_of(joined), durable: keys_of(&self.durable) })
+        self.joined
+            .as_ref()
+            .map(|joined| TokenGroups { joined: parse_list(joined), durable: parse_list(&self.durable) })
     }
 
-    /// False if the list was too long for the token.
+    /// False if the lists were too long for the token.
     #[must_use]
     pub fn has_list(&self) -> bool {
         self.joined.is_some()
     }
 
-    /// When it was issued.
+    /// The time of issue.
     #[must_use]
     pub fn issued(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.issued)
     }
 
-    /// From when on it is refused.
+    /// The time from which the token is refused.
     #[must_use]
     pub fn expires(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.expires)
     }
 
-    /// Compares the claims with whoever presents them.
+    /// Compares the claims with the identity that presents them.
     ///
     /// # Errors
     /// The first [`RejoinError`] that applies.
-    pub fn check(&self, presenter: &RejoinIdentity, now: SystemTime) -> Result<(), RejoinError> {
+    pub fn check(&self, identity: &RejoinIdentity, now: SystemTime) -> Result<(), RejoinError> {
         let refusals = [
             (millis(now) >= self.expires, RejoinError::Expired),
-            (presenter.connection.as_ref().is_some_and(|id| *id != self.family), RejoinError::WrongConnection),
-            (presenter.user != self.user, RejoinError::WrongUser),
-            (presenter.hub != self.hub, RejoinError::WrongHub),
+            (identity.connection.as_ref().is_some_and(|id| *id != self.family), RejoinError::WrongConnection),
+            (identity.user != self.user, RejoinError::WrongUser),
+            (identity.hub != self.hub, RejoinError::WrongHub),
         ];
         refusals.into_iter().find_map(|(applies, refusal)| applies.then_some(Err(refusal))).unwrap_or(Ok(()))
     }
 }
 
-/// Who presents a token.
+/// The identity that presents a token.
 #[derive(Clone, Debug, Default)]
 pub struct RejoinIdentity {
-    /// The connection that it must be made for, where a token is bound to one.
+    /// The connection that the token must have been issued for; `None` if tokens are not bound to a connection.
     pub connection: Option<String>,
     /// The user, as authenticated now.
     pub user: Option<UserId>,
-    /// The hub, unless the connection has several.
+    /// The hub; `None` if the connection can use several hubs.
     pub hub: Option<HubName>,
 }
 
 /// Why a rejoin token is not accepted. The client starts without its groups; each reason is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RejoinError {
-    /// It is no token.
+    /// It is not a token.
     #[error("malformed")]
     Malformed,
-    /// It is signed under a key that is not in the ring.
-    #[error("signed under an unknown key")]
+    /// It is signed with a key that is not in the key ring.
+    #[error("signed with an unknown key")]
     UnknownKey,
-    /// Its signature is wrong.
+    /// Its signature is invalid.
     #[error("forged")]
     Forged,
-    /// It is too old.
+    /// It has expired.
     #[error("expired")]
     Expired,
-    /// It was made for another user.
-    #[error("made for another user")]
+    /// It was issued for another user.
+    #[error("issued for another user")]
     WrongUser,
-    /// It was made for another hub.
-    #[error("made for another hub")]
+    /// It was issued for another hub.
+    #[error("issued for another hub")]
     WrongHub,
-    /// It was made for another connection.
-    #[error("made for another connection")]
+    /// It was issued for another connection.
+    #[error("issued for another connection")]
     WrongConnection,
     /// It was used before.
     #[error("used before")]
@@ -225,8 +228,8 @@ pub enum RejoinError {
     /// It was revoked.
     #[error("revoked")]
     Revoked,
-    /// The store could not say whether it was used or revoked.
-    #[error("the store could not be asked about it")]
+    /// The store did not answer whether it was used or revoked.
+    #[error("the store did not answer")]
     Unchecked,
 }
 
@@ -265,11 +268,11 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn bearer() -> TokenSubject {
+    fn subject() -> TokenSubject {
         TokenSubject { family: "family".into(), epoch: 3, hub: Some("chat".into()), user: Some("ann".into()) }
     }
 
-    fn presenter() -> RejoinIdentity {
+    fn identity() -> RejoinIdentity {
         RejoinIdentity { connection: None, user: Some("ann".into()), hub: Some("chat".into()) }
     }
 
@@ -282,15 +285,15 @@ mod tests {
     }
 
     fn listed() -> TokenGroups {
-        TokenGroups { durable: keys(&["for good"]), ..joined(&["a", "b.c", ""]) }
+        TokenGroups { durable: keys(&["durable"]), ..joined(&["a", "b.c", ""]) }
     }
 
     fn claims() -> Claims {
-        Claims::new(&bearer(), &listed(), UNIX_EPOCH + HOUR, HOUR)
+        Claims::new(&subject(), &listed(), UNIX_EPOCH + HOUR, HOUR)
     }
 
     #[test]
-    fn claims_survive_being_encoded() {
+    fn encoded_claims_decode_unchanged() {
         let read = Claims::decode(&claims().encode()).unwrap();
         assert_eq!(read, claims());
         assert_eq!(read.groups().unwrap(), listed(), "a group's name may hold dots, a hub's may not");
@@ -298,19 +301,19 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_accepted_from_their_bearer_until_they_expire() {
-        assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR), Ok(()));
-        assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR * 2 - Duration::from_millis(1)), Ok(()));
-        assert_eq!(claims().check(&presenter(), UNIX_EPOCH + HOUR * 2), Err(RejoinError::Expired));
+    fn claims_are_accepted_until_they_expire() {
+        assert_eq!(claims().check(&identity(), UNIX_EPOCH + HOUR), Ok(()));
+        assert_eq!(claims().check(&identity(), UNIX_EPOCH + HOUR * 2 - Duration::from_millis(1)), Ok(()));
+        assert_eq!(claims().check(&identity(), UNIX_EPOCH + HOUR * 2), Err(RejoinError::Expired));
     }
 
     #[test]
-    fn claims_of_another_are_refused_by_what_differs() {
+    fn claims_of_another_identity_are_refused_with_reason() {
         let now = UNIX_EPOCH + HOUR;
         let with = |change: fn(&mut RejoinIdentity)| {
-            let mut presenter = presenter();
-            change(&mut presenter);
-            claims().check(&presenter, now)
+            let mut identity = identity();
+            change(&mut identity);
+            claims().check(&identity, now)
         };
         assert_eq!(with(|p| p.user = Some("bob".into())), Err(RejoinError::WrongUser));
         assert_eq!(with(|p| p.user = None), Err(RejoinError::WrongUser));
@@ -320,38 +323,41 @@ mod tests {
     }
 
     #[test]
-    fn a_list_too_long_for_a_url_is_left_out() {
+    fn overlong_list_is_omitted() {
         let many: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
         let names: Vec<_> = many.iter().map(String::as_str).collect();
-        let claims = Claims::new(&bearer(), &joined(&names), UNIX_EPOCH, HOUR);
+        let claims = Claims::new(&subject(), &joined(&names), UNIX_EPOCH, HOUR);
         assert_eq!(claims.groups(), None);
         assert!(claims.encode().len() < 200);
         for name in ["plain", "\u{1}\u{2}\u{3}\u{4}\u{5}"] {
             let mut count = 0;
-            while Claims::new(&bearer(), &joined(&vec![name; count + 1]), UNIX_EPOCH, HOUR).has_list() {
+            while Claims::new(&subject(), &joined(&vec![name; count + 1]), UNIX_EPOCH, HOUR).has_list() {
                 count += 1;
             }
-            let longest = Claims::new(&bearer(), &joined(&vec![name; count]), UNIX_EPOCH, HOUR).encode().len();
-            assert!((LONGEST_LIST..LONGEST_LIST + 200).contains(&longest), "{count} times {name:?}: {longest}");
+            let longest = Claims::new(&subject(), &joined(&vec![name; count]), UNIX_EPOCH, HOUR).encode().len();
+            assert!(
+                (MAX_GROUP_LIST_BYTES..MAX_GROUP_LIST_BYTES + 200).contains(&longest),
+                "{count} times {name:?}: {longest}"
+            );
         }
     }
 
     #[test]
-    fn one_list_that_is_too_long_leaves_out_both() {
+    fn one_overlong_list_omits_both() {
         let many = keys(&vec!["a group of some length"; 200]);
         for listed in [
             TokenGroups { joined: many.clone(), ..listed() },
             TokenGroups { durable: many.clone(), ..listed() },
             TokenGroups { joined: many[..90].to_vec(), durable: many[..90].to_vec() },
         ] {
-            let claims = Claims::new(&bearer(), &listed, UNIX_EPOCH, HOUR);
+            let claims = Claims::new(&subject(), &listed, UNIX_EPOCH, HOUR);
             assert_eq!(claims.groups(), None);
             assert!(claims.encode().len() < 200);
         }
     }
 
     #[test]
-    fn a_token_brings_back_what_was_joined_and_of_the_rest_what_is_stored() {
+    fn token_restores_joined_groups_and_stored_durable_groups() {
         let listed = TokenGroups { durable: keys(&["stored", "removed"]), ..joined(&["joined"]) };
         let names = |list: &[&str]| list.iter().map(|name| GroupName::from(*name)).collect::<Vec<_>>();
         assert_eq!(listed.of_hub(&"chat".into(), &names(&["stored", "another"])), names(&["joined", "stored"]));
@@ -359,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_claim_is_malformed() {
+    fn invalid_payload_is_malformed() {
         for payload in [&b""[..], b"{}", b"[1]", b"\xff"] {
             assert_eq!(Claims::decode(payload), Err(RejoinError::Malformed));
         }

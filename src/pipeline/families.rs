@@ -1,4 +1,4 @@
-//! What is known of rejoin families beside their tokens. It outlives the pipeline's actor.
+//! State of token families that the tokens do not carry. It survives restarts of the pipeline's actor.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,80 +8,80 @@ use std::{
 use super::{Claims, TokenGroups};
 use crate::ids::ConnectionId;
 
-/// Of how many families something is remembered: a list that was too long for a token, who has spent one last. The
-/// oldest is forgotten first; its client is put back into what is stored alone.
-const REMEMBERED: usize = 10_000;
+/// The maximum number of families whose groups are kept, and of families whose last use is kept. The oldest entry is
+/// discarded first. A client whose groups were discarded rejoins only its stored groups.
+const MAX_FAMILIES: usize = 10_000;
 
-/// What is known of families, the latest of them.
+/// A value for each of the most recent families.
 struct Recent<T> {
-    of: HashMap<String, T>,
+    values: HashMap<String, T>,
     order: VecDeque<String>,
 }
 
 impl<T> Default for Recent<T> {
     fn default() -> Self {
-        Self { of: HashMap::new(), order: VecDeque::new() }
+        Self { values: HashMap::new(), order: VecDeque::new() }
     }
 }
 
 impl<T> Recent<T> {
-    fn put(&mut self, family: &str, known: T) {
-        if self.of.insert(family.to_owned(), known).is_none() {
+    fn insert(&mut self, family: &str, value: T) {
+        if self.values.insert(family.to_owned(), value).is_none() {
             self.order.push_back(family.to_owned());
         }
-        if self.order.len() > REMEMBERED
+        if self.order.len() > MAX_FAMILIES
             && let Some(oldest) = self.order.pop_front()
         {
-            self.of.remove(&oldest);
+            self.values.remove(&oldest);
         }
     }
 }
 
-/// See the module's documentation. Clones are the same.
+/// See the module's documentation. Clones share their state.
 #[derive(Clone, Default)]
-pub(crate) struct Families(Arc<Mutex<Known>>);
+pub(crate) struct Families(Arc<Mutex<FamilyState>>);
 
 #[derive(Default)]
-struct Known {
+struct FamilyState {
     /// The groups of families whose lists are too long for a token.
-    lists: Recent<TokenGroups>,
-    /// The epoch that was spent last, and by which connection.
-    spent: Recent<(u64, ConnectionId)>,
+    groups: Recent<TokenGroups>,
+    /// The epoch that was used last, and the connection that used it.
+    last_used: Recent<(u64, ConnectionId)>,
 }
 
 impl Families {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // What a panic leaves behind is at worst short of a family.
+    fn lock(&self) -> MutexGuard<'_, FamilyState> {
+        // After a panic the state lacks at most one family.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn remember(&self, family: &str, groups: TokenGroups) {
-        self.known().lists.put(family, groups);
+    pub(super) fn remember_groups(&self, family: &str, groups: TokenGroups) {
+        self.lock().groups.insert(family, groups);
     }
 
-    pub(super) fn list_of(&self, family: &str) -> Option<TokenGroups> {
-        self.known().lists.of.get(family).cloned()
+    pub(super) fn groups_of(&self, family: &str) -> Option<TokenGroups> {
+        self.lock().groups.values.get(family).cloned()
     }
 
-    /// Takes note of who has spent a token.
-    pub(super) fn spend(&self, claims: &Claims, connection: &ConnectionId) {
-        self.known().spent.put(&claims.family, (claims.epoch, connection.clone()));
+    /// Records the connection that has used a token.
+    pub(super) fn record_use(&self, claims: &Claims, connection: &ConnectionId) {
+        self.lock().last_used.insert(&claims.family, (claims.epoch, connection.clone()));
     }
 
-    /// Lets `connection` have spent a token in place of whoever did, if that one `has_ended` and it was the last of
-    /// its family; false if it may not.
-    pub(super) fn spend_again(
+    /// Transfers a used token to `connection` if the connection that used it `has_ended` and no later token of the
+    /// family was used. Returns whether it did.
+    pub(super) fn transfer_use(
         &self,
         claims: &Claims,
         connection: &ConnectionId,
         has_ended: impl FnOnce(&ConnectionId) -> bool,
     ) -> bool {
-        let mut known = self.known();
-        let last = known.spent.of.get(&claims.family).filter(|(epoch, _)| *epoch == claims.epoch);
-        let may = last.is_some_and(|(_, spender)| has_ended(spender));
-        if may {
-            known.spent.put(&claims.family, (claims.epoch, connection.clone()));
+        let mut state = self.lock();
+        let last = state.last_used.values.get(&claims.family).filter(|(epoch, _)| *epoch == claims.epoch);
+        let is_transferred = last.is_some_and(|(_, previous)| has_ended(previous));
+        if is_transferred {
+            state.last_used.insert(&claims.family, (claims.epoch, connection.clone()));
         }
-        may
+        is_transferred
     }
 }

@@ -1,4 +1,4 @@
-//! Token or store: who decides on a hub.
+//! The rejoin policy of a hub: token, store, or both.
 
 use std::collections::HashSet;
 
@@ -6,23 +6,23 @@ use serde::Deserialize;
 
 use crate::ids::GroupName;
 
-/// Who decides which groups a returning client is put back into.
+/// Decides which groups a reconnecting client rejoins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {
-    /// The token, as in SignalR 2.x.
+    /// The groups of the token, as in ASP.NET SignalR 2.x.
     #[default]
     Token,
-    /// The store: what is not stored is lost, what is stored comes back without a token.
+    /// The groups of the store, without regard to the token.
     Store,
-    /// Both must agree.
+    /// Groups that are both in the token and in the store.
     Intersection,
-    /// Either is enough.
+    /// Groups that are in the token, in the store, or in both.
     Union,
 }
 
 impl Policy {
-    /// True if the stored groups matter.
+    /// True if the policy depends on the stored groups.
     #[must_use]
     pub fn asks_store(self) -> bool {
         self != Self::Token
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_policy_decides_as_its_name_says() {
+    fn each_policy_selects_its_groups() {
         let names = |list: &[&str]| list.iter().map(|name| GroupName::from(*name)).collect::<Vec<_>>();
         let (token, stored) = (names(&["a", "b"]), names(&["b", "c"]));
         assert_eq!(Policy::Token.decide(&token, &stored), names(&["a", "b"]));

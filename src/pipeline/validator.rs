@@ -1,4 +1,4 @@
-//! What a token is worth, and what follows from it for a client.
+//! Validates rejoin tokens and decides which groups their clients rejoin.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -11,11 +11,11 @@ use crate::{
     connections::Connections,
     ids::{ConnectionId, GroupKey},
     metrics::Metrics,
-    store::{Redemption, Spend, StoreHandle, Verdict},
+    store::{Redemption, StoreHandle, TokenUse, Verdict},
     tokens::{KeyRing, Purpose},
 };
 
-/// What the pipeline needs to judge.
+/// The services that validation needs.
 #[derive(Clone)]
 pub(crate) struct RejoinValidator {
     pub(crate) ring: Arc<KeyRing>,
@@ -26,48 +26,48 @@ pub(crate) struct RejoinValidator {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// What a token is worth. What a refused one claims is known, too, if it could be read.
+/// The outcome of validating a token. The claims of a refused token are present if it could be decoded.
 struct Validation {
     claims: Option<Claims>,
     refusal: Option<RejoinError>,
 }
 
 impl RejoinValidator {
-    /// The groups that a returning client is put back into.
+    /// Decides which groups a reconnecting client rejoins.
     pub(super) async fn rejoin(&self, mut rejoin: Rejoin) -> Rejoined {
         let (claims, is_unchecked) = match rejoin.token.take() {
             Some(token) => self.accept(&token, &rejoin).await,
             None => (None, false),
         };
-        let claimed = claims.as_ref().map(|claims| self.claimed(claims)).unwrap_or_default();
+        let claimed = claims.as_ref().map(|claims| self.claimed_groups(claims)).unwrap_or_default();
         Rejoined { groups: self.decide_all(&claimed, &rejoin).await, claims, is_unchecked }
     }
 
-    /// The claims of a token that is accepted, and whether the store could not say.
+    /// The claims of the token if it is accepted, and whether the store did not answer.
     async fn accept(&self, token: &str, rejoin: &Rejoin) -> (Option<Claims>, bool) {
-        let mut validation = self.validator(self.open(token), &rejoin.presenter).await;
-        self.reconsider(&mut validation, &rejoin.connection);
+        let mut validation = self.validate(self.open(token), &rejoin.identity).await;
+        self.record_or_transfer_use(&mut validation, &rejoin.connection);
         let Validation { claims, refusal } = validation;
-        self.count(refusal, &rejoin.connection);
+        self.count_outcome(refusal, &rejoin.connection);
         (claims.filter(|_| refusal.is_none()), refusal == Some(RejoinError::Unchecked))
     }
 
-    /// The groups that a token claims; of one without a list those that are remembered.
-    fn claimed(&self, claims: &Claims) -> TokenGroups {
-        claims.groups().or_else(|| self.families.list_of(&claims.family)).unwrap_or_default()
+    /// The groups that a token claims. For a token without a list these are the groups that are kept for its family.
+    fn claimed_groups(&self, claims: &Claims) -> TokenGroups {
+        claims.groups().or_else(|| self.families.groups_of(&claims.family)).unwrap_or_default()
     }
 
-    /// Takes note of who has spent a token. A connection may break before the next token has reached its client, which
-    /// then has none but the one that is spent: it is good once more, if that connection has ended, and no later token
-    /// of the family was spent.
-    fn reconsider(&self, validation: &mut Validation, connection: &ConnectionId) {
+    /// Records which connection has used a token. A connection can break before the next token has reached its client,
+    /// which then has only the used token. That token is therefore accepted again if the connection that used it has
+    /// ended and no later token of the family was used.
+    fn record_or_transfer_use(&self, validation: &mut Validation, connection: &ConnectionId) {
         let Some(claims) = validation.claims.as_ref().filter(|claims| claims.epoch > 0) else { return };
         match validation.refusal {
-            None => self.families.spend(claims, connection),
+            None => self.families.record_use(claims, connection),
             Some(RejoinError::Replayed) => {
-                let has_ended = |spender: &ConnectionId| self.connections.find(spender).is_none();
-                let is_free = self.families.spend_again(claims, connection, has_ended);
-                validation.refusal = validation.refusal.filter(|_| !is_free);
+                let has_ended = |previous: &ConnectionId| self.connections.find(previous).is_none();
+                let is_transferred = self.families.transfer_use(claims, connection, has_ended);
+                validation.refusal = validation.refusal.filter(|_| !is_transferred);
             }
             Some(_) => {}
         }
@@ -77,26 +77,26 @@ impl RejoinValidator {
         Claims::decode(&self.ring.open(Purpose::Rejoin, token)?)
     }
 
-    async fn validator(&self, opened: Result<Claims, RejoinError>, presenter: &RejoinIdentity) -> Validation {
+    async fn validate(&self, opened: Result<Claims, RejoinError>, identity: &RejoinIdentity) -> Validation {
         match opened {
-            Ok(claims) => Validation { refusal: self.check(&claims, presenter).await.err(), claims: Some(claims) },
+            Ok(claims) => Validation { refusal: self.check(&claims, identity).await.err(), claims: Some(claims) },
             Err(refusal) => Validation { claims: None, refusal: Some(refusal) },
         }
     }
 
-    async fn check(&self, claims: &Claims, presenter: &RejoinIdentity) -> Result<(), RejoinError> {
-        claims.check(presenter, SystemTime::now())?;
+    async fn check(&self, claims: &Claims, identity: &RejoinIdentity) -> Result<(), RejoinError> {
+        claims.check(identity, SystemTime::now())?;
         self.redeem(claims).await
     }
 
     async fn redeem(&self, claims: &Claims) -> Result<(), RejoinError> {
-        let once = (claims.epoch > 0).then(|| Spend {
+        let single_use = (claims.epoch > 0).then(|| TokenUse {
             family: claims.family.clone(),
             epoch: claims.epoch,
-            expires: claims.expires(),
+            expires_at: claims.expires(),
         });
-        let redemption = Redemption { user: claims.user.clone(), issued: claims.issued(), once };
-        match self.store.ask(|store| store.redeem(&redemption)).await {
+        let redemption = Redemption { user: claims.user.clone(), issued_at: claims.issued(), single_use };
+        match self.store.call(|store| store.redeem(&redemption)).await {
             Ok(Verdict::Accepted) => Ok(()),
             Ok(Verdict::Replayed) => Err(RejoinError::Replayed),
             Ok(Verdict::Revoked) => Err(RejoinError::Revoked),
@@ -104,17 +104,17 @@ impl RejoinValidator {
         }
     }
 
-    fn count(&self, refusal: Option<RejoinError>, connection: &ConnectionId) {
+    fn count_outcome(&self, refusal: Option<RejoinError>, connection: &ConnectionId) {
         match refusal {
-            None => self.metrics.rejoins_accepted.count(),
+            None => self.metrics.rejoins_accepted.increment(),
             Some(refusal) => {
                 info!(conn:% = connection, reason:% = refusal; "rejoin token refused");
-                refusal.counter(&self.metrics).count();
+                refusal.counter(&self.metrics).increment();
             }
         }
     }
 
-    /// The groups on all hubs of the client that follow from the groups that it claims.
+    /// Decides the groups on all hubs of the client from the groups that its token claims.
     async fn decide_all(&self, claimed: &TokenGroups, rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
         let mut groups = Vec::new();
         for hub in &rejoin.hubs {
@@ -130,7 +130,7 @@ impl RejoinValidator {
             let rejoining = Rejoining {
                 hub: hub.name.clone(),
                 connection: rejoin.connection.clone(),
-                user: rejoin.presenter.user.clone(),
+                user: rejoin.identity.user.clone(),
                 groups,
             };
             groups = module.rejoining(rejoining).await;

@@ -1,11 +1,12 @@
-//! Requests from pages of other origins.
+//! Cross-origin requests.
 //!
-//! Wire: what ASP.NET Core's middleware answers, since the browsers' client sends credentials: the origin
-//! is named, never `*`, on every answer, refusals included; a preflight is granted what it asks for.
+//! Wire: responses are those of ASP.NET Core's middleware, because the browser client sends credentials. Every
+//! response, including errors, names the origin and never `*`. A preflight request is granted the method and headers
+//! that it asks for.
 //!
-//! A browser lets any page open a WebSocket anywhere, asks nobody, and only says where the page is from. A WebSocket from
-//! a page of another origin that is not allowed is therefore refused here (RFC 6455 section 10.2). Clients that are no
-//! pages name no origin, and pass.
+//! Browsers let any page open a WebSocket to any server without a preflight request and only send the page's origin.
+//! This middleware therefore refuses WebSockets from other origins that are not allowed (RFC 6455 section 10.2).
+//! Clients that are not browsers send no origin and are not affected.
 
 use std::sync::Arc;
 
@@ -20,21 +21,21 @@ use actix_web::{
 };
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 
-/// Which origins may use an application with their users' credentials. Wrap the application with it.
+/// Middleware that decides which origins may send requests with credentials. Wrap the application with it.
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
-    /// Absent: every origin.
+    /// `None` allows every origin.
     origins: Option<Arc<[String]>>,
 }
 
 impl Cors {
-    /// Every origin. Only for applications that no cookie opens.
+    /// Allows every origin. Use it only for applications that do not authenticate with cookies.
     #[must_use]
     pub fn any_origin() -> Self {
         Self { origins: None }
     }
 
-    /// These origins, each as a browser writes it: `https://app.example`.
+    /// Allows these origins, in the form that browsers send: `https://app.example`.
     #[must_use]
     pub fn origins(origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { origins: Some(origins.into_iter().map(Into::into).collect()) }
@@ -46,28 +47,29 @@ impl Cors {
             .is_none_or(|origins| origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()))
     }
 
-    /// True for a WebSocket that a page of a foreign origin wants to open.
+    /// True if the request opens a WebSocket from another origin that is not allowed.
     fn refuses(&self, request: &ServiceRequest) -> bool {
         let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
         let origin = request.headers().get(header::ORIGIN);
         request.headers().get(header::UPGRADE).is_some_and(is_websocket)
-            && origin.is_some_and(|origin| !self.allows(origin) && !is_own(origin, request))
+            && origin.is_some_and(|origin| !self.allows(origin) && !is_same_origin(origin, request))
     }
 
-    /// The origin of a request, if it has one and that is allowed.
+    /// The origin of a request, if it has one that is allowed.
     fn allowed(&self, request: &ServiceRequest) -> Option<HeaderValue> {
         request.headers().get(header::ORIGIN).filter(|origin| self.allows(origin)).cloned()
     }
 }
 
-/// True for a page of the server itself, as its visitor addressed it; a proxy says so in `X-Forwarded-Host`.
-fn is_own(origin: &HeaderValue, request: &ServiceRequest) -> bool {
+/// True if the origin is the server itself under the host that the browser used. A proxy passes that host in
+/// `X-Forwarded-Host`.
+fn is_same_origin(origin: &HeaderValue, request: &ServiceRequest) -> bool {
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     authority.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(request.connection_info().host()))
 }
 
 fn refuse_websocket() -> HttpResponse {
-    let text = "pages of this origin may not connect; whoever runs the server can allow it (cors.origins)";
+    let text = "WebSockets from this origin are not allowed; the server's operator can allow the origin (cors.origins)";
     HttpResponse::Forbidden().content_type("text/plain; charset=utf-8").body(text)
 }
 
@@ -77,23 +79,23 @@ fn is_preflight(request: &ServiceRequest) -> bool {
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn grant(headers: &mut HeaderMap, origin: HeaderValue) {
+fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
 }
 
-fn answer_preflight(request: &ServiceRequest, origin: Option<HeaderValue>) -> HttpResponse {
+fn preflight_response(request: &ServiceRequest, origin: Option<HeaderValue>) -> HttpResponse {
     let mut response = HttpResponse::new(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = origin else { return response };
-    grant(headers, origin);
-    for (asked, granted) in [
+    allow_origin(headers, origin);
+    for (requested, allowed) in [
         (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
         (header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS),
     ] {
-        if let Some(value) = request.headers().get(asked) {
-            headers.insert(granted, value.clone());
+        if let Some(value) = request.headers().get(requested) {
+            headers.insert(allowed, value.clone());
         }
     }
     response
@@ -115,7 +117,7 @@ where
     }
 }
 
-/// [`Cors`] around a service.
+/// A service wrapped in [`Cors`].
 #[derive(Debug)]
 pub struct CorsService<S> {
     service: S,
@@ -137,20 +139,20 @@ where
         let has_origin = request.headers().contains_key(header::ORIGIN);
         let origin = self.cors.allowed(&request);
         if is_preflight(&request) {
-            let response = answer_preflight(&request, origin);
+            let response = preflight_response(&request, origin);
             return Box::pin(ready(Ok(request.into_response(response).map_into_right_body())));
         }
         if self.cors.refuses(&request) {
             return Box::pin(ready(Ok(request.into_response(refuse_websocket()).map_into_right_body())));
         }
-        let answer = self.service.call(request);
+        let response = self.service.call(request);
         Box::pin(async move {
-            let mut response = answer.await?.map_into_left_body();
+            let mut response = response.await?.map_into_left_body();
             if has_origin {
                 response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
             }
             if let Some(origin) = origin {
-                grant(response.headers_mut(), origin);
+                allow_origin(response.headers_mut(), origin);
             }
             Ok(response)
         })
@@ -168,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// The status of a request with these headers to an application at `https://chat.example` that allows pages of
+    /// The status of a request with these headers to an application at `https://chat.example` that allows the origin
     /// `https://app.example`.
     async fn status(headers: &[(&str, &str)]) -> StatusCode {
         let route = web::get().to(|| async { HttpResponse::Ok().finish() });
@@ -180,21 +182,21 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_foreign_page_cannot_open_a_websocket() {
+    async fn foreign_origin_cannot_open_websocket() {
         let websocket = ("Upgrade", "websocket");
         for foreign in ["https://evil.example", "https://chat.example.evil", "null", "https://chat.example:8443"] {
             assert_eq!(status(&[websocket, ("Origin", foreign)]).await, StatusCode::FORBIDDEN, "{foreign}");
         }
-        for welcome in ["https://app.example", "https://chat.example"] {
-            assert_eq!(status(&[websocket, ("Origin", welcome)]).await, StatusCode::OK, "{welcome}");
+        for allowed in ["https://app.example", "https://chat.example"] {
+            assert_eq!(status(&[websocket, ("Origin", allowed)]).await, StatusCode::OK, "{allowed}");
         }
-        assert_eq!(status(&[websocket]).await, StatusCode::OK, "a client that is no page");
+        assert_eq!(status(&[websocket]).await, StatusCode::OK, "a client that is not a browser");
         let forwarded = [websocket, ("Origin", "https://outside"), ("X-Forwarded-Host", "outside")];
-        assert_eq!(status(&forwarded).await, StatusCode::OK, "a page as a proxy's visitor sees it");
+        assert_eq!(status(&forwarded).await, StatusCode::OK, "the origin that the browser sees behind a proxy");
     }
 
     #[actix_web::test]
-    async fn another_request_of_a_foreign_page_is_answered_and_not_shown_to_it() {
+    async fn plain_request_of_foreign_origin_is_answered() {
         assert_eq!(status(&[("Origin", "https://evil.example")]).await, StatusCode::OK);
     }
 }

@@ -1,7 +1,7 @@
-//! Clients prove who they are with a JSON web token (RFC 7519).
+//! Authentication with a JSON web token (RFC 7519).
 //!
-//! A token says which algorithm it uses, and is never believed: secrets verify HS256 alone, public keys RS256 alone,
-//! so that nobody can sign with a key that everybody knows. Every token must expire.
+//! The algorithm that a token states is not trusted. Secrets verify only HS256 and public keys verify only RS256, so
+//! that a public key cannot be used as an HS256 secret to forge tokens. Every token must expire.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use serde_json::{Map, Value};
 use super::{AuthError, Authenticate, bearer};
 use crate::hub::Identity;
 
-/// Clocks of issuers may be ahead or behind by so much.
+/// The tolerated difference between the clocks of issuer and server.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// Believes tokens that are signed with one of its keys.
+/// Accepts tokens that are signed with one of its keys.
 #[derive(Clone)]
 pub struct Jwt {
     keys: Vec<(Algorithm, DecodingKey)>,
@@ -41,42 +41,42 @@ impl Default for Jwt {
 }
 
 impl Jwt {
-    /// Believes tokens signed with this secret by HS256.
+    /// Accepts HS256 tokens signed with this secret.
     #[must_use]
     pub fn secret(mut self, secret: &str) -> Self {
         self.keys.push((Algorithm::HS256, DecodingKey::from_secret(secret.as_bytes())));
         self
     }
 
-    /// Believes tokens signed under this RSA key by RS256.
+    /// Accepts RS256 tokens signed with the private key of this RSA public key.
     #[must_use]
     pub fn public_key(mut self, key: DecodingKey) -> Self {
         self.keys.push((Algorithm::RS256, key));
         self
     }
 
-    /// Believes only tokens meant for `audience`. Default: any.
+    /// Accepts only tokens for `audience`. Default: any.
     #[must_use]
     pub fn audience(mut self, audience: Option<String>) -> Self {
         self.audience = audience;
         self
     }
 
-    /// Believes only tokens of `issuer`. Default: any that has a key.
+    /// Accepts only tokens of `issuer`. Default: any issuer whose key is configured.
     #[must_use]
     pub fn issuer(mut self, issuer: Option<String>) -> Self {
         self.issuer = issuer;
         self
     }
 
-    /// The claim that names the user. Default `sub`.
+    /// Sets the claim that contains the user. Default: `sub`.
     #[must_use]
     pub fn user_claim(mut self, claim: &str) -> Self {
         claim.clone_into(&mut self.user_claim);
         self
     }
 
-    /// Invariant: what is demanded is also required to be there; the crate lets a missing claim pass otherwise.
+    /// Invariant: every claim that is validated is also required. Otherwise jsonwebtoken accepts tokens without it.
     fn validation(&self, algorithm: Algorithm) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.leeway = LEEWAY.as_secs();
@@ -96,10 +96,10 @@ impl Jwt {
     }
 
     fn claims(&self, token: &str) -> Result<Map<String, Value>, AuthError> {
-        let header = decode_header(token).map_err(|_| refused("it is no JSON web token"))?;
-        // RFC 7515 section 4.1.11: whoever does not know what is critical must refuse; nothing of it is known here.
+        let header = decode_header(token).map_err(|_| refused("it is not a JSON web token"))?;
+        // RFC 7515 section 4.1.11: a token with an unsupported critical extension must be refused. None is supported.
         if header.crit.is_some() {
-            return Err(refused("it demands an extension that is not known here (`crit`)"));
+            return Err(refused("it requires an extension that is not supported (`crit`)"));
         }
         let validation = self.validation(header.alg);
         let mut refusal = refused("none of the keys is for its algorithm");
@@ -107,7 +107,7 @@ impl Jwt {
             match decode(token, key, &validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error) if *error.kind() == ErrorKind::InvalidSignature => refusal = refused(reason(error.kind())),
-                // The signature is looked at first: this is its key, and no other has a better word to say.
+                // The signature is verified first, so this is the token's key and its error is the reason.
                 Err(error) => return Err(refused(reason(error.kind()))),
             }
         }
@@ -115,7 +115,7 @@ impl Jwt {
     }
 
     fn user(&self, claims: &Map<String, Value>) -> Result<String, AuthError> {
-        let user = claims.get(&self.user_claim).and_then(text).filter(|user| !user.is_empty());
+        let user = claims.get(&self.user_claim).and_then(claim_text).filter(|user| !user.is_empty());
         user.ok_or_else(|| refused(&format!("it names no user in `{}`", self.user_claim)))
     }
 }
@@ -124,23 +124,23 @@ impl Authenticate for Jwt {
     fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
         let token = bearer(request).ok_or_else(|| {
             AuthError(
-                "a bearer token is needed, in the header `Authorization` or as `access_token` in the query".into(),
+                "a bearer token is required, in the header `Authorization` or as `access_token` in the query".into(),
             )
         })?;
         let claims = self.claims(&token)?;
         let user = self.user(&claims)?;
         let expires = claims.get("exp").and_then(Value::as_f64).and_then(|exp| Duration::try_from_secs_f64(exp).ok());
-        let claims = claims.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?)));
+        let claims = claims.iter().filter_map(|(name, value)| Some((name.clone(), claim_text(value)?)));
         Ok(Identity {
             expires: expires.and_then(|exp| UNIX_EPOCH.checked_add(exp.checked_add(LEEWAY)?)),
             claims: claims.collect::<BTreeMap<_, _>>(),
-            ..Identity::proven(user.into())
+            ..Identity::authenticated(user.into())
         })
     }
 }
 
-/// A claim as text: a text as it is, anything else but null as JSON.
-fn text(value: &Value) -> Option<String> {
+/// A claim as a string: a string as it is, null as `None`, any other value as JSON.
+fn claim_text(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),

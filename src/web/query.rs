@@ -1,4 +1,4 @@
-//! Everybody is whoever they say: for trying out, on a machine of one's own.
+//! Takes the user name from the query without verification: for development on one's own machine.
 
 use std::net::IpAddr;
 
@@ -7,23 +7,26 @@ use actix_web::{
     http::header::{self, HeaderValue},
 };
 
-use super::{AuthError, Authenticate, query_of};
+use super::{AuthError, Authenticate, parse_query};
 use crate::{UserId, hub::Identity};
 
-/// Takes `?user=ann` at its word; who says nothing has no name. Nobody is authenticated by it.
+/// Accepts the user in `?user=ann` without verification. Clients without the parameter are anonymous. The resulting
+/// identities are not authenticated.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct QueryUser;
 
 impl Authenticate for QueryUser {
     fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
-        let users = query_of(request.query_string()).into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("user"));
+        let users =
+            parse_query(request.query_string()).into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("user"));
         let user = users.map(|(_, user)| user).find(|user| !user.is_empty());
         Ok(Identity::named(user.map(UserId::from)))
     }
 }
 
-/// As [`QueryUser`], on loopback: for whoever has addressed the server as what is here. A page from elsewhere can have
-/// the name of its own server mean loopback, and its visitor's browser would take it for a page of this one.
+/// Like [`QueryUser`], but only for requests whose `Host` header names the local machine. It prevents DNS rebinding: a
+/// foreign page can make its own host name resolve to loopback, and the browser would then treat this server as the
+/// page's own origin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalQueryUser;
 
@@ -31,15 +34,15 @@ impl Authenticate for LocalQueryUser {
     fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
         match request.headers().get(header::HOST).map(HeaderValue::to_str) {
             Some(Ok(host)) if !is_local(host) => Err(AuthError(format!(
-                "users are believed (auth.mode = query) as long as this server is called localhost, not `{host}`; \
-                 auth.query_on_network allows other names"
+                "auth.mode = query accepts only requests to localhost, not to `{host}`; \
+                 auth.query_on_network allows other hosts"
             ))),
             _ => QueryUser.identify(request),
         }
     }
 }
 
-/// True for a host, with or without a port, that is this machine to whoever names it.
+/// True if a host, with or without a port, always names the local machine.
 fn is_local(host: &str) -> bool {
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let name = name.map_or(host, |(name, _)| name);
@@ -58,14 +61,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_who_it_says() {
+    fn user_is_taken_from_query() {
         assert_eq!(identify("/chat?id=1&user=ann%20lee").user, Some("ann lee".into()));
         assert_eq!(identify("/chat?User=ann").user, Some("ann".into()));
     }
 
     #[test]
-    fn a_name_that_is_not_this_machines_is_not_taken_for_it() {
-        for (host, is_here) in [
+    fn foreign_host_name_is_refused() {
+        for (host, is_accepted) in [
             ("localhost", true),
             ("LocalHost:8080", true),
             ("127.0.0.1:8080", true),
@@ -78,12 +81,12 @@ mod tests {
             ("", false),
         ] {
             let request = TestRequest::with_uri("/chat?user=ann").insert_header(("Host", host)).to_http_request();
-            assert_eq!(LocalQueryUser.identify(&request).is_ok(), is_here, "{host}");
+            assert_eq!(LocalQueryUser.identify(&request).is_ok(), is_accepted, "{host}");
         }
     }
 
     #[test]
-    fn who_says_nothing_is_nobody_and_nobody_is_authenticated() {
+    fn missing_user_is_anonymous_and_none_is_authenticated() {
         assert_eq!(identify("/chat"), Identity::default());
         assert_eq!(identify("/chat?user="), Identity::default());
         assert!(!identify("/chat?user=ann").is_authenticated);

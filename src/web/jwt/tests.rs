@@ -8,11 +8,11 @@ use serde_json::json;
 use super::*;
 
 const SECRET: &str = "a secret that is as long as HS256 wants";
-/// Keys that exist for these tests alone.
+/// Keys that are used only in these tests.
 const PRIVATE: &[u8] = include_bytes!("test-private.pem");
 const PUBLIC: &[u8] = include_bytes!("test-public.pem");
 
-/// So many seconds from now.
+/// The Unix time `seconds` from now.
 fn at(seconds: i64) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     i64::try_from(now).unwrap() + seconds
@@ -35,7 +35,7 @@ fn identify(jwt: &Jwt, token: &str) -> Result<Identity, AuthError> {
     jwt.identify(&request.to_http_request())
 }
 
-/// Why a token is refused.
+/// The reason why a token is refused.
 fn refusal(jwt: &Jwt, token: &str) -> String {
     identify(jwt, token).unwrap_err().0
 }
@@ -45,7 +45,7 @@ fn ann() -> Value {
 }
 
 #[test]
-fn a_good_token_proves_who_somebody_is_and_what_else_it_claims() {
+fn valid_token_yields_user_claims_and_expiry() {
     let identity = identify(&Jwt::default().secret(SECRET), &hs256(&ann(), SECRET)).unwrap();
     assert_eq!(identity.user, Some("ann".into()));
     assert!(identity.is_authenticated);
@@ -55,7 +55,7 @@ fn a_good_token_proves_who_somebody_is_and_what_else_it_claims() {
 }
 
 #[test]
-fn a_token_may_come_in_the_query() {
+fn token_is_accepted_in_query() {
     let uri = format!("/chat?id=1&access_token={}", hs256(&ann(), SECRET));
     let request = TestRequest::with_uri(&uri).to_http_request();
     let identity = Jwt::default().secret(SECRET).identify(&request).unwrap();
@@ -63,14 +63,14 @@ fn a_token_may_come_in_the_query() {
 }
 
 #[test]
-fn every_key_of_the_ring_is_tried() {
+fn every_key_is_tried() {
     let jwt = Jwt::default().secret("another secret as long as HS256 wants").public_key(public_key()).secret(SECRET);
     assert!(identify(&jwt, &hs256(&ann(), SECRET)).is_ok());
     assert!(identify(&jwt, &rs256(&ann())).is_ok());
 }
 
 #[test]
-fn the_reason_of_the_key_that_fits_is_told_wherever_it_stands() {
+fn reason_is_that_of_the_matching_key() {
     let other = "another secret as long as HS256 wants";
     for [first, second] in [[SECRET, other], [other, SECRET]] {
         let jwt = Jwt::default().secret(first).secret(second).audience(Some("chat".into()));
@@ -84,24 +84,24 @@ fn the_reason_of_the_key_that_fits_is_told_wherever_it_stands() {
 }
 
 #[test]
-fn a_token_that_demands_an_extension_is_refused() {
+fn token_with_critical_extension_is_refused() {
     let header = Header { crit: Some(vec!["b64".into()]), ..Header::new(Algorithm::HS256) };
     let token = encode(&header, &ann(), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
     assert!(refusal(&Jwt::default().secret(SECRET), &token).contains("`crit`"));
 }
 
 #[test]
-fn no_token_and_nonsense_are_refused() {
+fn missing_and_malformed_tokens_are_refused() {
     let jwt = Jwt::default().secret(SECRET);
     let without = jwt.identify(&TestRequest::default().to_http_request()).unwrap_err().0;
-    assert!(without.contains("is needed"), "{without}");
+    assert!(without.contains("is required"), "{without}");
     for nonsense in ["", "x", "a.b.c", "...."] {
-        assert!(refusal(&jwt, nonsense).contains("no JSON web token"), "{nonsense}");
+        assert!(refusal(&jwt, nonsense).contains("not a JSON web token"), "{nonsense}");
     }
 }
 
 #[test]
-fn a_token_that_has_expired_or_never_does_is_refused() {
+fn expired_and_unlimited_tokens_are_refused() {
     let jwt = Jwt::default().secret(SECRET);
     let expired = hs256(&json!({ "sub": "ann", "exp": at(-120) }), SECRET);
     assert!(refusal(&jwt, &expired).contains("expired"));
@@ -111,26 +111,26 @@ fn a_token_that_has_expired_or_never_does_is_refused() {
 }
 
 #[test]
-fn a_token_under_another_key_is_refused() {
+fn token_signed_with_another_key_is_refused() {
     let jwt = Jwt::default().secret(SECRET).public_key(public_key());
     let forged = hs256(&ann(), "another secret as long as HS256 wants");
     assert!(refusal(&jwt, &forged).contains("signature is wrong"));
 }
 
 #[test]
-fn a_public_key_cannot_be_used_as_a_secret() {
+fn public_key_cannot_be_used_as_secret() {
     let jwt = Jwt::default().public_key(public_key());
     let forged = hs256(&ann(), std::str::from_utf8(PUBLIC).unwrap());
     assert!(refusal(&jwt, &forged).contains("none of the keys is for its algorithm"));
 }
 
 #[test]
-fn a_token_without_a_signature_is_refused() {
+fn unsigned_token_is_refused() {
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let jwt = Jwt::default().secret(SECRET).public_key(public_key());
     for algorithm in ["none", "None", "NONE", ""] {
         let token = format!("{}.{}.", part(json!({ "alg": algorithm, "typ": "JWT" })), part(ann()));
-        assert!(refusal(&jwt, &token).contains("no JSON web token"), "{algorithm}");
+        assert!(refusal(&jwt, &token).contains("not a JSON web token"), "{algorithm}");
     }
     let stripped = hs256(&ann(), SECRET);
     let stripped = &stripped[..=stripped.rfind('.').unwrap()];
@@ -138,7 +138,7 @@ fn a_token_without_a_signature_is_refused() {
 }
 
 #[test]
-fn an_audience_and_an_issuer_are_demanded_where_they_are_set() {
+fn configured_audience_and_issuer_are_required() {
     let jwt = Jwt::default().secret(SECRET).audience(Some("chat".into())).issuer(Some("us".into()));
     let with = |audience: Value, issuer: Value| {
         let claims = json!({ "sub": "ann", "exp": at(600), "aud": audience, "iss": issuer });
@@ -149,18 +149,18 @@ fn an_audience_and_an_issuer_are_demanded_where_they_are_set() {
     assert!(with(json!("mail"), json!("us")).unwrap_err().contains("another audience"));
     assert!(with(json!("chat"), json!("them")).unwrap_err().contains("another issuer"));
     assert!(refusal(&jwt, &hs256(&ann(), SECRET)).contains("lacks a claim"));
-    let anybody = Jwt::default().secret(SECRET);
+    let unrestricted = Jwt::default().secret(SECRET);
     let claims = json!({ "sub": "ann", "exp": at(600), "aud": "mail", "iss": "them" });
-    assert!(identify(&anybody, &hs256(&claims, SECRET)).is_ok());
+    assert!(identify(&unrestricted, &hs256(&claims, SECRET)).is_ok());
 }
 
 #[test]
-fn the_user_may_be_named_by_another_claim() {
+fn user_claim_is_configurable() {
     let jwt = Jwt::default().secret(SECRET).user_claim("uid");
     let token = |uid: Value| hs256(&json!({ "uid": uid, "exp": at(600) }), SECRET);
     assert_eq!(identify(&jwt, &token(json!("ann"))).unwrap().user, Some("ann".into()));
     assert_eq!(identify(&jwt, &token(json!(7))).unwrap().user, Some("7".into()));
-    for nobody in [Value::Null, json!("")] {
-        assert!(refusal(&jwt, &token(nobody)).contains("names no user in `uid`"));
+    for missing in [Value::Null, json!("")] {
+        assert!(refusal(&jwt, &token(missing)).contains("names no user in `uid`"));
     }
 }
