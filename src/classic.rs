@@ -1,13 +1,11 @@
-//! The older generation: clients of ASP.NET SignalR 2.x.
+//! The protocol of ASP.NET SignalR 2.x clients: requests, the four transports, messages, cursors, tokens and rules.
 //!
-//! Role: its requests, four transports, messages, cursors, tokens and rules.
-//! Life: mounted into an actix-web application for each endpoint; all hubs that an endpoint serves share it,
-//! and a connection may listen to several.
-//! Neighbours: connections and transports below; the engine mounts it. `aspnetcore` is its twin, and neither
-//! knows of the other.
-//! Never: no hub, group or store can tell that it is this dialect that they serve.
+//! The engine mounts each endpoint into an actix-web application. An endpoint serves several hubs, and one connection
+//! can receive from several of them. This module uses connections and transports. `aspnetcore` implements the other
+//! protocol; the two modules do not use each other. Hubs, groups and the store must not depend on the protocol that
+//! they serve.
 //!
-//! Wire: `SignalR/SignalR` at 2.4.4; where its servers differ from its documents, the servers were asked.
+//! Wire: `SignalR/SignalR` at 2.4.4. If its servers and its documentation differ, this module follows the servers.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -29,44 +27,45 @@ mod token;
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::{EndpointState, mount};
 
-/// How clients of this generation are served. The defaults are those of the original, since clients were
-/// made to fit them.
+/// Settings for SignalR 2.x clients. The defaults are those of ASP.NET SignalR, because its clients rely on them.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How long a connection outlives its channel; a client gives up its attempts to come back after as
-    /// long. Default 30 s, at least 6 s.
+    /// The time that a connection stays alive without a channel. A client stops its attempts to reconnect after the
+    /// same time. Default 30 s, at least 6 s.
     pub disconnect_timeout: Duration,
-    /// How often a channel is written to; a client that hears nothing for twice as long opens another.
-    /// Default 10 s, at least 2 s and at most a third of the disconnect timeout; `None`: never, and streams
-    /// end like long polls.
+    /// The period of keep-alive frames. A client that receives nothing for two periods opens a new channel. Default
+    /// 10 s, at least 2 s and at most a third of the disconnect timeout. With `None` no keep-alive is sent, and
+    /// streams end after the connection timeout, as long polls do.
     pub keep_alive: Option<Duration>,
-    /// How long a poll waits for something to say. Default 110 s.
+    /// The time after which a poll without messages is answered. Default 110 s.
     pub connection_timeout: Duration,
-    /// How long a client waits for a transport to begin before it tries the next. Default 5 s.
+    /// The time that a client waits for a transport to connect before it tries the next one. Default 5 s.
     pub transport_connect_timeout: Duration,
-    /// How long a client pauses between two polls. Default none.
+    /// The pause of a client between two polls. Default none.
     pub long_poll_delay: Duration,
-    /// The largest message that a client may send over a WebSocket, in bytes. Default 64 KiB; beyond it the
-    /// channel is closed with code 1009, and the client comes back.
+    /// The largest message that a client may send over a WebSocket, in bytes. Default 64 KiB. A larger message closes
+    /// the channel with code 1009, and the client reconnects.
     pub max_message: usize,
-    /// The largest body of a request, in bytes. Default 1 MiB; beyond it the answer is 413.
+    /// The largest body of a request, in bytes. Default 1 MiB. A larger body is answered with status 413.
     pub max_form: usize,
-    /// How much is kept of what a client was sent, for when it comes back. Default 1,000 messages or 1 MiB,
-    /// whichever is reached first. What it was not sent yet waits up to the larger of this and the
-    /// [`Limits`](crate::outbox::Limits). One that has missed more is told nothing of the oldest: it is counted as a gap,
-    /// and hubs are told of it in OnReconnected, unless the client just goes on polling.
+    /// The number and size of sent messages that are kept for replay after a reconnect. Default 1,000 messages or
+    /// 1 MiB, whichever is reached first. Unsent messages are limited by the larger of this and the
+    /// [`Limits`](crate::outbox::Limits). If a client has missed more, the oldest messages are lost. They are counted
+    /// as a gap, which hubs see in OnReconnected. A client that merely continues to poll causes no OnReconnected.
     pub window: ReplayLimits,
-    /// How many calls of one client run at a time. Default 100; more have to wait (WebSockets) or are
-    /// answered 503.
+    /// The number of calls of one client that run at the same time. Default 100. Further calls wait (WebSockets) or
+    /// are answered with status 503.
     pub parallel_calls: NonZeroUsize,
-    /// How long a client may take nothing of what waits for it, before it is disconnected. Default 10 s.
+    /// The time after which a client is disconnected that reads none of its queued messages. Default 10 s.
     pub send_timeout: Duration,
-    /// Answer requests of pages from anywhere as scripts, as very old browsers need it. Default off: such
-    /// pages could act for their visitors.
+    /// Answer requests with a callback as scripts (JSONP), as very old browsers need it for other origins. Default
+    /// off, because a page of any origin could then act as its visitor.
     pub jsonp: bool,
-    /// Serve the generated proxies. Default on; they name all hubs and methods to whoever asks.
+    /// Serve the generated hub proxies. Default on. The script lists all hubs and their listed methods for every
+    /// client that the endpoint admits.
     pub proxies: bool,
-    /// Tell clients why a call failed, whatever it was. Default off: it tells of the server's insides.
+    /// Send the reason of every failed call to the client. Default off, because the texts reveal internals of the
+    /// server.
     pub detailed_errors: bool,
 }
 
@@ -97,14 +96,14 @@ impl Settings {
         Self { disconnect_timeout: timeout, keep_alive: Some(timeout / 3), ..self }
     }
 
-    /// The longest that a client may be without a channel and still be the same.
-    pub(crate) fn longest_absence(&self) -> Duration {
-        self.disconnect_timeout.saturating_add(self.long_poll_delay.max(session::GRACE))
+    /// The longest time that a connection can survive without a channel.
+    pub(crate) fn max_time_without_channel(&self) -> Duration {
+        self.disconnect_timeout.saturating_add(self.long_poll_delay.max(session::RECONNECT_GRACE))
     }
 
-    /// What is wrong with them, if anything is. Wire: the rules of the original, which clients count on.
+    /// The first rule that these settings violate, if any. Wire: the rules of ASP.NET SignalR, on which clients rely.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        let too_rare = |keep_alive: Duration| keep_alive > self.disconnect_timeout / 3;
+        let is_too_rare = |keep_alive: Duration| keep_alive > self.disconnect_timeout / 3;
         match self.keep_alive {
             _ if self.disconnect_timeout < Duration::from_secs(6) => {
                 Some("the disconnect timeout must be at least 6 seconds")
@@ -112,7 +111,7 @@ impl Settings {
             Some(keep_alive) if keep_alive < Duration::from_secs(2) => {
                 Some("the keep-alive must be at least 2 seconds")
             }
-            Some(keep_alive) if too_rare(keep_alive) => {
+            Some(keep_alive) if is_too_rare(keep_alive) => {
                 Some("the keep-alive must be at most a third of the disconnect timeout")
             }
             Some(_) | None => None,

@@ -1,5 +1,5 @@
-//! Connections that a hub has ended while their clients were away. They are told when they come back; else they would
-//! just begin anew.
+//! Connections that a hub has aborted while their clients had no channel. When such a client reconnects, it gets the
+//! disconnect command. Otherwise it would start a new connection.
 
 use std::{
     collections::VecDeque,
@@ -11,40 +11,40 @@ use tokio::time::Instant;
 
 use crate::ids::ConnectionId;
 
-/// How many are remembered; the oldest is forgotten first.
-const MOST: usize = 10_000;
+/// The number of ids that are kept. The oldest is dropped first.
+const MAX_REMEMBERED: usize = 10_000;
 
-/// See the module's documentation.
+/// The ids of these connections. See the documentation of the module.
 #[derive(Debug)]
 pub(super) struct AbortedConnections {
-    /// How long a client may try to come back.
-    span: Duration,
+    /// The time that a client may try to reconnect.
+    retention: Duration,
     ids: Mutex<VecDeque<(Instant, ConnectionId)>>,
 }
 
 impl AbortedConnections {
-    pub(super) fn new(span: Duration) -> Self {
-        Self { span, ids: Mutex::default() }
+    pub(super) fn new(retention: Duration) -> Self {
+        Self { retention, ids: Mutex::default() }
     }
 
-    /// Remembers a connection that has ended.
+    /// Adds a connection that a hub has aborted.
     pub(super) fn add(&self, id: ConnectionId, now: Instant) {
-        let mut ids = self.remembered(now);
-        if ids.len() == MOST {
+        let mut ids = self.lock_unexpired(now);
+        if ids.len() == MAX_REMEMBERED {
             ids.pop_front();
         }
         ids.push_back((now, id));
     }
 
-    /// True if the connection of that name has ended so, not long ago.
-    pub(super) fn has(&self, id: &ConnectionId, now: Instant) -> bool {
-        self.remembered(now).iter().any(|(_, dismissed)| dismissed == id)
+    /// True if a hub has aborted the connection with this id within the retention time.
+    pub(super) fn contains(&self, id: &ConnectionId, now: Instant) -> bool {
+        self.lock_unexpired(now).iter().any(|(_, known)| known == id)
     }
 
-    fn remembered(&self, now: Instant) -> MutexGuard<'_, VecDeque<(Instant, ConnectionId)>> {
-        // A panic under the lock leaves a list that is at worst short of a name.
+    fn lock_unexpired(&self, now: Instant) -> MutexGuard<'_, VecDeque<(Instant, ConnectionId)>> {
+        // After a panic under the lock, the list is still valid. At worst one id is missing.
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        while ids.front().is_some_and(|(since, _)| now.duration_since(*since) > self.span) {
+        while ids.front().is_some_and(|(since, _)| now.duration_since(*since) > self.retention) {
             ids.pop_front();
         }
         ids
@@ -56,21 +56,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_dismissed_is_remembered_for_a_while() {
-        let (dismissed, now) = (AbortedConnections::new(Duration::from_secs(60)), Instant::now());
-        dismissed.add("ann".into(), now);
-        for (id, seconds, is_remembered) in [("ann", 60, true), ("bob", 60, false), ("ann", 61, false)] {
+    fn aborted_connection_is_remembered_for_a_while() {
+        let (aborted, now) = (AbortedConnections::new(Duration::from_secs(60)), Instant::now());
+        aborted.add("ann".into(), now);
+        for (id, seconds, is_contained) in [("ann", 60, true), ("bob", 60, false), ("ann", 61, false)] {
             let then = now + Duration::from_secs(seconds);
-            assert_eq!(dismissed.has(&id.into(), then), is_remembered, "{id} after {seconds} s");
+            assert_eq!(aborted.contains(&id.into(), then), is_contained, "{id} after {seconds} s");
         }
     }
 
     #[test]
-    fn the_oldest_is_forgotten_where_there_are_too_many() {
-        let (dismissed, now) = (AbortedConnections::new(Duration::from_secs(60)), Instant::now());
-        for number in 0..=MOST {
-            dismissed.add(number.to_string().into(), now);
+    fn oldest_is_dropped_when_full() {
+        let (aborted, now) = (AbortedConnections::new(Duration::from_secs(60)), Instant::now());
+        for number in 0..=MAX_REMEMBERED {
+            aborted.add(number.to_string().into(), now);
         }
-        assert!(!dismissed.has(&"0".into(), now) && dismissed.has(&"1".into(), now));
+        assert!(!aborted.contains(&"0".into(), now) && aborted.contains(&"1".into(), now));
     }
 }

@@ -1,21 +1,21 @@
-//! Answers as scripts (JSONP): an answer becomes the argument of a function that the page has named.
+//! JSONP: a response becomes a script that calls a function of the page with the response as its argument.
 
 use memchr::memchr3_iter;
 use serde_json::Value;
 
-/// The function that a page wants its answer to be passed to.
+/// The name of the function that gets the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Callback(Box<str>);
 
-/// What was named is no function. It is never echoed: whatever stands there would run in the page.
+/// The name is not a valid callback. It is never echoed, because it would run as script in the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("The callback is not a chain of JavaScript identifiers.")]
-pub(super) struct BadCallback;
+pub(super) struct InvalidCallback;
 
 impl Callback {
-    /// Takes a chain of identifiers, such as `jQuery.callbacks.cb1`.
-    pub(super) fn parse(text: &str) -> Result<Self, BadCallback> {
-        if text.split('.').all(is_identifier) { Ok(Self(text.into())) } else { Err(BadCallback) }
+    /// Parses a chain of identifiers, such as `jQuery.callbacks.cb1`.
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidCallback> {
+        if text.split('.').all(is_identifier) { Ok(Self(text.into())) } else { Err(InvalidCallback) }
     }
 
     /// The script that passes `json` to the function.
@@ -28,12 +28,12 @@ impl Callback {
 }
 
 fn is_identifier(name: &str) -> bool {
-    let is_first = |c: char| c.is_alphabetic() || c == '$' || c == '_';
-    name.starts_with(is_first) && name.chars().all(|c| is_first(c) || c.is_numeric()) && !RESERVED.contains(&name)
+    let is_start = |c: char| c.is_alphabetic() || c == '$' || c == '_';
+    name.starts_with(is_start) && name.chars().all(|c| is_start(c) || c.is_numeric()) && !RESERVED_WORDS.contains(&name)
 }
 
-/// Wire: ECMA-262, the words that are no identifiers, in any mode.
-const RESERVED: &[&str] = &[
+/// Wire: ECMA-262, the words that are not identifiers in at least one mode.
+const RESERVED_WORDS: &[&str] = &[
     "abstract",
     "arguments",
     "await",
@@ -100,7 +100,7 @@ const RESERVED: &[&str] = &[
     "yield",
 ];
 
-/// Passes JSON on, escaped for the inside of a script: no tag can begin or end in it, and no line.
+/// Writes JSON with the escapes that a script needs: no tag and no line can start or end inside.
 pub(super) fn escape_into(json: &[u8], write: &mut impl FnMut(&[u8])) {
     let mut rest = json;
     while let Some((at, length, escape)) = next_escape(rest) {
@@ -111,7 +111,8 @@ pub(super) fn escape_into(json: &[u8], write: &mut impl FnMut(&[u8])) {
     write(rest);
 }
 
-/// Wire: `<`, `>`, and the two separators that end a line in a script but not in JSON.
+/// Finds the next character to escape. Wire: `<`, `>`, and the two separators that end a line in a script but not in
+/// JSON.
 fn next_escape(json: &[u8]) -> Option<(usize, usize, &'static [u8])> {
     let escape_at = |at: usize| -> Option<(usize, usize, &'static [u8])> {
         match &json[at..] {
@@ -125,7 +126,7 @@ fn next_escape(json: &[u8]) -> Option<(usize, usize, &'static [u8])> {
     memchr3_iter(b'<', b'>', 0xe2, json).find_map(escape_at)
 }
 
-/// A text as a JSON string that may stand in a script.
+/// Encodes a text as a JSON string that is safe inside a script.
 pub(super) fn quote(text: &str) -> String {
     let mut quoted = Vec::new();
     escape_into(Value::from(text).to_string().as_bytes(), &mut |bytes| quoted.extend_from_slice(bytes));
@@ -137,24 +138,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_callback_is_a_chain_of_identifiers() {
+    fn callback_is_a_chain_of_identifiers() {
         for good in ["cb", "a.b.c", "$_1", "jQuery19_7", "über.x"] {
             assert_eq!(Callback::parse(good), Ok(Callback(good.into())));
         }
         for bad in ["", "a(b", "1a", "a..b", ".a", "a.", "x;alert(1)", "if", "a.if", "a b", "a[0]", "</script>"] {
-            assert_eq!(Callback::parse(bad), Err(BadCallback), "{bad}");
+            assert_eq!(Callback::parse(bad), Err(InvalidCallback), "{bad}");
         }
     }
 
     #[test]
-    fn however_many_letters_begin_like_an_escape_they_pass() {
+    fn letters_that_start_like_an_escape_pass() {
         let json = format!("\"{}\"", "☃".repeat(100_000));
         let script = Callback::parse("cb").unwrap().wrap(json.as_bytes());
         assert_eq!(script.len(), json.len() + "cb();".len());
     }
 
     #[test]
-    fn what_is_wrapped_can_neither_end_the_script_nor_the_line() {
+    fn json_cannot_end_script_or_line() {
         let json = "{\"a\":\"</script>\u{2028}\u{2029}é☃\"}";
         let script = Callback::parse("cb").unwrap().wrap(json.as_bytes());
         assert_eq!(String::from_utf8(script).unwrap(), r#"cb({"a":"\u003c/script\u003e\u2028\u2029é☃"});"#);

@@ -1,4 +1,4 @@
-//! What requests ask of a classic connection: a channel, its OnConnected, a call, its end.
+//! The messages of HTTP requests to the actor of a classic connection: attach a channel, start, send, abort.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use futures_util::future::{LocalBoxFuture, ready};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    frames::{ClassicFramer, Shape},
+    frames::{ClassicFramer, FrameFormat},
     message::Call,
     query::{ConnectKind, EndpointHubs, Transport},
-    session::{ChannelAttached, Incoming, ResumePosition, Session, StartError, To, TooManyInvocations},
+    session::{ChannelAttached, IncomingCall, ReplyTarget, ResumePosition, Session, StartError, TooManyInvocations},
 };
 use crate::{
     connection::{ConnectError, Connection, GroupAdjustment, RejoinOutcome, RejoinRequest},
@@ -22,181 +22,185 @@ use crate::{
     transport::SocketHandle,
 };
 
-/// A request for a channel.
+/// Attaches a channel to the connection.
 #[derive(Message)]
 #[rtype(result = "AttachResult")]
 pub(super) struct AttachChannel {
-    pub(super) arrival: ConnectKind,
+    pub(super) connect_kind: ConnectKind,
     pub(super) transport: Transport,
-    pub(super) shape: Shape,
-    pub(super) asks_for_start: bool,
-    /// The hubs that the channel listens to.
+    pub(super) frame_format: FrameFormat,
+    pub(super) sends_start: bool,
+    /// The hubs that the channel receives from.
     pub(super) hubs: Vec<Arc<Hub>>,
-    /// The hubs that can be called over it.
-    pub(super) callable: Arc<EndpointHubs>,
+    /// The hubs that the client can call over it.
+    pub(super) endpoint_hubs: Arc<EndpointHubs>,
     pub(super) request: Arc<Request>,
     pub(super) cursor: Option<String>,
     pub(super) token: Option<String>,
     pub(super) socket: Option<SocketHandle>,
 }
 
-/// What became of a request for a channel.
+/// The reader and the framer of an attached channel, or the reason why none was attached.
 pub(super) type AttachResult = Result<(OutboxReader, ClassicFramer), AttachError>;
 
-/// Why there is no channel.
+/// The reason why no channel was attached.
 #[derive(Debug)]
 pub(super) enum AttachError {
-    /// The connection has ended; the next one of its name may be asked.
+    /// The connection has ended. A new connection with the same id may accept the channel.
     Ended,
-    /// Its client has gone over to a stream, and this poll was under way meanwhile; this is its answer.
-    Late(Bytes),
-    /// The client is not let in.
+    /// The client has changed to a stream while this poll was on its way. The bytes are the response to the poll.
+    StalePoll(Bytes),
+    /// The client was not admitted.
     Refused(ConnectError),
 }
 
 impl AttachChannel {
-    /// True if the client has to be put back into its groups first. A connection that begins is put into
-    /// none by a token, whatever its client presents; one that merely polls on is in them. One that begins a
-    /// second time, over another transport, is in what its token lists and in what is stored.
-    fn returns(&self, is_known: bool) -> bool {
-        match self.arrival {
-            ConnectKind::Connect => is_known,
+    /// True if the client must rejoin its groups first. A new connection ignores the groups token of its client. The
+    /// next poll of a known connection is in its groups already. A second connect, over another transport, rejoins the
+    /// groups of the token and the durable groups.
+    fn needs_rejoin(&self, has_had_channel: bool) -> bool {
+        match self.connect_kind {
+            ConnectKind::Connect => has_had_channel,
             ConnectKind::Reconnect => true,
-            ConnectKind::Other => !is_known || !self.is_poll(),
+            ConnectKind::Other => !has_had_channel || !self.is_poll(),
         }
     }
 
     fn is_poll(&self) -> bool {
-        self.arrival == ConnectKind::Other && self.transport == Transport::LongPolling
+        self.connect_kind == ConnectKind::Other && self.transport == Transport::LongPolling
     }
 }
 
 impl Handler<AttachChannel> for Connection<Session> {
     type Result = ResponseActFuture<Self, AttachResult>;
 
-    /// One after the other, in the order of their coming: the last one is the channel that stays.
-    fn handle(&mut self, open: AttachChannel, _: &mut Self::Context) -> Self::Result {
-        let turn = Arc::clone(self.session.turns()).lock_owned();
-        Box::pin(turn.into_actor(self).then(|turn, this, _| {
-            this.open_channel(open).map(move |channel, _, _| {
-                drop(turn);
-                channel
+    /// Order: channels are attached one after another, in the order of their requests, so that the last one remains.
+    fn handle(&mut self, attach: AttachChannel, _: &mut Self::Context) -> Self::Result {
+        let guard = Arc::clone(self.session.attach_lock()).lock_owned();
+        Box::pin(guard.into_actor(self).then(|guard, this, _| {
+            this.rejoin_and_attach(attach).map(move |result, _, _| {
+                drop(guard);
+                result
             })
         }))
     }
 }
 
 impl Connection<Session> {
-    fn open_channel(&mut self, open: AttachChannel) -> ResponseActFuture<Self, AttachResult> {
+    fn rejoin_and_attach(&mut self, attach: AttachChannel) -> ResponseActFuture<Self, AttachResult> {
         if self.state.has_ended() {
             return Box::pin(actix::fut::ready(Err(AttachError::Ended)));
         }
-        if open.is_poll() && self.session.has_stream() {
-            return Box::pin(actix::fut::ready(Err(AttachError::Late(self.standing(&open)))));
+        if attach.is_poll() && self.session.has_stream() {
+            return Box::pin(actix::fut::ready(Err(AttachError::StalePoll(self.unchanged_position_frame(&attach)))));
         }
-        self.state.turn_to(&open.hubs, &open.request);
-        if self.session.is_dismissed() || !open.returns(self.session.has_had_channel()) {
-            return Box::pin(actix::fut::ready(open).map(|open, this: &mut Self, ctx| this.attach(open, None, ctx)));
+        self.state.switch_channel(&attach.hubs, &attach.request);
+        if self.session.is_aborted_by_hub() || !attach.needs_rejoin(self.session.has_had_channel()) {
+            return Box::pin(
+                actix::fut::ready(attach).map(|attach, this: &mut Self, ctx| this.attach(attach, None, ctx)),
+            );
         }
-        let rejoined = self.rejoin(self.comeback(&open));
-        Box::pin(rejoined.map(move |returned, this, ctx| match returned {
+        let rejoined = self.rejoin(self.rejoin_request(&attach));
+        Box::pin(rejoined.map(move |outcome, this, ctx| match outcome {
             _ if this.state.has_ended() => Err(AttachError::Ended),
-            Ok(returned) => this.attach(open, Some(returned), ctx),
-            Err(refused) => Err(AttachError::Refused(refused)),
+            Ok(outcome) => this.attach(attach, Some(outcome), ctx),
+            Err(error) => Err(AttachError::Refused(error)),
         }))
     }
 
-    /// What a client that returns is put back into: what it cannot have heard of yet counts too.
-    fn comeback(&self, open: &AttachChannel) -> RejoinRequest {
-        let correct: Box<GroupAdjustment> = match self.session.place(open.cursor.as_deref()).0 {
+    /// The rejoin request of a client that reconnects. If its cursor is known, the groups of its token are adjusted by
+    /// the joins and leaves that the client cannot know yet.
+    fn rejoin_request(&self, attach: &AttachChannel) -> RejoinRequest {
+        let adjust: Box<GroupAdjustment> = match self.session.resume_point(attach.cursor.as_deref()).0 {
             Resume::From(cursor) => {
                 let memberships = self.state.memberships.clone();
-                Box::new(move |claimed| memberships.correct(claimed, cursor))
+                Box::new(move |claimed| memberships.adjust(claimed, cursor))
             }
             Resume::Tail | Resume::Waiting => Box::new(|claimed| claimed),
         };
         RejoinRequest {
-            token: open.token.clone(),
+            token: attach.token.clone(),
             durable: self.state.memberships.durable(),
-            joins_durable: open.arrival == ConnectKind::Connect || !self.session.has_had_channel(),
-            correct,
+            joins_durable: attach.connect_kind == ConnectKind::Connect || !self.session.has_had_channel(),
+            adjust,
         }
     }
 
-    /// A frame that leaves a client where it is, as far as that is known.
-    fn standing(&self, open: &AttachChannel) -> Bytes {
-        let cursor = match self.session.place(open.cursor.as_deref()).0 {
-            Resume::From(at) => at,
+    /// An empty frame with the cursor of the client, as far as that is known.
+    fn unchanged_position_frame(&self, attach: &AttachChannel) -> Bytes {
+        let cursor = match self.session.resume_point(attach.cursor.as_deref()).0 {
+            Resume::From(cursor) => cursor,
             Resume::Tail | Resume::Waiting => self.state.handle().outbox.tail(),
         };
-        self.frames(open).last(&Unsent { cursor, fields: FrameFields::default() })
+        self.framer(attach).empty_frame(&Unsent { cursor, fields: FrameFields::default() })
     }
 
-    fn frames(&self, open: &AttachChannel) -> ClassicFramer {
+    fn framer(&self, attach: &AttachChannel) -> ClassicFramer {
         ClassicFramer {
-            shape: open.shape.clone(),
+            frame_format: attach.frame_format.clone(),
             epoch: Arc::clone(self.session.epoch()),
-            pause: self.session.pause(),
+            long_poll_delay: self.session.long_poll_delay(),
         }
     }
 
     fn attach(
         &mut self,
-        open: AttachChannel,
-        returned: Option<RejoinOutcome>,
+        attach: AttachChannel,
+        rejoined: Option<RejoinOutcome>,
         ctx: &mut Context<Self>,
     ) -> AttachResult {
-        let has_unsaid = self.state.handle().outbox.has_news();
-        let (resume, place) = self.session.place(open.cursor.as_deref());
-        let frames = self.frames(&open);
-        let view = ChannelFilter { hubs: Some(names_of(&open.hubs)), muted: self.state.memberships.muted() };
-        let (feed, has_gap) = self.state.handle().outbox.attach(resume, view, Arc::new(frames.clone()));
-        let place = if has_gap { ResumePosition::Lost } else { place };
-        let is_fresh = returned.is_some() && !self.session.has_had_channel();
-        let claimed = returned.map(|returned| claims_of(returned, &open.hubs));
+        let has_unsent_token = self.state.handle().outbox.has_unsent_groups_token();
+        let (resume, resume_position) = self.session.resume_point(attach.cursor.as_deref());
+        let framer = self.framer(&attach);
+        let filter =
+            ChannelFilter { hubs: Some(hub_names(&attach.hubs)), filtered_groups: self.state.memberships.filtered() };
+        let (reader, has_gap) = self.state.handle().outbox.attach(resume, filter, Arc::new(framer.clone()));
+        let resume_position = if has_gap { ResumePosition::Lost } else { resume_position };
+        let is_recreated = rejoined.is_some() && !self.session.has_had_channel();
+        let claimed = rejoined.map(|outcome| claimed_groups(outcome, &attach.hubs));
         if let Some(claimed) = &claimed {
-            self.state.hear_restored(&claimed.clone().all());
+            self.state.record_restored(&claimed.clone().all());
         }
-        self.take_note(&open, place, is_fresh);
+        self.record_attach(&attach, resume_position, is_recreated);
         let attached = ChannelAttached {
-            number: feed.channel(),
-            transport: open.transport,
-            arrival: open.arrival,
-            asks_for_start: open.asks_for_start,
-            callable: open.callable,
+            number: reader.channel(),
+            transport: attach.transport,
+            connect_kind: attach.connect_kind,
+            sends_start: attach.sends_start,
+            endpoint_hubs: attach.endpoint_hubs,
             claimed,
-            token: open.token,
-            place,
-            is_fresh,
-            has_unsaid,
+            token: attach.token,
+            resume_position,
+            is_recreated,
+            has_unsent_token,
         };
-        self.socket = open.socket;
-        // Who is held sent over a channel that this one replaces.
-        self.release();
-        let effects = self.session.attached(&attached, Instant::now());
-        self.carry_out(effects, ctx);
-        Ok((feed, frames))
+        self.socket = attach.socket;
+        // Paused reads belong to the channel that this one replaces.
+        self.resume_reads();
+        let effects = self.session.on_attached(&attached, Instant::now());
+        self.apply_effects(effects, ctx);
+        Ok((reader, framer))
     }
 
-    fn take_note(&mut self, open: &AttachChannel, place: ResumePosition, is_fresh: bool) {
-        self.state.handle().about.set_transport(open.transport.name());
-        if place == ResumePosition::Lost {
-            self.state.services().metrics.gaps.count();
+    fn record_attach(&mut self, attach: &AttachChannel, resume_position: ResumePosition, is_recreated: bool) {
+        self.state.handle().info.set_transport(attach.transport.name());
+        if resume_position == ResumePosition::Lost {
+            self.state.services().metrics.gaps.increment();
         }
-        if is_fresh || open.arrival == ConnectKind::Reconnect {
-            self.state.resume(is_fresh);
+        if is_recreated || attach.connect_kind == ConnectKind::Reconnect {
+            self.state.record_resume(is_recreated);
         }
     }
 }
 
-/// What a channel listens to.
-pub(super) fn names_of(hubs: &[Arc<Hub>]) -> Vec<HubName> {
+/// The names of hubs.
+pub(super) fn hub_names(hubs: &[Arc<Hub>]) -> Vec<HubName> {
     hubs.iter().map(|hub| hub.name().clone()).collect()
 }
 
-/// The groups that a client's token lists, as far as its channel listens to their hubs.
-fn claims_of(returned: RejoinOutcome, hubs: &[Arc<Hub>]) -> TokenGroups {
-    let RejoinOutcome { groups, claims } = returned;
+/// The groups in the client's token, limited to the hubs that its channel receives from.
+fn claimed_groups(outcome: RejoinOutcome, hubs: &[Arc<Hub>]) -> TokenGroups {
+    let RejoinOutcome { groups, claims } = outcome;
     let Some(claims) = claims else { return TokenGroups::default() };
     let mut claimed = claims.groups().unwrap_or(TokenGroups { joined: groups, durable: Vec::new() });
     for list in [&mut claimed.joined, &mut claimed.durable] {
@@ -206,68 +210,69 @@ fn claims_of(returned: RejoinOutcome, hubs: &[Arc<Hub>]) -> TokenGroups {
     claimed
 }
 
-/// A request for OnConnected; it is answered when that is done.
+/// Runs OnConnected. The reply is sent when it is done.
 #[derive(Message)]
 #[rtype(result = "Result<(), StartError>")]
-pub(super) struct Start {
+pub(super) struct StartRequest {
     pub(super) hubs: Vec<Arc<Hub>>,
     pub(super) request: Arc<Request>,
 }
 
-impl Handler<Start> for Connection<Session> {
+impl Handler<StartRequest> for Connection<Session> {
     type Result = LocalBoxFuture<'static, Result<(), StartError>>;
 
-    fn handle(&mut self, start: Start, ctx: &mut Self::Context) -> Self::Result {
-        let (waiter, answer) = oneshot::channel();
-        if !self.state.has_ended() && !self.session.is_dismissed() {
+    fn handle(&mut self, start: StartRequest, ctx: &mut Self::Context) -> Self::Result {
+        let (waiter, response) = oneshot::channel();
+        if !self.state.has_ended() && !self.session.is_aborted_by_hub() {
             if self.session.is_unstarted() {
-                self.state.turn_to(&start.hubs, &start.request);
+                self.state.switch_channel(&start.hubs, &start.request);
             }
             let effects = self.session.start(waiter);
-            self.carry_out(effects, ctx);
+            self.apply_effects(effects, ctx);
         }
-        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(StartError::ended())) })
+        Box::pin(async move { response.await.unwrap_or_else(|_| Err(StartError::ended())) })
     }
 }
 
-/// A call that a request brings; its answer is the request's.
+/// Invokes a hub method for a send request. The reply is the response body of the request.
 #[derive(Message)]
 #[rtype(result = "Result<Box<[u8]>, TooManyInvocations>")]
-pub(super) struct Send {
-    /// The hub, as it is registered.
+pub(super) struct SendRequest {
+    /// The registered name of the hub.
     pub(super) hub: HubName,
     pub(super) call: Call,
     pub(super) request: Arc<Request>,
 }
 
-impl Handler<Send> for Connection<Session> {
+impl Handler<SendRequest> for Connection<Session> {
     type Result = LocalBoxFuture<'static, Result<Box<[u8]>, TooManyInvocations>>;
 
-    fn handle(&mut self, Send { hub, call, request }: Send, ctx: &mut Self::Context) -> Self::Result {
-        let (to, answer) = oneshot::channel();
-        if self.state.has_ended() || self.session.is_dismissed() {
+    fn handle(&mut self, SendRequest { hub, call, request }: SendRequest, ctx: &mut Self::Context) -> Self::Result {
+        let (reply, response) = oneshot::channel();
+        if self.state.has_ended() || self.session.is_aborted_by_hub() {
             return Box::pin(ready(Err(TooManyInvocations)));
         }
-        match self.session.call(Incoming { hub, call, to: To::Request(to), request: Some(request) }) {
-            Ok(effects) => self.carry_out(effects, ctx),
-            Err(not_taken) => return Box::pin(ready(Err(not_taken))),
+        let incoming = IncomingCall { hub, call, reply_to: ReplyTarget::Request(reply), request: Some(request) };
+        match self.session.call(incoming) {
+            Ok(effects) => self.apply_effects(effects, ctx),
+            Err(error) => return Box::pin(ready(Err(error))),
         }
-        Box::pin(async move { answer.await.map_err(|_| TooManyInvocations) })
+        Box::pin(async move { response.await.map_err(|_| TooManyInvocations) })
     }
 }
 
-/// The client says good-bye.
+/// Ends the connection for the abort request of its client.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Stop;
+pub(super) struct AbortRequest;
 
-impl Handler<Stop> for Connection<Session> {
+impl Handler<AbortRequest> for Connection<Session> {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: AbortRequest, ctx: &mut Self::Context) {
         if !self.state.has_ended() {
-            let effects = self.session.stopped();
-            self.carry_out(effects, ctx);
+            let effects = self.session.on_abort_request();
+            self.apply_effects(effects, ctx);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The frames of the four transports.
 //!
-//! Wire: a frame is `{"C":cursor,…,"M":[elements]}`; a text message of a WebSocket, a `data` line of an event
-//! stream, a script of a page in a frame, or the whole answer to a poll.
+//! Wire: a frame is `{"C":cursor,…,"M":[elements]}`. It is sent as a text message of a WebSocket, as a `data` line of
+//! an event stream, as a script in the page of a forever frame, or as the whole response to a poll.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,56 +16,56 @@ use crate::{
     transport::FrameType,
 };
 
-/// Wire: what a channel says to keep its client from thinking it dead. Clients compare it literally.
+/// Wire: the keep-alive frame. Clients compare it literally.
 pub(super) const KEEP_ALIVE: &[u8] = b"{}";
 
-/// How a transport sets a frame apart.
+/// The format of frames, which depends on the transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum FrameFormat {
     WebSocket,
     EventStream,
     ForeverFrame,
     Poll(Option<Callback>),
 }
 
-/// The frames of one connection over one transport.
+/// The framer of one connection over one transport.
 #[derive(Clone, Debug)]
 pub(super) struct ClassicFramer {
-    pub(super) shape: Shape,
+    pub(super) frame_format: FrameFormat,
     pub(super) epoch: Arc<str>,
-    /// How long a client pauses before its next poll.
-    pub(super) pause: Duration,
+    /// The pause of the client before its next poll.
+    pub(super) long_poll_delay: Duration,
 }
 
 impl ClassicFramer {
-    /// A frame without messages, for a poll that ends.
-    pub(super) fn last(&self, rest: &Unsent) -> Bytes {
+    /// A frame without messages, for the response to a poll that ends.
+    pub(super) fn empty_frame(&self, unsent: &Unsent) -> Bytes {
         let mut out = BytesMut::new();
-        self.frame(&rest.fields, &mut std::iter::empty(), rest.cursor, &mut out);
+        self.frame(&unsent.fields, &mut std::iter::empty(), unsent.cursor, &mut out);
         out.freeze()
     }
 
     fn wrap(&self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-        match &self.shape {
-            Shape::WebSocket => FrameType::WebSocketText.frame(out, write),
-            Shape::EventStream => {
+        match &self.frame_format {
+            FrameFormat::WebSocket => FrameType::WebSocketText.frame(out, write),
+            FrameFormat::EventStream => {
                 out.put_slice(b"data: ");
                 write(out);
                 out.put_slice(b"\n\n");
             }
-            Shape::ForeverFrame => {
-                let json = written(write);
+            FrameFormat::ForeverFrame => {
+                let json = rendered(write);
                 out.put_slice(b"<script>r(c, ");
                 escape_into(&json, &mut |bytes| out.put_slice(bytes));
                 out.put_slice(b");</script>\r\n");
             }
-            Shape::Poll(None) => write(out),
-            Shape::Poll(Some(callback)) => out.put_slice(&callback.wrap(&written(write))),
+            FrameFormat::Poll(None) => write(out),
+            FrameFormat::Poll(Some(callback)) => out.put_slice(&callback.wrap(&rendered(write))),
         }
     }
 }
 
-fn written(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
+fn rendered(write: impl FnOnce(&mut BytesMut)) -> BytesMut {
     let mut out = BytesMut::new();
     write(&mut out);
     out
@@ -75,36 +75,39 @@ impl Framer for ClassicFramer {
     fn frame(&self, fields: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, cursor: u64, out: &mut BytesMut) {
         self.wrap(out, |out| {
             out.put_slice(b"{\"C\":\"");
-            Cursor { epoch: &self.epoch, at: cursor }.write(out);
+            Cursor { epoch: &self.epoch, sequence: cursor }.write(out);
             out.put_u8(b'"');
-            for aside in [&fields.opening, &fields.news].into_iter().flatten().filter(|aside| !aside.is_empty()) {
+            for member in [&fields.init, &fields.groups_token].into_iter().flatten().filter(|member| !member.is_empty())
+            {
                 out.put_u8(b',');
-                out.put_slice(aside);
+                out.put_slice(member);
             }
-            if !self.pause.is_zero() && matches!(self.shape, Shape::Poll(_)) {
-                out.put_slice(format!(",\"L\":{}", self.pause.as_millis()).as_bytes());
+            if !self.long_poll_delay.is_zero() && matches!(self.frame_format, FrameFormat::Poll(_)) {
+                out.put_slice(format!(",\"L\":{}", self.long_poll_delay.as_millis()).as_bytes());
             }
             out.put_slice(b",\"M\":[");
-            put_list(elements, out);
+            write_elements(elements, out);
             out.put_slice(b"]}");
         });
     }
 
-    /// Wire: an open poll is kept alive by blanks, which JSON ignores; a script cannot be.
-    fn whole(&self, frame: &[u8], out: &mut BytesMut) {
-        match &self.shape {
-            Shape::Poll(None) if frame == KEEP_ALIVE => out.put_u8(b' '),
-            Shape::Poll(_) => {}
-            Shape::ForeverFrame if frame == KEEP_ALIVE => {
+    /// Wire: the keep-alive of an open poll is a blank, which JSON ignores. A JSONP poll has no keep-alive.
+    fn write_raw(&self, frame: &[u8], out: &mut BytesMut) {
+        match &self.frame_format {
+            FrameFormat::Poll(None) if frame == KEEP_ALIVE => out.put_u8(b' '),
+            FrameFormat::Poll(_) => {}
+            FrameFormat::ForeverFrame if frame == KEEP_ALIVE => {
                 self.wrap(out, |out| out.put_slice(frame));
                 out.put_slice(b"\n\n");
             }
-            Shape::WebSocket | Shape::EventStream | Shape::ForeverFrame => self.wrap(out, |out| out.put_slice(frame)),
+            FrameFormat::WebSocket | FrameFormat::EventStream | FrameFormat::ForeverFrame => {
+                self.wrap(out, |out| out.put_slice(frame))
+            }
         }
     }
 }
 
-fn put_list(elements: &mut dyn Iterator<Item = &[u8]>, out: &mut BytesMut) {
+fn write_elements(elements: &mut dyn Iterator<Item = &[u8]>, out: &mut BytesMut) {
     if let Some(first) = elements.next() {
         out.put_slice(first);
     }
@@ -114,12 +117,12 @@ fn put_list(elements: &mut dyn Iterator<Item = &[u8]>, out: &mut BytesMut) {
     }
 }
 
-/// Wire: the first bytes of an event stream, before anything is said.
-pub(super) const EVENT_STREAM_BEGINS: &[u8] = b"data: initialized\n\n";
+/// Wire: the first bytes of an event stream, before all messages.
+pub(super) const EVENT_STREAM_PREAMBLE: &[u8] = b"data: initialized\n\n";
 
-/// The page of a forever frame as far as its first script: the page around it has the function that takes
-/// what comes, unless it has gone.
-pub(super) fn forever_frame_begins(id: u32) -> String {
+/// The start of the page of a forever frame, up to the first script. The parent page has the function that receives
+/// messages, unless it was unloaded.
+pub(super) fn forever_frame_preamble(id: u32) -> String {
     format!(
         "<!DOCTYPE html><html><head><title>SignalR</title><script>\n\
          var r = function () {{}}, c, f = parent.jQuery && parent.jQuery.signalR.transports.foreverFrame;\n\
@@ -132,64 +135,67 @@ pub(super) fn forever_frame_begins(id: u32) -> String {
 mod tests {
     use super::*;
 
-    fn framed(shape: Shape, fields: &FrameFields, elements: &[&str]) -> String {
-        let frames = ClassicFramer { shape, epoch: "e".into(), pause: Duration::ZERO };
+    fn encode(frame_format: FrameFormat, fields: &FrameFields, elements: &[&str]) -> String {
+        let framer = ClassicFramer { frame_format, epoch: "e".into(), long_poll_delay: Duration::ZERO };
         let mut out = BytesMut::new();
-        frames.frame(fields, &mut elements.iter().map(|element| element.as_bytes()), 26, &mut out);
-        text(&frames.shape, &out)
+        framer.frame(fields, &mut elements.iter().map(|element| element.as_bytes()), 26, &mut out);
+        text(&framer.frame_format, &out)
     }
 
-    /// What was written, without the two bytes that begin a short message of a WebSocket.
-    fn text(shape: &Shape, out: &[u8]) -> String {
-        let head = if *shape == Shape::WebSocket { 2 } else { 0 };
-        String::from_utf8(out[head..].to_vec()).unwrap()
+    /// The written text, without the header of a short WebSocket message.
+    fn text(frame_format: &FrameFormat, out: &[u8]) -> String {
+        let header_len = if *frame_format == FrameFormat::WebSocket { 2 } else { 0 };
+        String::from_utf8(out[header_len..].to_vec()).unwrap()
     }
 
-    fn kept_alive(shape: Shape) -> String {
-        let (frames, mut out) = (ClassicFramer { shape, epoch: "e".into(), pause: Duration::ZERO }, BytesMut::new());
-        frames.whole(KEEP_ALIVE, &mut out);
-        text(&frames.shape, &out)
+    fn keep_alive_frame(frame_format: FrameFormat) -> String {
+        let (framer, mut out) =
+            (ClassicFramer { frame_format, epoch: "e".into(), long_poll_delay: Duration::ZERO }, BytesMut::new());
+        framer.write_raw(KEEP_ALIVE, &mut out);
+        text(&framer.frame_format, &out)
     }
 
     #[test]
-    fn each_transport_has_its_shape() {
+    fn each_transport_has_its_frame_format() {
         let none = FrameFields::default();
         let json = r#"{"C":"e-1A","M":[{"a":"<"},2]}"#;
         let elements = [r#"{"a":"<"}"#, "2"];
-        assert_eq!(framed(Shape::WebSocket, &none, &elements), json);
-        assert_eq!(framed(Shape::EventStream, &none, &elements), format!("data: {json}\n\n"));
-        assert_eq!(framed(Shape::Poll(None), &none, &elements), json);
+        assert_eq!(encode(FrameFormat::WebSocket, &none, &elements), json);
+        assert_eq!(encode(FrameFormat::EventStream, &none, &elements), format!("data: {json}\n\n"));
+        assert_eq!(encode(FrameFormat::Poll(None), &none, &elements), json);
         let escaped = json.replace('<', r"\u003c");
         let script = format!("<script>r(c, {escaped});</script>\r\n");
-        assert_eq!(framed(Shape::ForeverFrame, &none, &elements), script);
+        assert_eq!(encode(FrameFormat::ForeverFrame, &none, &elements), script);
         let callback = Some(Callback::parse("cb").unwrap());
-        assert_eq!(framed(Shape::Poll(callback), &none, &elements), format!("cb({escaped});"));
+        assert_eq!(encode(FrameFormat::Poll(callback), &none, &elements), format!("cb({escaped});"));
     }
 
     #[test]
-    fn asides_stand_between_cursor_and_messages() {
-        let fields = FrameFields { opening: Some(b"\"S\":1"[..].into()), news: Some(b"\"G\":\"g\""[..].into()) };
-        assert_eq!(framed(Shape::Poll(None), &fields, &[]), r#"{"C":"e-1A","S":1,"G":"g","M":[]}"#);
-        let due = FrameFields { opening: Some([][..].into()), news: None };
-        assert_eq!(framed(Shape::Poll(None), &due, &[]), r#"{"C":"e-1A","M":[]}"#);
+    fn frame_fields_are_between_cursor_and_messages() {
+        let fields = FrameFields { init: Some(b"\"S\":1"[..].into()), groups_token: Some(b"\"G\":\"g\""[..].into()) };
+        assert_eq!(encode(FrameFormat::Poll(None), &fields, &[]), r#"{"C":"e-1A","S":1,"G":"g","M":[]}"#);
+        let due = FrameFields { init: Some([][..].into()), groups_token: None };
+        assert_eq!(encode(FrameFormat::Poll(None), &due, &[]), r#"{"C":"e-1A","M":[]}"#);
     }
 
     #[test]
-    fn a_client_is_told_how_long_to_pause_between_polls() {
-        for (shape, json) in
-            [(Shape::Poll(None), r#"{"C":"e-0","L":1500,"M":[]}"#), (Shape::WebSocket, r#"{"C":"e-0","M":[]}"#)]
-        {
-            let frames = ClassicFramer { shape, epoch: "e".into(), pause: Duration::from_millis(1500) };
-            assert_eq!(text(&frames.shape, &frames.last(&Unsent::default())), json);
+    fn polls_carry_the_long_poll_delay() {
+        for (frame_format, json) in [
+            (FrameFormat::Poll(None), r#"{"C":"e-0","L":1500,"M":[]}"#),
+            (FrameFormat::WebSocket, r#"{"C":"e-0","M":[]}"#),
+        ] {
+            let framer =
+                ClassicFramer { frame_format, epoch: "e".into(), long_poll_delay: Duration::from_millis(1500) };
+            assert_eq!(text(&framer.frame_format, &framer.empty_frame(&Unsent::default())), json);
         }
     }
 
     #[test]
-    fn each_transport_is_kept_alive_in_its_way() {
-        assert_eq!(kept_alive(Shape::WebSocket), "{}");
-        assert_eq!(kept_alive(Shape::EventStream), "data: {}\n\n");
-        assert_eq!(kept_alive(Shape::ForeverFrame), "<script>r(c, {});</script>\r\n\n\n");
-        assert_eq!(kept_alive(Shape::Poll(None)), " ");
-        assert_eq!(kept_alive(Shape::Poll(Some(Callback::parse("cb").unwrap()))), "");
+    fn each_transport_has_its_keep_alive() {
+        assert_eq!(keep_alive_frame(FrameFormat::WebSocket), "{}");
+        assert_eq!(keep_alive_frame(FrameFormat::EventStream), "data: {}\n\n");
+        assert_eq!(keep_alive_frame(FrameFormat::ForeverFrame), "<script>r(c, {});</script>\r\n\n\n");
+        assert_eq!(keep_alive_frame(FrameFormat::Poll(None)), " ");
+        assert_eq!(keep_alive_frame(FrameFormat::Poll(Some(Callback::parse("cb").unwrap()))), "");
     }
 }

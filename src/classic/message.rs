@@ -1,7 +1,7 @@
-//! What clients say and are told: calls, results, progress.
+//! Messages of clients and to clients: calls, responses, progress, and invocations of client methods.
 //!
-//! Wire: members of an object are named by single letters; what is null is left out, but for the id of a
-//! result. Clients' members are found in either case.
+//! Wire: members of an object have names of one letter. Null members are left out, except the id of a response.
+//! Member names of clients are accepted in upper and lower case.
 
 use std::borrow::Cow;
 
@@ -12,59 +12,60 @@ use serde_json::{Map, Value, value::RawValue};
 use super::callback::quote;
 use crate::{
     hub::HubError,
-    message::{Invocation, Json, WireForm, depth_of},
+    message::{Invocation, Json, WireForm, json_depth},
 };
 
-/// Broadcasts in this form.
-pub(super) static FORM: WireForm = WireForm { slot: 2, encode: invocation };
+/// The encoding of invocations of client methods.
+pub(super) static WIRE_FORM: WireForm = WireForm { slot: 2, encode: encode_invocation };
 
-fn invocation(call: &Invocation) -> Bytes {
-    let (hub, target) = (plain(&call.hub), plain(&call.target));
+fn encode_invocation(call: &Invocation) -> Bytes {
+    let (hub, target) = (json_string(&call.hub), json_string(&call.target));
     let state =
         if call.state.is_empty() { String::new() } else { format!(r#","S":{}"#, serde_json::json!(call.state)) };
     format!(r#"{{"H":{hub},"M":{target},"A":{}{state}}}"#, call.arguments).into()
 }
 
-/// A text as a JSON string.
-fn plain(text: &str) -> String {
+/// Encodes a text as a JSON string.
+fn json_string(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-/// Wire: the most that a client's state may hold, in characters of JSON, and how deep it and arguments nest.
-const LONGEST_STATE: usize = 4096;
-pub(super) const DEEPEST: usize = 20;
+/// Wire: the limits of a client's state: its length in characters of JSON, and the nesting depth, which also limits
+/// arguments.
+const MAX_STATE_CHARS: usize = 4096;
+pub(super) const MAX_NESTING: usize = 20;
 
-/// A client's call.
+/// A call of a hub method by a client.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) hub: String,
     pub(super) method: String,
     pub(super) arguments: Vec<Json>,
-    pub(super) id: Id,
+    pub(super) id: InvocationId,
     pub(super) state: Map<String, Value>,
 }
 
-/// What names a call for its client. Wire: whatever it was, it comes back as a text; absent, as null.
+/// The id that a client gave its call. Wire: an id of any type is returned as a string, a missing one as null.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub(super) struct Id(Option<String>);
+pub(super) struct InvocationId(Option<String>);
 
-/// Why something is no call. Wire: over a WebSocket nothing is said of it, since there is nothing that a
-/// client would understand; over HTTP the request is refused with this text.
+/// The reason why a message is not a valid call. Wire: over a WebSocket such a message is ignored, since the protocol
+/// has no error message for it. Over HTTP the request is rejected with this text.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidInvocation {
     #[error("The message is no invocation: {0}.")]
-    Unreadable(#[from] serde_json::Error),
+    Malformed(#[from] serde_json::Error),
     #[error("The message is no JSON object.")]
-    NoObject,
+    NotAnObject,
     #[error("The message names no {0}.")]
-    Missing(&'static str),
+    MissingMember(&'static str),
     #[error("The id of an invocation is a plain value.")]
-    BadId,
+    InvalidId,
     #[error("State has exceeded the maximum length of 4096 bytes.")]
-    LongState,
+    StateTooLong,
     #[error("State may nest 20 deep.")]
-    DeepState,
+    StateTooDeep,
 }
 
 #[derive(Deserialize)]
@@ -81,150 +82,150 @@ struct Members<'a> {
     state: Option<&'a RawValue>,
 }
 
-/// Wire: half of a character, as scripts make of a text that they cut, counts as U+FFFD.
-fn mended(text: &str) -> Cow<'_, str> {
+/// Wire: an escaped lone surrogate, which scripts produce when they cut a string, is replaced by U+FFFD.
+fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('\\') {
         let (plain, escape) = rest.split_at(at);
-        let length = escape_length(escape);
+        let length = escape_len(escape);
         let (escape, behind) = escape.split_at(length);
-        let is_half = matches!(unit(escape), Some(0xd800..0xe000)) && length == UNIT;
+        let is_lone_surrogate = matches!(utf16_unit(escape), Some(0xd800..0xe000)) && length == UNIT_ESCAPE_LEN;
         out.push_str(plain);
-        out.push_str(if is_half { "\u{fffd}" } else { escape });
+        out.push_str(if is_lone_surrogate { "\u{fffd}" } else { escape });
         rest = behind;
     }
     if out.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(out + rest) }
 }
 
-/// How long an escaped UTF-16 unit is: `\uD83D`.
-const UNIT: usize = 6;
+/// The length of an escaped UTF-16 code unit, such as `\uD83D`.
+const UNIT_ESCAPE_LEN: usize = 6;
 
-fn unit(escape: &str) -> Option<u16> {
+fn utf16_unit(escape: &str) -> Option<u16> {
     let digits = escape.strip_prefix("\\u")?.get(..4)?;
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// The length of the escape that a text begins with: a whole character, or a half that has no other.
-fn escape_length(text: &str) -> usize {
-    let is_low = |text: &str| matches!(unit(text), Some(0xdc00..0xe000));
-    match unit(text) {
-        Some(0xd800..0xdc00) if is_low(&text[UNIT..]) => 2 * UNIT,
-        Some(_) => UNIT,
+/// The length of the escape at the start of a text. A surrogate pair counts as one escape.
+fn escape_len(text: &str) -> usize {
+    let is_low = |text: &str| matches!(utf16_unit(text), Some(0xdc00..0xe000));
+    match utf16_unit(text) {
+        Some(0xd800..0xdc00) if is_low(&text[UNIT_ESCAPE_LEN..]) => 2 * UNIT_ESCAPE_LEN,
+        Some(_) => UNIT_ESCAPE_LEN,
         None => text.char_indices().nth(2).map_or(text.len(), |(at, _)| at),
     }
 }
 
-/// Reads what a client has sent.
+/// Decodes a client's call.
 pub(super) fn decode(text: &str) -> Result<Call, InvalidInvocation> {
-    let text = &*mended(text);
+    let text = &*replace_lone_surrogates(text);
     if !text.trim_start().starts_with('{') {
-        return Err(InvalidInvocation::NoObject);
+        return Err(InvalidInvocation::NotAnObject);
     }
     let members: Members<'_> = serde_json::from_str(text)?;
-    let named = |name: Option<Cow<'_, str>>, what| {
-        name.filter(|name| !name.is_empty()).map(Cow::into_owned).ok_or(InvalidInvocation::Missing(what))
+    let required = |name: Option<Cow<'_, str>>, what| {
+        name.filter(|name| !name.is_empty()).map(Cow::into_owned).ok_or(InvalidInvocation::MissingMember(what))
     };
     Ok(Call {
-        hub: named(members.hub, "hub")?,
-        method: named(members.method, "method")?,
+        hub: required(members.hub, "hub")?,
+        method: required(members.method, "method")?,
         arguments: members.arguments.unwrap_or_default(),
-        id: id_of(members.id)?,
-        state: members.state.map_or(Ok(Map::new()), state_of)?,
+        id: parse_id(members.id)?,
+        state: members.state.map_or(Ok(Map::new()), parse_state)?,
     })
 }
 
-fn id_of(id: Option<&RawValue>) -> Result<Id, InvalidInvocation> {
-    let Some(json) = id.map(RawValue::get) else { return Ok(Id(None)) };
+fn parse_id(id: Option<&RawValue>) -> Result<InvocationId, InvalidInvocation> {
+    let Some(json) = id.map(RawValue::get) else { return Ok(InvocationId(None)) };
     match json.as_bytes() {
-        [b'{' | b'[', ..] => Err(InvalidInvocation::BadId),
-        [b'"', ..] => Ok(Id(Some(serde_json::from_str(json)?))),
-        b"null" => Ok(Id(None)),
-        _ => Ok(Id(Some(json.to_owned()))),
+        [b'{' | b'[', ..] => Err(InvalidInvocation::InvalidId),
+        [b'"', ..] => Ok(InvocationId(Some(serde_json::from_str(json)?))),
+        b"null" => Ok(InvocationId(None)),
+        _ => Ok(InvocationId(Some(json.to_owned()))),
     }
 }
 
-fn state_of(json: &RawValue) -> Result<Map<String, Value>, InvalidInvocation> {
+fn parse_state(json: &RawValue) -> Result<Map<String, Value>, InvalidInvocation> {
     let text = json.get();
-    if text.chars().count() > LONGEST_STATE {
-        return Err(InvalidInvocation::LongState);
+    if text.chars().count() > MAX_STATE_CHARS {
+        return Err(InvalidInvocation::StateTooLong);
     }
-    if depth_of(text) > DEEPEST {
-        return Err(InvalidInvocation::DeepState);
+    if json_depth(text) > MAX_NESTING {
+        return Err(InvalidInvocation::StateTooDeep);
     }
     Ok(serde_json::from_str::<Option<_>>(text)?.unwrap_or_default())
 }
 
-/// The answer to a call. Wire: in this order.
+/// The response to a call. Wire: the members are in this order.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Completion<'a> {
+pub(super) struct HubResponse<'a> {
     #[serde(rename = "S", skip_serializing_if = "Map::is_empty")]
     pub(super) state: Map<String, Value>,
     #[serde(rename = "R", skip_serializing_if = "Option::is_none")]
     pub(super) result: Option<&'a RawValue>,
     #[serde(rename = "I")]
-    pub(super) id: Id,
+    pub(super) id: InvocationId,
     #[serde(rename = "H", skip_serializing_if = "Option::is_none")]
-    is_for_clients: Option<bool>,
+    is_hub_exception: Option<bool>,
     #[serde(rename = "E", skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(rename = "D", skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
 }
 
-impl<'a> Completion<'a> {
-    /// A method's result; null is none.
+impl<'a> HubResponse<'a> {
+    /// The result of a method. A null result is left out.
     pub(super) fn result(result: &'a RawValue) -> Self {
         Self { result: Some(result).filter(|result| result.get() != "null"), ..Self::default() }
     }
 
-    /// A failure that is the server's own affair.
+    /// A failure that is not a hub exception: clients get the text only.
     pub(super) fn failure(text: String) -> Self {
         Self { error: Some(text), ..Self::default() }
     }
 
-    /// A failure that is meant for the client.
+    /// A hub exception: an error with text and data that the hub meant for the client.
     pub(super) fn error(error: &'a HubError) -> Self {
         Self {
-            is_for_clients: Some(true),
+            is_hub_exception: Some(true),
             error: Some(error.message().to_owned()),
             data: error.data().map(|data| &**data),
             ..Self::default()
         }
     }
 
-    /// The answer on the wire.
-    pub(super) fn encode(self, id: Id, state: Map<String, Value>) -> Box<[u8]> {
-        let answer = Self { id, state, ..self };
-        serde_json::to_vec(&answer).expect("texts and JSON are always JSON").into()
+    /// Encodes the response for a call with this id. `state` holds the changed members of the client's state.
+    pub(super) fn encode(self, id: InvocationId, state: Map<String, Value>) -> Box<[u8]> {
+        let response = Self { id, state, ..self };
+        serde_json::to_vec(&response).expect("strings and JSON values always serialize").into()
     }
 }
 
-/// A report of progress, as an element of a frame. Wire: the outer id is odd on purpose; clients that do not
-/// know progress ignore it.
-pub(super) fn progress(id: &Id, value: &RawValue, state: Map<String, Value>) -> Box<[u8]> {
+/// Encodes a progress report as an element of a frame. Wire: the outer id matches no call on purpose, so that clients
+/// without support for progress ignore the report.
+pub(super) fn encode_progress(id: &InvocationId, value: &RawValue, state: Map<String, Value>) -> Box<[u8]> {
     #[derive(Serialize)]
-    struct Report<'a> {
+    struct ProgressResponse<'a> {
         #[serde(rename = "S", skip_serializing_if = "Map::is_empty")]
         state: Map<String, Value>,
         #[serde(rename = "I")]
         id: String,
         #[serde(rename = "P")]
-        progress: Progress<'a>,
+        progress: ProgressData<'a>,
     }
     #[derive(Serialize)]
-    struct Progress<'a> {
+    struct ProgressData<'a> {
         #[serde(rename = "I")]
-        id: &'a Id,
+        id: &'a InvocationId,
         #[serde(rename = "D")]
         value: &'a RawValue,
     }
     let outer = format!("P|{}", id.0.as_deref().unwrap_or_default());
-    let report = Report { state, id: outer, progress: Progress { id, value } };
-    serde_json::to_vec(&report).expect("texts and JSON are always JSON").into()
+    let response = ProgressResponse { state, id: outer, progress: ProgressData { id, value } };
+    serde_json::to_vec(&response).expect("strings and JSON values always serialize").into()
 }
 
-/// What a frame says of a client's groups, and of the end of its connection.
-pub(super) fn groups(token: &str) -> Box<[u8]> {
+/// Encodes the groups token as a member of a frame.
+pub(super) fn groups_token_member(token: &str) -> Box<[u8]> {
     format!(r#""G":{}"#, quote(token)).into_bytes().into()
 }
 
@@ -239,25 +240,25 @@ mod tests {
     }
 
     #[test]
-    fn ids_come_back_as_texts() {
+    fn ids_are_returned_as_strings() {
         assert_eq!(id("0").as_deref(), Some("0"));
         assert_eq!(id("-1.5").as_deref(), Some("-1.5"));
         assert_eq!(id("true").as_deref(), Some("true"));
         assert_eq!(id(r#""x y""#).as_deref(), Some("x y"));
         assert_eq!(id("null"), None);
-        assert_eq!(decode(r#"{"h":"h","m":"m"}"#).unwrap().id, Id(None));
+        assert_eq!(decode(r#"{"h":"h","m":"m"}"#).unwrap().id, InvocationId(None));
     }
 
     #[test]
-    fn a_call_of_a_client_carries_its_state_if_that_has_changed() {
+    fn changed_state_is_sent_with_an_invocation() {
         let mut call = Invocation::new(&"Chat".into(), "receive", &["hi"]).unwrap();
-        assert_eq!(invocation(&call), r#"{"H":"Chat","M":"receive","A":["hi"]}"#);
+        assert_eq!(encode_invocation(&call), r#"{"H":"Chat","M":"receive","A":["hi"]}"#);
         call.state.insert("color".into(), "blue".into());
-        assert_eq!(invocation(&call), r#"{"H":"Chat","M":"receive","A":["hi"],"S":{"color":"blue"}}"#);
+        assert_eq!(encode_invocation(&call), r#"{"H":"Chat","M":"receive","A":["hi"],"S":{"color":"blue"}}"#);
     }
 
     #[test]
-    fn what_is_no_call_is_refused_with_a_reason() {
+    fn malformed_invocation_is_rejected() {
         let wrong = [
             "",
             "not json",
@@ -281,8 +282,8 @@ mod tests {
     }
 
     #[test]
-    fn half_a_character_is_taken_for_the_sign_of_one_that_is_missing() {
-        for (text, mended_text) in [
+    fn lone_surrogate_becomes_replacement_character() {
+        for (text, expected) in [
             (r#""\ud83d""#, "\"\u{fffd}\""),
             (r#""\uDC22x\ud83d\ud83d\udc22""#, "\"\u{fffd}x\u{fffd}\\ud83d\\udc22\""),
             (r#""\\ud83d""#, r#""\\ud83d""#),
@@ -292,7 +293,7 @@ mod tests {
             ("\\é\\", "\\é\\"),
             ("plain", "plain"),
         ] {
-            assert_eq!(mended(text), mended_text, "{text}");
+            assert_eq!(replace_lone_surrogates(text), expected, "{text}");
         }
         let call = decode(r#"{"H":"h","M":"m","A":["\ud83d"],"S":{"a":"\udc22"}}"#).unwrap();
         assert_eq!(call.arguments[0].get(), "\"\u{fffd}\"");
@@ -300,33 +301,34 @@ mod tests {
     }
 
     #[test]
-    fn state_has_its_limits() {
+    fn state_is_limited_in_length_and_depth() {
         let with = |state: &str| decode(&format!(r#"{{"H":"h","M":"m","S":{state}}}"#));
         let long = |length: usize| format!(r#"{{"a":"{}"}}"#, "é".repeat(length - 8));
         assert!(with(&long(4096)).is_ok());
-        assert!(matches!(with(&long(4097)), Err(InvalidInvocation::LongState)));
+        assert!(matches!(with(&long(4097)), Err(InvalidInvocation::StateTooLong)));
         let deep = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
         assert!(with(&deep(20)).is_ok());
-        assert!(matches!(with(&deep(21)), Err(InvalidInvocation::DeepState)));
+        assert!(matches!(with(&deep(21)), Err(InvalidInvocation::StateTooDeep)));
         assert!(with("null").unwrap().state.is_empty());
     }
 
     #[test]
-    fn answers_omit_absent_members() {
-        let text =
-            |answer: Completion<'_>| String::from_utf8(answer.encode(Id(Some("3".into())), Map::new()).into()).unwrap();
+    fn responses_omit_absent_members() {
+        let text = |response: HubResponse<'_>| {
+            String::from_utf8(response.encode(InvocationId(Some("3".into())), Map::new()).into()).unwrap()
+        };
         let (five, null) = (to_raw_value(&5).unwrap(), to_raw_value(&()).unwrap());
-        assert_eq!(text(Completion::result(&five)), r#"{"R":5,"I":"3"}"#);
-        assert_eq!(text(Completion::result(&null)), r#"{"I":"3"}"#);
-        assert_eq!(text(Completion::failure("no".into())), r#"{"I":"3","E":"no"}"#);
+        assert_eq!(text(HubResponse::result(&five)), r#"{"R":5,"I":"3"}"#);
+        assert_eq!(text(HubResponse::result(&null)), r#"{"I":"3"}"#);
+        assert_eq!(text(HubResponse::failure("no".into())), r#"{"I":"3","E":"no"}"#);
         let error = HubError::new("full").with_data(&serde_json::json!({"Max": 10}));
-        assert_eq!(text(Completion::error(&error)), r#"{"I":"3","H":true,"E":"full","D":{"Max":10}}"#);
+        assert_eq!(text(HubResponse::error(&error)), r#"{"I":"3","H":true,"E":"full","D":{"Max":10}}"#);
     }
 
     #[test]
     fn a_missing_invocation_id_is_written_as_null() {
         let five = to_raw_value(&5).unwrap();
-        assert_eq!(&*Completion::result(&five).encode(Id(None), Map::new()), br#"{"R":5,"I":null}"#);
-        assert_eq!(&*progress(&Id(None), &five, Map::new()), br#"{"I":"P|","P":{"I":null,"D":5}}"#);
+        assert_eq!(&*HubResponse::result(&five).encode(InvocationId(None), Map::new()), br#"{"R":5,"I":null}"#);
+        assert_eq!(&*encode_progress(&InvocationId(None), &five, Map::new()), br#"{"I":"P|","P":{"I":null,"D":5}}"#);
     }
 }

@@ -1,4 +1,4 @@
-//! What a client that negotiates is told, and which protocol version it is told.
+//! The response to `/negotiate`, and the negotiation of the protocol version.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Settings;
 
-/// The answer to a negotiation. Wire: the order of the members is the original's; times are in seconds.
+/// The response to `/negotiate`. Wire: the members are in the order of ASP.NET SignalR. Times are in seconds.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct NegotiateResponse<'a> {
@@ -39,44 +39,44 @@ impl<'a> NegotiateResponse<'a> {
     }
 }
 
-/// The protocol version that a client and we agree on.
+/// The protocol version of a client, limited to the supported range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     text: String,
     parts: Vec<u32>,
 }
 
-/// Wire: what is no version counts as the oldest; the newest is what SignalR 2.4 speaks.
-const OLDEST: [u32; 2] = [1, 2];
-const NEWEST: [u32; 2] = [2, 0];
+/// Wire: a malformed version counts as the oldest. The newest is the version of SignalR 2.4.
+const MIN_VERSION: [u32; 2] = [1, 2];
+const MAX_VERSION: [u32; 2] = [2, 0];
 
-/// Wire: from this version on a client asks for its OnConnected itself.
-const WITH_START: [u32; 2] = [1, 4];
+/// Wire: since this version, clients send a start request, which runs OnConnected.
+const FIRST_WITH_START: [u32; 2] = [1, 4];
 
 impl Version {
-    /// Agrees on what a client has asked for, as far as it lies between the oldest and the newest. Clients
-    /// compare the answer with what they have asked for, so it is echoed letter for letter.
-    pub(super) fn agreed(asked: Option<&str>) -> Self {
-        let read = |text: &str| Some(Self { text: text.to_owned(), parts: parts_of(text)? });
-        match asked.and_then(read) {
-            Some(version) if version.parts.as_slice() > NEWEST.as_slice() => Self::fixed(NEWEST),
-            Some(version) if version.parts.as_slice() >= OLDEST.as_slice() => version,
-            Some(_) | None => Self::fixed(OLDEST),
+    /// The requested version, limited to the supported range. A supported version is echoed as it was written, since
+    /// clients compare it with the version that they have requested.
+    pub(super) fn negotiate(requested: Option<&str>) -> Self {
+        let parse = |text: &str| Some(Self { text: text.to_owned(), parts: parse_parts(text)? });
+        match requested.and_then(parse) {
+            Some(version) if version.parts.as_slice() > MAX_VERSION.as_slice() => Self::from_parts(MAX_VERSION),
+            Some(version) if version.parts.as_slice() >= MIN_VERSION.as_slice() => version,
+            Some(_) | None => Self::from_parts(MIN_VERSION),
         }
     }
 
-    fn fixed([major, minor]: [u32; 2]) -> Self {
+    fn from_parts([major, minor]: [u32; 2]) -> Self {
         Self { text: format!("{major}.{minor}"), parts: vec![major, minor] }
     }
 
-    /// True if the client asks for its OnConnected itself.
-    pub(super) fn asks_for_start(&self) -> bool {
-        self.parts.as_slice() >= WITH_START.as_slice()
+    /// True if the client sends a start request, which runs OnConnected.
+    pub(super) fn sends_start(&self) -> bool {
+        self.parts.as_slice() >= FIRST_WITH_START.as_slice()
     }
 }
 
 /// Wire: two to four numbers of at most 31 bits.
-fn parts_of(text: &str) -> Option<Vec<u32>> {
+fn parse_parts(text: &str) -> Option<Vec<u32>> {
     let number = |part: &str| {
         let is_plain = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         is_plain.then(|| part.parse().ok()).flatten().filter(|number| i32::try_from(*number).is_ok())
@@ -90,8 +90,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_echoed_as_far_as_it_is_spoken() {
-        let agreed = [
+    fn supported_versions_are_echoed() {
+        let cases = [
             ("1.0", "1.2"),
             ("1.1", "1.2"),
             ("1.2", "1.2"),
@@ -106,24 +106,24 @@ mod tests {
             ("2.0.1", "2.0"),
             ("0.0", "1.2"),
         ];
-        for (asked, answer) in agreed {
-            assert_eq!(Version::agreed(Some(asked)).text, answer, "{asked}");
+        for (requested, answer) in cases {
+            assert_eq!(Version::negotiate(Some(requested)).text, answer, "{requested}");
         }
     }
 
     #[test]
-    fn what_is_no_version_counts_as_the_oldest() {
+    fn malformed_version_is_the_oldest() {
         let none = ["", "1", "abc", "-1.0", "2.", ".5", "1.5.", "1.4x", "1,5", "1.2.3.4.5", "2.0-x", "99999999999.0"];
-        for asked in none {
-            assert_eq!(Version::agreed(Some(asked)).text, "1.2", "{asked}");
+        for requested in none {
+            assert_eq!(Version::negotiate(Some(requested)).text, "1.2", "{requested}");
         }
-        assert_eq!(Version::agreed(None).text, "1.2");
+        assert_eq!(Version::negotiate(None).text, "1.2");
     }
 
     #[test]
-    fn clients_ask_for_their_start_from_one_dot_four_on() {
-        for (asked, asks) in [("1.2", false), ("1.3.9", false), ("1.4", true), ("1.10", true), ("2.1", true)] {
-            assert_eq!(Version::agreed(Some(asked)).asks_for_start(), asks, "{asked}");
+    fn start_request_exists_since_1_4() {
+        for (requested, is_sent) in [("1.2", false), ("1.3.9", false), ("1.4", true), ("1.10", true), ("2.1", true)] {
+            assert_eq!(Version::negotiate(Some(requested)).sends_start(), is_sent, "{requested}");
         }
     }
 }

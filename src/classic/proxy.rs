@@ -1,16 +1,17 @@
-//! The script that gives pages an object for each hub, with a function for each of its methods.
+//! The generated hub proxies: a script with an object for each hub and a function for each of its methods.
 //!
-//! Wire: written for `jquery.signalR`; what it calls there is public since 2.0.
+//! Wire: the script runs with `jquery.signalR` and uses only functions that are public since 2.0.
 
 use std::{fmt::Write as _, sync::Arc};
 
 use super::callback::quote;
 use crate::hub::Hub;
 
-/// What is served where proxies are off. Wire: the text is the original's.
-pub(super) const DISABLED: &str = "throw new Error('SignalR: JavaScript Hub proxy generation has been disabled.');";
+/// The script that is served if proxies are off. Wire: the text of ASP.NET SignalR.
+pub(super) const DISABLED_SCRIPT: &str =
+    "throw new Error('SignalR: JavaScript Hub proxy generation has been disabled.');";
 
-const BEGIN: &str = r#"(function ($) {
+const SCRIPT_HEAD: &str = r#"(function ($) {
     "use strict";
     if (typeof $.signalR !== "function") {
         throw new Error("SignalR: jquery.signalR has to be loaded before the hubs.");
@@ -52,13 +53,13 @@ const BEGIN: &str = r#"(function ($) {
         }
 "#;
 
-/// The script for these hubs, which are served at `url`.
+/// The script for the hubs of the endpoint at `url`.
 pub(super) fn script(hubs: &[Arc<Hub>], url: &str) -> String {
     let mut hubs: Vec<_> = hubs.iter().collect();
     hubs.sort_by_key(|hub| hub.name().clone());
-    let mut script = BEGIN.to_owned();
+    let mut script = SCRIPT_HEAD.to_owned();
     for hub in hubs {
-        write_hub(&mut script, hub).expect("memory takes any text");
+        write_hub(&mut script, hub).expect("writing to a String cannot fail");
     }
     let url = quote(url);
     write!(
@@ -66,18 +67,18 @@ pub(super) fn script(hubs: &[Arc<Hub>], url: &str) -> String {
         "\n        return proxies;\n    }};\n\n    signalR.hub = $.hubConnection({url}, {{ useDefaultPath: false }});\n    \
          $.extend(signalR, signalR.hub.createHubProxies());\n}}(window.jQuery));\n"
     )
-    .expect("memory takes any text");
+    .expect("writing to a String cannot fail");
     script
 }
 
 fn write_hub(script: &mut String, hub: &Hub) -> std::fmt::Result {
     let name = camel_case(hub.name());
-    let (place, quoted) = (member(&name), quote(&name));
-    write!(script, "\n        proxies{place} = this.createHubProxy({quoted});")?;
-    write!(script, "\n        proxies{place}.client = {{}};\n        proxies{place}.server = {{")?;
-    for (place, method) in hub.listed_methods().enumerate() {
-        let comma = if place == 0 { "" } else { "," };
-        let (key, method) = (key(&camel_case(method)), quote(method));
+    let (access, quoted) = (member_access(&name), quote(&name));
+    write!(script, "\n        proxies{access} = this.createHubProxy({quoted});")?;
+    write!(script, "\n        proxies{access}.client = {{}};\n        proxies{access}.server = {{")?;
+    for (index, method) in hub.listed_methods().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let (key, method) = (property_key(&camel_case(method)), quote(method));
         write!(
             script,
             "{comma}\n            {key}: function () {{ return invoking({quoted}, {method}).apply(this, arguments); }}"
@@ -86,22 +87,22 @@ fn write_hub(script: &mut String, hub: &Hub) -> std::fmt::Result {
     writeln!(script, "\n        }};")
 }
 
-/// Wire: pages know hubs and methods with a small first letter.
+/// Wire: in scripts, names of hubs and methods start with a lower-case letter.
 fn camel_case(name: &str) -> String {
     let mut letters = name.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
-fn is_word(name: &str) -> bool {
+fn is_simple_identifier(name: &str) -> bool {
     name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn member(name: &str) -> String {
-    if is_word(name) { format!(".{name}") } else { format!("[{}]", quote(name)) }
+fn member_access(name: &str) -> String {
+    if is_simple_identifier(name) { format!(".{name}") } else { format!("[{}]", quote(name)) }
 }
 
-fn key(name: &str) -> String {
-    if is_word(name) { name.to_owned() } else { quote(name) }
+fn property_key(name: &str) -> String {
+    if is_simple_identifier(name) { name.to_owned() } else { quote(name) }
 }
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hubs_and_methods_are_listed_with_a_small_first_letter() {
+    fn hubs_and_methods_are_listed_in_camel_case() {
         let hub = Hub::new("StockTicker").method("GetAll", async || Ok(1)).method("other-name", async || Ok(2));
         let script = script(&[Arc::new(hub)], "/signalr");
         for line in [
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_url_cannot_leave_its_string() {
+    fn url_cannot_leave_its_string() {
         let script = script(&[], "/x\"</script>");
         assert!(script.contains(r#"$.hubConnection("/x\"\u003c/script\u003e", "#), "{script}");
     }

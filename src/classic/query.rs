@@ -1,7 +1,7 @@
-//! What a request says, read the way the original reads it.
+//! Parsing of requests, by the rules of ASP.NET SignalR.
 //!
-//! Wire: the operation is found at the end of the path, names are found without case, and a name that is
-//! given twice has both values, joined by a comma.
+//! Wire: the last segment of the path is the operation. Parameter names are compared without case. A parameter that
+//! occurs twice has both values, joined by a comma.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,10 +10,10 @@ use serde::Deserialize;
 use crate::{
     hub::{Hub, Request},
     ids::HubName,
-    web::value_of,
+    web::query_value,
 };
 
-/// The transports.
+/// A transport of SignalR 2.x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     WebSockets,
@@ -25,7 +25,7 @@ pub(super) enum Transport {
 impl Transport {
     const ALL: [Self; 4] = [Self::WebSockets, Self::ServerSentEvents, Self::ForeverFrame, Self::LongPolling];
 
-    /// Its name on the wire.
+    /// The name of the transport on the wire.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::WebSockets => "webSockets",
@@ -35,42 +35,44 @@ impl Transport {
         }
     }
 
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|transport| transport.name().eq_ignore_ascii_case(name))
     }
 }
 
-/// What a request wants.
+/// The operation that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// The script of the proxies, which are served at this path.
+    /// Get the script of the hub proxies of the endpoint at this path.
     Proxies(String),
-    /// A connection; the path is where.
+    /// Negotiate a connection at this path.
     Negotiate(String),
     Ping,
     Start,
     Send,
     Abort,
-    /// A channel.
-    Receive(ConnectKind),
+    /// Open a channel.
+    OpenChannel(ConnectKind),
 }
 
-/// How a client asks for a channel.
+/// The kind of request that opens a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectKind {
-    /// It begins.
+    /// `/connect`: a new connection.
     Connect,
-    /// It goes on after a break.
+    /// `/reconnect`: a connection whose channel was lost.
     Reconnect,
-    /// It goes on: the next poll. On transports that have no polls it counts as a reconnection.
+    /// `/poll` or any other path: the next poll. On all other transports it counts as a reconnect.
     Other,
 }
 
 impl Operation {
-    /// Reads the end of a path; whatever stands before it does not matter.
-    pub(super) fn of(path: &str) -> Self {
+    /// Determines the operation by the end of the path, and ignores the rest of it.
+    pub(super) fn from_path(path: &str) -> Self {
         let trimmed = path.trim_end_matches('/');
-        if let Some(url) = without_suffix(trimmed, "/hubs").or_else(|| without_suffix(trimmed, "/js")) {
+        if let Some(url) =
+            strip_suffix_ignore_case(trimmed, "/hubs").or_else(|| strip_suffix_ignore_case(trimmed, "/js"))
+        {
             return Self::Proxies(url.to_owned());
         }
         let (_, last) = path.rsplit_once('/').unwrap_or_default();
@@ -80,69 +82,72 @@ impl Operation {
             "start" => Self::Start,
             "send" => Self::Send,
             "abort" => Self::Abort,
-            "connect" => Self::Receive(ConnectKind::Connect),
-            "reconnect" => Self::Receive(ConnectKind::Reconnect),
-            _ => Self::Receive(ConnectKind::Other),
+            "connect" => Self::OpenChannel(ConnectKind::Connect),
+            "reconnect" => Self::OpenChannel(ConnectKind::Reconnect),
+            _ => Self::OpenChannel(ConnectKind::Other),
         }
     }
 }
 
-fn without_suffix<'a>(path: &'a str, suffix: &str) -> Option<&'a str> {
+fn strip_suffix_ignore_case<'a>(path: &'a str, suffix: &str) -> Option<&'a str> {
     let (rest, end) = path.split_at_checked(path.len().checked_sub(suffix.len())?)?;
     end.eq_ignore_ascii_case(suffix).then_some(rest)
 }
 
-/// What a request's query has under a name.
-pub(super) fn query(request: &Request, name: &str) -> Option<String> {
-    value_of(&request.query, name)
+/// The value of a parameter in the query of a request.
+pub(super) fn query_parameter(request: &Request, name: &str) -> Option<String> {
+    query_value(&request.query, name)
 }
 
-/// Why a client's list of hubs is not accepted.
+/// The reason why a client's list of hubs is rejected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadHubs {
+pub(super) enum ConnectionDataError {
     #[error("connectionData is not a list of hubs.")]
-    Unreadable,
+    Malformed,
     #[error("'{0}' Hub could not be resolved.")]
     Unknown(String),
     #[error("Duplicate Hub names found.")]
-    Twice,
-    #[error("connectionData names more than {MOST_HUBS} hubs.")]
+    Duplicate,
+    #[error("connectionData names more than {MAX_HUBS} hubs.")]
     TooMany,
 }
 
-/// How many hubs one connection may listen to.
-const MOST_HUBS: usize = 100;
+/// The number of hubs that one channel may receive from.
+const MAX_HUBS: usize = 100;
 
-/// The hubs that a client wants to hear, of those that are served.
-pub(super) fn hubs_of(data: Option<&str>, served: &[Arc<Hub>]) -> Result<Vec<Arc<Hub>>, BadHubs> {
+/// Parses `connectionData`: the hubs that a client wants to receive from. Each must be one of `served`.
+pub(super) fn parse_connection_data(
+    data: Option<&str>,
+    served: &[Arc<Hub>],
+) -> Result<Vec<Arc<Hub>>, ConnectionDataError> {
     #[derive(Deserialize)]
-    struct Named {
+    struct HubEntry {
         #[serde(alias = "Name")]
         name: String,
     }
     let Some(data) = data.filter(|data| !data.trim().is_empty()) else { return Ok(Vec::new()) };
-    let named: Option<Vec<Named>> = serde_json::from_str(data).map_err(|_| BadHubs::Unreadable)?;
-    let named = named.unwrap_or_default();
-    if named.len() > MOST_HUBS {
-        return Err(BadHubs::TooMany);
+    let entries: Option<Vec<HubEntry>> = serde_json::from_str(data).map_err(|_| ConnectionDataError::Malformed)?;
+    let entries = entries.unwrap_or_default();
+    if entries.len() > MAX_HUBS {
+        return Err(ConnectionDataError::TooMany);
     }
     let mut hubs: Vec<Arc<Hub>> = Vec::new();
-    for Named { name } in named {
-        let hub = find_hub(served, &name).ok_or(BadHubs::Unknown(name))?;
+    for HubEntry { name } in entries {
+        let hub = find_hub(served, &name).ok_or(ConnectionDataError::Unknown(name))?;
         if hubs.iter().any(|earlier| earlier.name() == hub.name()) {
-            return Err(BadHubs::Twice);
+            return Err(ConnectionDataError::Duplicate);
         }
         hubs.push(Arc::clone(hub));
     }
     Ok(hubs)
 }
 
-/// Wire: clients spell the names of hubs as they like.
+/// Finds a hub by name. Wire: names of hubs are compared without case.
 pub(super) fn find_hub<'a>(served: &'a [Arc<Hub>], name: &str) -> Option<&'a Arc<Hub>> {
     served.iter().find(|hub| hub.name().to_lowercase() == name.to_lowercase())
 }
 
-/// The hubs that can be called at one endpoint, for whoever has many calls to judge.
+/// The hubs that clients can call at one endpoint, by lower-case name. Lookups are cheap enough for every call.
 #[derive(Debug)]
 pub(crate) struct EndpointHubs(HashMap<String, HubName>);
 
@@ -151,7 +156,7 @@ impl EndpointHubs {
         Self(hubs.into_iter().map(|name| (name.to_lowercase(), name.clone())).collect())
     }
 
-    /// A hub as it is registered, if it can be called. Wire: as in [`find_hub`].
+    /// The registered name of a hub, if clients can call it here. Wire: names are compared as in [`find_hub`].
     pub(super) fn find(&self, name: &str) -> Option<&HubName> {
         self.0.get(&name.to_lowercase())
     }
@@ -162,43 +167,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operation_is_the_end_of_a_path() {
-        let receive = |arrival| Operation::Receive(arrival);
+    fn operation_is_the_end_of_a_path() {
+        let open_channel = |connect_kind| Operation::OpenChannel(connect_kind);
         for (path, operation) in [
-            ("/signalr/connect", receive(ConnectKind::Connect)),
-            ("/signalr/js/CONNECT", receive(ConnectKind::Connect)),
-            ("/signalr//connect", receive(ConnectKind::Connect)),
-            ("/signalr/reconnect", receive(ConnectKind::Reconnect)),
-            ("/signalr/poll", receive(ConnectKind::Other)),
-            ("/signalr/xconnect", receive(ConnectKind::Other)),
-            ("/signalr/connect/", receive(ConnectKind::Other)),
-            ("/signalr", receive(ConnectKind::Other)),
-            ("/signalr/x.ping", receive(ConnectKind::Other)),
+            ("/signalr/connect", open_channel(ConnectKind::Connect)),
+            ("/signalr/js/CONNECT", open_channel(ConnectKind::Connect)),
+            ("/signalr//connect", open_channel(ConnectKind::Connect)),
+            ("/signalr/reconnect", open_channel(ConnectKind::Reconnect)),
+            ("/signalr/poll", open_channel(ConnectKind::Other)),
+            ("/signalr/xconnect", open_channel(ConnectKind::Other)),
+            ("/signalr/connect/", open_channel(ConnectKind::Other)),
+            ("/signalr", open_channel(ConnectKind::Other)),
+            ("/signalr/x.ping", open_channel(ConnectKind::Other)),
             ("/signalr/Ping", Operation::Ping),
             ("/signalr/hubs/", Operation::Proxies("/signalr".into())),
             ("/signalr/JS", Operation::Proxies("/signalr".into())),
             ("/signalr/hubs/js", Operation::Proxies("/signalr/hubs".into())),
-            ("/signalr/xhubs", receive(ConnectKind::Other)),
+            ("/signalr/xhubs", open_channel(ConnectKind::Other)),
             ("/signalr//negotiate", Operation::Negotiate("/signalr/".into())),
             ("/signalr/Negotiate", Operation::Negotiate("/signalr/Negotiate".into())),
         ] {
-            assert_eq!(Operation::of(path), operation, "{path}");
+            assert_eq!(Operation::from_path(path), operation, "{path}");
         }
     }
 
     #[test]
-    fn a_list_of_hubs_is_taken_in_any_case_and_refused_as_a_whole() {
+    fn one_bad_hub_fails_the_whole_list() {
         let served = [Arc::new(Hub::new("chat")), Arc::new(Hub::new("other"))];
-        let names = |data| hubs_of(data, &served).map(|hubs| hubs.iter().map(|hub| hub.name().to_string()).collect());
+        let names = |data| {
+            parse_connection_data(data, &served).map(|hubs| hubs.iter().map(|hub| hub.name().to_string()).collect())
+        };
         assert_eq!(names(None), Ok(Vec::new()));
         for none in ["[]", "null", "", " "] {
             assert_eq!(names(Some(none)), Ok(Vec::new()), "{none:?}");
         }
         assert_eq!(names(Some(r#"[{"name":"OTHER"},{"Name":"chat","x":1}]"#)), Ok(vec!["other".into(), "chat".into()]));
-        assert_eq!(names(Some(r#"[{"name":"chat"},{"name":"nope"}]"#)), Err(BadHubs::Unknown("nope".into())));
-        assert_eq!(names(Some(r#"[{"name":"chat"},{"name":"CHAT"}]"#)), Err(BadHubs::Twice));
+        assert_eq!(
+            names(Some(r#"[{"name":"chat"},{"name":"nope"}]"#)),
+            Err(ConnectionDataError::Unknown("nope".into()))
+        );
+        assert_eq!(names(Some(r#"[{"name":"chat"},{"name":"CHAT"}]"#)), Err(ConnectionDataError::Duplicate));
         for data in ["zzz", "{}", r#"["chat"]"#, r#"[{"name":"chat"}"#] {
-            assert_eq!(names(Some(data)), Err(BadHubs::Unreadable), "{data}");
+            assert_eq!(names(Some(data)), Err(ConnectionDataError::Malformed), "{data}");
         }
     }
 }

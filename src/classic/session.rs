@@ -1,8 +1,8 @@
-//! The pure half of a classic connection: how long it lives, what its client is told of itself, and what
-//! becomes of its calls.
+//! The session of a classic connection: its lifetime, the state of its client, and its calls.
 //!
-//! A connection begins with the first request that needs it, has one channel at a time or none, and ends
-//! when its client says good-bye, or has had no channel for too long.
+//! The session is a state machine: it turns events into effects, which the actor of the connection applies. A
+//! connection starts with the first request that needs it. It has at most one channel at a time. It ends when the
+//! client sends an abort request, or when it has had no channel for too long.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +15,8 @@ use super::{
     query::{ConnectKind, Transport},
 };
 use crate::{
-    connection::{ConnectError, Dialect, Effect, Effects, Ending, Event, Reason},
-    hub::{HubBehavior, HubError, bind::Binding},
+    connection::{ConnectError, Effect, Effects, Ending, Reason},
+    hub::HubError,
     outbox::{End, Resume},
     transport::{Inbound, Received},
 };
@@ -24,102 +24,103 @@ use crate::{
 mod attached;
 mod calls;
 mod channel;
+mod dialect;
 mod groups_token;
 mod start;
 
 pub(super) use attached::{ChannelAttached, ResumePosition};
 use calls::{Calls, PendingInvocation};
-pub(super) use calls::{Incoming, Report, To, TooManyInvocations};
+pub(super) use calls::{IncomingCall, ProgressSink, ReplyTarget, TooManyInvocations};
 use channel::Channel;
 use groups_token::GroupsTokenState;
 use start::StartState;
 pub(super) use start::{StartError, StartReply};
 
-/// Wire: how much longer than the timeout the original waits for a stream to come back.
-pub(super) const GRACE: Duration = Duration::from_secs(5);
+/// Wire: after the loss of a stream, ASP.NET SignalR waits this long in addition to the disconnect timeout.
+pub(super) const RECONNECT_GRACE: Duration = Duration::from_secs(5);
 
-/// Wire: 1000, whatever happened; clients do not look.
-const NORMAL: End = End { code: 1000 };
+/// Wire: ASP.NET SignalR always closes with 1000, and clients ignore the code.
+const CLOSE_NORMAL: End = End { code: 1000 };
 
-/// Better than the original, which just goes away: 1003 refuses a binary message, 1009 one that is too long,
-/// and 1008 a client that does not read (RFC 6455 section 7.4.1).
-const NO_BINARY: End = End { code: 1003 };
-const TOO_LARGE: End = End { code: 1009 };
-const TOO_SLOW: End = End { code: 1008 };
+/// In these cases ASP.NET SignalR only drops the connection. The codes tell the client more: 1003 rejects a binary
+/// message, 1009 a message that is too long, and 1008 a client that does not read (RFC 6455 section 7.4.1).
+const CLOSE_UNSUPPORTED_DATA: End = End { code: 1003 };
+const CLOSE_MESSAGE_TOO_BIG: End = End { code: 1009 };
+const CLOSE_POLICY_VIOLATION: End = End { code: 1008 };
 
-/// Wire: a channel's first frame; its client waits for it.
-const INIT: &[u8] = b"\"S\":1";
+/// Wire: the first frame of a channel after `/connect`. The client waits for it.
+const INITIALIZED: &[u8] = b"\"S\":1";
 
-/// Wire: the process ends; polling clients are to come back at once.
-const LEAVING: &[u8] = b"\"T\":1";
+/// Wire: makes polling clients reconnect at once. It is sent when the process shuts down.
+const SHOULD_RECONNECT: &[u8] = b"\"T\":1";
 
-/// Wire: both words that have ever stopped a client for good: the oldest know `D`, the newest `E`.
-const DISMISSED: &[u8] = b"\"D\":1,\"E\":\"The server has closed the connection.\"";
+/// Wire: the disconnect command. Both members make a client stop: the oldest clients know `D`, the newest know `E`.
+const DISCONNECT: &[u8] = b"\"D\":1,\"E\":\"The server has closed the connection.\"";
 
-/// See the module's documentation.
+/// The session of a classic connection. See the documentation of the module.
 pub(crate) struct Session {
     settings: Arc<Settings>,
     calls: Calls,
-    news: GroupsTokenState,
+    groups_token: GroupsTokenState,
     epoch: Arc<str>,
     channel: Option<Channel>,
     has_had_channel: bool,
-    /// Whose turn it is that wants a channel.
-    turns: Arc<Mutex<()>>,
-    /// When the connection ends that has no channel.
-    away_until: Instant,
-    welcome: StartState,
-    /// The client waits for its first frame, which comes after OnConnected, on whatever channel it has then.
-    owes_init: bool,
-    /// A hub has ended the connection that its client believes to have.
-    is_dismissed: bool,
-    remember: Remember,
+    /// Held while a channel is attached.
+    attach_lock: Arc<Mutex<()>>,
+    /// The time when the connection ends if it has no channel until then.
+    disconnect_deadline: Instant,
+    start_state: StartState,
+    /// The client waits for its first frame. It is sent after OnConnected, on the channel that is current then.
+    init_pending: bool,
+    /// A hub has aborted an earlier connection with the same id, and the client does not know it yet.
+    is_aborted_by_hub: bool,
+    record_abort: RecordAbort,
     has_ended: bool,
 }
 
-/// Remembers that a hub has ended the connection while its client was away.
-type Remember = Box<dyn Fn(Instant) + Send>;
+/// Records that a hub has aborted the connection while its client had no channel.
+type RecordAbort = Box<dyn Fn(Instant) + Send>;
 
-/// What a session begins with.
+/// The arguments of a new session.
 pub(super) struct SessionConfig {
     pub(super) settings: Arc<Settings>,
-    pub(super) report: Report,
-    /// How long a groups token is good.
-    pub(super) token_lifetime: Duration,
-    /// A connection of that name was ended by a hub not long ago, and its client was away.
-    pub(super) is_dismissed: bool,
-    pub(super) remember: Remember,
+    pub(super) progress_sink: ProgressSink,
+    /// The lifetime of a groups token.
+    pub(super) groups_token_lifetime: Duration,
+    /// A hub has recently aborted a connection with this id while its client had no channel.
+    pub(super) is_aborted_by_hub: bool,
+    pub(super) record_abort: RecordAbort,
 }
 
-type Out = Effects<Session>;
+type SessionEffects = Effects<Session>;
 
 impl Session {
-    pub(super) fn new(begin: SessionConfig, now: Instant) -> Self {
-        let SessionConfig { settings, report, token_lifetime, is_dismissed, remember } = begin;
+    pub(super) fn new(config: SessionConfig, now: Instant) -> Self {
+        let SessionConfig { settings, progress_sink, groups_token_lifetime, is_aborted_by_hub, record_abort } = config;
         Self {
-            calls: Calls::new(Arc::clone(&settings), report),
-            news: GroupsTokenState::new(token_lifetime),
+            calls: Calls::new(Arc::clone(&settings), progress_sink),
+            groups_token: GroupsTokenState::new(groups_token_lifetime),
             epoch: crate::ids::secret().chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().into(),
             channel: None,
             has_had_channel: false,
-            turns: Arc::default(),
-            away_until: now + settings.disconnect_timeout + GRACE,
-            welcome: StartState::default(),
-            owes_init: false,
-            is_dismissed,
-            remember,
+            attach_lock: Arc::default(),
+            disconnect_deadline: now + settings.disconnect_timeout + RECONNECT_GRACE,
+            start_state: StartState::default(),
+            init_pending: false,
+            is_aborted_by_hub,
+            record_abort,
             has_ended: false,
             settings,
         }
     }
 
-    /// What makes this connection's cursors its own.
+    /// The epoch in the cursors of this connection.
     pub(super) fn epoch(&self) -> &Arc<str> {
         &self.epoch
     }
 
-    /// How long a client pauses between two polls.
-    pub(super) fn pause(&self) -> Duration {
+    /// The pause of a client between two polls.
+    pub(super) fn long_poll_delay(&self) -> Duration {
         self.settings.long_poll_delay
     }
 
@@ -128,256 +129,207 @@ impl Session {
         self.has_had_channel
     }
 
-    /// True if all that is left to do is to send the client away.
-    pub(super) fn is_dismissed(&self) -> bool {
-        self.is_dismissed
+    /// True if a hub has aborted the connection before, so that the client only gets the disconnect command.
+    pub(super) fn is_aborted_by_hub(&self) -> bool {
+        self.is_aborted_by_hub
     }
 
-    /// True while a channel is there that is no poll.
+    /// True if the current channel is not a poll.
     pub(super) fn has_stream(&self) -> bool {
         self.channel.as_ref().is_some_and(|channel| !channel.is_poll())
     }
 
-    /// The line of requests for a channel.
-    pub(super) fn turns(&self) -> &Arc<Mutex<()>> {
-        &self.turns
+    /// The lock that requests for a channel take in the order of their arrival.
+    pub(super) fn attach_lock(&self) -> &Arc<Mutex<()>> {
+        &self.attach_lock
     }
 
-    /// Where a channel begins whose client brings this cursor, and whether that is where its client was.
-    pub(super) fn place(&self, cursor: Option<&str>) -> (Resume, ResumePosition) {
+    /// The position where a new channel starts if its client presents this cursor, and the reliability of that
+    /// position.
+    pub(super) fn resume_point(&self, cursor: Option<&str>) -> (Resume, ResumePosition) {
         match cursor.map(Cursor::parse) {
-            _ if self.is_dismissed => (Resume::Tail, ResumePosition::Unsaid),
-            None if self.has_had_channel => (Resume::Tail, ResumePosition::Unsaid),
-            None => (Resume::Waiting, ResumePosition::Unsaid),
-            Some(Some(Cursor { epoch, at })) if *epoch == *self.epoch => (Resume::From(at), ResumePosition::Known),
+            _ if self.is_aborted_by_hub => (Resume::Tail, ResumePosition::Unspecified),
+            None if self.has_had_channel => (Resume::Tail, ResumePosition::Unspecified),
+            None => (Resume::Waiting, ResumePosition::Unspecified),
+            Some(Some(Cursor { epoch, sequence })) if *epoch == *self.epoch => {
+                (Resume::From(sequence), ResumePosition::Known)
+            }
             Some(_) => (Resume::Tail, ResumePosition::Lost),
         }
     }
 
-    /// A channel is there.
-    pub(super) fn attached(&mut self, attached: &ChannelAttached, now: Instant) -> Out {
-        let awaits_welcome = attached.arrival == ConnectKind::Connect && !attached.asks_for_start;
+    /// A channel was attached.
+    pub(super) fn on_attached(&mut self, attached: &ChannelAttached, now: Instant) -> SessionEffects {
+        let awaits_connected = attached.connect_kind == ConnectKind::Connect && !attached.sends_start;
         self.has_had_channel = true;
         self.channel = Some(Channel::new(attached, &self.settings, now));
-        if self.is_dismissed {
-            return self.dismiss(now);
+        if self.is_aborted_by_hub {
+            return self.on_aborted(now);
         }
-        self.owes_init |= awaits_welcome;
-        let mut out = self.greet(attached);
-        out.append(&mut self.pay_init());
-        out.append(&mut self.news.catch_up(attached));
-        if attached.is_fresh {
-            self.welcome.restored(false);
-            out.append(&mut self.calls.release());
+        self.init_pending |= awaits_connected;
+        let mut effects = self.first_frame(attached);
+        effects.append(&mut self.send_pending_init());
+        effects.append(&mut self.groups_token.on_attached(attached));
+        if attached.is_recreated {
+            self.start_state.on_groups_restored(false);
+            effects.append(&mut self.calls.run_deferred());
         }
-        out.append(&mut if awaits_welcome { self.welcome.begin() } else { self.welcome.restore() });
-        out
+        effects.append(&mut if awaits_connected {
+            self.start_state.run_connected()
+        } else {
+            self.start_state.restore_groups()
+        });
+        effects
     }
 
-    /// The first frame of a channel, as far as one is due, and the event that it is to hubs.
-    fn greet(&self, attached: &ChannelAttached) -> Out {
-        let is_poll = attached.transport == Transport::LongPolling && attached.arrival == ConnectKind::Other;
-        match attached.arrival {
-            ConnectKind::Connect if self.owes_init => Vec::new(),
-            ConnectKind::Connect => vec![Effect::Open(INIT.into())],
+    /// The effects of a new channel: its first frame, if one is due, and OnReconnected of the hubs.
+    fn first_frame(&self, attached: &ChannelAttached) -> SessionEffects {
+        let is_poll = attached.transport == Transport::LongPolling && attached.connect_kind == ConnectKind::Other;
+        match attached.connect_kind {
+            ConnectKind::Connect if self.init_pending => Vec::new(),
+            ConnectKind::Connect => vec![Effect::SetInit(INITIALIZED.into())],
             ConnectKind::Reconnect | ConnectKind::Other => {
-                let mut out = Vec::new();
-                if attached.place != ResumePosition::Known {
-                    out.push(Effect::Open([].into()));
+                let mut effects = Vec::new();
+                if attached.resume_position != ResumePosition::Known {
+                    effects.push(Effect::SetInit([].into()));
                 }
-                if !is_poll || attached.is_fresh {
-                    out.push(Effect::Reconnect { has_gap: attached.place == ResumePosition::Lost });
+                if !is_poll || attached.is_recreated {
+                    effects.push(Effect::RunReconnected { has_gap: attached.resume_position == ResumePosition::Lost });
                 }
-                out
+                effects
             }
         }
     }
 
-    /// Says the first frame that is owed, once OnConnected has run and there is a channel.
-    fn pay_init(&mut self) -> Out {
-        let pays = self.owes_init && self.welcome.is_done() && self.channel.is_some();
-        self.owes_init &= !pays;
-        pays.then(|| Effect::Open(INIT.into())).into_iter().collect()
+    /// Sends the pending first frame, once OnConnected has run and there is a channel.
+    fn send_pending_init(&mut self) -> SessionEffects {
+        let sends = self.init_pending && self.start_state.is_done() && self.channel.is_some();
+        self.init_pending &= !sends;
+        sends.then(|| Effect::SetInit(INITIALIZED.into())).into_iter().collect()
     }
 
-    /// True if nobody has asked for OnConnected yet.
+    /// True if OnConnected was not requested yet.
     pub(super) fn is_unstarted(&self) -> bool {
-        self.welcome.is_ahead()
+        self.start_state.is_unstarted()
     }
 
-    /// The client asks for its OnConnected.
-    pub(super) fn start(&mut self, waiter: StartReply) -> Out {
-        self.welcome.begin_for(waiter)
+    /// The client has sent a start request, which runs OnConnected.
+    pub(super) fn start(&mut self, waiter: StartReply) -> SessionEffects {
+        self.start_state.run_connected_for(waiter)
     }
 
-    fn restored(&mut self, outcome: Result<(), ConnectError>) -> Out {
+    fn on_restored(&mut self, outcome: Result<(), ConnectError>) -> SessionEffects {
         match outcome {
-            Ok(()) => self.welcome.restored(self.owes_init).into_iter().chain(self.calls.release()).collect(),
-            Err(refused) => self.refuse(&refused),
+            Ok(()) => self
+                .start_state
+                .on_groups_restored(self.init_pending)
+                .into_iter()
+                .chain(self.calls.run_deferred())
+                .collect(),
+            Err(error) => self.reject(&error),
         }
     }
 
-    fn connected(&mut self, outcome: Result<(), ConnectError>) -> Out {
-        if let Err(refused) = outcome {
-            return self.refuse(&refused);
+    fn on_connected(&mut self, outcome: Result<(), ConnectError>) -> SessionEffects {
+        if let Err(error) = outcome {
+            return self.reject(&error);
         }
-        self.welcome.settle(&Ok(()));
-        self.pay_init()
+        self.start_state.finish(&Ok(()));
+        self.send_pending_init()
     }
 
-    fn refuse(&mut self, refused: &ConnectError) -> Out {
-        self.welcome.settle(&Err(StartError::of(refused, self.settings.detailed_errors)));
-        self.end(Reason::Refused, NORMAL)
+    fn reject(&mut self, error: &ConnectError) -> SessionEffects {
+        self.start_state.finish(&Err(StartError::new(error, self.settings.detailed_errors)));
+        self.end(Reason::Refused, CLOSE_NORMAL)
     }
 
-    /// The client says good-bye.
-    pub(super) fn stopped(&mut self) -> Out {
-        self.end(Reason::Stopped, NORMAL)
+    /// The client has sent an abort request.
+    pub(super) fn on_abort_request(&mut self) -> SessionEffects {
+        self.end(Reason::Stopped, CLOSE_NORMAL)
     }
 
-    /// Wire: what comes over a channel that was replaced, or is being closed, is passed over.
-    fn received(&mut self, received: &Received) -> Out {
+    /// Wire: data from a channel that was replaced, or that is closing, is ignored.
+    fn on_received(&mut self, received: &Received) -> SessionEffects {
         let Some(channel) = self.channel.as_mut().filter(|it| it.number == received.channel && !it.is_closing) else {
             return Vec::new();
         };
         match &received.data {
             Inbound::Text(bytes) => {
                 let text = String::from_utf8_lossy(bytes);
-                // Wire: what is no call, or is for no hub, is passed over; there is nothing to answer to.
+                // Wire: malformed calls and calls of unknown hubs are ignored, because the protocol has no response
+                // for them.
                 let Ok(call) = message::decode(&text) else { return Vec::new() };
-                let Some(hub) = channel.callable.find(&call.hub).cloned() else { return Vec::new() };
-                let incoming = Incoming { hub, call, to: To::Channel(received.channel), request: None };
+                let Some(hub) = channel.endpoint_hubs.find(&call.hub).cloned() else { return Vec::new() };
+                let incoming =
+                    IncomingCall { hub, call, reply_to: ReplyTarget::Channel(received.channel), request: None };
                 self.call(incoming).unwrap_or_default()
             }
-            Inbound::Binary(_) => channel.close(NO_BINARY),
-            Inbound::TooLarge => channel.close(TOO_LARGE),
+            Inbound::Binary(_) => channel.close(CLOSE_UNSUPPORTED_DATA),
+            Inbound::TooLarge => channel.close(CLOSE_MESSAGE_TOO_BIG),
         }
     }
 
-    /// A call has come in. It is acted on when the durable groups are joined.
-    pub(super) fn call(&mut self, incoming: Incoming) -> Result<Out, TooManyInvocations> {
-        if self.welcome.is_restored() {
-            return self.calls.take(incoming);
+    /// Invokes a hub method. Before the durable groups are joined, the call is deferred.
+    pub(super) fn call(&mut self, incoming: IncomingCall) -> Result<SessionEffects, TooManyInvocations> {
+        if self.start_state.are_groups_restored() {
+            return self.calls.invoke(incoming);
         }
-        self.calls.hold(incoming)?;
-        Ok(self.welcome.restore())
+        self.calls.defer(incoming)?;
+        Ok(self.start_state.restore_groups())
     }
 
     fn channel_number(&self) -> Option<u32> {
         self.channel.as_ref().map(|channel| channel.number)
     }
 
-    fn tick(&mut self, now: Instant) -> Out {
-        let mut out = match &mut self.channel {
-            Some(channel) => channel.beat(&self.settings, now),
-            None if now >= self.away_until => return self.end(Reason::Lost, NORMAL),
+    fn on_tick(&mut self, now: Instant) -> SessionEffects {
+        let mut effects = match &mut self.channel {
+            Some(channel) => channel.keep_alive_or_end(&self.settings, now),
+            None if now >= self.disconnect_deadline => return self.end(Reason::Lost, CLOSE_NORMAL),
             None => Vec::new(),
         };
-        out.append(&mut self.news.renew(now));
-        out
+        effects.append(&mut self.groups_token.renew_if_due(now));
+        effects
     }
 
-    fn detached(&mut self, now: Instant) -> Out {
+    fn on_detached(&mut self, now: Instant) -> SessionEffects {
         if let Some(channel) = self.channel.take() {
-            let grace = if channel.is_poll() { self.settings.long_poll_delay } else { GRACE };
-            self.away_until = now + self.settings.disconnect_timeout + grace;
+            let grace = if channel.is_poll() { self.settings.long_poll_delay } else { RECONNECT_GRACE };
+            self.disconnect_deadline = now + self.settings.disconnect_timeout + grace;
         }
         Vec::new()
     }
 
-    fn drain(&mut self) -> Out {
+    fn on_draining(&mut self) -> SessionEffects {
         let is_polling = self.channel.as_ref().is_some_and(Channel::is_poll);
-        let word = is_polling.then(|| Effect::Open(LEAVING.into()));
-        word.into_iter().chain(self.end(Reason::Drained, NORMAL)).collect()
+        let reconnect = is_polling.then(|| Effect::SetInit(SHOULD_RECONNECT.into()));
+        reconnect.into_iter().chain(self.end(Reason::Drained, CLOSE_NORMAL)).collect()
     }
 
-    /// A hub ends the connection. Its client is told on the channel that it has, or on the next that it asks for.
-    fn dismiss(&mut self, now: Instant) -> Out {
+    /// A hub aborts the connection. The client gets the disconnect command on its current channel, or else on its next.
+    fn on_aborted(&mut self, now: Instant) -> SessionEffects {
         if self.channel.is_none() {
-            (self.remember)(now);
+            (self.record_abort)(now);
         }
-        let mut out = vec![Effect::Open(DISMISSED.into())];
-        out.append(&mut self.end(Reason::Aborted, NORMAL));
-        out
+        let mut effects = vec![Effect::SetInit(DISCONNECT.into())];
+        effects.append(&mut self.end(Reason::Aborted, CLOSE_NORMAL));
+        effects
     }
 
-    /// Ends the connection; without a channel nothing is left to wait for.
-    fn end(&mut self, reason: Reason, end: End) -> Out {
+    /// Ends the connection. If it has no channel, the actor has nothing to wait for and stops at once.
+    fn end(&mut self, reason: Reason, end: End) -> SessionEffects {
         self.has_ended = true;
-        self.welcome.give_up();
+        self.start_state.drop_waiters();
         let ending = Ending { reason, error: None, end };
-        let cut = self.channel.is_none().then_some(Effect::Cut);
-        [Effect::End(ending)].into_iter().chain(cut).collect()
+        let terminate = self.channel.is_none().then_some(Effect::Terminate);
+        [Effect::End(ending)].into_iter().chain(terminate).collect()
     }
 
-    fn reconnected(&mut self, outcome: &Result<(), HubError>) -> Out {
+    fn on_reconnected(&mut self, outcome: &Result<(), HubError>) -> SessionEffects {
         match (outcome, &mut self.channel) {
-            // The client comes back and asks again.
-            (Err(_), Some(channel)) => channel.close(NORMAL),
+            // The client reconnects, which runs OnReconnected again.
+            (Err(_), Some(channel)) => channel.close(CLOSE_NORMAL),
             (Err(_), None) | (Ok(()), _) => Vec::new(),
-        }
-    }
-}
-
-impl Dialect for Session {
-    type PendingInvocation = PendingInvocation;
-
-    const BEHAVIOR: HubBehavior = HubBehavior { binding: Binding::Lenient, refuses_empty_group: true };
-
-    fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> Out {
-        if self.has_ended {
-            return Vec::new();
-        }
-        match event {
-            Event::Received(received) => self.received(&received),
-            Event::Tick => self.tick(now),
-            Event::Restored(outcome) => self.restored(outcome),
-            Event::Connected(outcome) => self.connected(outcome),
-            Event::Returned(ticket, result) => self.calls.returned(ticket, &result, self.channel_number()),
-            Event::Reconnected(outcome) => self.reconnected(&outcome),
-            Event::Detached => self.detached(now),
-            Event::Overflowed => self.end(Reason::TooSlow, TOO_SLOW),
-            Event::GroupsChanged(regrouped) => self.news.regrouped(regrouped, now),
-            Event::Aborted => self.dismiss(now),
-            Event::Draining => self.drain(),
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let own = match &self.channel {
-            _ if self.has_ended => return None,
-            Some(channel) => channel.deadline(),
-            None => Some(self.away_until),
-        };
-        own.into_iter().chain(self.news.renewal_due()).min()
-    }
-
-    fn is_saturated(&self) -> bool {
-        self.calls.is_saturated()
-    }
-
-    fn wants_tokens(&self) -> bool {
-        true
-    }
-
-    fn queues_answer(ticket: &PendingInvocation) -> bool {
-        ticket.goes_to_a_channel()
-    }
-
-    fn send_timeout(&self) -> Duration {
-        self.settings.send_timeout
-    }
-
-    fn calls(&self) -> usize {
-        self.calls.running()
-    }
-
-    fn phase(&self) -> &'static str {
-        match &self.channel {
-            _ if self.has_ended => "ended",
-            None => "away",
-            Some(_) if self.welcome.is_done() => "open",
-            Some(_) => "connecting",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Requests for a channel.
+//! Requests that open a channel: connect, reconnect and poll.
 
 use std::sync::Arc;
 
@@ -11,36 +11,36 @@ use actix_web::{
 use tokio::time::Instant;
 
 use super::{
-    ClassicRequest, EndpointHandler, ErrorResponse, JAVASCRIPT, JSON, UNCACHED, callback_of, query_or_form, refuse,
-    version_of,
+    ClassicRequest, EndpointHandler, ErrorResponse, JAVASCRIPT, JSON, NO_CACHE, error_response, parse_callback,
+    protocol_version, query_or_form,
 };
 use crate::{
     classic::{
-        channel::{AttachChannel, AttachError, names_of},
-        frames::{ClassicFramer, EVENT_STREAM_BEGINS, Shape, forever_frame_begins},
-        message::FORM,
-        query::{ConnectKind, Transport, query},
+        channel::{AttachChannel, AttachError, hub_names},
+        frames::{ClassicFramer, EVENT_STREAM_PREAMBLE, FrameFormat, forever_frame_preamble},
+        message::WIRE_FORM,
+        query::{ConnectKind, Transport, query_parameter},
         session::{Session, SessionConfig},
-        token::Token,
+        token::ConnectionToken,
     },
     connection::{Connection, NewConnection},
     outbox::{Outbox, OutboxReader},
     pipeline::TokenSubject,
     transport::{
         SocketHandle,
-        streaming::Body,
+        streaming::ResponseBody,
         websocket::{self, ReadMode},
     },
 };
 
-pub(super) const NO_UPGRADE: &str = "Not a valid web socket request.";
-const NO_FRAME_ID: &str = "The supplied frameId is in the incorrect format.";
+pub(super) const NOT_A_WEBSOCKET_REQUEST: &str = "Not a valid web socket request.";
+const INVALID_FRAME_ID: &str = "The supplied frameId is in the incorrect format.";
 
-/// How often a connection may end while a channel of it is asked for.
-const ATTEMPTS: usize = 3;
+/// The number of attempts to attach a channel, each of which fails if the connection ends meanwhile.
+const MAX_ATTACH_ATTEMPTS: usize = 3;
 
-/// What a channel begins with, by its transport.
-enum Preamble {
+/// The kind of the response that carries a channel, by its transport.
+enum ResponseKind {
     WebSocket,
     EventStream,
     ForeverFrame(u32),
@@ -48,196 +48,205 @@ enum Preamble {
 }
 
 impl EndpointHandler {
-    pub(super) async fn receive(
+    pub(super) async fn open_channel(
         &self,
-        asked: ClassicRequest,
+        request: ClassicRequest,
         payload: Payload,
-        arrival: ConnectKind,
+        connect_kind: ConnectKind,
         transport: Transport,
-        token: &Token,
+        token: &ConnectionToken,
     ) -> Result<HttpResponse, ErrorResponse> {
-        let preamble = preamble_of(&asked, transport)?;
-        let shape = shape_of(&asked, transport)?;
+        let response_kind = parse_response_kind(&request, transport)?;
+        let frame_format = parse_frame_format(&request, transport)?;
         let (form, payload) = match transport {
-            Transport::LongPolling => (self.form(payload).await?, None),
+            Transport::LongPolling => (self.read_form(payload).await?, None),
             _ => (Vec::new(), Some(payload)),
         };
-        for _ in 0..ATTEMPTS {
-            let connection = self.connection(&asked, transport, token);
-            let open = self.open_of(&asked, &form, arrival, transport, shape.clone());
-            match connection.send(open).await {
-                Ok(Ok((feed, frames))) => {
-                    return Ok(self.answer_with(&asked, payload, preamble, feed, frames, connection));
+        for _ in 0..MAX_ATTACH_ATTEMPTS {
+            let connection = self.find_or_create_connection(&request, transport, token);
+            let attach = self.attach_message(&request, &form, connect_kind, transport, frame_format.clone());
+            match connection.send(attach).await {
+                Ok(Ok((reader, framer))) => {
+                    return Ok(self.channel_response(&request, payload, response_kind, reader, framer, connection));
                 }
-                Ok(Err(AttachError::Late(frame))) => return Ok(head(media_of(&asked)).body(frame)),
-                Ok(Err(AttachError::Refused(refused))) => return Err(unavailable(refused.error.message())),
-                // The connection has ended meanwhile; its client is back all the same.
+                Ok(Err(AttachError::StalePoll(frame))) => {
+                    return Ok(uncached_response(content_type(&request)).body(frame));
+                }
+                Ok(Err(AttachError::Refused(refusal))) => return Err(unavailable(refusal.error.message())),
+                // The connection has ended meanwhile. Its client gets a new connection.
                 Ok(Err(AttachError::Ended)) | Err(_) => {}
             }
         }
         Err(unavailable("The connection has ended."))
     }
 
-    /// The connection of a token, which begins with the first request that needs it.
-    pub(super) fn connection(
+    /// The connection of a token. The first request that needs it creates it.
+    pub(super) fn find_or_create_connection(
         &self,
-        asked: &ClassicRequest,
+        request: &ClassicRequest,
         transport: Transport,
-        token: &Token,
+        token: &ConnectionToken,
     ) -> Addr<Connection<Session>> {
         let find = || {
-            let handle = self.core.services.connections.find(&token.connection)?;
-            handle.address.of::<Connection<Session>>().filter(|address| address.connected()).cloned()
+            let handle = self.state.services.connections.find(&token.connection)?;
+            handle.address.downcast::<Connection<Session>>().filter(|address| address.connected()).cloned()
         };
         find().unwrap_or_else(|| {
-            // A panic under the lock has made no connection.
-            let _making = self.core.making.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            find().unwrap_or_else(|| self.begin(asked, transport, token))
+            // A panic under the lock has created no connection.
+            let _guard = self.state.create_lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            find().unwrap_or_else(|| self.create_connection(request, transport, token))
         })
     }
 
-    fn begin(&self, asked: &ClassicRequest, transport: Transport, token: &Token) -> Addr<Connection<Session>> {
-        let core = &*self.core;
-        let outbox = Outbox::new(&FORM, core.limits, core.settings.window);
-        outbox.change_view(|view| view.hubs = Some(names_of(&asked.hubs)));
-        let element = Arc::clone(&outbox);
-        let (dismissed, id) = (Arc::clone(&core.dismissed), token.connection.clone());
-        let begin = SessionConfig {
-            settings: Arc::clone(&core.settings),
-            // Whoever reports progress to a client that has gone is not told.
-            report: Arc::new(move |bytes| {
-                let _ = element.push_own(bytes);
+    fn create_connection(
+        &self,
+        request: &ClassicRequest,
+        transport: Transport,
+        token: &ConnectionToken,
+    ) -> Addr<Connection<Session>> {
+        let state = &*self.state;
+        let outbox = Outbox::new(&WIRE_FORM, state.limits, state.settings.window);
+        outbox.update_filter(|filter| filter.hubs = Some(hub_names(&request.hubs)));
+        let progress_outbox = Arc::clone(&outbox);
+        let (aborted, id) = (Arc::clone(&state.aborted), token.connection.clone());
+        let config = SessionConfig {
+            settings: Arc::clone(&state.settings),
+            // A progress report to a client that has gone is dropped without an error.
+            progress_sink: Arc::new(move |bytes| {
+                let _ = progress_outbox.push_private(bytes);
             }),
-            token_lifetime: core.rejoin_service.settings.lifetime,
-            is_dismissed: core.dismissed.has(&token.connection, Instant::now()),
-            remember: Box::new(move |now| dismissed.add(id.clone(), now)),
+            groups_token_lifetime: state.rejoin_service.settings.lifetime,
+            is_aborted_by_hub: state.aborted.contains(&token.connection, Instant::now()),
+            record_abort: Box::new(move |now| aborted.add(id.clone(), now)),
         };
-        let user = asked.identity.user.clone();
-        let opening = NewConnection {
+        let user = request.identity.user.clone();
+        let new_connection = NewConnection {
             id: token.connection.clone(),
             dialect: "classic",
             transport: transport.name(),
-            hubs: asked.hubs.clone(),
+            hubs: request.hubs.clone(),
             has_one_hub: false,
-            identity: Arc::new(asked.identity.clone()),
-            request: Arc::clone(&asked.described),
+            identity: Arc::new(request.identity.clone()),
+            request: Arc::clone(&request.info),
             outbox,
-            services: Arc::clone(&core.services),
-            rejoin_service: Arc::clone(&core.rejoin_service),
-            claim: None,
-            bearer: TokenSubject { family: token.connection.to_string(), epoch: 0, hub: None, user },
+            services: Arc::clone(&state.services),
+            rejoin_service: Arc::clone(&state.rejoin_service),
+            rejoin_token: None,
+            token_subject: TokenSubject { family: token.connection.to_string(), epoch: 0, hub: None, user },
         };
-        Connection::open_at_once(opening, Session::new(begin, Instant::now()))
+        Connection::spawn_registered(new_connection, Session::new(config, Instant::now()))
     }
 
-    fn open_of(
+    fn attach_message(
         &self,
-        asked: &ClassicRequest,
+        request: &ClassicRequest,
         form: &[(String, String)],
-        arrival: ConnectKind,
+        connect_kind: ConnectKind,
         transport: Transport,
-        shape: Shape,
+        frame_format: FrameFormat,
     ) -> AttachChannel {
         AttachChannel {
-            arrival,
+            connect_kind,
             transport,
-            shape,
-            asks_for_start: version_of(&asked.described).asks_for_start(),
-            hubs: asked.hubs.clone(),
-            callable: Arc::clone(&self.callable),
-            request: Arc::clone(&asked.described),
-            cursor: query_or_form(asked, form, "messageId"),
-            token: query_or_form(asked, form, "groupsToken"),
-            // A socket that brings polls may bring others' requests next.
-            socket: asked.request.conn_data::<SocketHandle>().filter(|_| transport != Transport::LongPolling).cloned(),
+            frame_format,
+            sends_start: protocol_version(&request.info).sends_start(),
+            hubs: request.hubs.clone(),
+            endpoint_hubs: Arc::clone(&self.endpoint_hubs),
+            request: Arc::clone(&request.info),
+            cursor: query_or_form(request, form, "messageId"),
+            token: query_or_form(request, form, "groupsToken"),
+            // The socket of a poll may carry requests of other connections afterwards, so it must not be closed.
+            socket: request.http.conn_data::<SocketHandle>().filter(|_| transport != Transport::LongPolling).cloned(),
         }
     }
 
-    fn answer_with(
+    fn channel_response(
         &self,
-        asked: &ClassicRequest,
+        request: &ClassicRequest,
         payload: Option<Payload>,
-        preamble: Preamble,
-        feed: OutboxReader,
-        frames: ClassicFramer,
+        response_kind: ResponseKind,
+        reader: OutboxReader,
+        framer: ClassicFramer,
         connection: Addr<Connection<Session>>,
     ) -> HttpResponse {
-        let socket = asked.request.conn_data::<SocketHandle>();
-        match (preamble, payload) {
-            (Preamble::WebSocket, Some(payload)) => {
-                let intent = ReadMode::Messages { limit: self.core.settings.max_message };
-                websocket::accept(&asked.request, payload, feed, connection.recipient(), intent)
+        let socket = request.http.conn_data::<SocketHandle>();
+        match (response_kind, payload) {
+            (ResponseKind::WebSocket, Some(payload)) => {
+                let read_mode = ReadMode::Messages { limit: self.state.settings.max_message };
+                websocket::accept(&request.http, payload, reader, connection.recipient(), read_mode)
                     .unwrap_or_else(HttpResponse::from_error)
             }
-            (Preamble::EventStream, _) => {
-                let body = Body::stream(feed, EVENT_STREAM_BEGINS).watching(socket);
-                stream("text/event-stream", body, &asked.request)
+            (ResponseKind::EventStream, _) => {
+                let body = ResponseBody::stream(reader, EVENT_STREAM_PREAMBLE).close_on_disconnect(socket);
+                streaming_response("text/event-stream", body, &request.http)
             }
-            (Preamble::ForeverFrame(id), _) => {
-                let body = Body::stream(feed, forever_frame_begins(id)).watching(socket);
-                stream("text/html; charset=UTF-8", body, &asked.request)
+            (ResponseKind::ForeverFrame(id), _) => {
+                let body = ResponseBody::stream(reader, forever_frame_preamble(id)).close_on_disconnect(socket);
+                streaming_response("text/html; charset=UTF-8", body, &request.http)
             }
-            (Preamble::Poll | Preamble::WebSocket, _) => {
-                let body = Body::answer(feed, move |rest| frames.last(&rest)).watching(socket);
-                stream(media_of(asked), body, &asked.request)
+            (ResponseKind::Poll | ResponseKind::WebSocket, _) => {
+                let body = ResponseBody::poll_response(reader, move |unsent| framer.empty_frame(&unsent))
+                    .close_on_disconnect(socket);
+                streaming_response(content_type(request), body, &request.http)
             }
         }
     }
 }
 
-fn media_of(asked: &ClassicRequest) -> &'static str {
-    if asked.callback.is_some() { JAVASCRIPT } else { JSON }
+fn content_type(request: &ClassicRequest) -> &'static str {
+    if request.callback.is_some() { JAVASCRIPT } else { JSON }
 }
 
-fn preamble_of(asked: &ClassicRequest, transport: Transport) -> Result<Preamble, ErrorResponse> {
+fn parse_response_kind(request: &ClassicRequest, transport: Transport) -> Result<ResponseKind, ErrorResponse> {
     match transport {
-        Transport::WebSockets if actix_http::ws::verify_handshake(asked.request.head()).is_err() => {
-            Err(refuse(StatusCode::BAD_REQUEST, NO_UPGRADE))
+        Transport::WebSockets if actix_http::ws::verify_handshake(request.http.head()).is_err() => {
+            Err(error_response(StatusCode::BAD_REQUEST, NOT_A_WEBSOCKET_REQUEST))
         }
-        Transport::WebSockets => Ok(Preamble::WebSocket),
-        Transport::ServerSentEvents => Ok(Preamble::EventStream),
+        Transport::WebSockets => Ok(ResponseKind::WebSocket),
+        Transport::ServerSentEvents => Ok(ResponseKind::EventStream),
         Transport::ForeverFrame => {
-            let id = query(&asked.described, "frameId").and_then(|id| frame_id(&id));
-            id.map(Preamble::ForeverFrame).ok_or_else(|| refuse(StatusCode::BAD_REQUEST, NO_FRAME_ID))
+            let id = query_parameter(&request.info, "frameId").and_then(|id| parse_frame_id(&id));
+            id.map(ResponseKind::ForeverFrame).ok_or_else(|| error_response(StatusCode::BAD_REQUEST, INVALID_FRAME_ID))
         }
-        Transport::LongPolling => Ok(Preamble::Poll),
+        Transport::LongPolling => Ok(ResponseKind::Poll),
     }
 }
 
-/// Wire: digits alone; the number goes into a script.
-fn frame_id(text: &str) -> Option<u32> {
+/// Wire: only digits, because the number is written into a script.
+fn parse_frame_id(text: &str) -> Option<u32> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-fn shape_of(asked: &ClassicRequest, transport: Transport) -> Result<Shape, ErrorResponse> {
+fn parse_frame_format(request: &ClassicRequest, transport: Transport) -> Result<FrameFormat, ErrorResponse> {
     Ok(match transport {
-        Transport::WebSockets => Shape::WebSocket,
-        Transport::ServerSentEvents => Shape::EventStream,
-        Transport::ForeverFrame => Shape::ForeverFrame,
-        Transport::LongPolling => Shape::Poll(callback_of(asked)?),
+        Transport::WebSockets => FrameFormat::WebSocket,
+        Transport::ServerSentEvents => FrameFormat::EventStream,
+        Transport::ForeverFrame => FrameFormat::ForeverFrame,
+        Transport::LongPolling => FrameFormat::Poll(parse_callback(request)?),
     })
 }
 
-/// The client may try again.
+/// An error response after which the client may try again.
 pub(super) fn unavailable(text: &str) -> ErrorResponse {
     HttpResponse::ServiceUnavailable().insert_header((actix_web::http::header::RETRY_AFTER, "1")).body(text.to_owned())
 }
 
-/// The head of an answer that may go on for a while: nobody on the way may hold it back.
-fn head(media: &'static str) -> HttpResponseBuilder {
-    let mut answer = HttpResponse::Ok();
-    answer.content_type(media).insert_header(UNCACHED).insert_header(("x-accel-buffering", "no"));
-    answer
+/// The head of a response that may stay open. Its headers keep caches and proxies from storing or buffering it.
+fn uncached_response(content_type: &'static str) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response.content_type(content_type).insert_header(NO_CACHE).insert_header(("x-accel-buffering", "no"));
+    response
 }
 
-/// Wire: whoever speaks an older HTTP knows no chunks (RFC 9112 section 6.1), so that a body ends with its connection.
-fn stream(media: &'static str, body: Body, request: &HttpRequest) -> HttpResponse {
-    let mut answer = head(media).streaming::<_, std::convert::Infallible>(body);
+/// Wire: HTTP versions before 1.1 have no chunked encoding (RFC 9112 section 6.1), so the end of the connection ends
+/// the body.
+fn streaming_response(content_type: &'static str, body: ResponseBody, request: &HttpRequest) -> HttpResponse {
+    let mut response = uncached_response(content_type).streaming::<_, std::convert::Infallible>(body);
     if request.version() < Version::HTTP_11 {
-        answer.head_mut().no_chunking(true);
-        answer.head_mut().set_connection_type(ConnectionType::Close);
+        response.head_mut().no_chunking(true);
+        response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    answer
+    response
 }
 
 #[cfg(test)]
@@ -245,12 +254,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_id_is_digits() {
+    fn frame_id_is_digits() {
         for (text, id) in [("0", Some(0)), ("007", Some(7)), ("4294967295", Some(u32::MAX))] {
-            assert_eq!(frame_id(text), id);
+            assert_eq!(parse_frame_id(text), id);
         }
         for text in ["", "abc", "-1", "+1", "1.5", " 1", "4294967296"] {
-            assert_eq!(frame_id(text), None, "{text}");
+            assert_eq!(parse_frame_id(text), None, "{text}");
         }
     }
 }

@@ -1,73 +1,79 @@
-//! Requests beside a channel: start, calls, the end.
+//! Requests besides those for a channel: start, send and abort.
 
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, http::StatusCode, web::Payload};
 
 use super::{
-    ClassicRequest, EndpointHandler, ErrorResponse, json,
-    receive::{NO_UPGRADE, unavailable},
-    refuse,
+    ClassicRequest, EndpointHandler, ErrorResponse, error_response, json_response,
+    receive::{NOT_A_WEBSOCKET_REQUEST, unavailable},
 };
 use crate::{
     classic::{
-        channel::{Send, Start, Stop},
+        channel::{AbortRequest, SendRequest, StartRequest},
         message,
-        query::{BadHubs, Transport, query},
+        query::{ConnectionDataError, Transport, query_parameter},
         session::Session,
-        token::Token,
+        token::ConnectionToken,
     },
     connection::Connection,
-    web::value_of,
+    web::query_value,
 };
 
-const NO_DATA: &str = "The request brings no data.";
+const MISSING_DATA: &str = "The request brings no data.";
 
 impl EndpointHandler {
-    pub(super) async fn start(&self, asked: &ClassicRequest, token: &Token) -> Result<HttpResponse, ErrorResponse> {
-        let connection = self.connection(asked, Transport::LongPolling, token);
-        let start = Start { hubs: asked.hubs.clone(), request: Arc::clone(&asked.described) };
+    pub(super) async fn start(
+        &self,
+        request: &ClassicRequest,
+        token: &ConnectionToken,
+    ) -> Result<HttpResponse, ErrorResponse> {
+        let connection = self.find_or_create_connection(request, Transport::LongPolling, token);
+        let start = StartRequest { hubs: request.hubs.clone(), request: Arc::clone(&request.info) };
         match connection.send(start).await {
-            Ok(Ok(())) => json(asked, br#"{"Response":"started"}"#),
-            Ok(Err(not_started)) if not_started.is_retryable => Err(unavailable(&not_started.text)),
-            Ok(Err(not_started)) => Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, not_started.text)),
+            Ok(Ok(())) => json_response(request, br#"{"Response":"started"}"#),
+            Ok(Err(error)) if error.is_retryable => Err(unavailable(&error.text)),
+            Ok(Err(error)) => Err(error_response(StatusCode::INTERNAL_SERVER_ERROR, error.text)),
             Err(_) => Err(unavailable("The connection has ended.")),
         }
     }
 
-    /// Wire: the form is looked at first, and for polling clients the query too.
+    /// Wire: the call is a parameter of the form. For polling clients it may be in the query instead.
     pub(super) async fn send(
         &self,
-        asked: &ClassicRequest,
+        request: &ClassicRequest,
         payload: Payload,
         transport: Transport,
-        token: &Token,
+        token: &ConnectionToken,
     ) -> Result<HttpResponse, ErrorResponse> {
         if transport == Transport::WebSockets {
-            return Err(refuse(StatusCode::BAD_REQUEST, NO_UPGRADE));
+            return Err(error_response(StatusCode::BAD_REQUEST, NOT_A_WEBSOCKET_REQUEST));
         }
-        let form = self.form(payload).await?;
-        let in_query = || query(&asked.described, "data").filter(|_| transport == Transport::LongPolling);
-        let data = value_of(&form, "data").or_else(in_query);
-        let data = data.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, NO_DATA))?;
-        let call = message::decode(&data).map_err(|no_call| refuse(StatusCode::BAD_REQUEST, no_call.to_string()))?;
-        let hub = self.callable.find(&call.hub).cloned();
-        let hub = hub.ok_or_else(|| refuse(StatusCode::BAD_REQUEST, BadHubs::Unknown(call.hub.clone()).to_string()))?;
-        let send = Send { hub, call, request: Arc::clone(&asked.described) };
-        match self.connection(asked, transport, token).send(send).await {
-            Ok(Ok(answer)) => json(asked, &answer),
+        let form = self.read_form(payload).await?;
+        let in_query = || query_parameter(&request.info, "data").filter(|_| transport == Transport::LongPolling);
+        let data = query_value(&form, "data").or_else(in_query);
+        let data = data.ok_or_else(|| error_response(StatusCode::BAD_REQUEST, MISSING_DATA))?;
+        let call =
+            message::decode(&data).map_err(|error| error_response(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let hub = self.endpoint_hubs.find(&call.hub).cloned();
+        let hub = hub.ok_or_else(|| {
+            error_response(StatusCode::BAD_REQUEST, ConnectionDataError::Unknown(call.hub.clone()).to_string())
+        })?;
+        let send = SendRequest { hub, call, request: Arc::clone(&request.info) };
+        match self.find_or_create_connection(request, transport, token).send(send).await {
+            Ok(Ok(response)) => json_response(request, &response),
             Ok(Err(busy)) => Err(unavailable(&busy.to_string())),
             Err(_) => Err(unavailable("The connection has ended.")),
         }
     }
 
-    /// Wire: nothing is said of whether there was anything to end.
-    pub(super) async fn abort(&self, token: &Token) -> HttpResponse {
-        if let Some(handle) = self.core.services.connections.find(&token.connection)
-            && let Some(connection) = handle.address.of::<Connection<Session>>()
+    /// Wire: the response is the same whether or not the connection exists.
+    pub(super) async fn abort(&self, token: &ConnectionToken) -> HttpResponse {
+        if let Some(handle) = self.state.services.connections.find(&token.connection)
+            && let Some(connection) = handle.address.downcast::<Connection<Session>>()
         {
-            // One that has ended meanwhile needs no ending.
-            let _ = connection.send(Stop).await;
+            // Sending fails if the connection has ended meanwhile.
+            let _ = connection.send(AbortRequest).await;
         }
         HttpResponse::Ok().content_type("text/plain").finish()
     }

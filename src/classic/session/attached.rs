@@ -1,4 +1,4 @@
-//! A channel as its session is told of it.
+//! The attach of a channel, as the session sees it.
 
 use std::sync::Arc;
 
@@ -12,29 +12,29 @@ use crate::{
 pub(crate) struct ChannelAttached {
     pub(crate) number: u32,
     pub(crate) transport: Transport,
-    pub(crate) arrival: ConnectKind,
-    /// The client asks for its OnConnected itself.
-    pub(crate) asks_for_start: bool,
-    /// The hubs that can be called over it.
-    pub(crate) callable: Arc<EndpointHubs>,
-    /// The token that it presented.
+    pub(crate) connect_kind: ConnectKind,
+    /// The client sends a start request, which runs OnConnected.
+    pub(crate) sends_start: bool,
+    /// The hubs that the client can call over this channel.
+    pub(crate) endpoint_hubs: Arc<EndpointHubs>,
+    /// The groups token that the client presented.
     pub(crate) token: Option<String>,
-    /// The groups of that token, if it was asked what they are worth.
+    /// The groups of that token, if the client was rejoined to its groups.
     pub(crate) claimed: Option<TokenGroups>,
-    pub(crate) place: ResumePosition,
-    /// The connection is new to this process, although its client is not.
-    pub(crate) is_fresh: bool,
-    /// What the client should know had not been said on the channel before.
-    pub(crate) has_unsaid: bool,
+    pub(crate) resume_position: ResumePosition,
+    /// The connection was created again in this process for a client that had it before.
+    pub(crate) is_recreated: bool,
+    /// The previous channel did not send the last groups token.
+    pub(crate) has_unsent_token: bool,
 }
 
-/// Where a client is in the sequence.
+/// The knowledge about a client's position in the message sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResumePosition {
-    /// Here.
+    /// The client presented a valid cursor.
     Known,
-    /// It does not say.
-    Unsaid,
-    /// Nobody knows any more: it has missed what there was.
+    /// The client presented no cursor.
+    Unspecified,
+    /// The cursor is of another sequence, or messages after it are no longer kept: the client has missed messages.
     Lost,
 }

@@ -1,78 +1,79 @@
-//! A client's calls: taken up, and answered where their answer belongs.
+//! The calls of a client: this module invokes them and routes their responses.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Out;
+use super::SessionEffects;
 use crate::{
     classic::{
         Settings,
-        message::{self, Call, Completion, DEEPEST, Id},
+        message::{self, Call, HubResponse, InvocationId, MAX_NESTING},
     },
     connection::{Effect, Invoke},
     hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
     ids::HubName,
-    message::{Json, depth_of},
+    message::{Json, json_depth},
 };
 
-/// Where the answer to a call belongs.
+/// The destination of the response to a call.
 #[derive(Debug)]
-pub(crate) enum To {
-    /// To the channel that it came over; it is worthless on any other, where the same id means another call.
+pub(crate) enum ReplyTarget {
+    /// The channel that the call came over. On another channel the same id would mean another call, so the response is
+    /// dropped if the channel was replaced.
     Channel(u32),
-    /// To a request that waits.
+    /// The send request that waits for the response.
     Request(oneshot::Sender<Box<[u8]>>),
 }
 
-/// What names a call.
+/// A call whose result is pending.
 #[derive(Debug)]
 pub(crate) struct PendingInvocation {
-    id: Id,
-    /// Hub and method as the client spelt them.
+    id: InvocationId,
+    /// Hub and method in the spelling of the client.
     hub: String,
     method: String,
     state: CallerState,
-    to: To,
+    reply_to: ReplyTarget,
 }
 
 impl PendingInvocation {
-    pub(super) fn goes_to_a_channel(&self) -> bool {
-        matches!(self.to, To::Channel(_))
+    pub(super) fn targets_channel(&self) -> bool {
+        matches!(self.reply_to, ReplyTarget::Channel(_))
     }
 }
 
-/// A call that has come in.
+/// A call of a client, with the destination of its response.
 #[derive(Debug)]
-pub(crate) struct Incoming {
-    /// The hub, as it is registered.
+pub(crate) struct IncomingCall {
+    /// The registered name of the hub.
     pub(crate) hub: HubName,
     pub(crate) call: Call,
-    pub(crate) to: To,
-    /// The request that has brought it, if it came over no channel.
+    pub(crate) reply_to: ReplyTarget,
+    /// The send request that carried the call, if it did not come over a channel.
     pub(crate) request: Option<Arc<Request>>,
 }
 
-/// A call is not taken: its client may try again.
+/// The call was not accepted. Its client may try again.
 #[derive(Debug, thiserror::Error)]
 #[error("Too many invocations of this connection are under way.")]
 pub(crate) struct TooManyInvocations;
 
-/// Puts an element into the sequence of what the client hears.
-pub(crate) type Report = Arc<dyn Fn(Box<[u8]>) + Send + Sync>;
+/// Queues a progress report in the message sequence of the client.
+pub(crate) type ProgressSink = Arc<dyn Fn(Box<[u8]>) + Send + Sync>;
 
 /// The calls of one connection.
 pub(super) struct Calls {
     settings: Arc<Settings>,
-    report: Report,
+    progress_sink: ProgressSink,
     running: usize,
-    /// Calls that came before the durable groups were joined; no more than may run at a time.
-    held: Vec<Incoming>,
+    /// Calls that arrived before the durable groups were joined. They count against the limit of parallel calls.
+    deferred: Vec<IncomingCall>,
 }
 
 impl Calls {
-    pub(super) fn new(settings: Arc<Settings>, report: Report) -> Self {
-        Self { settings, report, running: 0, held: Vec::new() }
+    pub(super) fn new(settings: Arc<Settings>, progress_sink: ProgressSink) -> Self {
+        Self { settings, progress_sink, running: 0, deferred: Vec::new() }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -80,38 +81,37 @@ impl Calls {
     }
 
     pub(super) fn is_saturated(&self) -> bool {
-        self.running + self.held.len() >= self.settings.parallel_calls.get()
+        self.running + self.deferred.len() >= self.settings.parallel_calls.get()
     }
 
-    /// A call has come in before it may be acted on.
-    pub(super) fn hold(&mut self, incoming: Incoming) -> Result<(), TooManyInvocations> {
-        self.check(&incoming.to)?;
-        self.held.push(incoming);
+    /// Defers a call until the durable groups are joined.
+    pub(super) fn defer(&mut self, incoming: IncomingCall) -> Result<(), TooManyInvocations> {
+        self.check_capacity(&incoming.reply_to)?;
+        self.deferred.push(incoming);
         Ok(())
     }
 
-    /// Takes up what was held.
-    pub(super) fn release(&mut self) -> Out {
-        let held = std::mem::take(&mut self.held);
-        // Each was checked when it came.
-        held.into_iter().filter_map(|incoming| self.take(incoming).ok()).flatten().collect()
+    /// Invokes the deferred calls.
+    pub(super) fn run_deferred(&mut self) -> SessionEffects {
+        let deferred = std::mem::take(&mut self.deferred);
+        // The capacity was checked when each call was deferred.
+        deferred.into_iter().filter_map(|incoming| self.invoke(incoming).ok()).flatten().collect()
     }
 
-    fn check(&self, to: &To) -> Result<(), TooManyInvocations> {
-        match to {
-            To::Request(_) if self.is_saturated() => Err(TooManyInvocations),
-            To::Request(_) | To::Channel(_) => Ok(()),
+    fn check_capacity(&self, reply_to: &ReplyTarget) -> Result<(), TooManyInvocations> {
+        match reply_to {
+            ReplyTarget::Request(_) if self.is_saturated() => Err(TooManyInvocations),
+            ReplyTarget::Request(_) | ReplyTarget::Channel(_) => Ok(()),
         }
     }
 
-    /// A call has come in. One that came over a channel is taken in any case: a client whose line is busy is
-    /// not read on.
-    pub(super) fn take(&mut self, incoming: Incoming) -> Result<Out, TooManyInvocations> {
-        let Incoming { hub: registered, call, to, request } = incoming;
-        self.check(&to)?;
+    /// Invokes a call. A call over a channel is always accepted, because the channel of a saturated client is not read.
+    pub(super) fn invoke(&mut self, incoming: IncomingCall) -> Result<SessionEffects, TooManyInvocations> {
+        let IncomingCall { hub: registered, call, reply_to, request } = incoming;
+        self.check_capacity(&reply_to)?;
         let Call { hub, method, arguments, id, state } = call;
         let state = CallerState::new(state);
-        let is_too_deep = arguments.iter().any(|argument| depth_of(argument.get()) > DEEPEST);
+        let is_too_deep = arguments.iter().any(|argument| json_depth(argument.get()) > MAX_NESTING);
         let invoke = Invoke {
             hub: registered,
             method: method.clone(),
@@ -121,49 +121,49 @@ impl Calls {
             streams: Streams::default(),
             request,
         };
-        let ticket = PendingInvocation { id, hub, method, state, to };
+        let pending = PendingInvocation { id, hub, method, state, reply_to };
         if is_too_deep {
             let error = CallError::Binding("an argument nests deeper than 20".into());
-            return Ok(vec![self.answer(ticket, &Err(error))]);
+            return Ok(vec![self.response(pending, &Err(error))]);
         }
         self.running += 1;
-        Ok(vec![Effect::Invoke(ticket, invoke)])
+        Ok(vec![Effect::Invoke(pending, invoke)])
     }
 
-    fn reporter(&self, id: Id, state: CallerState) -> Reporter {
-        let report = Arc::clone(&self.report);
-        Arc::new(move |value: Json| report(message::progress(&id, &value, state.changed())))
+    fn reporter(&self, id: InvocationId, state: CallerState) -> Reporter {
+        let progress_sink = Arc::clone(&self.progress_sink);
+        Arc::new(move |value: Json| progress_sink(message::encode_progress(&id, &value, state.changed())))
     }
 
-    /// A call has come to its end. `channel` is the one that is there now.
-    pub(super) fn returned(
+    /// Handles the result of a call. `channel` is the number of the current channel.
+    pub(super) fn on_returned(
         &mut self,
-        ticket: PendingInvocation,
+        pending: PendingInvocation,
         result: &Result<Json, CallError>,
         channel: Option<u32>,
-    ) -> Out {
+    ) -> SessionEffects {
         self.running -= 1;
-        match ticket.to {
-            To::Channel(number) if channel != Some(number) => Vec::new(),
-            To::Channel(_) | To::Request(_) => vec![self.answer(ticket, result)],
+        match pending.reply_to {
+            ReplyTarget::Channel(number) if channel != Some(number) => Vec::new(),
+            ReplyTarget::Channel(_) | ReplyTarget::Request(_) => vec![self.response(pending, result)],
         }
     }
 
-    fn answer(&self, ticket: PendingInvocation, result: &Result<Json, CallError>) -> Effect<PendingInvocation> {
-        let answer = match result {
-            Ok(value) => Completion::result(value),
-            Err(CallError::Failed(error)) if error.is_shown() => Completion::error(error),
-            Err(error) => Completion::failure(self.text_of(error, &ticket)),
+    fn response(&self, pending: PendingInvocation, result: &Result<Json, CallError>) -> Effect<PendingInvocation> {
+        let response = match result {
+            Ok(value) => HubResponse::result(value),
+            Err(CallError::Failed(error)) if error.is_shown() => HubResponse::error(error),
+            Err(error) => HubResponse::failure(self.error_text(error, &pending)),
         };
-        let bytes = answer.encode(ticket.id, ticket.state.changed());
-        match ticket.to {
-            To::Request(waiting) => Effect::Reply(waiting, bytes),
-            To::Channel(_) => Effect::Frame(bytes),
+        let bytes = response.encode(pending.id, pending.state.changed());
+        match pending.reply_to {
+            ReplyTarget::Request(reply) => Effect::Reply(reply, bytes),
+            ReplyTarget::Channel(_) => Effect::SendFrame(bytes),
         }
     }
 
-    /// Wire: the texts of the original, names as the client wrote them.
-    fn text_of(&self, error: &CallError, PendingInvocation { hub, method, .. }: &PendingInvocation) -> String {
+    /// Wire: the texts of ASP.NET SignalR, with names in the spelling of the client.
+    fn error_text(&self, error: &CallError, PendingInvocation { hub, method, .. }: &PendingInvocation) -> String {
         if !self.settings.detailed_errors {
             return format!("There was an error invoking Hub method '{hub}.{method}'.");
         }

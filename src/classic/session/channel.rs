@@ -1,10 +1,10 @@
-//! The channel that a connection has at present, and what keeps it alive.
+//! The current channel of a connection, its keep-alive and its timeout.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{ChannelAttached, NORMAL, Out};
+use super::{CLOSE_NORMAL, ChannelAttached, SessionEffects};
 use crate::{
     classic::{
         Settings,
@@ -15,29 +15,30 @@ use crate::{
     outbox::End,
 };
 
+/// The current channel of a connection.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) number: u32,
     transport: Transport,
-    /// The hubs that can be called over it.
-    pub(super) callable: Arc<EndpointHubs>,
-    /// When the client is next told that the channel is alive.
-    beat_due: Option<Instant>,
-    /// When a channel that is never told so has had its time.
-    ends_at: Option<Instant>,
-    /// It is being closed: what still comes over it is not acted on.
+    /// The hubs that the client can call over this channel.
+    pub(super) endpoint_hubs: Arc<EndpointHubs>,
+    /// The time of the next keep-alive frame.
+    keep_alive_due: Option<Instant>,
+    /// The time when the channel ends by the connection timeout: polls always, streams only without keep-alive.
+    timeout_at: Option<Instant>,
+    /// The channel is closing: data that still arrives is ignored.
     pub(super) is_closing: bool,
 }
 
 impl Channel {
     pub(super) fn new(attached: &ChannelAttached, settings: &Settings, now: Instant) -> Self {
-        let has_end = attached.transport == Transport::LongPolling || settings.keep_alive.is_none();
+        let has_timeout = attached.transport == Transport::LongPolling || settings.keep_alive.is_none();
         Self {
             number: attached.number,
             transport: attached.transport,
-            callable: Arc::clone(&attached.callable),
-            beat_due: settings.keep_alive.map(|period| now + period),
-            ends_at: has_end.then(|| now + settings.connection_timeout),
+            endpoint_hubs: Arc::clone(&attached.endpoint_hubs),
+            keep_alive_due: settings.keep_alive.map(|period| now + period),
+            timeout_at: has_timeout.then(|| now + settings.connection_timeout),
             is_closing: false,
         }
     }
@@ -46,27 +47,27 @@ impl Channel {
         self.transport == Transport::LongPolling
     }
 
-    /// When [`Channel::beat`] is due.
+    /// The time when [`Channel::keep_alive_or_end`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.beat_due.into_iter().chain(self.ends_at).min()
+        self.keep_alive_due.into_iter().chain(self.timeout_at).min()
     }
 
-    /// Ends the channel; its client comes back on another.
-    pub(super) fn close(&mut self, end: End) -> Out {
+    /// Closes the channel. Its client reconnects.
+    pub(super) fn close(&mut self, end: End) -> SessionEffects {
         self.is_closing = true;
-        vec![Effect::HangUp(end)]
+        vec![Effect::CloseChannel(end)]
     }
 
-    /// Keeps the channel alive, or ends one that has had its time; its client comes back.
-    pub(super) fn beat(&mut self, settings: &Settings, now: Instant) -> Out {
-        if self.ends_at.is_some_and(|end| now >= end) {
-            self.ends_at = None;
-            return if self.is_poll() { vec![Effect::Open([].into())] } else { self.close(NORMAL) };
+    /// Sends a keep-alive frame, or ends the channel if it has timed out. Its client reconnects or polls again.
+    pub(super) fn keep_alive_or_end(&mut self, settings: &Settings, now: Instant) -> SessionEffects {
+        if self.timeout_at.is_some_and(|end| now >= end) {
+            self.timeout_at = None;
+            return if self.is_poll() { vec![Effect::SetInit([].into())] } else { self.close(CLOSE_NORMAL) };
         }
-        match (self.beat_due, settings.keep_alive) {
+        match (self.keep_alive_due, settings.keep_alive) {
             (Some(due), Some(period)) if now >= due => {
-                self.beat_due = Some(now + period);
-                vec![Effect::Frame(KEEP_ALIVE.into())]
+                self.keep_alive_due = Some(now + period);
+                vec![Effect::SendFrame(KEEP_ALIVE.into())]
             }
             _ => Vec::new(),
         }

@@ -1,95 +1,101 @@
-//! What a client knows of its groups, and what it has yet to be told.
+//! The groups token of a client: the token that it has, and the token that it gets next.
 //!
-//! Wire: the groups token (`G`) names all groups, and is sent when they have changed since it was last said;
-//! what changed and changed back meanwhile is no news.
+//! Wire: the groups token (`G`) lists all groups. It is sent when the groups differ from those of the last sent token.
+//! A change that is reverted before it is sent needs no new token.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ChannelAttached, Out};
+use super::{ChannelAttached, SessionEffects};
 use crate::{
     classic::message,
     connection::{Effect, GroupsChanged},
     pipeline::TokenGroups,
 };
 
-/// Groups, and the token for them.
+/// Groups, and the token that lists them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Known {
+struct GroupsAndToken {
     groups: TokenGroups,
     token: Option<String>,
 }
 
-/// What one client knows of its groups.
+/// The state of the groups token of one client.
 #[derive(Debug)]
 pub(super) struct GroupsTokenState {
     lifetime: Duration,
-    /// What it was told last, or brought itself.
-    told: Known,
-    /// What it is told with its next frame, or was: that is seen when there is more to tell.
-    next: Option<Known>,
-    /// A new token is due, although nothing has changed.
-    renews: bool,
+    /// The last token that was sent to the client, or that the client has presented.
+    known_to_client: GroupsAndToken,
+    /// The token that was set for the next frame. Whether it was sent is only known at the next change or attach.
+    queued: Option<GroupsAndToken>,
+    /// The next token is sent even if the groups have not changed.
+    renewal_requested: bool,
     renewal_due: Option<Instant>,
 }
 
 impl GroupsTokenState {
-    /// `lifetime` is how long a token is good; a new one is due at half of it.
+    /// `lifetime` is the lifetime of a token. A new token is due after half of it.
     pub(super) fn new(lifetime: Duration) -> Self {
-        Self { lifetime, told: Known::default(), next: None, renews: false, renewal_due: None }
+        Self {
+            lifetime,
+            known_to_client: GroupsAndToken::default(),
+            queued: None,
+            renewal_requested: false,
+            renewal_due: None,
+        }
     }
 
-    /// When a new token is due.
+    /// The time when a new token is due.
     pub(super) fn renewal_due(&self) -> Option<Instant> {
         self.renewal_due
     }
 
-    /// Wants a new token, if one is due.
-    pub(super) fn renew(&mut self, now: Instant) -> Out {
+    /// Requests a new token, if one is due.
+    pub(super) fn renew_if_due(&mut self, now: Instant) -> SessionEffects {
         if self.renewal_due.is_none_or(|due| now < due) {
             return Vec::new();
         }
-        (self.renewal_due, self.renews) = (None, true);
-        vec![Effect::Retoken]
+        (self.renewal_due, self.renewal_requested) = (None, true);
+        vec![Effect::RefreshGroupsToken]
     }
 
-    /// A channel is there. What one before it did not say is said now, and a token that the client does not
-    /// have is sent again.
-    pub(super) fn catch_up(&mut self, attached: &ChannelAttached) -> Out {
+    /// A channel was attached. A token that the previous channel has not sent is sent now, and a token that the client
+    /// did not receive is sent again.
+    pub(super) fn on_attached(&mut self, attached: &ChannelAttached) -> SessionEffects {
         if let Some(claimed) = &attached.claimed {
-            self.told = Known { groups: claimed.clone(), token: attached.token.clone() };
-            self.next = None;
-            return vec![Effect::Retoken];
+            self.known_to_client = GroupsAndToken { groups: claimed.clone(), token: attached.token.clone() };
+            self.queued = None;
+            return vec![Effect::RefreshGroupsToken];
         }
-        self.settle(attached.has_unsaid);
-        let token = self.next.as_ref().map_or(&self.told.token, |next| &next.token);
+        self.resolve_queued(attached.has_unsent_token);
+        let token = self.queued.as_ref().map_or(&self.known_to_client.token, |queued| &queued.token);
         if token.is_some() && *token != attached.token {
-            return vec![Effect::Tell(token.as_deref().map(message::groups))];
+            return vec![Effect::SetGroupsToken(token.as_deref().map(message::groups_token_member))];
         }
         Vec::new()
     }
 
-    /// Takes note of whether the last news has been said.
-    fn settle(&mut self, has_unsaid: bool) {
-        match self.next.take() {
-            Some(next) if has_unsaid => self.next = Some(next),
-            Some(next) => self.told = next,
+    /// Records whether the queued token was sent.
+    fn resolve_queued(&mut self, has_unsent_token: bool) {
+        match self.queued.take() {
+            Some(queued) if has_unsent_token => self.queued = Some(queued),
+            Some(queued) => self.known_to_client = queued,
             None => {}
         }
     }
 
-    /// The groups are these now.
-    pub(super) fn regrouped(&mut self, regrouped: GroupsChanged, now: Instant) -> Out {
-        let GroupsChanged { groups, token, has_unsaid } = regrouped;
-        self.settle(has_unsaid);
+    /// The groups have changed, or a requested token is ready.
+    pub(super) fn on_changed(&mut self, changed: GroupsChanged, now: Instant) -> SessionEffects {
+        let GroupsChanged { groups, token, has_unsent_token } = changed;
+        self.resolve_queued(has_unsent_token);
         self.renewal_due = Some(now + self.lifetime / 2);
-        if groups == self.told.groups && !std::mem::take(&mut self.renews) {
-            self.next = None;
-            return vec![Effect::Tell(None)];
+        if groups == self.known_to_client.groups && !std::mem::take(&mut self.renewal_requested) {
+            self.queued = None;
+            return vec![Effect::SetGroupsToken(None)];
         }
-        let news = message::groups(&token);
-        self.next = Some(Known { groups, token: Some(token) });
-        vec![Effect::Tell(Some(news))]
+        let member = message::groups_token_member(&token);
+        self.queued = Some(GroupsAndToken { groups, token: Some(token) });
+        vec![Effect::SetGroupsToken(Some(member))]
     }
 }

@@ -1,21 +1,21 @@
-//! How a connection begins: its durable groups are joined first, then its OnConnected runs, each once,
-//! whoever asks for it and however often.
+//! The start of a connection: first its durable groups are joined, then OnConnected runs. Each happens once, however
+//! many requests ask for it.
 
 use tokio::sync::oneshot;
 
-use super::Out;
+use super::SessionEffects;
 use crate::connection::{ConnectError, Effect};
 
-/// Something that is begun once and may be waited for.
+/// The stage of a step that runs once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum StartStage {
     #[default]
-    Ahead,
-    UnderWay,
+    NotStarted,
+    InProgress,
     Done,
 }
 
-/// Why a client's start has failed.
+/// The reason why a start request has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StartError {
     pub(crate) text: String,
@@ -23,97 +23,98 @@ pub(crate) struct StartError {
 }
 
 impl StartError {
-    /// The connection ended meanwhile.
+    /// The connection has ended before OnConnected was done.
     pub(crate) fn ended() -> Self {
         Self { text: "The connection has ended.".into(), is_retryable: true }
     }
 
-    /// What a client is told that is not let in.
-    pub(super) fn of(refused: &ConnectError, is_detailed: bool) -> Self {
-        let is_shown = refused.error.is_shown() || is_detailed;
-        let text = if is_shown { refused.error.message() } else { "The connection was not let in." };
-        Self { text: text.to_owned(), is_retryable: refused.is_retryable }
+    /// The error for a client that was not admitted. Its text is generic unless the error is meant for clients or
+    /// `is_detailed` is set.
+    pub(super) fn new(refusal: &ConnectError, is_detailed: bool) -> Self {
+        let is_shown = refusal.error.is_shown() || is_detailed;
+        let text = if is_shown { refusal.error.message() } else { "The connection was not let in." };
+        Self { text: text.to_owned(), is_retryable: refusal.is_retryable }
     }
 }
 
-/// Who waits for OnConnected.
+/// The reply to a start request, sent when OnConnected is done.
 pub(crate) type StartReply = oneshot::Sender<Result<(), StartError>>;
 
-/// How far a connection has begun.
+/// The progress of the start of a connection.
 #[derive(Debug, Default)]
 pub(super) struct StartState {
-    restored: StartStage,
-    welcomed: StartStage,
-    waiting: Vec<StartReply>,
+    groups_restored: StartStage,
+    on_connected: StartStage,
+    waiters: Vec<StartReply>,
 }
 
 impl StartState {
     /// True if OnConnected has run.
     pub(super) fn is_done(&self) -> bool {
-        self.welcomed == StartStage::Done
+        self.on_connected == StartStage::Done
     }
 
     /// True if the durable groups are joined.
-    pub(super) fn is_restored(&self) -> bool {
-        self.restored == StartStage::Done
+    pub(super) fn are_groups_restored(&self) -> bool {
+        self.groups_restored == StartStage::Done
     }
 
-    /// True if nobody has asked for OnConnected yet.
-    pub(super) fn is_ahead(&self) -> bool {
-        self.welcomed == StartStage::Ahead && self.waiting.is_empty()
+    /// True if OnConnected has not started and no start request waits for it.
+    pub(super) fn is_unstarted(&self) -> bool {
+        self.on_connected == StartStage::NotStarted && self.waiters.is_empty()
     }
 
-    /// Has the durable groups joined, once.
-    pub(super) fn restore(&mut self) -> Out {
-        if self.restored == StartStage::Ahead {
-            self.restored = StartStage::UnderWay;
-            return vec![Effect::Restore];
+    /// Joins the durable groups, once.
+    pub(super) fn restore_groups(&mut self) -> SessionEffects {
+        if self.groups_restored == StartStage::NotStarted {
+            self.groups_restored = StartStage::InProgress;
+            return vec![Effect::RestoreGroups];
         }
         Vec::new()
     }
 
-    /// Has OnConnected run, once, when the durable groups are joined.
-    pub(super) fn begin(&mut self) -> Out {
-        match (self.restored, self.welcomed) {
-            (StartStage::Ahead, _) => self.restore(),
-            (StartStage::Done, StartStage::Ahead) => {
-                self.welcomed = StartStage::UnderWay;
-                vec![Effect::Welcome]
+    /// Runs OnConnected, once. If the durable groups are not joined yet, it joins them first.
+    pub(super) fn run_connected(&mut self) -> SessionEffects {
+        match (self.groups_restored, self.on_connected) {
+            (StartStage::NotStarted, _) => self.restore_groups(),
+            (StartStage::Done, StartStage::NotStarted) => {
+                self.on_connected = StartStage::InProgress;
+                vec![Effect::RunConnected]
             }
-            (StartStage::UnderWay | StartStage::Done, _) => Vec::new(),
+            (StartStage::InProgress | StartStage::Done, _) => Vec::new(),
         }
     }
 
-    /// Somebody waits for OnConnected.
-    pub(super) fn begin_for(&mut self, waiter: StartReply) -> Out {
-        self.waiting.push(waiter);
+    /// Runs OnConnected, once, and notifies `waiter` when it is done.
+    pub(super) fn run_connected_for(&mut self, waiter: StartReply) -> SessionEffects {
+        self.waiters.push(waiter);
         if self.is_done() {
-            self.tell_waiting(&Ok(()));
+            self.notify_waiters(&Ok(()));
         }
-        self.begin()
+        self.run_connected()
     }
 
-    /// The durable groups are joined; OnConnected follows if somebody waits for it.
-    pub(super) fn restored(&mut self, is_awaited: bool) -> Out {
-        self.restored = StartStage::Done;
-        if is_awaited || !self.waiting.is_empty() { self.begin() } else { Vec::new() }
+    /// The durable groups are joined. OnConnected follows if `is_awaited` or if a start request waits for it.
+    pub(super) fn on_groups_restored(&mut self, is_awaited: bool) -> SessionEffects {
+        self.groups_restored = StartStage::Done;
+        if is_awaited || !self.waiters.is_empty() { self.run_connected() } else { Vec::new() }
     }
 
-    /// OnConnected has run, or there will be none.
-    pub(super) fn settle(&mut self, outcome: &Result<(), StartError>) {
-        self.welcomed = StartStage::Done;
-        self.tell_waiting(outcome);
+    /// OnConnected is done, or the connection was refused before it.
+    pub(super) fn finish(&mut self, outcome: &Result<(), StartError>) {
+        self.on_connected = StartStage::Done;
+        self.notify_waiters(outcome);
     }
 
-    fn tell_waiting(&mut self, outcome: &Result<(), StartError>) {
-        for waiter in self.waiting.drain(..) {
-            // Whoever asked may have gone.
+    fn notify_waiters(&mut self, outcome: &Result<(), StartError>) {
+        for waiter in self.waiters.drain(..) {
+            // The request may have been cancelled.
             let _ = waiter.send(outcome.clone());
         }
     }
 
-    /// Whoever waits need not.
-    pub(super) fn give_up(&mut self) {
-        self.waiting.clear();
+    /// Drops the replies to all start requests that wait, because the connection has ended.
+    pub(super) fn drop_waiters(&mut self) {
+        self.waiters.clear();
     }
 }

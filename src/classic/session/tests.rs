@@ -1,4 +1,4 @@
-//! What a session makes of what happens to it, told in words.
+//! Tests of the session: events go in, and the effects come out as lines of text.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,7 +6,13 @@ use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::{classic::query::EndpointHubs, connection::Invoke, hub::CallError, message::Json, pipeline::TokenGroups};
+use crate::{
+    classic::query::EndpointHubs,
+    connection::{Dialect, Event, Invoke},
+    hub::CallError,
+    message::Json,
+    pipeline::TokenGroups,
+};
 
 mod beginning;
 mod calling;
@@ -14,17 +20,17 @@ mod channels;
 mod ending;
 mod grouping;
 
-/// A session and its time. Every effect becomes a line; what tests go on with is kept.
-struct Bench {
+/// A session with a clock. Each effect becomes a line of text. Pending calls and progress reports are kept.
+struct TestSession {
     session: Session,
     now: Instant,
     channel: u32,
-    /// The calls that run.
+    /// The calls that are running.
     running: Vec<(PendingInvocation, Invoke)>,
-    /// What was reported of progress.
-    reports: Arc<std::sync::Mutex<Vec<String>>>,
-    /// How often it was to be remembered that a hub has ended the connection.
-    dismissals: Arc<AtomicUsize>,
+    /// The progress reports that were queued.
+    progress_reports: Arc<std::sync::Mutex<Vec<String>>>,
+    /// The number of recorded aborts by a hub.
+    recorded_aborts: Arc<AtomicUsize>,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -39,132 +45,145 @@ fn json(value: impl serde::Serialize) -> Json {
     to_raw_value(&value).unwrap()
 }
 
-impl Bench {
+impl TestSession {
     fn new(settings: Settings) -> Self {
         Self::begin(settings, false)
     }
 
-    fn begin(settings: Settings, is_dismissed: bool) -> Self {
-        let dismissals = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&dismissals);
-        let reports = Arc::<std::sync::Mutex<Vec<String>>>::default();
-        let kept = Arc::clone(&reports);
-        let begin = SessionConfig {
+    fn begin(settings: Settings, is_aborted_by_hub: bool) -> Self {
+        let recorded_aborts = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&recorded_aborts);
+        let progress_reports = Arc::<std::sync::Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&progress_reports);
+        let config = SessionConfig {
             settings: Arc::new(settings),
-            report: Arc::new(move |bytes| kept.lock().unwrap().push(text(&bytes))),
-            token_lifetime: seconds(24 * 60 * 60),
-            is_dismissed,
-            remember: Box::new(move |_| {
+            progress_sink: Arc::new(move |bytes| kept.lock().unwrap().push(text(&bytes))),
+            groups_token_lifetime: seconds(24 * 60 * 60),
+            is_aborted_by_hub,
+            record_abort: Box::new(move |_| {
                 counted.fetch_add(1, Ordering::Relaxed);
             }),
         };
         let now = Instant::now();
-        Self { session: Session::new(begin, now), now, channel: 0, running: Vec::new(), reports, dismissals }
+        Self {
+            session: Session::new(config, now),
+            now,
+            channel: 0,
+            running: Vec::new(),
+            progress_reports,
+            recorded_aborts,
+        }
     }
 
-    /// A connection over a WebSocket whose OnConnected has run.
+    /// A session with a WebSocket whose OnConnected is done.
     fn open() -> Self {
         Self::open_with(Settings::default())
     }
 
     fn open_with(settings: Settings) -> Self {
-        let mut bench = Self::new(settings);
-        bench.attach(Transport::WebSockets, ConnectKind::Connect);
-        bench.on(Event::Restored(Ok(())));
-        drop(bench.start());
-        bench.on(Event::Connected(Ok(())));
-        bench
+        let mut test = Self::new(settings);
+        test.attach(Transport::WebSockets, ConnectKind::Connect);
+        test.on(Event::Restored(Ok(())));
+        drop(test.start());
+        test.on(Event::Connected(Ok(())));
+        test
     }
 
-    /// A channel of a client that asks for its OnConnected itself.
-    fn channel(&mut self, transport: Transport, arrival: ConnectKind) -> ChannelAttached {
+    /// A channel of a client that sends a start request.
+    fn channel(&mut self, transport: Transport, connect_kind: ConnectKind) -> ChannelAttached {
         self.channel += 1;
         ChannelAttached {
             number: self.channel,
             transport,
-            arrival,
-            asks_for_start: true,
-            callable: Arc::new(EndpointHubs::new(&["Chat".into()])),
+            connect_kind,
+            sends_start: true,
+            endpoint_hubs: Arc::new(EndpointHubs::new(&["Chat".into()])),
             token: None,
             claimed: None,
-            place: if arrival == ConnectKind::Connect { ResumePosition::Unsaid } else { ResumePosition::Known },
-            is_fresh: false,
-            has_unsaid: false,
+            resume_position: if connect_kind == ConnectKind::Connect {
+                ResumePosition::Unspecified
+            } else {
+                ResumePosition::Known
+            },
+            is_recreated: false,
+            has_unsent_token: false,
         }
     }
 
-    fn attach(&mut self, transport: Transport, arrival: ConnectKind) -> Vec<String> {
-        let attached = self.channel(transport, arrival);
+    fn attach(&mut self, transport: Transport, connect_kind: ConnectKind) -> Vec<String> {
+        let attached = self.channel(transport, connect_kind);
         self.attached(&attached)
     }
 
     fn attached(&mut self, attached: &ChannelAttached) -> Vec<String> {
-        let out = self.session.attached(attached, self.now);
-        self.words(out)
+        let out = self.session.on_attached(attached, self.now);
+        self.describe_all(out)
     }
 
     fn on(&mut self, event: Event<PendingInvocation>) -> Vec<String> {
         let out = self.session.on(event, self.now);
-        self.words(out)
+        self.describe_all(out)
     }
 
-    fn after(&mut self, time: Duration) -> Vec<String> {
+    fn advance(&mut self, time: Duration) -> Vec<String> {
         self.now += time;
         self.on(Event::Tick)
     }
 
     fn start(&mut self) -> (Vec<String>, oneshot::Receiver<Result<(), StartError>>) {
-        let (waiter, answer) = oneshot::channel();
-        let out = self.session.start(waiter);
-        (self.words(out), answer)
+        let (reply, response) = oneshot::channel();
+        let out = self.session.start(reply);
+        (self.describe_all(out), response)
     }
 
-    fn hear(&mut self, data: &str) -> Vec<String> {
+    fn receive_text(&mut self, data: &str) -> Vec<String> {
         let data = Inbound::Text(data.to_owned().into());
         self.on(Event::Received(Received { channel: self.channel, data }))
     }
 
-    /// The oldest call that runs comes to its end.
-    fn return_(&mut self, result: Result<Json, CallError>) -> Vec<String> {
-        let (ticket, _) = self.running.remove(0);
-        self.on(Event::Returned(ticket, result))
+    /// Completes the oldest running call.
+    fn complete_call(&mut self, result: Result<Json, CallError>) -> Vec<String> {
+        let (pending, _) = self.running.remove(0);
+        self.on(Event::Returned(pending, result))
     }
 
-    /// How long nothing has to happen.
-    fn rests(&self) -> Option<Duration> {
+    /// The time until the next deadline.
+    fn until_deadline(&self) -> Option<Duration> {
         self.session.deadline().map(|deadline| deadline - self.now)
     }
 
-    fn words(&mut self, effects: Out) -> Vec<String> {
-        effects.into_iter().map(|effect| self.word(effect)).collect()
+    fn describe_all(&mut self, effects: SessionEffects) -> Vec<String> {
+        effects.into_iter().map(|effect| self.describe(effect)).collect()
     }
 
-    fn word(&mut self, effect: Effect<PendingInvocation>) -> String {
+    fn describe(&mut self, effect: Effect<PendingInvocation>) -> String {
         match effect {
             Effect::Send(bytes) => format!("send {}", text(&bytes)),
-            Effect::Frame(bytes) => format!("frame {}", text(&bytes)),
+            Effect::SendFrame(bytes) => format!("frame {}", text(&bytes)),
             Effect::Reply(waiting, bytes) => {
-                let word = format!("answer {}", text(&bytes));
+                let line = format!("reply {}", text(&bytes));
                 drop(waiting.send(bytes));
-                word
+                line
             }
-            Effect::Open(bytes) => format!("open {}", text(&bytes)).trim_end().to_owned(),
-            Effect::Tell(Some(bytes)) => format!("tell {}", text(&bytes)),
-            Effect::Tell(None) => "tell nothing".into(),
+            Effect::SetInit(bytes) => format!("init {}", text(&bytes)).trim_end().to_owned(),
+            Effect::SetGroupsToken(Some(bytes)) => format!("groups token {}", text(&bytes)),
+            Effect::SetGroupsToken(None) => "no groups token".into(),
             Effect::Connect => "connect".into(),
-            Effect::Restore => "restore".into(),
-            Effect::Welcome => "welcome".into(),
-            Effect::Reconnect { has_gap } => format!("reconnect{}", if has_gap { " with a gap" } else { "" }),
-            Effect::Invoke(ticket, invoke) => {
-                let word = format!("invoke {}.{}", invoke.hub, invoke.method);
-                self.running.push((ticket, invoke));
-                word
+            Effect::RestoreGroups => "restore groups".into(),
+            Effect::RunConnected => "run connected".into(),
+            Effect::RunReconnected { has_gap } => {
+                format!("run reconnected{}", if has_gap { " with a gap" } else { "" })
             }
-            Effect::Retoken => "retoken".into(),
-            Effect::HangUp(end) => format!("hang up {}", end.code),
+            Effect::Invoke(pending, invoke) => {
+                let line = format!("invoke {}.{}", invoke.hub, invoke.method);
+                self.running.push((pending, invoke));
+                line
+            }
+            Effect::RefreshGroupsToken => "refresh groups token".into(),
+            Effect::CloseChannel(end) => format!("close channel {}", end.code),
             Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
-            Effect::Forsake => "forsake".into(),
-            Effect::Cut => "cut".into(),
+            Effect::MarkClientGone => "mark client gone".into(),
+            Effect::Terminate => "terminate".into(),
         }
     }
 }

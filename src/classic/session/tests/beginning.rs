@@ -1,4 +1,4 @@
-//! The beginning: durable groups first, OnConnected then, each once.
+//! The start of a connection: durable groups first, then OnConnected, each once.
 
 use super::*;
 
@@ -7,142 +7,138 @@ fn refused(error: HubError, is_retryable: bool) -> Event<PendingInvocation> {
 }
 
 #[test]
-fn the_init_frame_waits_for_nobody() {
-    let mut bench = Bench::new(Settings::default());
-    assert_eq!(bench.attach(Transport::WebSockets, ConnectKind::Connect), ["open \"S\":1", "restore"]);
-    assert_eq!(bench.session.phase(), "connecting");
+fn init_frame_is_sent_at_once() {
+    let mut test = TestSession::new(Settings::default());
+    assert_eq!(test.attach(Transport::WebSockets, ConnectKind::Connect), ["init \"S\":1", "restore groups"]);
+    assert_eq!(test.session.phase(), "connecting");
 }
 
 #[test]
-fn a_start_before_the_groups_are_joined_waits_for_them() {
-    let mut bench = Bench::new(Settings::default());
-    bench.attach(Transport::ServerSentEvents, ConnectKind::Connect);
-    let (effects, mut answer) = bench.start();
+fn start_waits_for_durable_groups() {
+    let mut test = TestSession::new(Settings::default());
+    test.attach(Transport::ServerSentEvents, ConnectKind::Connect);
+    let (effects, mut response) = test.start();
     assert!(effects.is_empty());
-    assert_eq!(bench.on(Event::Restored(Ok(()))), ["welcome"]);
-    assert!(answer.try_recv().is_err(), "OnConnected has not run yet");
-    assert!(bench.on(Event::Connected(Ok(()))).is_empty());
-    assert_eq!(answer.try_recv(), Ok(Ok(())));
-    assert_eq!(bench.session.phase(), "open");
+    assert_eq!(test.on(Event::Restored(Ok(()))), ["run connected"]);
+    assert!(response.try_recv().is_err(), "OnConnected has not run yet");
+    assert!(test.on(Event::Connected(Ok(()))).is_empty());
+    assert_eq!(response.try_recv(), Ok(Ok(())));
+    assert_eq!(test.session.phase(), "open");
 }
 
 #[test]
-fn a_start_after_the_groups_are_joined_runs_on_connected_at_once() {
-    let mut bench = Bench::new(Settings::default());
-    bench.attach(Transport::LongPolling, ConnectKind::Connect);
-    assert!(bench.on(Event::Restored(Ok(()))).is_empty(), "nobody has asked for OnConnected");
-    assert_eq!(bench.start().0, ["welcome"]);
+fn start_after_groups_runs_on_connected_at_once() {
+    let mut test = TestSession::new(Settings::default());
+    test.attach(Transport::LongPolling, ConnectKind::Connect);
+    assert!(test.on(Event::Restored(Ok(()))).is_empty(), "OnConnected was not requested");
+    assert_eq!(test.start().0, ["run connected"]);
 }
 
 #[test]
-fn a_start_that_comes_before_every_channel_has_the_groups_joined() {
-    let mut bench = Bench::new(Settings::default());
-    assert_eq!(bench.start().0, ["restore"]);
-    assert_eq!(bench.on(Event::Restored(Ok(()))), ["welcome"]);
-    assert_eq!(bench.attach(Transport::WebSockets, ConnectKind::Connect), ["open \"S\":1"]);
+fn start_before_any_channel_restores_groups() {
+    let mut test = TestSession::new(Settings::default());
+    assert_eq!(test.start().0, ["restore groups"]);
+    assert_eq!(test.on(Event::Restored(Ok(()))), ["run connected"]);
+    assert_eq!(test.attach(Transport::WebSockets, ConnectKind::Connect), ["init \"S\":1"]);
 }
 
 #[test]
 fn several_starts_share_one_on_connected() {
-    let mut bench = Bench::new(Settings::default());
-    bench.attach(Transport::LongPolling, ConnectKind::Connect);
-    let (_, mut first) = bench.start();
-    bench.on(Event::Restored(Ok(())));
-    let (effects, mut second) = bench.start();
+    let mut test = TestSession::new(Settings::default());
+    test.attach(Transport::LongPolling, ConnectKind::Connect);
+    let (_, mut first) = test.start();
+    test.on(Event::Restored(Ok(())));
+    let (effects, mut second) = test.start();
     assert!(effects.is_empty());
-    bench.on(Event::Connected(Ok(())));
-    let (effects, mut third) = bench.start();
+    test.on(Event::Connected(Ok(())));
+    let (effects, mut third) = test.start();
     assert!(effects.is_empty());
-    for answer in [&mut first, &mut second, &mut third] {
-        assert_eq!(answer.try_recv(), Ok(Ok(())));
+    for response in [&mut first, &mut second, &mut third] {
+        assert_eq!(response.try_recv(), Ok(Ok(())));
     }
 }
 
 #[test]
-fn a_client_of_the_old_protocol_gets_its_init_frame_after_on_connected() {
-    let mut bench = Bench::new(Settings::default());
-    let attached =
-        ChannelAttached { asks_for_start: false, ..bench.channel(Transport::WebSockets, ConnectKind::Connect) };
-    assert_eq!(bench.attached(&attached), ["restore"]);
-    assert_eq!(bench.on(Event::Restored(Ok(()))), ["welcome"]);
-    assert_eq!(bench.on(Event::Connected(Ok(()))), ["open \"S\":1"]);
+fn old_protocol_gets_init_after_on_connected() {
+    let mut test = TestSession::new(Settings::default());
+    let attached = ChannelAttached { sends_start: false, ..test.channel(Transport::WebSockets, ConnectKind::Connect) };
+    assert_eq!(test.attached(&attached), ["restore groups"]);
+    assert_eq!(test.on(Event::Restored(Ok(()))), ["run connected"]);
+    assert_eq!(test.on(Event::Connected(Ok(()))), ["init \"S\":1"]);
 }
 
 #[test]
-fn an_old_client_that_changes_its_transport_has_on_connected_run_once() {
-    let mut bench = Bench::new(Settings::default());
-    let first = ChannelAttached { asks_for_start: false, ..bench.channel(Transport::WebSockets, ConnectKind::Connect) };
-    bench.attached(&first);
-    bench.on(Event::Restored(Ok(())));
-    let second =
-        ChannelAttached { asks_for_start: false, ..bench.channel(Transport::LongPolling, ConnectKind::Connect) };
-    assert!(bench.attached(&second).is_empty(), "it waits for the same OnConnected");
-    assert_eq!(bench.on(Event::Connected(Ok(()))), ["open \"S\":1"]);
-    let third =
-        ChannelAttached { asks_for_start: false, ..bench.channel(Transport::LongPolling, ConnectKind::Connect) };
-    assert_eq!(bench.attached(&third), ["open \"S\":1"]);
+fn old_protocol_transport_change_runs_on_connected_once() {
+    let mut test = TestSession::new(Settings::default());
+    let first = ChannelAttached { sends_start: false, ..test.channel(Transport::WebSockets, ConnectKind::Connect) };
+    test.attached(&first);
+    test.on(Event::Restored(Ok(())));
+    let second = ChannelAttached { sends_start: false, ..test.channel(Transport::LongPolling, ConnectKind::Connect) };
+    assert!(test.attached(&second).is_empty(), "it waits for the same OnConnected");
+    assert_eq!(test.on(Event::Connected(Ok(()))), ["init \"S\":1"]);
+    let third = ChannelAttached { sends_start: false, ..test.channel(Transport::LongPolling, ConnectKind::Connect) };
+    assert_eq!(test.attached(&third), ["init \"S\":1"]);
 }
 
 #[test]
-fn whom_on_connected_refuses_is_told_why_if_that_is_for_clients() {
+fn refusal_text_is_generic_unless_meant_for_clients() {
     let hidden = || HubError::hidden("IoError", "secret");
-    for (error, is_detailed, told) in [
+    for (error, is_detailed, expected) in [
         (HubError::new("room full"), false, "room full"),
         (hidden(), false, "The connection was not let in."),
         (hidden(), true, "secret"),
     ] {
-        let mut bench = Bench::new(Settings { detailed_errors: is_detailed, ..Settings::default() });
-        bench.attach(Transport::WebSockets, ConnectKind::Connect);
-        bench.on(Event::Restored(Ok(())));
-        let (_, mut answer) = bench.start();
-        assert_eq!(bench.on(refused(error, false)), ["end Refused 1000"]);
-        assert_eq!(answer.try_recv(), Ok(Err(StartError { text: told.into(), is_retryable: false })));
+        let mut test = TestSession::new(Settings { detailed_errors: is_detailed, ..Settings::default() });
+        test.attach(Transport::WebSockets, ConnectKind::Connect);
+        test.on(Event::Restored(Ok(())));
+        let (_, mut response) = test.start();
+        assert_eq!(test.on(refused(error, false)), ["end Refused 1000"]);
+        assert_eq!(response.try_recv(), Ok(Err(StartError { text: expected.into(), is_retryable: false })));
     }
 }
 
 #[test]
-fn a_store_that_cannot_answer_refuses_a_client_that_may_try_again() {
-    let mut bench = Bench::new(Settings::default());
-    bench.attach(Transport::WebSockets, ConnectKind::Connect);
-    let (_, mut answer) = bench.start();
+fn store_outage_refusal_is_retryable() {
+    let mut test = TestSession::new(Settings::default());
+    test.attach(Transport::WebSockets, ConnectKind::Connect);
+    let (_, mut response) = test.start();
     let outage = ConnectError { error: HubError::new("the store is away"), is_retryable: true };
-    assert_eq!(bench.on(Event::Restored(Err(outage))), ["end Refused 1000"]);
-    assert_eq!(answer.try_recv(), Ok(Err(StartError { text: "the store is away".into(), is_retryable: true })));
+    assert_eq!(test.on(Event::Restored(Err(outage))), ["end Refused 1000"]);
+    assert_eq!(response.try_recv(), Ok(Err(StartError { text: "the store is away".into(), is_retryable: true })));
 }
 
 #[test]
-fn a_client_that_returns_after_a_restart_is_reconnected_and_never_connected() {
-    let mut bench = Bench::new(Settings::default());
-    let channel = bench.channel(Transport::ServerSentEvents, ConnectKind::Reconnect);
+fn reconnect_after_restart_runs_only_on_reconnected() {
+    let mut test = TestSession::new(Settings::default());
+    let channel = test.channel(Transport::ServerSentEvents, ConnectKind::Reconnect);
     let back = ChannelAttached {
-        place: ResumePosition::Lost,
-        is_fresh: true,
+        resume_position: ResumePosition::Lost,
+        is_recreated: true,
         claimed: Some(TokenGroups::default()),
         ..channel
     };
-    assert_eq!(bench.attached(&back), ["open", "reconnect with a gap", "retoken"]);
-    assert!(bench.on(Event::Reconnected(Ok(()))).is_empty());
+    assert_eq!(test.attached(&back), ["init", "run reconnected with a gap", "refresh groups token"]);
+    assert!(test.on(Event::Reconnected(Ok(()))).is_empty());
 }
 
 #[test]
-fn a_client_that_does_not_ask_for_its_start_has_its_first_frame_whatever_its_poll_was_answered_meanwhile() {
-    let mut bench = Bench::new(Settings::default());
-    let first =
-        ChannelAttached { asks_for_start: false, ..bench.channel(Transport::LongPolling, ConnectKind::Connect) };
-    assert_eq!(bench.attached(&first), ["restore"]);
-    bench.on(Event::Detached);
-    assert_eq!(bench.on(Event::Restored(Ok(()))), ["welcome"], "its OnConnected runs all the same");
-    assert!(bench.on(Event::Connected(Ok(()))).is_empty(), "there is no channel to say it on");
-    assert_eq!(bench.attach(Transport::LongPolling, ConnectKind::Other), ["open \"S\":1"]);
-    assert!(bench.attach(Transport::LongPolling, ConnectKind::Other).is_empty(), "once is enough");
+fn pending_init_is_sent_on_the_next_poll() {
+    let mut test = TestSession::new(Settings::default());
+    let first = ChannelAttached { sends_start: false, ..test.channel(Transport::LongPolling, ConnectKind::Connect) };
+    assert_eq!(test.attached(&first), ["restore groups"]);
+    test.on(Event::Detached);
+    assert_eq!(test.on(Event::Restored(Ok(()))), ["run connected"], "its OnConnected runs all the same");
+    assert!(test.on(Event::Connected(Ok(()))).is_empty(), "there is no channel for the init frame");
+    assert_eq!(test.attach(Transport::LongPolling, ConnectKind::Other), ["init \"S\":1"]);
+    assert!(test.attach(Transport::LongPolling, ConnectKind::Other).is_empty(), "once is enough");
 }
 
 #[test]
-fn a_call_that_comes_before_the_groups_are_joined_is_acted_on_then() {
-    let mut bench = Bench::new(Settings::default());
-    bench.attach(Transport::WebSockets, ConnectKind::Connect);
+fn early_call_waits_for_durable_groups() {
+    let mut test = TestSession::new(Settings::default());
+    test.attach(Transport::WebSockets, ConnectKind::Connect);
     let call = r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#;
-    assert!(bench.hear(call).is_empty());
-    assert_eq!(bench.on(Event::Restored(Ok(()))), ["invoke Chat.Add"]);
-    assert_eq!(bench.hear(call), ["invoke Chat.Add"]);
+    assert!(test.receive_text(call).is_empty());
+    assert_eq!(test.on(Event::Restored(Ok(()))), ["invoke Chat.Add"]);
+    assert_eq!(test.receive_text(call), ["invoke Chat.Add"]);
 }

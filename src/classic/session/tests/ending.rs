@@ -1,80 +1,84 @@
-//! How connections end, each once.
+//! The end of connections, which happens once.
 
 use tokio::sync::oneshot;
 
 use super::*;
 
-const DISMISSAL: &str = r#"open "D":1,"E":"The server has closed the connection.""#;
+const DISCONNECT_COMMAND: &str = r#"init "D":1,"E":"The server has closed the connection.""#;
 
 #[test]
-fn a_client_that_says_good_bye_is_gone() {
-    let mut bench = Bench::open();
-    let out = bench.session.stopped();
-    assert_eq!(bench.words(out), ["end Stopped 1000"]);
-    assert_eq!((bench.session.phase(), bench.rests()), ("ended", None));
+fn abort_request_ends_the_connection() {
+    let mut test = TestSession::open();
+    let out = test.session.on_abort_request();
+    assert_eq!(test.describe_all(out), ["end Stopped 1000"]);
+    assert_eq!((test.session.phase(), test.until_deadline()), ("ended", None));
 }
 
 #[test]
-fn a_good_bye_between_two_polls_leaves_nothing_to_wait_for() {
-    let mut bench = Bench::open();
-    bench.on(Event::Detached);
-    let out = bench.session.stopped();
-    assert_eq!(bench.words(out), ["end Stopped 1000", "cut"]);
+fn abort_request_between_polls_terminates_at_once() {
+    let mut test = TestSession::open();
+    test.on(Event::Detached);
+    let out = test.session.on_abort_request();
+    assert_eq!(test.describe_all(out), ["end Stopped 1000", "terminate"]);
 }
 
 #[test]
-fn what_comes_after_the_end_has_no_effect() {
-    let mut bench = Bench::open();
-    bench.hear(r#"{"H":"chat","M":"Add","I":0}"#);
-    bench.session.stopped();
-    assert!(bench.return_(Ok(json(5))).is_empty());
+fn events_after_the_end_are_ignored() {
+    let mut test = TestSession::open();
+    test.receive_text(r#"{"H":"chat","M":"Add","I":0}"#);
+    test.session.on_abort_request();
+    assert!(test.complete_call(Ok(json(5))).is_empty());
     for event in [Event::Tick, Event::Detached, Event::Aborted, Event::Draining, Event::Overflowed] {
-        assert!(bench.on(event).is_empty());
+        assert!(test.on(event).is_empty());
     }
-    assert!(bench.hear(r#"{"H":"chat","M":"Add","I":1}"#).is_empty());
-    assert_eq!(bench.session.deadline(), None);
+    assert!(test.receive_text(r#"{"H":"chat","M":"Add","I":1}"#).is_empty());
+    assert_eq!(test.session.deadline(), None);
 }
 
 #[test]
-fn whoever_waits_for_on_connected_is_not_kept_waiting_by_the_end() {
-    let mut bench = Bench::new(Settings::default());
-    bench.attach(Transport::LongPolling, ConnectKind::Connect);
-    let (_, mut answer) = bench.start();
-    bench.session.stopped();
-    assert_eq!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+fn end_drops_waiting_start_requests() {
+    let mut test = TestSession::new(Settings::default());
+    test.attach(Transport::LongPolling, ConnectKind::Connect);
+    let (_, mut response) = test.start();
+    test.session.on_abort_request();
+    assert_eq!(response.try_recv(), Err(oneshot::error::TryRecvError::Closed));
 }
 
 #[test]
-fn whom_a_hub_dismisses_is_told_so_in_all_the_words_there_were() {
-    let mut bench = Bench::open();
-    assert_eq!(bench.on(Event::Aborted), [DISMISSAL, "end Aborted 1000"]);
-    assert_eq!(bench.dismissals.load(Ordering::Relaxed), 0);
+fn hub_abort_sends_the_disconnect_command() {
+    let mut test = TestSession::open();
+    assert_eq!(test.on(Event::Aborted), [DISCONNECT_COMMAND, "end Aborted 1000"]);
+    assert_eq!(test.recorded_aborts.load(Ordering::Relaxed), 0);
 }
 
 #[test]
-fn whom_a_hub_dismisses_between_two_polls_is_told_so_at_the_next() {
-    let mut away = Bench::open();
+fn abort_between_polls_is_delivered_on_next_poll() {
+    let mut away = TestSession::open();
     away.on(Event::Detached);
-    assert_eq!(away.on(Event::Aborted), [DISMISSAL, "end Aborted 1000", "cut"]);
-    assert_eq!(away.dismissals.load(Ordering::Relaxed), 1);
-    for arrival in [ConnectKind::Other, ConnectKind::Reconnect, ConnectKind::Connect] {
-        let mut back = Bench::begin(Settings::default(), true);
-        assert_eq!(back.attach(Transport::LongPolling, arrival), [DISMISSAL, "end Aborted 1000"], "{arrival:?}");
+    assert_eq!(away.on(Event::Aborted), [DISCONNECT_COMMAND, "end Aborted 1000", "terminate"]);
+    assert_eq!(away.recorded_aborts.load(Ordering::Relaxed), 1);
+    for connect_kind in [ConnectKind::Other, ConnectKind::Reconnect, ConnectKind::Connect] {
+        let mut back = TestSession::begin(Settings::default(), true);
+        assert_eq!(
+            back.attach(Transport::LongPolling, connect_kind),
+            [DISCONNECT_COMMAND, "end Aborted 1000"],
+            "{connect_kind:?}"
+        );
     }
 }
 
 #[test]
-fn a_process_that_ends_tells_polls_to_come_back_at_once() {
-    let mut polling = Bench::open();
+fn draining_makes_polls_reconnect_at_once() {
+    let mut polling = TestSession::open();
     polling.attach(Transport::LongPolling, ConnectKind::Other);
-    assert_eq!(polling.on(Event::Draining), [r#"open "T":1"#, "end Drained 1000"]);
-    assert_eq!(Bench::open().on(Event::Draining), ["end Drained 1000"]);
-    let mut away = Bench::open();
+    assert_eq!(polling.on(Event::Draining), [r#"init "T":1"#, "end Drained 1000"]);
+    assert_eq!(TestSession::open().on(Event::Draining), ["end Drained 1000"]);
+    let mut away = TestSession::open();
     away.on(Event::Detached);
-    assert_eq!(away.on(Event::Draining), ["end Drained 1000", "cut"]);
+    assert_eq!(away.on(Event::Draining), ["end Drained 1000", "terminate"]);
 }
 
 #[test]
-fn a_client_that_does_not_read_is_given_up() {
-    assert_eq!(Bench::open().on(Event::Overflowed), ["end TooSlow 1008"]);
+fn overflow_ends_the_connection() {
+    assert_eq!(TestSession::open().on(Event::Overflowed), ["end TooSlow 1008"]);
 }

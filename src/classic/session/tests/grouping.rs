@@ -1,4 +1,4 @@
-//! What a client is told of its groups.
+//! Groups tokens: the cases in which a client gets a new one.
 
 use super::*;
 use crate::{connection::GroupsChanged, ids::GroupKey};
@@ -13,115 +13,115 @@ fn joined(names: &[&str]) -> TokenGroups {
     TokenGroups { joined: groups(names), durable: Vec::new() }
 }
 
-impl Bench {
-    /// Its groups are these now, and what was said before has reached the channel.
-    fn in_groups(&mut self, names: &[&str], token: &str) -> Vec<String> {
-        self.regrouped(names, token, false)
+impl TestSession {
+    /// The groups change after the previous token was sent.
+    fn change_groups(&mut self, names: &[&str], token: &str) -> Vec<String> {
+        self.change_groups_with(names, token, false)
     }
 
-    fn regrouped(&mut self, names: &[&str], token: &str, has_unsaid: bool) -> Vec<String> {
-        self.on(Event::GroupsChanged(GroupsChanged { groups: joined(names), token: token.into(), has_unsaid }))
+    fn change_groups_with(&mut self, names: &[&str], token: &str, has_unsent_token: bool) -> Vec<String> {
+        self.on(Event::GroupsChanged(GroupsChanged { groups: joined(names), token: token.into(), has_unsent_token }))
     }
 
-    /// A new channel whose client brings this token.
-    fn back_with(&mut self, token: Option<&str>, has_unsaid: bool) -> Vec<String> {
+    /// Attaches a channel whose client presents this token.
+    fn attach_with_token(&mut self, token: Option<&str>, has_unsent_token: bool) -> Vec<String> {
         let channel = self.channel(Transport::LongPolling, ConnectKind::Other);
-        self.attached(&ChannelAttached { token: token.map(ToOwned::to_owned), has_unsaid, ..channel })
+        self.attached(&ChannelAttached { token: token.map(ToOwned::to_owned), has_unsent_token, ..channel })
     }
 }
 
 #[test]
-fn a_change_is_told_with_the_whole_set() {
-    let mut bench = Bench::open();
-    assert_eq!(bench.in_groups(&["a"], "T1"), [r#"tell "G":"T1""#]);
-    assert_eq!(bench.in_groups(&["a", "b"], "T2"), [r#"tell "G":"T2""#]);
-    assert_eq!(bench.in_groups(&[], "T3"), [r#"tell "G":"T3""#], "no group is news too");
+fn every_change_sends_a_new_token() {
+    let mut test = TestSession::open();
+    assert_eq!(test.change_groups(&["a"], "T1"), [r#"groups token "G":"T1""#]);
+    assert_eq!(test.change_groups(&["a", "b"], "T2"), [r#"groups token "G":"T2""#]);
+    assert_eq!(test.change_groups(&[], "T3"), [r#"groups token "G":"T3""#], "leaving all groups is a change too");
 }
 
 #[test]
-fn what_has_not_changed_is_not_told() {
-    let mut bench = Bench::open();
-    assert_eq!(bench.in_groups(&[], "T0"), ["tell nothing"]);
-    bench.in_groups(&["a"], "T1");
-    assert_eq!(bench.in_groups(&["a"], "T2"), ["tell nothing"]);
+fn unchanged_groups_send_no_token() {
+    let mut test = TestSession::open();
+    assert_eq!(test.change_groups(&[], "T0"), ["no groups token"]);
+    test.change_groups(&["a"], "T1");
+    assert_eq!(test.change_groups(&["a"], "T2"), ["no groups token"]);
 }
 
 #[test]
-fn what_changes_back_before_it_is_said_is_no_news() {
-    let mut bench = Bench::open();
-    bench.in_groups(&["a"], "T1");
-    bench.in_groups(&["a", "b"], "T2");
-    assert_eq!(bench.regrouped(&["a"], "T3", true), ["tell nothing"]);
-    assert_eq!(bench.in_groups(&["a", "b"], "T4"), [r#"tell "G":"T4""#], "but later it is");
+fn reverted_unsent_change_sends_no_token() {
+    let mut test = TestSession::open();
+    test.change_groups(&["a"], "T1");
+    test.change_groups(&["a", "b"], "T2");
+    assert_eq!(test.change_groups_with(&["a"], "T3", true), ["no groups token"]);
+    assert_eq!(test.change_groups(&["a", "b"], "T4"), [r#"groups token "G":"T4""#], "but later it is");
 }
 
 #[test]
-fn a_client_that_brings_what_it_was_told_is_told_nothing() {
-    let mut bench = Bench::open();
-    bench.in_groups(&["a"], "T1");
-    assert!(bench.back_with(Some("T1"), false).is_empty());
+fn presented_current_token_is_not_sent_again() {
+    let mut test = TestSession::open();
+    test.change_groups(&["a"], "T1");
+    assert!(test.attach_with_token(Some("T1"), false).is_empty());
 }
 
 #[test]
-fn a_token_that_got_lost_on_the_way_is_sent_again() {
-    let mut bench = Bench::open();
-    bench.in_groups(&["a"], "T1");
+fn lost_token_is_sent_again() {
+    let mut test = TestSession::open();
+    test.change_groups(&["a"], "T1");
     for token in [None, Some("T0")] {
-        assert_eq!(bench.back_with(token, false), [r#"tell "G":"T1""#], "{token:?}");
+        assert_eq!(test.attach_with_token(token, false), [r#"groups token "G":"T1""#], "{token:?}");
     }
 }
 
 #[test]
-fn news_that_no_channel_has_said_are_said_on_the_next() {
-    let mut bench = Bench::open();
-    bench.in_groups(&["a"], "T1");
-    bench.regrouped(&["a", "b"], "T2", false);
-    assert_eq!(bench.back_with(Some("T1"), true), [r#"tell "G":"T2""#]);
+fn unsent_token_is_sent_on_next_channel() {
+    let mut test = TestSession::open();
+    test.change_groups(&["a"], "T1");
+    test.change_groups_with(&["a", "b"], "T2", false);
+    assert_eq!(test.attach_with_token(Some("T1"), true), [r#"groups token "G":"T2""#]);
 }
 
 #[test]
-fn being_for_good_in_a_group_that_was_joined_before_is_news() {
-    let mut bench = Bench::open();
-    bench.in_groups(&["a"], "T1");
-    let for_good = TokenGroups { joined: Vec::new(), durable: groups(&["a"]) };
-    let regrouped = |token: &str| GroupsChanged { groups: for_good.clone(), token: token.into(), has_unsaid: false };
-    assert_eq!(bench.on(Event::GroupsChanged(regrouped("T2"))), [r#"tell "G":"T2""#]);
-    assert_eq!(bench.on(Event::GroupsChanged(regrouped("T3"))), ["tell nothing"]);
+fn joined_group_becoming_durable_sends_a_token() {
+    let mut test = TestSession::open();
+    test.change_groups(&["a"], "T1");
+    let durable = TokenGroups { joined: Vec::new(), durable: groups(&["a"]) };
+    let changed = |token: &str| GroupsChanged { groups: durable.clone(), token: token.into(), has_unsent_token: false };
+    assert_eq!(test.on(Event::GroupsChanged(changed("T2"))), [r#"groups token "G":"T2""#]);
+    assert_eq!(test.on(Event::GroupsChanged(changed("T3"))), ["no groups token"]);
 }
 
 #[test]
-fn a_client_that_returns_is_judged_by_the_groups_that_it_claimed() {
-    let mut bench = Bench::open();
-    let channel = bench.channel(Transport::WebSockets, ConnectKind::Reconnect);
+fn rejoin_compares_with_claimed_groups() {
+    let mut test = TestSession::open();
+    let channel = test.channel(Transport::WebSockets, ConnectKind::Reconnect);
     let back = ChannelAttached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel };
-    assert_eq!(bench.attached(&back), ["reconnect", "retoken"]);
-    assert_eq!(bench.in_groups(&["a", "b"], "T2"), ["tell nothing"], "it is in just these");
+    assert_eq!(test.attached(&back), ["run reconnected", "refresh groups token"]);
+    assert_eq!(test.change_groups(&["a", "b"], "T2"), ["no groups token"], "it is in just these");
 }
 
 #[test]
-fn a_client_that_is_not_let_back_into_a_group_is_told_so() {
-    let mut bench = Bench::open();
-    let channel = bench.channel(Transport::WebSockets, ConnectKind::Reconnect);
-    bench.attached(&ChannelAttached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel });
-    assert_eq!(bench.in_groups(&["a"], "T2"), [r#"tell "G":"T2""#]);
+fn rejected_rejoin_sends_a_token() {
+    let mut test = TestSession::open();
+    let channel = test.channel(Transport::WebSockets, ConnectKind::Reconnect);
+    test.attached(&ChannelAttached { token: Some("T1".into()), claimed: Some(joined(&["a", "b"])), ..channel });
+    assert_eq!(test.change_groups(&["a"], "T2"), [r#"groups token "G":"T2""#]);
 }
 
 #[test]
-fn a_token_is_renewed_at_half_its_life_although_nothing_has_changed() {
-    let mut bench = Bench::open_with(Settings { keep_alive: None, ..Settings::default() });
-    bench.in_groups(&["a"], "T1");
-    bench.attach(Transport::LongPolling, ConnectKind::Other);
-    bench.after(seconds(110));
-    assert_eq!(bench.rests(), Some(HALF - seconds(110)));
-    assert!(bench.after(HALF - seconds(111)).is_empty());
-    assert_eq!(bench.after(seconds(1)), ["retoken"]);
-    assert_eq!(bench.in_groups(&["a"], "T2"), [r#"tell "G":"T2""#]);
-    assert_eq!(bench.in_groups(&["a"], "T3"), ["tell nothing"], "that was the renewal");
-    assert_eq!(bench.rests(), Some(HALF));
+fn unchanged_token_is_renewed_at_half_lifetime() {
+    let mut test = TestSession::open_with(Settings { keep_alive: None, ..Settings::default() });
+    test.change_groups(&["a"], "T1");
+    test.attach(Transport::LongPolling, ConnectKind::Other);
+    test.advance(seconds(110));
+    assert_eq!(test.until_deadline(), Some(HALF - seconds(110)));
+    assert!(test.advance(HALF - seconds(111)).is_empty());
+    assert_eq!(test.advance(seconds(1)), ["refresh groups token"]);
+    assert_eq!(test.change_groups(&["a"], "T2"), [r#"groups token "G":"T2""#]);
+    assert_eq!(test.change_groups(&["a"], "T3"), ["no groups token"], "that was the renewal");
+    assert_eq!(test.until_deadline(), Some(HALF));
 }
 
 #[test]
-fn a_client_that_was_never_in_a_group_has_no_token_to_renew() {
-    let mut bench = Bench::open();
-    assert_eq!(bench.after(HALF), ["frame {}"]);
+fn client_without_groups_renews_no_token() {
+    let mut test = TestSession::open();
+    assert_eq!(test.advance(HALF), ["frame {}"]);
 }

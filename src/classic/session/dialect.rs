@@ -1,0 +1,74 @@
+//! The interface of the session to the actor of its connection.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{CLOSE_POLICY_VIOLATION, PendingInvocation, Session, SessionEffects};
+use crate::{
+    connection::{Dialect, Event, Reason},
+    hub::{HubBehavior, bind::Binding},
+};
+
+impl Dialect for Session {
+    type PendingInvocation = PendingInvocation;
+
+    const BEHAVIOR: HubBehavior = HubBehavior { binding: Binding::Lenient, refuses_empty_group: true };
+
+    fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> SessionEffects {
+        if self.has_ended {
+            return Vec::new();
+        }
+        match event {
+            Event::Received(received) => self.on_received(&received),
+            Event::Tick => self.on_tick(now),
+            Event::Restored(outcome) => self.on_restored(outcome),
+            Event::Connected(outcome) => self.on_connected(outcome),
+            Event::Returned(pending, result) => self.calls.on_returned(pending, &result, self.channel_number()),
+            Event::Reconnected(outcome) => self.on_reconnected(&outcome),
+            Event::Detached => self.on_detached(now),
+            Event::Overflowed => self.end(Reason::TooSlow, CLOSE_POLICY_VIOLATION),
+            Event::GroupsChanged(changed) => self.groups_token.on_changed(changed, now),
+            Event::Aborted => self.on_aborted(now),
+            Event::Draining => self.on_draining(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let deadline = match &self.channel {
+            _ if self.has_ended => return None,
+            Some(channel) => channel.deadline(),
+            None => Some(self.disconnect_deadline),
+        };
+        deadline.into_iter().chain(self.groups_token.renewal_due()).min()
+    }
+
+    fn is_saturated(&self) -> bool {
+        self.calls.is_saturated()
+    }
+
+    fn wants_tokens(&self) -> bool {
+        true
+    }
+
+    fn queues_result(pending: &PendingInvocation) -> bool {
+        pending.targets_channel()
+    }
+
+    fn send_timeout(&self) -> Duration {
+        self.settings.send_timeout
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.running()
+    }
+
+    fn phase(&self) -> &'static str {
+        match &self.channel {
+            _ if self.has_ended => "ended",
+            None => "away",
+            Some(_) if self.start_state.is_done() => "open",
+            Some(_) => "connecting",
+        }
+    }
+}
