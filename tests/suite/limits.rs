@@ -108,7 +108,7 @@ async fn silent_client_times_out_after_its_first_ping() {
     let mut client = CoreClient::connect(server.address, "/chat").await;
     client.send_record(r#"{"type":6}"#).await;
     let text = "Connection closed with an error. OperationCanceledException: \
-                Client hasn't sent a message/ping with_timeout the configured ClientTimeoutInterval.";
+                Client hasn't sent a message/ping within the configured ClientTimeoutInterval.";
     assert_eq!(client.expect_close().await, CloseMessage { error: Some(text.to_owned()), allow_reconnect: true });
     quiet.expect_no_message().await;
     assert_eq!(server.engine.metrics().connections_timed_out.get(), 1);
