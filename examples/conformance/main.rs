@@ -12,10 +12,6 @@
 //! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`,
 //! `MAX_PARALLEL`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
 
-mod identity;
-mod rooms;
-mod values;
-
 use std::{num::NonZeroUsize, time::Duration};
 
 use actix_web::{App, HttpServer, web::scope};
@@ -27,6 +23,7 @@ use hubcast::{
     store::sea::SeaStore,
     web::Cors,
 };
+use hubcast_fixtures::{hubs, identity};
 
 #[expect(clippy::disallowed_methods, reason = "an example has no configuration file")]
 fn number(name: &str) -> Option<u64> {
@@ -78,14 +75,14 @@ fn keys() -> anyhow::Result<KeyRing> {
 async fn main() -> anyhow::Result<()> {
     env_logger::init();
     let port: u16 = std::env::args().nth(1).unwrap_or_else(|| "5000".into()).parse()?;
-    let rooms = rooms::hub();
-    let name = rooms.name().clone();
+    let chat = hubs::chat();
+    let name = chat.name().clone();
     let engine = Engine::builder()
-        .hub("/chat", rooms)
+        .hub("/chat", chat)
         .aspnetcore_endpoint(Endpoint::new("/wsonly", &name).minimum_version(1))
         .aspnetcore_endpoint(Endpoint::new("/nows", &name).without_websockets().minimum_version(-1))
         .aspnetcore_endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
-        .hub_only(rooms::other())
+        .hub_only(hubs::other())
         .classic("/signalr")
         .classic_settings(classic_settings())
         .authenticate(identity::identify)

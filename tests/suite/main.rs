@@ -4,13 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test and reports its location")]
 
-#[path = "../../examples/conformance/identity.rs"]
-mod identity;
-#[path = "../../examples/conformance/rooms.rs"]
-mod rooms;
-#[path = "../../examples/conformance/values.rs"]
-mod values;
-
 mod support;
 
 mod actor_crashes;

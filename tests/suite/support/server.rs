@@ -8,10 +8,10 @@ use hubcast::{
     aspnetcore::{Endpoint, Settings},
     web::Cors,
 };
+use hubcast_fixtures::{hubs, identity};
 use tokio::sync::oneshot;
 
 use super::EventLog;
-use crate::{identity, rooms};
 
 /// A server with the fixture hubs, whose engine a test can access. Dropping this stops the server.
 pub(crate) struct Server {
@@ -26,7 +26,7 @@ fn default_engine(hub: Hub) -> EngineBuilder {
     let name = hub.name().clone();
     Engine::builder()
         .hub("/chat", hub)
-        .hub_only(rooms::other())
+        .hub_only(hubs::other())
         .aspnetcore_endpoint(Endpoint::new("/nows", &name).without_websockets())
         .aspnetcore_endpoint(Endpoint::new("/strict", &name).minimum_version(1))
         .aspnetcore_endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
@@ -48,17 +48,17 @@ impl Server {
     pub(crate) async fn start_with_event_log(
         change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
     ) -> (Self, EventLog) {
-        let (events, hub) = EventLog::attach(rooms::hub());
+        let (events, hub) = EventLog::attach(hubs::chat());
         (Self::start_on(hub, |engine| change(engine.classic("/signalr"))).await, events)
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
-        Self::start_on(rooms::hub(), |engine| change(engine.classic("/signalr"))).await
+        Self::start_on(hubs::chat(), |engine| change(engine.classic("/signalr"))).await
     }
 
     /// A server for ASP.NET Core SignalR clients only.
     pub(crate) async fn start_core_only(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
-        Self::start_on(rooms::hub(), change).await
+        Self::start_on(hubs::chat(), change).await
     }
 
     async fn start_on(hub: Hub, change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
