@@ -31,7 +31,7 @@ mod state;
 mod traffic;
 
 pub(crate) use dialect::{ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason};
-use group_ops::{GroupOp, PendingGroupOps};
+use group_ops::{GroupOp, PendingGroupOps, join_loaded};
 pub(crate) use hooks::{GroupAdjustment, RejoinOutcome, RejoinRequest};
 pub(crate) use new_connection::{NewConnection, RejoinService};
 pub use new_connection::{OnStoreFailure, RejoinSettings};
@@ -142,7 +142,8 @@ impl<D: Dialect> Connection<D> {
     fn connect(&mut self, ctx: &mut Context<Self>) {
         self.state.register();
         self.restores_in_progress += 1;
-        let connected = hooks::connect(self.state.hook_context(), self.state.rejoin_token());
+        let joiner = self.group_joiner(ctx);
+        let connected = hooks::connect(self.state.hook_context(), self.state.rejoin_token(), joiner);
         let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
             this.end_restore();
@@ -164,7 +165,8 @@ impl<D: Dialect> Connection<D> {
     ) -> impl ActorFuture<Self, Output = Result<RejoinOutcome, ConnectError>> + use<D> {
         self.restores_in_progress += 1;
         let started_at = self.state.handle().outbox.tail();
-        hooks::rejoin(self.state.hook_context(), request).into_actor(self).map(move |outcome, this, _| {
+        let loaded = hooks::groups_to_rejoin(self.state.hook_context(), request);
+        join_loaded(loaded.into_actor(self)).map(move |outcome, this, _| {
             this.end_restore();
             if let Ok(outcome) = &outcome {
                 this.state.memberships.filter_all_except(&outcome.groups, started_at);
@@ -182,8 +184,8 @@ impl<D: Dialect> Connection<D> {
 
     fn restore(&mut self, ctx: &mut Context<Self>) {
         self.restores_in_progress += 1;
-        let restored = hooks::restore(self.state.hook_context(), None);
-        ctx.spawn(restored.into_actor(self).map(|restored, this, ctx| {
+        let loaded = hooks::groups_to_restore(self.state.hook_context(), None);
+        ctx.spawn(join_loaded(loaded.into_actor(self)).map(|restored, this, ctx| {
             this.end_restore();
             this.state.record_restored(&[]);
             this.handle_event(Event::Restored(restored.map(drop)), ctx);

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     group::{Joined, Left},
+    groups::Error,
     ids::{ConnectionId, GroupKey, HubName, UserId},
     outbox::{Backlog, Outbox},
 };
@@ -32,14 +33,14 @@ pub(crate) enum Command {
         /// Why the connection joins.
         cause: JoinCause,
         /// Receives the result.
-        answer: oneshot::Sender<Result<Joined, crate::groups::Error>>,
+        answer: oneshot::Sender<Result<Joined, Error>>,
     },
     /// Leave a group.
     Leave {
         /// The group.
         group: Arc<GroupKey>,
         /// Receives the result.
-        answer: oneshot::Sender<Result<Left, crate::groups::Error>>,
+        answer: oneshot::Sender<Result<Left, Error>>,
     },
     /// End the connection, as a hub aborts its caller.
     Abort,
@@ -174,6 +175,20 @@ impl ConnectionHandle {
     /// Asks the connection for its current state. Returns `None` if the connection ends first.
     pub async fn inspect(&self) -> Option<ConnectionSnapshot> {
         self.ask(Command::Inspect).await
+    }
+
+    /// Adds the connection to a group. Returns `None` if the connection ends first.
+    ///
+    /// Order: hub methods of the connection use the mailbox too, because they run beside its actor. Only the actor knows
+    /// which operations on the group are in progress, and runs them one after another.
+    pub(crate) async fn join(&self, group: &Arc<GroupKey>, cause: JoinCause) -> Result<Option<Joined>, Error> {
+        self.ask(|answer| Command::Join { group: Arc::clone(group), cause, answer }).await.transpose()
+    }
+
+    /// Removes the connection from a group, in order like [`ConnectionHandle::join`]. Returns `None` if the connection
+    /// ends first.
+    pub(crate) async fn leave(&self, group: &Arc<GroupKey>) -> Result<Option<Left>, Error> {
+        self.ask(|answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose()
     }
 
     /// Sends a command to the connection and awaits the answer. Returns `None` if the connection ends first.

@@ -9,17 +9,28 @@ use std::{
     time::Duration,
 };
 
-use actix::prelude::*;
+use actix::{fut::ready, prelude::*};
+use futures_util::{
+    future::{FutureExt, try_join_all},
+    stream::{self, StreamExt},
+};
 use log::{info, warn};
 use tokio::sync::oneshot;
 
-use super::{Connection, Dialect, Event, memberships::JoinStep};
+use super::{ConnectError, Connection, Dialect, Event, hooks::GroupJoin, memberships::JoinStep};
 use crate::{
     connections::JoinCause,
     group::{Admission, Generation, Joined, Left, Member, MemberSink},
     groups::Error,
+    hub::HubError,
     ids::GroupKey,
 };
+
+/// The number of groups that a connection joins at a time when its groups are restored.
+const MAX_CONCURRENT_JOINS: usize = 16;
+
+/// The error of a client that cannot join one of its groups.
+const GROUP_FAILURE: &str = "The server cannot put you into your groups now. Try again in a moment.";
 
 /// The delay before a failed rejoin of a crashed group is retried.
 const REJOIN_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -43,7 +54,81 @@ fn reply<T>(answer: Option<GroupReply<T>>, result: Result<T, Error>) {
     }
 }
 
+/// Lets a task that may outlive its connection have the connection join groups.
+pub(super) struct GroupJoiner(oneshot::Sender<JoinRequest>);
+
+/// Groups to join, and the sender of the outcome.
+type JoinRequest = (Vec<GroupJoin>, oneshot::Sender<Result<(), ConnectError>>);
+
+impl GroupJoiner {
+    /// Joins these groups like [`Connection::join_all`]. A connection that has ended joins none of them.
+    pub(super) async fn join_all(self, groups: Vec<GroupJoin>) -> Result<(), ConnectError> {
+        let (answer, joined) = oneshot::channel();
+        // Both channels are only closed if the actor has stopped.
+        let _ = self.0.send((groups, answer));
+        joined.await.unwrap_or(Ok(()))
+    }
+}
+
+/// Joins the groups that `loaded` returns, and returns what it returns beside them.
+pub(super) fn join_loaded<D: Dialect, T: 'static>(
+    loaded: impl ActorFuture<Connection<D>, Output = Result<(Vec<GroupJoin>, T), ConnectError>>,
+) -> impl ActorFuture<Connection<D>, Output = Result<T, ConnectError>> {
+    loaded.then(|loaded, this, _| -> ResponseActFuture<Connection<D>, _> {
+        match loaded {
+            Ok((groups, loaded)) => Box::pin(this.join_all(groups).map(|joined, _, _| joined.map(|()| loaded))),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
+    })
+}
+
 impl<D: Dialect> Connection<D> {
+    /// Joins all these groups. If one fails the client is not admitted, because it would assume that it is a member. A
+    /// connection that has ended joins none of them.
+    fn join_all(
+        &self,
+        groups: Vec<GroupJoin>,
+    ) -> impl ActorFuture<Self, Output = Result<(), ConnectError>> + 'static + use<D> {
+        let batches = stream::iter(groups).chunks(MAX_CONCURRENT_JOINS).into_actor(self);
+        batches.fold(Ok(()), |result: Result<(), ConnectError>, mut batch, this, ctx| {
+            if result.is_err() || this.state.has_ended() {
+                batch.clear();
+            }
+            let joins: Vec<_> = batch.into_iter().map(|join| this.restore_group(join, ctx)).collect();
+            try_join_all(joins).map(|joined| result.and(joined.map(drop))).into_actor(this)
+        })
+    }
+
+    fn restore_group(
+        &mut self,
+        (group, cause): GroupJoin,
+        ctx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), ConnectError>> + use<D> {
+        let (answer, joined) = oneshot::channel();
+        self.run_group_op(&group, GroupOp::Join { cause, answer: Some(answer) }, ctx);
+        let conn = self.state.handle().id.clone();
+        async move {
+            match joined.await {
+                Ok(Err(error)) => {
+                    warn!(conn:% = conn, group:% = group, error:% = error; "failed to restore group");
+                    Err(ConnectError { error: HubError::new(GROUP_FAILURE), is_retryable: true })
+                }
+                // The sender is dropped if the connection has ended.
+                Ok(Ok(_)) | Err(_) => Ok(()),
+            }
+        }
+    }
+
+    /// Waits for the request of the returned [`GroupJoiner`].
+    pub(super) fn group_joiner(&self, ctx: &mut Context<Self>) -> GroupJoiner {
+        let (joiner, request) = oneshot::channel::<JoinRequest>();
+        ctx.spawn(request.into_actor(self).then(|request, this, _| {
+            let (groups, answer) = request.ok().unzip();
+            this.join_all(groups.unwrap_or_default()).map(|joined, _, _| drop(answer.map(|answer| answer.send(joined))))
+        }));
+        GroupJoiner(joiner)
+    }
+
     /// Passes the groups that the client receives messages from to the session, unless a restore is in progress.
     pub(super) fn refresh_groups_token(&mut self, ctx: &mut Context<Self>) {
         if self.restores_in_progress == 0 && self.session.wants_tokens() {

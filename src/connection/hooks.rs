@@ -2,15 +2,12 @@
 
 use std::{borrow::Borrow, collections::HashSet, fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::{
-    future::{FutureExt, join_all, try_join_all},
-    stream::{self, StreamExt, TryStreamExt},
-};
+use futures_util::future::{FutureExt, join_all, try_join_all};
 use log::{error, warn};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::{ConnectError, Invoke, OnStoreFailure, RejoinService};
+use super::{ConnectError, Invoke, OnStoreFailure, RejoinService, group_ops::GroupJoiner};
 use crate::{
     connections::{ConnectionHandle, JoinCause},
     hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected, services::HubServices},
@@ -22,8 +19,8 @@ use crate::{
     store::Owner,
 };
 
-/// The number of groups that a connection joins at a time when its groups are restored.
-const MAX_CONCURRENT_JOINS: usize = 16;
+/// A group to join, and why.
+pub(super) type GroupJoin = (Arc<GroupKey>, JoinCause);
 
 /// The context of hooks and restores of a connection.
 pub(crate) struct HookContext {
@@ -116,17 +113,19 @@ pub(super) async fn wait_for_capacity(
 pub(super) async fn connect(
     hook_context: HookContext,
     rejoin_token: Option<String>,
+    joiner: GroupJoiner,
 ) -> Result<Option<Claims>, ConnectError> {
-    let claims = restore(&hook_context, rejoin_token).await?;
+    let (groups, claims) = groups_to_restore(&hook_context, rejoin_token).await?;
+    joiner.join_all(groups).await?;
     hook_context.run_connected().await?;
     Ok(claims)
 }
 
-/// Joins the durable groups and those of the rejoin token. Returns the accepted claims of the token.
-pub(super) async fn restore(
+/// Loads the durable groups and those of the rejoin token. Returns the accepted claims of the token too.
+pub(super) async fn groups_to_restore(
     hook_context: impl Borrow<HookContext>,
     rejoin_token: Option<String>,
-) -> Result<Option<Claims>, ConnectError> {
+) -> Result<(Vec<GroupJoin>, Option<Claims>), ConnectError> {
     let hook_context = hook_context.borrow();
     let durable = hook_context.all_durable_groups().await?;
     let (groups, claims) = match rejoin_token {
@@ -136,9 +135,9 @@ pub(super) async fn restore(
         }
         None => (Vec::new(), None),
     };
-    hook_context.join_all(groups, JoinCause::Token).await?;
-    hook_context.join_all(keys_of(&durable), JoinCause::Store).await?;
-    Ok(claims)
+    let claimed = groups.into_iter().map(|group| (group, JoinCause::Token));
+    let stored = keys_of(&durable).map(|group| (group, JoinCause::Store));
+    Ok((claimed.chain(stored).collect(), claims))
 }
 
 /// Runs OnConnected.
@@ -169,8 +168,11 @@ pub(crate) struct RejoinOutcome {
     pub(crate) claims: Option<Claims>,
 }
 
-/// Asks the pipeline which groups a client rejoins on its current hubs, and joins them.
-pub(super) async fn rejoin(hook_context: HookContext, request: RejoinRequest) -> Result<RejoinOutcome, ConnectError> {
+/// Asks the pipeline which groups a client rejoins on its current hubs.
+pub(super) async fn groups_to_rejoin(
+    hook_context: HookContext,
+    request: RejoinRequest,
+) -> Result<(Vec<GroupJoin>, RejoinOutcome), ConnectError> {
     let settings = &hook_context.rejoin_service.settings;
     let asks_store =
         request.joins_durable || hook_context.hubs.iter().any(|hub| settings.policy_of(hub.name()).asks_store());
@@ -183,10 +185,9 @@ pub(super) async fn rejoin(hook_context: HookContext, request: RejoinRequest) ->
         groups.extend(durable.iter().cloned());
     }
     let groups = (request.adjust)(groups);
-    let (stored, others): (Vec<_>, Vec<_>) = groups.iter().cloned().partition(|group| durable.contains(group));
-    hook_context.join_all(others, JoinCause::Token).await?;
-    hook_context.join_all(stored, JoinCause::Store).await?;
-    Ok(RejoinOutcome { groups, claims })
+    let cause_of = |group: &Arc<GroupKey>| if durable.contains(group) { JoinCause::Store } else { JoinCause::Token };
+    let joins = groups.iter().map(|group| (Arc::clone(group), cause_of(group))).collect();
+    Ok((joins, RejoinOutcome { groups, claims }))
 }
 
 /// The durable groups of a user, by hub.
@@ -257,22 +258,6 @@ impl HookContext {
         ConnectError { error: HubError::new(STORE_FAILURE), is_retryable: true }
     }
 
-    /// Joins all these groups. If one fails the client is not admitted, because it would assume that it is a member.
-    async fn join_all(
-        &self,
-        groups: impl IntoIterator<Item = Arc<GroupKey>>,
-        cause: JoinCause,
-    ) -> Result<(), ConnectError> {
-        let join = async |group: Arc<GroupKey>| {
-            let joined = self.services.join(&self.handle.id, &group, cause).await;
-            joined.map(drop).map_err(|error| {
-                warn!(conn:% = self.handle.id, group:% = group, error:% = error; "failed to restore group");
-                ConnectError { error: HubError::new(GROUP_FAILURE), is_retryable: true }
-            })
-        };
-        stream::iter(groups).map(Ok).try_for_each_concurrent(MAX_CONCURRENT_JOINS, join).await
-    }
-
     /// Runs the same hook of every hub and returns the first error.
     async fn run_hooks<F: Future<Output = Result<(), HubError>>>(
         &self,
@@ -294,9 +279,6 @@ impl HookContext {
 
 /// The error of a client whose groups cannot be loaded.
 const STORE_FAILURE: &str = "The server cannot look up your groups now. Try again in a moment.";
-
-/// The error of a client that cannot join one of its groups.
-const GROUP_FAILURE: &str = "The server cannot put you into your groups now. Try again in a moment.";
 
 /// Runs OnReconnected.
 pub(super) async fn run_reconnected(hook_context: HookContext, has_gap: bool) -> Result<(), HubError> {
