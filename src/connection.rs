@@ -26,15 +26,15 @@ mod dialect;
 mod group_ops;
 mod hooks;
 mod memberships;
-mod new_connection;
+mod rejoin;
 mod state;
 mod traffic;
 
 pub(crate) use dialect::{ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason};
 use group_ops::{GroupOp, PendingGroupOps, join_loaded};
-pub(crate) use hooks::{GroupAdjustment, RejoinOutcome, RejoinRequest};
-pub(crate) use new_connection::{NewConnection, RejoinService};
-pub use new_connection::{OnStoreFailure, RejoinSettings};
+pub(crate) use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest, RejoinService};
+pub use rejoin::{OnStoreFailure, RejoinSettings};
+pub(crate) use state::NewConnection;
 use state::{CleanupGuard, ConnectionState};
 
 /// The capacity of the mailbox of a connection. Senders wait while it is full.
@@ -143,7 +143,8 @@ impl<D: Dialect> Connection<D> {
         self.state.register();
         self.restores_in_progress += 1;
         let joiner = self.group_joiner(ctx);
-        let connected = hooks::connect(self.state.hook_context(), self.state.rejoin_token(), joiner);
+        let loaded = self.state.groups_to_restore(self.state.rejoin_token());
+        let connected = hooks::connect(loaded, joiner, self.state.hub_contexts());
         let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
             this.end_restore();
@@ -165,7 +166,7 @@ impl<D: Dialect> Connection<D> {
     ) -> impl ActorFuture<Self, Output = Result<RejoinOutcome, ConnectError>> + use<D> {
         self.restores_in_progress += 1;
         let started_at = self.state.handle().outbox.tail();
-        let loaded = hooks::groups_to_rejoin(self.state.hook_context(), request);
+        let loaded = self.state.groups_to_rejoin(request);
         join_loaded(loaded.into_actor(self)).map(move |outcome, this, _| {
             this.end_restore();
             if let Ok(outcome) = &outcome {
@@ -184,7 +185,7 @@ impl<D: Dialect> Connection<D> {
 
     fn restore(&mut self, ctx: &mut Context<Self>) {
         self.restores_in_progress += 1;
-        let loaded = hooks::groups_to_restore(self.state.hook_context(), None);
+        let loaded = self.state.groups_to_restore(None);
         ctx.spawn(join_loaded(loaded.into_actor(self)).map(|restored, this, ctx| {
             this.end_restore();
             this.state.record_restored(&[]);
@@ -194,7 +195,7 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn run_connected(&mut self, ctx: &mut Context<Self>) {
-        let connected = hooks::run_connected(self.state.hook_context());
+        let connected = hooks::run_connected(self.state.hub_contexts());
         let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
             let outcome = this.state.admit(connected.map(|()| None));
@@ -213,7 +214,7 @@ impl<D: Dialect> Connection<D> {
     fn run_reconnected(&mut self, has_gap: bool, ctx: &mut Context<Self>) {
         let hub_tasks = &self.state.services().hub_tasks;
         let reconnected =
-            hooks::run_to_completion(hub_tasks, hooks::run_reconnected(self.state.hook_context(), has_gap), identity);
+            hooks::run_to_completion(hub_tasks, hooks::run_reconnected(self.state.hub_contexts(), has_gap), identity);
         ctx.spawn(
             reconnected.into_actor(self).map(|outcome, this, ctx| this.handle_event(Event::Reconnected(outcome), ctx)),
         );

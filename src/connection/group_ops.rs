@@ -17,7 +17,7 @@ use futures_util::{
 use log::{info, warn};
 use tokio::sync::oneshot;
 
-use super::{ConnectError, Connection, Dialect, Event, hooks::GroupJoin, memberships::JoinStep};
+use super::{ConnectError, Connection, Dialect, Event, memberships::JoinStep};
 use crate::{
     connections::JoinCause,
     group::{Admission, Generation, Joined, Left, Member, MemberSink},
@@ -54,6 +54,9 @@ fn reply<T>(answer: Option<GroupReply<T>>, result: Result<T, Error>) {
     }
 }
 
+/// A group to join, and why.
+pub(super) type GroupJoin = (Arc<GroupKey>, JoinCause);
+
 /// Lets a task that may outlive its connection have the connection join groups.
 pub(super) struct GroupJoiner(oneshot::Sender<JoinRequest>);
 
@@ -70,7 +73,7 @@ impl GroupJoiner {
     }
 }
 
-/// Joins the groups that `loaded` returns, and returns what it returns beside them.
+/// Joins the groups that `loaded` returns, and returns its other value.
 pub(super) fn join_loaded<D: Dialect, T: 'static>(
     loaded: impl ActorFuture<Connection<D>, Output = Result<(Vec<GroupJoin>, T), ConnectError>>,
 ) -> impl ActorFuture<Connection<D>, Output = Result<T, ConnectError>> {

@@ -1,36 +1,24 @@
-//! Futures that a connection runs beside its mailbox: lifecycle hooks, hub methods and the restore of groups.
+//! Futures that a connection runs beside its mailbox: lifecycle hooks and hub methods.
 
-use std::{borrow::Borrow, collections::HashSet, fmt::Display, panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::future::{FutureExt, join_all, try_join_all};
+use futures_util::future::{FutureExt, join_all};
 use log::{error, warn};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::{ConnectError, Invoke, OnStoreFailure, RejoinService, group_ops::GroupJoiner};
+use super::{
+    ConnectError, Invoke,
+    group_ops::{GroupJoin, GroupJoiner},
+};
 use crate::{
-    connections::{ConnectionHandle, JoinCause},
-    hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected, services::HubServices},
-    ids::{ConnectionId, GroupKey, GroupName, HubName},
+    hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected},
+    ids::{ConnectionId, HubName},
     message::Json,
     metrics::Metrics,
     outbox::Outbox,
-    pipeline::{Claims, Rejoin, RejoinHub, RejoinIdentity, Rejoined},
-    store::Owner,
+    pipeline::Claims,
 };
-
-/// A group to join, and why.
-pub(super) type GroupJoin = (Arc<GroupKey>, JoinCause);
-
-/// The context of hooks and restores of a connection.
-pub(crate) struct HookContext {
-    pub(super) hubs: Vec<Arc<Hub>>,
-    /// One for each hub, in the order of `hubs`.
-    pub(super) contexts: Vec<HubContext>,
-    pub(super) services: Arc<HubServices>,
-    pub(super) rejoin_service: Arc<RejoinService>,
-    pub(super) handle: Arc<ConnectionHandle>,
-}
 
 /// Runs application code, catches its panics and logs its errors. The fields are for the log.
 struct HookRunner<'a> {
@@ -109,180 +97,40 @@ pub(super) async fn wait_for_capacity(
     result
 }
 
-/// Restores the groups of a connection, then runs OnConnected. Returns the accepted claims of the rejoin token.
+/// Joins the groups that are loaded, then runs OnConnected. Returns the accepted claims of the rejoin token.
 pub(super) async fn connect(
-    hook_context: HookContext,
-    rejoin_token: Option<String>,
+    loaded: impl Future<Output = Result<(Vec<GroupJoin>, Option<Claims>), ConnectError>>,
     joiner: GroupJoiner,
+    hubs: Vec<(Arc<Hub>, HubContext)>,
 ) -> Result<Option<Claims>, ConnectError> {
-    let (groups, claims) = groups_to_restore(&hook_context, rejoin_token).await?;
+    let (groups, claims) = loaded.await?;
     joiner.join_all(groups).await?;
-    hook_context.run_connected().await?;
+    run_connected(hubs).await?;
     Ok(claims)
 }
 
-/// Loads the durable groups and those of the rejoin token. Returns the accepted claims of the token too.
-pub(super) async fn groups_to_restore(
-    hook_context: impl Borrow<HookContext>,
-    rejoin_token: Option<String>,
-) -> Result<(Vec<GroupJoin>, Option<Claims>), ConnectError> {
-    let hook_context = hook_context.borrow();
-    let durable = hook_context.all_durable_groups().await?;
-    let (groups, claims) = match rejoin_token {
-        Some(token) => {
-            let rejoined = hook_context.rejoin(Some(token), None, &durable).await?;
-            (rejoined.groups, rejoined.claims)
-        }
-        None => (Vec::new(), None),
-    };
-    let claimed = groups.into_iter().map(|group| (group, JoinCause::Token));
-    let stored = keys_of(&durable).map(|group| (group, JoinCause::Store));
-    Ok((claimed.chain(stored).collect(), claims))
-}
-
 /// Runs OnConnected.
-pub(super) async fn run_connected(hook_context: HookContext) -> Result<(), ConnectError> {
-    hook_context.run_connected().await
+pub(super) async fn run_connected(hubs: Vec<(Arc<Hub>, HubContext)>) -> Result<(), ConnectError> {
+    let connected = run_hooks(&hubs, "OnConnected", Hub::connected).await;
+    connected.map_err(|error| ConnectError { error, is_retryable: false })
 }
-
-/// The request to restore the groups of a client that reconnected.
-pub(crate) struct RejoinRequest {
-    /// The token that the client presented.
-    pub(crate) token: Option<String>,
-    /// Whether to join the durable groups too: the connection is new to this process, or the client starts again.
-    pub(crate) joins_durable: bool,
-    /// The durable groups that the connection is in.
-    pub(crate) durable: Vec<Arc<GroupKey>>,
-    /// Applies the membership changes that the client cannot know of yet.
-    pub(crate) adjust: Box<GroupAdjustment>,
-}
-
-/// Adjusts a list of groups.
-pub(crate) type GroupAdjustment = dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>>;
-
-/// The outcome of a [`RejoinRequest`].
-pub(crate) struct RejoinOutcome {
-    /// The groups that the client receives messages from.
-    pub(crate) groups: Vec<Arc<GroupKey>>,
-    /// The accepted claims of the token.
-    pub(crate) claims: Option<Claims>,
-}
-
-/// Asks the pipeline which groups a client rejoins on its current hubs.
-pub(super) async fn groups_to_rejoin(
-    hook_context: HookContext,
-    request: RejoinRequest,
-) -> Result<(Vec<GroupJoin>, RejoinOutcome), ConnectError> {
-    let settings = &hook_context.rejoin_service.settings;
-    let asks_store =
-        request.joins_durable || hook_context.hubs.iter().any(|hub| settings.policy_of(hub.name()).asks_store());
-    let durable =
-        if asks_store { hook_context.all_durable_groups().await? } else { hook_context.by_hub(&request.durable) };
-    let connection = Some(hook_context.handle.id.to_string());
-    let Rejoined { mut groups, claims, .. } = hook_context.rejoin(request.token, connection, &durable).await?;
-    let durable: HashSet<_> = keys_of(&durable).collect();
-    if request.joins_durable {
-        groups.extend(durable.iter().cloned());
-    }
-    let groups = (request.adjust)(groups);
-    let cause_of = |group: &Arc<GroupKey>| if durable.contains(group) { JoinCause::Store } else { JoinCause::Token };
-    let joins = groups.iter().map(|group| (Arc::clone(group), cause_of(group))).collect();
-    Ok((joins, RejoinOutcome { groups, claims }))
-}
-
-/// The durable groups of a user, by hub.
-type DurableGroups = Vec<(HubName, Vec<GroupName>)>;
-
-fn keys_of(durable: &DurableGroups) -> impl Iterator<Item = Arc<GroupKey>> {
-    durable.iter().flat_map(|(hub, names)| names.iter().map(|name| GroupKey::new(hub, name)))
-}
-
-impl HookContext {
-    async fn all_durable_groups(&self) -> Result<DurableGroups, ConnectError> {
-        let hubs =
-            self.hubs.iter().map(|hub| async { Ok((hub.name().clone(), self.durable_groups(hub.name()).await?)) });
-        try_join_all(hubs).await
-    }
-
-    fn by_hub(&self, groups: &[Arc<GroupKey>]) -> DurableGroups {
-        let of = |hub: &HubName| groups.iter().filter(|key| key.hub == *hub).map(|key| key.name.clone()).collect();
-        self.hubs.iter().map(|hub| (hub.name().clone(), of(hub.name()))).collect()
-    }
-
-    async fn durable_groups(&self, hub: &HubName) -> Result<Vec<GroupName>, ConnectError> {
-        let Some(user) = self.handle.user.clone() else { return Ok(Vec::new()) };
-        let owner = Owner { hub: hub.clone(), user };
-        match self.services.durable_groups(&owner).await {
-            Ok(groups) => Ok(groups),
-            Err(error) => {
-                warn!(conn:% = self.handle.id, error:% = error; "failed to load durable groups");
-                match self.rejoin_service.settings.on_store_failure {
-                    OnStoreFailure::Continue => Ok(Vec::new()),
-                    OnStoreFailure::Refuse => Err(self.store_failure()),
-                }
-            }
-        }
-    }
-
-    /// Asks the pipeline which groups the client rejoins.
-    async fn rejoin(
-        &self,
-        token: Option<String>,
-        connection: Option<String>,
-        durable: &DurableGroups,
-    ) -> Result<Rejoined, ConnectError> {
-        let hub = |(name, stored): &(HubName, Vec<GroupName>)| RejoinHub {
-            name: name.clone(),
-            policy: self.rejoin_service.settings.policy_of(name),
-            stored: stored.clone(),
-        };
-        let identity = RejoinIdentity { connection, user: self.handle.user.clone(), hub: self.handle.hub.clone() };
-        let hubs = durable.iter().map(hub).collect();
-        let rejoin = Rejoin { token, identity, connection: self.handle.id.clone(), hubs };
-        let rejoined = match &rejoin.identity.connection {
-            // A token that is bound to its connection may be presented more than once.
-            Some(_) => self.rejoin_service.pipeline.send(rejoin).await.map_err(|_| self.store_failure())?,
-            // Any other token may be used up when the pipeline crashes: it must not be presented twice.
-            None => {
-                let rejoined = self.rejoin_service.pipeline.send_once(rejoin).await;
-                rejoined.unwrap_or_else(|_| Rejoined { is_unchecked: true, ..Rejoined::default() })
-            }
-        };
-        match self.rejoin_service.settings.on_store_failure {
-            OnStoreFailure::Refuse if rejoined.is_unchecked => Err(self.store_failure()),
-            OnStoreFailure::Refuse | OnStoreFailure::Continue => Ok(rejoined),
-        }
-    }
-
-    fn store_failure(&self) -> ConnectError {
-        ConnectError { error: HubError::new(STORE_FAILURE), is_retryable: true }
-    }
-
-    /// Runs the same hook of every hub and returns the first error.
-    async fn run_hooks<F: Future<Output = Result<(), HubError>>>(
-        &self,
-        name: &str,
-        hook: impl Fn(&Hub, HubContext) -> F,
-    ) -> Result<(), HubError> {
-        let run = async |(hub, context): (&Arc<Hub>, &HubContext)| {
-            let runner = HookRunner { conn: &self.handle.id, hub: hub.name(), name };
-            runner.run(async || hook(hub, context.clone()).await, &self.services.metrics).await
-        };
-        join_all(self.hubs.iter().zip(&self.contexts).map(run)).await.into_iter().collect()
-    }
-
-    async fn run_connected(&self) -> Result<(), ConnectError> {
-        let connected = self.run_hooks("OnConnected", Hub::connected).await;
-        connected.map_err(|error| ConnectError { error, is_retryable: false })
-    }
-}
-
-/// The error of a client whose groups cannot be loaded.
-const STORE_FAILURE: &str = "The server cannot look up your groups now. Try again in a moment.";
 
 /// Runs OnReconnected.
-pub(super) async fn run_reconnected(hook_context: HookContext, has_gap: bool) -> Result<(), HubError> {
-    hook_context.run_hooks("OnReconnected", |hub, context| hub.reconnected(Reconnected { context, has_gap })).await
+pub(super) async fn run_reconnected(hubs: Vec<(Arc<Hub>, HubContext)>, has_gap: bool) -> Result<(), HubError> {
+    run_hooks(&hubs, "OnReconnected", |hub, context| hub.reconnected(Reconnected { context, has_gap })).await
+}
+
+/// Runs the same hook of every hub and returns the first error.
+async fn run_hooks<F: Future<Output = Result<(), HubError>>>(
+    hubs: &[(Arc<Hub>, HubContext)],
+    name: &str,
+    hook: impl Fn(&Hub, HubContext) -> F,
+) -> Result<(), HubError> {
+    let run = async |(hub, context): &(Arc<Hub>, HubContext)| {
+        let runner = HookRunner { conn: &context.caller.handle.id, hub: hub.name(), name };
+        runner.run(async || hook(hub, context.clone()).await, &context.services.metrics).await
+    };
+    join_all(hubs.iter().map(run)).await.into_iter().collect()
 }
 
 /// Runs OnDisconnected. If the connection ended before OnConnected has finished, `connect_outcome` reports whether it

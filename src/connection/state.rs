@@ -10,15 +10,15 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConnectError, Connection, Dialect, GroupsChanged, NewConnection, RejoinService, hooks, hooks::HookContext,
-    memberships::Memberships,
+    ConnectError, Connection, Dialect, GroupsChanged, RejoinOutcome, RejoinRequest, RejoinService,
+    group_ops::GroupJoin, hooks, memberships::Memberships,
 };
 use crate::{
     connections::{Address, ConnectionHandle, ConnectionInfo},
     hub::{Caller, CallerState, Hub, HubBehavior, HubContext, Identity, Request, services::HubServices},
-    ids::{GroupKey, HubName},
+    ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
-    outbox::End,
+    outbox::{End, Outbox},
     pipeline::{Claims, RememberGroups, TokenGroups, TokenSubject},
     tokens::Purpose,
 };
@@ -29,6 +29,26 @@ pub(super) use cleanup::CleanupGuard;
 
 /// How the outbox of a client that has gone ends. It is never sent.
 const CLIENT_GONE: End = End { code: 1000 };
+
+/// The arguments of a new connection.
+#[derive(Debug)]
+pub(crate) struct NewConnection {
+    pub(crate) id: ConnectionId,
+    pub(crate) dialect: &'static str,
+    pub(crate) transport: &'static str,
+    pub(crate) hubs: Vec<Arc<Hub>>,
+    /// Whether it is bound to one hub. Otherwise each channel selects its hubs.
+    pub(crate) has_one_hub: bool,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) request: Arc<Request>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) services: Arc<HubServices>,
+    pub(crate) rejoin_service: Arc<RejoinService>,
+    /// The rejoin token that the client presented, for dialects that rejoin when they connect.
+    pub(crate) rejoin_token: Option<String>,
+    /// The subject of the tokens that it receives.
+    pub(crate) token_subject: TokenSubject,
+}
 
 /// The state of a connection. [`CleanupGuard`] wraps it and ends the connection on every exit path.
 pub(crate) struct ConnectionState {
@@ -64,7 +84,7 @@ impl ConnectionState {
             token_subject,
             ..
         } = new;
-        let names: Vec<_> = hubs.iter().map(|hub| hub.name().clone()).collect();
+        let names = names_of(&hubs);
         let info = ConnectionInfo {
             dialect: new.dialect,
             transport: RwLock::new(new.transport),
@@ -119,25 +139,33 @@ impl ConnectionState {
         }
     }
 
-    /// The context of hooks and restores of this connection.
-    pub(super) fn hook_context(&self) -> HookContext {
-        HookContext {
-            hubs: self.hubs.clone(),
-            contexts: self.contexts(),
-            services: Arc::clone(&self.services),
-            rejoin_service: Arc::clone(&self.rejoin_service),
-            handle: Arc::clone(&self.handle),
-        }
+    /// The current hubs, each with the context for its hooks.
+    pub(super) fn hub_contexts(&self) -> Vec<(Arc<Hub>, HubContext)> {
+        self.hubs.iter().map(|hub| (Arc::clone(hub), self.context(hub))).collect()
+    }
+
+    /// Loads the groups to join: see [`RejoinService::groups_to_restore`].
+    pub(super) fn groups_to_restore(
+        &self,
+        rejoin_token: Option<String>,
+    ) -> impl Future<Output = Result<(Vec<GroupJoin>, Option<Claims>), ConnectError>> + use<> {
+        let (rejoin_service, client) = (Arc::clone(&self.rejoin_service), Arc::clone(&self.handle));
+        rejoin_service.groups_to_restore(client, names_of(&self.hubs), rejoin_token)
+    }
+
+    /// Loads the groups to rejoin: see [`RejoinService::groups_to_rejoin`].
+    pub(super) fn groups_to_rejoin(
+        &self,
+        request: RejoinRequest,
+    ) -> impl Future<Output = Result<(Vec<GroupJoin>, RejoinOutcome), ConnectError>> + use<> {
+        let (rejoin_service, client) = (Arc::clone(&self.rejoin_service), Arc::clone(&self.handle));
+        rejoin_service.groups_to_rejoin(client, names_of(&self.hubs), request)
     }
 
     /// A hub of the process, with the context for an invocation of it. The client need not have requested this hub.
     pub(super) fn hub(&self, name: &HubName) -> Option<(Arc<Hub>, HubContext)> {
         let hub = self.services.hub(name)?;
         Some((Arc::clone(hub), self.context(hub)))
-    }
-
-    fn contexts(&self) -> Vec<HubContext> {
-        self.hubs.iter().map(|hub| self.context(hub)).collect()
     }
 
     fn context(&self, hub: &Hub) -> HubContext {
@@ -262,6 +290,10 @@ impl ConnectionState {
             let _ = membership.send(update).await;
         });
     }
+}
+
+fn names_of(hubs: &[Arc<Hub>]) -> Vec<HubName> {
+    hubs.iter().map(|hub| hub.name().clone()).collect()
 }
 
 /// Spawns a detached task, unless the runtime of the thread has stopped.

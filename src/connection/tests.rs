@@ -223,7 +223,12 @@ impl TestEngine {
             metrics: Arc::clone(&services.metrics),
         };
         let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(validator.clone()));
-        let rejoin_service = Arc::new(RejoinService { ring, pipeline, settings: RejoinSettings::default() });
+        let rejoin_service = Arc::new(RejoinService {
+            ring,
+            pipeline,
+            settings: RejoinSettings::default(),
+            services: Arc::clone(&services),
+        });
         Self { services, rejoin_service, event_log: events, gate }
     }
 

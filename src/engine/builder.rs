@@ -235,7 +235,6 @@ impl EngineBuilder {
             metrics: Arc::clone(&metrics),
         };
         let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(validator.clone()));
-        let rejoin_service = Arc::new(RejoinService { ring: key_ring, pipeline, settings: self.rejoin });
         let services = Arc::new(HubServices {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             connections,
@@ -246,6 +245,12 @@ impl EngineBuilder {
             metrics,
             hub_tasks: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
+        });
+        let rejoin_service = Arc::new(RejoinService {
+            ring: key_ring,
+            pipeline,
+            settings: self.rejoin,
+            services: Arc::clone(&services),
         });
         let classic_state = classic::EndpointState::new(
             self.classic,

@@ -1,0 +1,212 @@
+//! The groups that a client is restored into when it connects or reconnects, and the settings for this.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures_util::future::try_join_all;
+use log::warn;
+
+use super::{ConnectError, group_ops::GroupJoin};
+use crate::{
+    connections::{ConnectionHandle, JoinCause},
+    hub::{HubError, services::HubServices},
+    ids::{GroupKey, GroupName, HubName},
+    pipeline::{Claims, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, Rejoined},
+    store::Owner,
+    supervised::Supervised,
+    tokens::KeyRing,
+};
+
+/// The error of a client whose groups cannot be loaded.
+const STORE_FAILURE: &str = "The server cannot look up your groups now. Try again in a moment.";
+
+/// Loads the groups that clients are restored into. The pipeline validates their rejoin tokens; the key ring seals new
+/// ones.
+#[derive(Debug)]
+pub(crate) struct RejoinService {
+    pub(crate) ring: Arc<KeyRing>,
+    pub(crate) pipeline: Supervised<Pipeline>,
+    pub(crate) settings: RejoinSettings,
+    /// Loads the durable groups.
+    pub(crate) services: Arc<HubServices>,
+}
+
+/// The settings for clients that rejoin their groups.
+#[derive(Clone, Debug)]
+pub struct RejoinSettings {
+    /// The policy that decides which groups a client rejoins. Default: the token.
+    pub policy: Policy,
+    /// Policies of hubs that differ from `policy`.
+    pub policies: Vec<(HubName, Policy)>,
+    /// The lifetime of a token. Default: one day. A connected client receives a new token at half of the lifetime,
+    /// so at least half of it remains when a classic client is disconnected.
+    pub lifetime: Duration,
+    /// The treatment of a client that connects while the store does not answer. Default: it is refused.
+    pub on_store_failure: OnStoreFailure,
+}
+
+impl Default for RejoinSettings {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            policies: Vec::new(),
+            lifetime: Duration::from_secs(24 * 60 * 60),
+            on_store_failure: OnStoreFailure::default(),
+        }
+    }
+}
+
+/// The treatment of a client that connects while the store does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreFailure {
+    /// The client is refused and may try again. A connected client is never missing from one of its groups.
+    #[default]
+    Refuse,
+    /// The client is admitted without its durable groups.
+    Continue,
+}
+
+impl RejoinSettings {
+    pub(crate) fn policy_of(&self, hub: &HubName) -> Policy {
+        self.policies.iter().find(|(name, _)| name == hub).map_or(self.policy, |(_, policy)| *policy)
+    }
+}
+
+/// The request to restore the groups of a client that reconnected.
+pub(crate) struct RejoinRequest {
+    /// The token that the client presented.
+    pub(crate) token: Option<String>,
+    /// Whether to join the durable groups too: the connection is new to this process, or the client starts again.
+    pub(crate) joins_durable: bool,
+    /// The durable groups that the connection is in.
+    pub(crate) durable: Vec<Arc<GroupKey>>,
+    /// Applies the membership changes that the client cannot know of yet.
+    pub(crate) adjust: Box<GroupAdjustment>,
+}
+
+/// Adjusts a list of groups.
+pub(crate) type GroupAdjustment = dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>>;
+
+/// The outcome of a [`RejoinRequest`].
+pub(crate) struct RejoinOutcome {
+    /// The groups that the client receives messages from.
+    pub(crate) groups: Vec<Arc<GroupKey>>,
+    /// The accepted claims of the token.
+    pub(crate) claims: Option<Claims>,
+}
+
+/// The durable groups of a user, by hub.
+type DurableGroups = Vec<(HubName, Vec<GroupName>)>;
+
+fn keys_of(durable: &DurableGroups) -> impl Iterator<Item = Arc<GroupKey>> {
+    durable.iter().flat_map(|(hub, names)| names.iter().map(|name| GroupKey::new(hub, name)))
+}
+
+fn by_hub(hubs: &[HubName], groups: &[Arc<GroupKey>]) -> DurableGroups {
+    let of = |hub: &HubName| groups.iter().filter(|key| key.hub == *hub).map(|key| key.name.clone()).collect();
+    hubs.iter().map(|hub| (hub.clone(), of(hub))).collect()
+}
+
+fn store_failure() -> ConnectError {
+    ConnectError { error: HubError::new(STORE_FAILURE), is_retryable: true }
+}
+
+impl RejoinService {
+    /// Loads the durable groups and those of the rejoin token. Returns the accepted claims of the token too.
+    pub(super) async fn groups_to_restore(
+        self: Arc<Self>,
+        client: Arc<ConnectionHandle>,
+        hubs: Vec<HubName>,
+        rejoin_token: Option<String>,
+    ) -> Result<(Vec<GroupJoin>, Option<Claims>), ConnectError> {
+        let durable = self.all_durable_groups(&client, &hubs).await?;
+        let (groups, claims) = match rejoin_token {
+            Some(token) => {
+                let rejoined = self.rejoin(&client, Some(token), None, &durable).await?;
+                (rejoined.groups, rejoined.claims)
+            }
+            None => (Vec::new(), None),
+        };
+        let claimed = groups.into_iter().map(|group| (group, JoinCause::Token));
+        let stored = keys_of(&durable).map(|group| (group, JoinCause::Store));
+        Ok((claimed.chain(stored).collect(), claims))
+    }
+
+    /// Asks the pipeline which groups a client rejoins on its current hubs.
+    pub(super) async fn groups_to_rejoin(
+        self: Arc<Self>,
+        client: Arc<ConnectionHandle>,
+        hubs: Vec<HubName>,
+        request: RejoinRequest,
+    ) -> Result<(Vec<GroupJoin>, RejoinOutcome), ConnectError> {
+        let settings = &self.settings;
+        let asks_store = request.joins_durable || hubs.iter().any(|hub| settings.policy_of(hub).asks_store());
+        let durable =
+            if asks_store { self.all_durable_groups(&client, &hubs).await? } else { by_hub(&hubs, &request.durable) };
+        let connection = Some(client.id.to_string());
+        let Rejoined { mut groups, claims, .. } = self.rejoin(&client, request.token, connection, &durable).await?;
+        let durable: HashSet<_> = keys_of(&durable).collect();
+        if request.joins_durable {
+            groups.extend(durable.iter().cloned());
+        }
+        let groups = (request.adjust)(groups);
+        let cause_of =
+            |group: &Arc<GroupKey>| if durable.contains(group) { JoinCause::Store } else { JoinCause::Token };
+        let joins = groups.iter().map(|group| (Arc::clone(group), cause_of(group))).collect();
+        Ok((joins, RejoinOutcome { groups, claims }))
+    }
+
+    async fn all_durable_groups(
+        &self,
+        client: &ConnectionHandle,
+        hubs: &[HubName],
+    ) -> Result<DurableGroups, ConnectError> {
+        try_join_all(hubs.iter().map(|hub| async { Ok((hub.clone(), self.durable_groups(client, hub).await?)) })).await
+    }
+
+    async fn durable_groups(&self, client: &ConnectionHandle, hub: &HubName) -> Result<Vec<GroupName>, ConnectError> {
+        let Some(user) = client.user.clone() else { return Ok(Vec::new()) };
+        let owner = Owner { hub: hub.clone(), user };
+        match self.services.durable_groups(&owner).await {
+            Ok(groups) => Ok(groups),
+            Err(error) => {
+                warn!(conn:% = client.id, error:% = error; "failed to load durable groups");
+                match self.settings.on_store_failure {
+                    OnStoreFailure::Continue => Ok(Vec::new()),
+                    OnStoreFailure::Refuse => Err(store_failure()),
+                }
+            }
+        }
+    }
+
+    /// Asks the pipeline which groups the client rejoins.
+    async fn rejoin(
+        &self,
+        client: &ConnectionHandle,
+        token: Option<String>,
+        connection: Option<String>,
+        durable: &DurableGroups,
+    ) -> Result<Rejoined, ConnectError> {
+        let hub = |(name, stored): &(HubName, Vec<GroupName>)| RejoinHub {
+            name: name.clone(),
+            policy: self.settings.policy_of(name),
+            stored: stored.clone(),
+        };
+        let identity = RejoinIdentity { connection, user: client.user.clone(), hub: client.hub.clone() };
+        let hubs = durable.iter().map(hub).collect();
+        let rejoin = Rejoin { token, identity, connection: client.id.clone(), hubs };
+        let rejoined = match &rejoin.identity.connection {
+            // A token that is bound to its connection may be presented more than once.
+            Some(_) => self.pipeline.send(rejoin).await.map_err(|_| store_failure())?,
+            // Any other token may be used up when the pipeline crashes: it must not be presented twice.
+            None => {
+                let rejoined = self.pipeline.send_once(rejoin).await;
+                rejoined.unwrap_or_else(|_| Rejoined { is_unchecked: true, ..Rejoined::default() })
+            }
+        };
+        match self.settings.on_store_failure {
+            OnStoreFailure::Refuse if rejoined.is_unchecked => Err(store_failure()),
+            OnStoreFailure::Refuse | OnStoreFailure::Continue => Ok(rejoined),
+        }
+    }
+}
