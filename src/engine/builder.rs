@@ -226,15 +226,6 @@ impl EngineBuilder {
         let membership =
             start_membership(&arbiter, &self.store, self.node, self.store_deadline, &connections, &metrics);
         let store = StoreHandle::new(self.store, self.store_deadline);
-        let validator = RejoinValidator {
-            ring: Arc::clone(&key_ring),
-            store: store.clone(),
-            modules: self.modules.into(),
-            connections: connections.clone(),
-            families: Families::default(),
-            metrics: Arc::clone(&metrics),
-        };
-        let pipeline = Supervised::start("pipeline", &arbiter, move || Pipeline::new(validator.clone()));
         let services = Arc::new(HubServices {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             connections,
@@ -246,12 +237,7 @@ impl EngineBuilder {
             hub_tasks: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
         });
-        let rejoin_service = Arc::new(RejoinService {
-            ring: key_ring,
-            pipeline,
-            settings: self.rejoin,
-            services: Arc::clone(&services),
-        });
+        let rejoin_service = start_rejoin_service(&arbiter, key_ring, self.modules, self.rejoin, &services);
         let classic_state = classic::EndpointState::new(
             self.classic,
             self.limits,
@@ -275,6 +261,25 @@ impl EngineBuilder {
             node_info: Arc::new(node_info),
         })
     }
+}
+
+fn start_rejoin_service(
+    arbiter: &ArbiterHandle,
+    ring: Arc<KeyRing>,
+    modules: Vec<Box<dyn DynModule>>,
+    settings: RejoinSettings,
+    services: &Arc<HubServices>,
+) -> Arc<RejoinService> {
+    let validator = RejoinValidator {
+        ring: Arc::clone(&ring),
+        store: services.store.clone(),
+        modules: modules.into(),
+        connections: services.connections.clone(),
+        families: Families::default(),
+        metrics: Arc::clone(&services.metrics),
+    };
+    let pipeline = Supervised::start("pipeline", arbiter, move || Pipeline::new(validator.clone()));
+    Arc::new(RejoinService { ring, pipeline, settings, services: Arc::clone(services) })
 }
 
 fn start_membership(
