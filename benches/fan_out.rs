@@ -17,13 +17,11 @@ use actix::prelude::*;
 use anyhow::Result;
 use bytes::{BufMut, BytesMut};
 use hubcast::{
-    Engine, Hub,
-    group::Delivery,
-    message::{Invocation, Message, Source, WireForm},
-    outbox::{
-        ChannelFilter, FlushScheduler, FrameFields, Framer, Limits, Outbox, ReplayLimits, Resume, SharedMessage, Sink,
+    Delivery, Engine, Hub, Invocation, Limits, Message, ReplayLimits,
+    testkit::{
+        ChannelFilter, FlushScheduler, FrameFields, FrameType, Framer, Outbox, Resume, SharedMessage, Sink, Source,
+        WireForm,
     },
-    transport::FrameType,
 };
 use tokio::task::yield_now;
 

@@ -8,10 +8,8 @@
 use actix::prelude::*;
 use actix_web::{App, HttpServer};
 use hubcast::{
-    Call, Engine, Hub, HubError,
-    group::Delivery,
+    Call, Delivery, Engine, Hub, HubError, Json,
     hub::{CallError, Connected, Disconnected, IntoHubResult},
-    message::Json,
     web::QueryUser,
 };
 
@@ -90,13 +88,16 @@ impl Handler<Delivery> for LobbyLogger {
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
     env_logger::init();
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let hub = Hub::actor("chat", &ChatHub::default().start());
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
     let groups = engine.hub("chat").expect("the hub was added to the engine").groups();
     let app = move || App::new().configure(engine.routes()).configure(hubcast::page::routes);
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind("127.0.0.1:8080")?.run();
+    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(address)?;
+    let url = format!("http://{}/", server.addrs()[0]);
+    let server = server.run();
     // The logger is a member until this value is dropped.
     let _membership = groups.add_actor(LOBBY, LobbyLogger.start().recipient()).await?;
-    println!("Open http://127.0.0.1:8080/, join the room {LOBBY}, and say something.");
+    println!("Open {url}, join the room {LOBBY}, and say something.");
     Ok(server.await?)
 }

@@ -30,6 +30,7 @@ async fn menu() -> &'static str {
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
     env_logger::init();
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let hub = chat::hub();
     let name = hub.name().clone();
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
@@ -42,9 +43,10 @@ async fn main() -> anyhow::Result<()> {
             .configure(engine.routes())
             .configure(hubcast::page::routes)
     };
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind("127.0.0.1:8080")?;
-    println!("Open http://127.0.0.1:8080/ and join the room {ROOM}. Then:");
-    println!("  curl http://127.0.0.1:8080/menu");
-    println!("  curl -X POST http://127.0.0.1:8080/orders/soup");
+    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(address)?;
+    let url = format!("http://{}/", server.addrs()[0]);
+    println!("Open {url} and join the room {ROOM}. Then:");
+    println!("  curl {url}menu");
+    println!("  curl -X POST {url}orders/soup");
     Ok(server.run().await?)
 }

@@ -20,10 +20,12 @@ async fn send(caller: Caller, clients: Clients, Args((room, text)): Args<(String
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
     env_logger::init();
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let hub = Hub::new("chat").method("JoinRoom", join_room).method("Send", send);
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
     let app = move || App::new().configure(engine.routes()).configure(hubcast::page::routes);
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind("127.0.0.1:8080")?;
-    println!("Open http://127.0.0.1:8080/ in two tabs, and join the same room.");
+    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(address)?;
+    let url = format!("http://{}/", server.addrs()[0]);
+    println!("Open {url} in two tabs, and join the same room.");
     Ok(server.run().await?)
 }

@@ -101,13 +101,13 @@ impl Engine {
 
     /// The directory of live connections.
     #[must_use]
-    pub fn connections(&self) -> &Connections {
+    pub(crate) fn connections(&self) -> &Connections {
         &self.services.connections
     }
 
     /// The directory of groups.
     #[must_use]
-    pub fn groups(&self) -> &GroupDirectory {
+    pub(crate) fn groups(&self) -> &GroupDirectory {
         &self.services.groups
     }
 

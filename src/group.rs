@@ -22,9 +22,10 @@ use crate::{
 mod member;
 mod roster;
 
-pub use member::{Delivery, Member, MemberSink, MembershipToken};
+pub use member::Delivery;
+pub(crate) use member::{Member, MemberSink, MembershipToken};
 use roster::Roster;
-pub use roster::{Joined, Left};
+pub(crate) use roster::{Joined, Left};
 
 /// The mailbox capacity of a group. When the mailbox is full, senders wait.
 const MAILBOX_CAPACITY: usize = 256;
@@ -49,7 +50,7 @@ pub(crate) enum Admission {
 
 /// Tells apart the successive groups of the same name. A later group has a greater generation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Generation(pub(crate) u64);
+pub(crate) struct Generation(pub(crate) u64);
 
 /// Command: ends a membership.
 #[derive(Clone, Debug, Message)]
@@ -69,7 +70,7 @@ pub(crate) struct Publish {
 
 /// The number of members that a message was handed to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, MessageResponse)]
-pub struct DeliveryCount(pub usize);
+pub(crate) struct DeliveryCount(pub usize);
 
 /// The recipients of a group's reports: the shard that the group belongs to.
 #[derive(Clone, Debug)]
@@ -87,14 +88,14 @@ pub(crate) struct ShardChanged {
     pub(crate) epoch: u64,
 }
 
-/// Query: asks for a [`Snapshot`] of the group. Operators and tests use it.
+/// Query: asks for a [`GroupSnapshot`] of the group. Operators and tests use it.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Snapshot")]
+#[rtype(result = "GroupSnapshot")]
 pub(crate) struct Inspect(pub(crate) MemberRange);
 
-/// Selects the members that a [`Snapshot`] lists, in the order of their ids.
+/// Selects the members that a [`GroupSnapshot`] lists, in the order of their ids.
 #[derive(Clone, Debug)]
-pub struct MemberRange {
+pub(crate) struct MemberRange {
     /// Lists only members with a greater id than this one. `None` lists from the first.
     pub after: Option<ConnectionId>,
     /// The maximum number of members to list.
@@ -103,14 +104,14 @@ pub struct MemberRange {
 
 impl MemberRange {
     /// All members.
-    pub const ALL: Self = Self { after: None, limit: usize::MAX };
+    pub(crate) const ALL: Self = Self { after: None, limit: usize::MAX };
     /// No members, only the total.
-    pub const NONE: Self = Self { after: None, limit: 0 };
+    pub(crate) const NONE: Self = Self { after: None, limit: 0 };
 }
 
 /// The state of a group at one moment.
 #[derive(Clone, Debug, Default, MessageResponse)]
-pub struct Snapshot {
+pub struct GroupSnapshot {
     /// The members in the requested [`MemberRange`], in the order of their ids.
     pub members: Vec<ConnectionId>,
     /// The subset of `members` that are actors of the application, in the same order.
@@ -329,12 +330,12 @@ impl Handler<ShardChanged> for Group {
 }
 
 impl Handler<Inspect> for Group {
-    type Result = Snapshot;
+    type Result = GroupSnapshot;
 
-    fn handle(&mut self, Inspect(range): Inspect, _: &mut Self::Context) -> Snapshot {
+    fn handle(&mut self, Inspect(range): Inspect, _: &mut Self::Context) -> GroupSnapshot {
         let listed = self.roster.range(range.after.as_ref(), range.limit);
         let actors = listed.iter().filter(|(_, sink)| matches!(sink, MemberSink::Actor(..)));
-        Snapshot {
+        GroupSnapshot {
             actors: actors.map(|(id, _)| id.clone()).collect(),
             members: listed.iter().map(|(id, _)| id.clone()).collect(),
             total: self.roster.len(),

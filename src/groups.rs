@@ -24,8 +24,8 @@ use papaya::HashMap as SharedMap;
 
 use crate::{
     group::{
-        Admission, Delivery, DeliveryCount, Generation, Group, Inspect, Leave, Left, Member, MemberRange, MemberSink,
-        MembershipToken, Publish, Shard, Snapshot,
+        Admission, Delivery, DeliveryCount, Generation, Group, GroupSnapshot, Inspect, Leave, Left, Member,
+        MemberRange, MemberSink, MembershipToken, Publish, Shard,
     },
     ids::{ConnectionId, ConnectionSet, GroupKey, HubName},
     message::Message,
@@ -219,7 +219,7 @@ impl GroupDirectory {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group panics in the meantime.
-    pub(crate) async fn inspect(&self, key: &Arc<GroupKey>) -> Result<Option<Snapshot>, Error> {
+    pub(crate) async fn inspect(&self, key: &Arc<GroupKey>) -> Result<Option<GroupSnapshot>, Error> {
         self.inspect_range(key, MemberRange::ALL).await
     }
 
@@ -231,7 +231,7 @@ impl GroupDirectory {
         &self,
         key: &Arc<GroupKey>,
         range: MemberRange,
-    ) -> Result<Option<Snapshot>, Error> {
+    ) -> Result<Option<GroupSnapshot>, Error> {
         self.ask(key, || Inspect(range.clone())).await
     }
 

@@ -32,9 +32,9 @@ mod keyed_mutex;
 mod methods;
 pub(crate) mod services;
 
+pub(crate) use call::HubBehavior;
 pub use call::{
-    Arguments, Call, Caller, CallerState, Connected, Disconnected, HubBehavior, HubContext, Identity, Reconnected,
-    Request,
+    Arguments, Call, Caller, CallerState, Connected, Disconnected, HubContext, Identity, Reconnected, Request,
 };
 pub(crate) use call::{Reporter, Streams};
 pub use clients::{Clients, Target};

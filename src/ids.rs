@@ -86,7 +86,7 @@ name! {
 
 /// 16 random bytes in base64url: 22 characters that cannot be guessed.
 #[must_use]
-pub fn secret() -> String {
+pub(crate) fn secret() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 
@@ -102,12 +102,12 @@ impl ConnectionId {
 /// be logged, so `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
-pub struct ConnectionToken(Arc<str>);
+pub(crate) struct ConnectionToken(Arc<str>);
 
 impl ConnectionToken {
     /// A random token, independent of the connection's id.
     #[must_use]
-    pub fn random() -> Self {
+    pub(crate) fn random() -> Self {
         Self(secret().into())
     }
 }

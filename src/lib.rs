@@ -73,30 +73,39 @@ pub mod chat;
 pub mod classic;
 pub mod config;
 mod connection;
-pub mod connections;
+#[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
+mod connections;
 mod engine;
-pub mod group;
-pub mod groups;
+mod group;
+#[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
+mod groups;
 pub mod hub;
-pub mod ids;
+mod ids;
 mod membership;
-pub mod message;
+#[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
+mod message;
 pub mod metrics;
-pub mod outbox;
+#[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
+mod outbox;
 pub mod page;
 pub mod pipeline;
 pub mod server;
 pub mod store;
 mod supervised;
-pub mod tokens;
-pub mod transport;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+mod tokens;
+#[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
+mod transport;
 pub mod web;
 
 pub use connection::{OnStoreFailure, RejoinSettings};
-#[cfg(any(test, feature = "testkit"))]
-pub use engine::CrashTarget;
 pub use engine::{BuildError, Engine, EngineBuilder, HubHandle};
+pub use group::{Delivery, GroupSnapshot};
+pub use groups::{ActorMembership, Error as GroupError};
 pub use hub::{Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, Users};
-pub use ids::{ConnectionId, GroupName, HubName, UserId};
-pub use tokens::KeyRing;
+pub use ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, NodeId, UserId};
+pub use message::{Invocation, Json, Message};
+pub use outbox::{Limits, Overflow, ReplayLimits};
+pub use tokens::{BadSecret, KeyRing};
 pub use transport::on_connect;

@@ -101,6 +101,7 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Message {
     /// The target through which the message reaches its recipients.
+    #[doc(hidden)]
     pub source: Source,
     content: Arc<Content>,
 }
@@ -114,12 +115,14 @@ struct Content {
 impl Message {
     /// Creates a message that is not encoded yet.
     #[must_use]
+    #[doc(hidden)]
     pub fn new(call: Invocation, source: Source) -> Self {
         Self { source, content: Arc::new(Content { call, forms: Default::default() }) }
     }
 
     /// The same invocation with another source. Both messages share the encoded bytes.
     #[must_use]
+    #[doc(hidden)]
     pub fn with_source(&self, source: Source) -> Self {
         Self { source, content: Arc::clone(&self.content) }
     }
@@ -132,6 +135,7 @@ impl Message {
 
     /// The bytes in one wire form. The first caller encodes them.
     #[must_use]
+    #[doc(hidden)]
     pub fn encoded(&self, form: &WireForm) -> &Bytes {
         self.content.forms[form.slot].get_or_init(|| (form.encode)(&self.content.call))
     }

@@ -32,14 +32,17 @@ mod reader;
 
 use entry::QueueEntry;
 pub use entry::SharedMessage;
-pub use events::{OutboxEvent, OutboxEvents};
+pub(crate) use events::{OutboxEvent, OutboxEvents};
 pub use filter::{ChannelFilter, Resume};
-pub use flush_batch::{FlushBatch, FlushScheduler};
+pub(crate) use flush_batch::FlushBatch;
+pub use flush_batch::FlushScheduler;
 pub use framer::{End, FrameFields, Framer};
-pub use limits::{Backlog, Limits, Overflow, Progress, Push, ReplayLimits};
+pub(crate) use limits::Backlog;
+pub use limits::{Limits, Overflow, Progress, Push, ReplayLimits};
 use queue::Queue;
-pub use reader::{ChannelControl, OutboxReader, ReadStep, Sink, Unsent};
+pub(crate) use reader::ChannelControl;
 use reader::{ChannelWriter, PreviousChannel};
+pub use reader::{OutboxReader, ReadStep, Sink, Unsent};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -184,11 +187,6 @@ impl Outbox {
         change(self.lock().queue.filter_mut());
     }
 
-    /// Encodes waiting and later messages in another form.
-    pub fn set_form(&self, form: &'static WireForm) {
-        self.lock().queue.set_form(form);
-    }
-
     /// Attaches a transport as a new channel and ends the previous channel. Returns the reader of the new channel, and
     /// whether the client has missed entries that are no longer kept.
     pub fn attach(
@@ -274,6 +272,7 @@ impl Outbox {
     }
 
     /// The cursor of a client that has received everything that was handed to its transport.
+    #[cfg(test)]
     #[must_use]
     pub fn cursor(&self) -> u64 {
         self.lock().queue.cursor()

@@ -19,7 +19,7 @@ mod families;
 mod policy;
 mod validator;
 
-pub use claims::{Claims, RejoinError, RejoinIdentity, TokenGroups, TokenSubject};
+pub(crate) use claims::{Claims, RejoinError, RejoinIdentity, TokenGroups, TokenSubject};
 pub(crate) use families::Families;
 pub use policy::Policy;
 pub(crate) use validator::RejoinValidator;

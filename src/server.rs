@@ -28,6 +28,7 @@ mod secret_file;
 
 pub use banner::startup_message;
 pub use open::OpenError;
+pub use secret_file::SecretFileError;
 
 /// The bound listeners of a service. They are bound before the service starts, so that their ports are known.
 #[derive(Debug)]

@@ -23,11 +23,11 @@ const SIGNATURE_LENGTH: usize = 32;
 const HEADER_LENGTH: usize = 1 + KEY_ID_LENGTH + SIGNATURE_LENGTH;
 
 /// The minimum length of a secret in bytes. A random secret of this length cannot be found by brute force.
-pub const MIN_SECRET_LENGTH: usize = 16;
+pub(crate) const MIN_SECRET_LENGTH: usize = 16;
 
 /// The purpose of a token. A token that was sealed for one purpose cannot be opened for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// A classic connection token: a connection and its user.
     Connection,
     /// A rejoin token (in ASP.NET SignalR: groups token).
@@ -45,7 +45,7 @@ impl Purpose {
 
 /// Why a token cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadToken {
+pub(crate) enum BadToken {
     /// It does not have the format of a token.
     #[error("the token is malformed")]
     Malformed,
@@ -129,7 +129,7 @@ impl KeyRing {
 
     /// Signs a payload and returns the token.
     #[must_use]
-    pub fn seal(&self, purpose: Purpose, payload: &[u8]) -> String {
+    pub(crate) fn seal(&self, purpose: Purpose, payload: &[u8]) -> String {
         let key = &self.keys[0];
         let signature = key.signed(purpose, payload).finalize().into_bytes();
         URL_SAFE_NO_PAD.encode([&[VERSION], &key.id[..], &signature, payload].concat())
@@ -139,7 +139,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`BadToken`], if the token is not valid for this purpose.
-    pub fn open(&self, purpose: Purpose, token: &str) -> Result<Vec<u8>, BadToken> {
+    pub(crate) fn open(&self, purpose: Purpose, token: &str) -> Result<Vec<u8>, BadToken> {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken::Malformed)?;
         let (head, payload) = bytes.split_at_checked(HEADER_LENGTH).ok_or(BadToken::Malformed)?;
         let [VERSION, id_and_signature @ ..] = head else { return Err(BadToken::Malformed) };

@@ -25,16 +25,16 @@ use tokio::io::Interest;
 
 use crate::outbox::Sink;
 
-pub mod framing;
+pub(crate) mod framing;
 pub(crate) mod streaming;
-pub mod websocket;
+pub(crate) mod websocket;
 
 pub use framing::FrameType;
 
 /// Data received on a channel. The response to this message means that the connection is ready for more data.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Received {
+pub(crate) struct Received {
     /// The number of the channel within the connection; the first is 1.
     pub channel: u32,
     /// The received data.
@@ -43,7 +43,7 @@ pub struct Received {
 
 /// Data received on a WebSocket: complete messages or parts of them, as the connection has requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inbound {
+pub(crate) enum Inbound {
     /// A text message, or a part of one. A complete message is valid UTF-8.
     Text(Bytes),
     /// A binary message, or a part of one.
@@ -64,7 +64,7 @@ impl Inbound {
 
 /// A second handle to the TCP socket of a request. It writes directly, and disconnects a client that does not read.
 #[derive(Clone, Debug)]
-pub struct SocketHandle(Arc<std::net::TcpStream>);
+pub(crate) struct SocketHandle(Arc<std::net::TcpStream>);
 
 impl Sink for SocketHandle {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -94,7 +94,7 @@ impl SocketHandle {
     }
 
     /// Shuts the socket down in both directions. All tasks that wait for it are woken.
-    pub fn shut_down(&self) {
+    pub(crate) fn shut_down(&self) {
         // An error means that the socket is closed already.
         let _ = self.0.shutdown(Shutdown::Both);
     }

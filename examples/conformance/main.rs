@@ -12,14 +12,15 @@
 //! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`,
 //! `MAX_PARALLEL`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
 
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
+
 use std::{num::NonZeroUsize, time::Duration};
 
 use actix_web::{App, HttpServer, web::scope};
 use hubcast::{
-    Engine, KeyRing,
+    Engine, KeyRing, Limits,
     aspnetcore::{Endpoint, Settings},
     classic,
-    outbox::Limits,
     store::sea::SeaStore,
     web::Cors,
 };
@@ -96,5 +97,6 @@ async fn main() -> anyhow::Result<()> {
         App::new().configure(engine.classic_routes()).service(aspnetcore)
     };
     let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(("127.0.0.1", port))?.shutdown_timeout(1);
+    println!("Listening on http://{}/", server.addrs()[0]);
     Ok(server.run().await?)
 }

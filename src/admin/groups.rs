@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Engine, HubHandle,
-    group::{MemberRange, Snapshot},
+    group::{GroupSnapshot, MemberRange},
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
     store,
 };
@@ -87,7 +87,7 @@ async fn load_rows(engine: &Engine, keys: Vec<Arc<GroupKey>>) -> Vec<GroupRow> {
 }
 
 impl GroupRow {
-    fn new(key: &GroupKey, snapshot: &Snapshot) -> Self {
+    fn new(key: &GroupKey, snapshot: &GroupSnapshot) -> Self {
         let GroupKey { hub, name } = key.clone();
         Self { hub, name, members: snapshot.total, published: snapshot.published }
     }

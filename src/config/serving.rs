@@ -55,34 +55,20 @@ pub struct Limits {
     /// The reaction to an exceeded limit: `close` (default) disconnects the client, so that it never misses a message
     /// unnoticed; `drop-oldest` drops the oldest waiting broadcast.
     #[serde(deserialize_with = "units::keyword")]
-    pub overflow: Overflow,
-}
-
-/// The reaction to an exceeded limit of the outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overflow {
-    /// Disconnect the client.
-    Close,
-    /// Drop the oldest waiting broadcast.
-    DropOldest,
+    pub overflow: outbox::Overflow,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let outbox::Limits { items, bytes, .. } = outbox::Limits::default();
         let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
-        Self { items: at_least_one(items), bytes: at_least_one(bytes), overflow: Overflow::Close }
+        Self { items: at_least_one(items), bytes: at_least_one(bytes), overflow: outbox::Overflow::Close }
     }
 }
 
 impl From<Limits> for outbox::Limits {
     fn from(limits: Limits) -> Self {
-        let overflow = match limits.overflow {
-            Overflow::Close => outbox::Overflow::Close,
-            Overflow::DropOldest => outbox::Overflow::DropOldest,
-        };
-        Self { items: limits.items.get(), bytes: limits.bytes.get(), overflow }
+        Self { items: limits.items.get(), bytes: limits.bytes.get(), overflow: limits.overflow }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// A member of a group, or a candidate that joins.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(crate) struct Member {
     /// The id of the member. An actor gets a random id of the same form as a connection's.
     pub id: ConnectionId,
     /// The destination of its messages.
@@ -21,7 +21,7 @@ pub struct Member {
 
 /// The destination of a member's messages.
 #[derive(Clone, Debug)]
-pub enum MemberSink {
+pub(crate) enum MemberSink {
     /// A client, through its outbox.
     Outbox(Arc<Outbox>),
     /// An actor of the application. A message is dropped if the actor's mailbox is full.
@@ -30,7 +30,7 @@ pub enum MemberSink {
 
 /// Keeps the membership of an actor alive: the actor is a member until the token is dropped.
 #[derive(Debug)]
-pub struct MembershipToken;
+pub(crate) struct MembershipToken;
 
 impl MemberSink {
     /// True until the outbox is closed, the actor has stopped, or its [`MembershipToken`] is dropped.

@@ -10,7 +10,7 @@ use crate::ids::ConnectionId;
 
 /// The result of a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
+pub(crate) enum Joined {
     /// It became a member.
     Now,
     /// It was a member already.
@@ -19,7 +19,7 @@ pub enum Joined {
 
 /// The result of a leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, MessageResponse)]
-pub enum Left {
+pub(crate) enum Left {
     /// Its membership was ended.
     Now,
     /// It was not a member.

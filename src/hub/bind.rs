@@ -17,7 +17,7 @@ use serde_json::{Error, Number, de::StrRead, value::RawValue};
 
 /// How strictly an argument must match its type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Binding {
+pub(crate) enum Binding {
     /// No conversions, like ASP.NET Core SignalR.
     #[default]
     Strict,

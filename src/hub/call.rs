@@ -142,7 +142,7 @@ impl Caller {
 /// Differences in hub behavior between the generations of SignalR. The dialect sets them, so that hub code does not
 /// depend on the generation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HubBehavior {
+pub(crate) struct HubBehavior {
     /// How strictly arguments must match the parameter types.
     pub binding: Binding,
     /// True if sending to a single group with an empty name is an error. In a list of groups it always is.
@@ -159,7 +159,7 @@ pub struct Arguments {
 impl Arguments {
     /// Arguments as received.
     #[must_use]
-    pub fn new(values: Vec<Json>, binding: Binding) -> Self {
+    pub(crate) fn new(values: Vec<Json>, binding: Binding) -> Self {
         Self { values, binding }
     }
 

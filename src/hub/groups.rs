@@ -130,7 +130,7 @@ impl Groups {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
-    pub async fn members(&self, group: impl Into<GroupName>) -> Result<Option<group::Snapshot>, Error> {
+    pub async fn members(&self, group: impl Into<GroupName>) -> Result<Option<group::GroupSnapshot>, Error> {
         self.services.groups.inspect(&self.key(group)).await
     }
 

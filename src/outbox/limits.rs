@@ -19,7 +19,8 @@ impl Default for Limits {
 }
 
 /// The policy when the [`Limits`] are exceeded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Overflow {
     /// The client is disconnected and may reconnect: it never misses a message unnoticed.
     #[default]

@@ -334,6 +334,7 @@ impl Queue {
         &mut self.filter
     }
 
+    #[cfg(test)]
     pub(super) fn set_form(&mut self, form: &'static WireForm) {
         self.form = form;
         self.recount();

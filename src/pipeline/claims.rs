@@ -23,7 +23,7 @@ pub(crate) const MAX_GROUP_LIST_BYTES: usize = 3 * 1024;
 
 /// The claims of a rejoin token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// The family that the token was issued for: a connection (classic) or a chain of connections (ASP.NET Core).
     #[serde(rename = "f")]
     pub family: String,
@@ -52,7 +52,7 @@ pub struct Claims {
 
 /// The subject of a token: the connection that it is issued to.
 #[derive(Clone, Debug)]
-pub struct TokenSubject {
+pub(crate) struct TokenSubject {
     /// See [`Claims::family`].
     pub family: String,
     /// See [`Claims::epoch`].
@@ -65,7 +65,7 @@ pub struct TokenSubject {
 
 /// The groups of a connection, by the reason for its membership.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TokenGroups {
+pub(crate) struct TokenGroups {
     /// Groups that the connection itself was added to. A token restores them.
     pub joined: Vec<Arc<GroupKey>>,
     /// Groups in which the connection's user is a durable member. A token restores them only if the store confirms the
@@ -76,7 +76,7 @@ pub struct TokenGroups {
 impl TokenGroups {
     /// All groups, sorted.
     #[must_use]
-    pub fn all(self) -> Vec<Arc<GroupKey>> {
+    pub(crate) fn all(self) -> Vec<Arc<GroupKey>> {
         let mut all: Vec<_> = self.joined.into_iter().chain(self.durable).collect();
         all.sort();
         all
@@ -84,7 +84,7 @@ impl TokenGroups {
 
     /// The groups of one hub that a token restores. `stored` are the user's durable groups.
     #[must_use]
-    pub fn of_hub(&self, hub: &HubName, stored: &[GroupName]) -> Vec<GroupName> {
+    pub(crate) fn of_hub(&self, hub: &HubName, stored: &[GroupName]) -> Vec<GroupName> {
         let stored: HashSet<_> = stored.iter().collect();
         let durable = self.durable.iter().filter(|key| stored.contains(&key.name));
         self.joined.iter().chain(durable).filter(|key| key.hub == *hub).map(|key| key.name.clone()).collect()
@@ -116,7 +116,7 @@ fn parse_list(list: &[String]) -> Vec<Arc<GroupKey>> {
 impl Claims {
     /// Creates the claims of `subject` to these groups, valid from `now` for `lifetime`.
     #[must_use]
-    pub fn new(subject: &TokenSubject, groups: &TokenGroups, now: SystemTime, lifetime: Duration) -> Self {
+    pub(crate) fn new(subject: &TokenSubject, groups: &TokenGroups, now: SystemTime, lifetime: Duration) -> Self {
         let mut capacity = MAX_GROUP_LIST_BYTES;
         let lists = token_list(&groups.joined, &mut capacity).zip(token_list(&groups.durable, &mut capacity));
         let (joined, durable) = lists.unzip();
@@ -134,7 +134,7 @@ impl Claims {
 
     /// Encodes the claims as the payload that is signed.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers can always be serialized")
     }
 
@@ -142,13 +142,13 @@ impl Claims {
     ///
     /// # Errors
     /// [`RejoinError::Malformed`], if the payload is not the JSON of claims.
-    pub fn decode(payload: &[u8]) -> Result<Self, RejoinError> {
+    pub(crate) fn decode(payload: &[u8]) -> Result<Self, RejoinError> {
         serde_json::from_slice(payload).map_err(|_| RejoinError::Malformed)
     }
 
     /// The groups; `None` if the lists were too long for the token.
     #[must_use]
-    pub fn groups(&self) -> Option<TokenGroups> {
+    pub(crate) fn groups(&self) -> Option<TokenGroups> {
         self.joined
             .as_ref()
             .map(|joined| TokenGroups { joined: parse_list(joined), durable: parse_list(&self.durable) })
@@ -156,19 +156,19 @@ impl Claims {
 
     /// False if the lists were too long for the token.
     #[must_use]
-    pub fn has_list(&self) -> bool {
+    pub(crate) fn has_list(&self) -> bool {
         self.joined.is_some()
     }
 
     /// The time of issue.
     #[must_use]
-    pub fn issued(&self) -> SystemTime {
+    pub(crate) fn issued(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.issued)
     }
 
     /// The time from which the token is refused.
     #[must_use]
-    pub fn expires(&self) -> SystemTime {
+    pub(crate) fn expires(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(self.expires)
     }
 
@@ -176,7 +176,7 @@ impl Claims {
     ///
     /// # Errors
     /// The first [`RejoinError`] that applies.
-    pub fn check(&self, identity: &RejoinIdentity, now: SystemTime) -> Result<(), RejoinError> {
+    pub(crate) fn check(&self, identity: &RejoinIdentity, now: SystemTime) -> Result<(), RejoinError> {
         let refusals = [
             (millis(now) >= self.expires, RejoinError::Expired),
             (identity.connection.as_ref().is_some_and(|id| *id != self.family), RejoinError::WrongConnection),
@@ -189,7 +189,7 @@ impl Claims {
 
 /// The identity that presents a token.
 #[derive(Clone, Debug, Default)]
-pub struct RejoinIdentity {
+pub(crate) struct RejoinIdentity {
     /// The connection that the token must have been issued for; `None` if tokens are not bound to a connection.
     pub connection: Option<String>,
     /// The user, as authenticated now.
@@ -200,7 +200,7 @@ pub struct RejoinIdentity {
 
 /// Why a rejoin token is not accepted. The client starts without its groups; each reason is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RejoinError {
+pub(crate) enum RejoinError {
     /// It is not a token.
     #[error("malformed")]
     Malformed,
@@ -236,7 +236,7 @@ pub enum RejoinError {
 impl RejoinError {
     /// The counter of this reason.
     #[must_use]
-    pub fn counter(self, metrics: &Metrics) -> &Counter {
+    pub(crate) fn counter(self, metrics: &Metrics) -> &Counter {
         match self {
             Self::Malformed => &metrics.rejoins_malformed,
             Self::UnknownKey => &metrics.rejoins_unknown_key,

@@ -9,7 +9,7 @@ use std::{
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Service, secret_file};
+use super::{Service, secret_file, secret_file::SecretFileError};
 use crate::{
     BuildError, Engine, EngineBuilder, KeyRing, chat,
     config::{Auth, Mode, Secret, Settings},
@@ -31,13 +31,13 @@ pub enum OpenError {
     },
     /// The file with the signing key cannot be used.
     #[error("signing_keys")]
-    KeyFile(#[source] secret_file::Error),
+    KeyFile(#[source] SecretFileError),
     /// A signing key is invalid.
     #[error("signing_keys")]
     Keys(#[from] BadSecret),
     /// The file with the admin token cannot be used.
     #[error("admin.token")]
-    TokenFile(#[source] secret_file::Error),
+    TokenFile(#[source] SecretFileError),
     /// The database cannot be used.
     #[error("store.url: cannot open the database")]
     Store(#[source] store::Error),

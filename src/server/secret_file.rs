@@ -13,7 +13,7 @@ use crate::{ids, tokens::MIN_SECRET_LENGTH};
 
 /// Why a secret file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SecretFileError {
     /// Other users can read the file, so the secret may be compromised.
     #[error(
         "other users can read {} (mode {mode:03o}); run `chmod 600` on it if nobody has read it, otherwise delete it, \
@@ -43,7 +43,7 @@ pub enum Error {
 }
 
 /// Reads the secret in the file. If the file does not exist, creates it with a random secret.
-pub(super) fn read_or_create(path: &Path) -> Result<SecretString, Error> {
+pub(super) fn read_or_create(path: &Path) -> Result<SecretString, SecretFileError> {
     match File::open(path) {
         Ok(file) => read(path, file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
@@ -51,26 +51,26 @@ pub(super) fn read_or_create(path: &Path) -> Result<SecretString, Error> {
     }
 }
 
-fn file_error(path: &Path) -> impl Fn(io::Error) -> Error {
-    move |source| Error::File { path: path.into(), source }
+fn file_error(path: &Path) -> impl Fn(io::Error) -> SecretFileError {
+    move |source| SecretFileError::File { path: path.into(), source }
 }
 
-fn read(path: &Path, mut file: File) -> Result<SecretString, Error> {
+fn read(path: &Path, mut file: File) -> Result<SecretString, SecretFileError> {
     let mode = file.metadata().map_err(file_error(path))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(Error::TooOpen { path: path.into(), mode });
+        return Err(SecretFileError::TooOpen { path: path.into(), mode });
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(file_error(path))?;
     match text.trim() {
-        short if short.len() < MIN_SECRET_LENGTH => Err(Error::TooShort { path: path.into() }),
+        short if short.len() < MIN_SECRET_LENGTH => Err(SecretFileError::TooShort { path: path.into() }),
         secret => Ok(secret.into()),
     }
 }
 
 /// Order: write and sync the content first, then link the file to its name. A crash therefore leaves no partial file at
 /// `path`, and no other process reads one. If two processes create the file at the same time, both use the first one.
-fn create(path: &Path) -> Result<SecretString, Error> {
+fn create(path: &Path) -> Result<SecretString, SecretFileError> {
     let draft = path.with_extension(format!("draft-{}", ids::secret()));
     let secret = ids::secret() + &ids::secret();
     let written = write(&draft, &secret).and_then(|()| fs::hard_link(&draft, path));
@@ -129,7 +129,7 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(permissions)).unwrap();
             let result = read_or_create(&path);
             assert_eq!(
-                matches!(&result, Err(Error::TooOpen { mode, .. }) if *mode == permissions),
+                matches!(&result, Err(SecretFileError::TooOpen { mode, .. }) if *mode == permissions),
                 is_refused,
                 "{result:?}"
             );
@@ -141,7 +141,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         write(&path, " ").unwrap();
-        assert!(matches!(read_or_create(&path), Err(Error::TooShort { .. })));
-        assert!(matches!(read_or_create(&directory.path().join("no/key")), Err(Error::File { .. })));
+        assert!(matches!(read_or_create(&path), Err(SecretFileError::TooShort { .. })));
+        assert!(matches!(read_or_create(&directory.path().join("no/key")), Err(SecretFileError::File { .. })));
     }
 }

@@ -1,6 +1,6 @@
 //! Crashes of each actor that others depend on, while clients exchange messages.
 
-use hubcast::CrashTarget;
+use hubcast::testkit::{self, CrashTarget};
 use serde_json::json;
 
 use crate::support::{ClassicClient, CoreClient, Server, TRANSPORTS, wait_until, wait_until_async, with_timeout};
@@ -66,7 +66,7 @@ async fn crashed_connection_leaves_its_groups() {
     let mut bob = CoreClient::connect_and_join(server.address, "bob", "lobby").await;
     let id = ann.invoke("WhoAmI", json!([])).await;
     with_timeout(server.engine.crash(&CrashTarget::Connection(id.as_str().unwrap().into()))).await;
-    with_timeout(wait_until(|| server.engine.connections().count() == 1)).await;
+    with_timeout(wait_until(|| testkit::connections(&server.engine).count() == 1)).await;
     bob.invoke("Send", json!(["lobby", "still alive"])).await;
     assert_eq!(bob.next_invocation().await.1[1], "still alive");
     let room = server.engine.hub("chat").unwrap().groups().members("lobby").await.unwrap().unwrap();
@@ -133,11 +133,11 @@ async fn classic_client_recovers_after_connection_crash() {
         let mut ann = ClassicClient::connect_and_join(server.address, transport, "ann", "lobby").await;
         let id = ann.connection.id.as_str().into();
         with_timeout(server.engine.crash(&CrashTarget::Connection(id))).await;
-        with_timeout(wait_until(|| server.engine.connections().count() == 0)).await;
+        with_timeout(wait_until(|| testkit::connections(&server.engine).count() == 0)).await;
         ann.reconnect().await;
         ann.invoke("Send", json!(["lobby", "back"])).await;
         assert_eq!(ann.next_invocation().await.2[1], "back", "{transport}: its groups token restores the group");
         ann.connection.request("abort").await;
-        with_timeout(wait_until(|| server.engine.connections().count() == 0)).await;
+        with_timeout(wait_until(|| testkit::connections(&server.engine).count() == 0)).await;
     }
 }

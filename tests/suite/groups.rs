@@ -1,5 +1,6 @@
 //! Joining and leaving groups, and the recipients of each send target.
 
+use hubcast::testkit;
 use hubcast::{
     Caller, Hub,
     hub::{Added, Removed},
@@ -150,11 +151,11 @@ async fn group_is_removed_with_its_last_member() {
     let server = Server::start().await;
     let mut ann = CoreClient::connect_and_join(server.address, "ann", "lobby").await;
     let bob = CoreClient::connect(server.address, "/chat?user=bob&bye=lobby").await;
-    assert_eq!(server.engine.groups().count(), 1);
+    assert_eq!(testkit::groups(&server.engine).count(), 1);
     bob.drop_socket();
     assert_eq!(ann.next_invocation().await.0, "gone", "OnDisconnected has run");
     ann.invoke("LeaveRoom", json!(["lobby"])).await;
-    with_timeout(wait_until(|| server.engine.groups().count() == 0)).await;
+    with_timeout(wait_until(|| testkit::groups(&server.engine).count() == 0)).await;
     ann.invoke("JoinRoom", json!(["lobby"])).await;
     ann.invoke("Send", json!(["lobby", "again"])).await;
     assert_eq!(ann.next_chat_message().await, chat_message("ann", "again"));

@@ -1,5 +1,6 @@
 //! Invocations of hub methods, and their errors.
 
+use hubcast::testkit;
 use serde_json::json;
 
 use crate::support::{CloseMessage, CoreClient, Server, wait_until, wait_until_async, with_timeout};
@@ -138,7 +139,7 @@ async fn invocations_of_one_client_run_sequentially() {
     let mut bob = CoreClient::connect(server.address, "/chat?user=bob").await;
     ann.send_record(r#"{"type":1,"invocationId":"a","target":"Hold","arguments":["gate"]}"#).await;
     ann.send_record(r#"{"type":1,"invocationId":"b","target":"Add","arguments":[1,1]}"#).await;
-    let handle = server.engine.connections().of_user_on_any_hub(&"ann".into()).remove(0);
+    let handle = testkit::connections(&server.engine).of_user_on_any_hub(&"ann".into()).remove(0);
     with_timeout(wait_until_async(async || handle.inspect().await.is_some_and(|detail| detail.calls == 2))).await;
     // The first invocation runs; the second one has arrived and waits.
     with_timeout(wait_until(|| server.engine.metrics().invocations.get() == 1)).await;

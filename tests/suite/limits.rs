@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use hubcast::{aspnetcore::Settings, outbox::Limits};
+use hubcast::{Limits, aspnetcore::Settings};
 use serde_json::json;
 
 use crate::support::{CloseMessage, CoreClient, Server};

@@ -14,6 +14,7 @@ mod classic_clients;
 mod classic_groups;
 mod classic_http;
 mod draining;
+mod examples;
 mod groups;
 mod handshake;
 mod invocations;

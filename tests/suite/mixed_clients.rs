@@ -1,7 +1,7 @@
 //! Clients of both SignalR protocols, and an actor, in one group.
 
 use actix::prelude::*;
-use hubcast::group::Delivery;
+use hubcast::Delivery;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -157,7 +157,7 @@ async fn both_protocols_share_one_member_list() {
     let _newer = CoreClient::connect_and_join(server.address, "core", "lobby").await;
     let classic = ClassicClient::connect_and_join(server.address, "webSockets", "classic", "lobby").await;
     let groups = server.engine.hub("chat").unwrap().groups();
-    let members = |room: Option<hubcast::group::Snapshot>| room.map_or(0, |room| room.members.len());
+    let members = |room: Option<hubcast::GroupSnapshot>| room.map_or(0, |room| room.members.len());
     assert_eq!(members(groups.members("lobby").await.unwrap()), 2);
     assert_eq!(classic.connection.request("abort").await.status, 200);
     with_timeout(wait_until_async(async || members(groups.members("lobby").await.unwrap()) == 1)).await;

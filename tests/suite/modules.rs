@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 use hubcast::{
-    CrashTarget, GroupName,
+    GroupName,
     pipeline::{Module, Rejoining},
+    testkit::CrashTarget,
 };
 
 use tokio::sync::watch;

@@ -1,5 +1,6 @@
 //! Clients that reconnect with a rejoin token.
 
+use hubcast::testkit;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
@@ -98,7 +99,7 @@ async fn concurrent_uses_of_a_token_succeed_once() {
 /// Drops the connection and waits until the server has noticed.
 async fn drop_and_wait(server: &Server, client: CoreClient) {
     client.drop_socket();
-    with_timeout(wait_until(|| server.engine.connections().count() == 0)).await;
+    with_timeout(wait_until(|| testkit::connections(&server.engine).count() == 0)).await;
 }
 
 #[tokio::test]

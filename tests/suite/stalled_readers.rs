@@ -1,10 +1,7 @@
 //! Clients that do not read, and their effect on others.
 
-use hubcast::{
-    Clients, ConnectionId, Hub, HubError,
-    hub::Connected,
-    outbox::{Limits, Overflow},
-};
+use hubcast::testkit;
+use hubcast::{Clients, ConnectionId, Hub, HubError, Limits, Overflow, hub::Connected};
 use serde_json::json;
 
 use crate::support::{ClassicClient, CoreClient, Server, wait_until, with_timeout};
@@ -28,7 +25,7 @@ async fn stalled_reader_is_evicted_without_affecting_others() {
     let limits = Limits { items: 1_000, bytes: MAX_QUEUED, overflow: Overflow::Close };
     let server = Server::start_with(move |engine| engine.limits(limits)).await;
     let mut stalled = CoreClient::connect_and_join(server.address, "stalled", "lobby").await;
-    let handle = server.engine.connections().find(&id_of(&mut stalled).await).unwrap();
+    let handle = testkit::connections(&server.engine).find(&id_of(&mut stalled).await).unwrap();
     let mut ann = CoreClient::connect_and_join(server.address, "ann", "lobby").await;
     let mut bob = CoreClient::connect(server.address, "/chat?user=bob").await;
     let text = "x".repeat(MESSAGE_SIZE);
@@ -40,7 +37,7 @@ async fn stalled_reader_is_evicted_without_affecting_others() {
     }
     with_timeout(wait_until(|| server.engine.metrics().connections_evicted.get() == 1)).await;
     assert!(handle.backlog().peak_bytes <= MAX_QUEUED + 2 * MESSAGE_SIZE, "{:?}", handle.backlog());
-    with_timeout(wait_until(|| server.engine.connections().count() == 2)).await;
+    with_timeout(wait_until(|| testkit::connections(&server.engine).count() == 2)).await;
     ann.expect_no_message().await;
 }
 
@@ -62,7 +59,7 @@ async fn completions_wait_for_a_slow_caller() {
             .await;
     }
     // The client reads nothing until completions are queued.
-    let handle = server.engine.connections().all().remove(0);
+    let handle = testkit::connections(&server.engine).all().remove(0);
     with_timeout(wait_until(|| handle.backlog().bytes > 0)).await;
     for call in 0..CALLS {
         let response = client.next_record().await;
@@ -82,7 +79,7 @@ async fn flood_caller(clients: Clients) -> Result<(), HubError> {
 
 /// Drops a client that does not read, and asserts that its connection is removed.
 async fn expect_removal_after_drop(server: &Server, client: CoreClient) {
-    let connections = server.engine.connections();
+    let connections = testkit::connections(&server.engine);
     // The kernel buffers a few megabytes; then the sender waits.
     with_timeout(wait_until(|| connections.all().first().is_some_and(|handle| handle.backlog().bytes > 0))).await;
     client.drop_socket();
@@ -123,7 +120,7 @@ async fn start_with_low_limits() -> Server {
 /// same name, is evicted. Asserts that no other client is delayed, and that at most `max_queued` bytes are queued for
 /// `stalled`. On a busy machine the kernel may close the socket first; then a classic client counts as disconnected.
 async fn expect_no_delay_from(server: &Server, stalled: &ConnectionId, max_queued: usize) {
-    let handle = server.engine.connections().find(stalled).unwrap();
+    let handle = testkit::connections(&server.engine).find(stalled).unwrap();
     let mut others = Vec::new();
     for number in 1..1_000 {
         others.push(CoreClient::connect_and_join(server.address, &number.to_string(), "lobby").await);
@@ -132,7 +129,7 @@ async fn expect_no_delay_from(server: &Server, stalled: &ConnectionId, max_queue
     let text = "x".repeat(MESSAGE_SIZE);
     let mut turns = 0;
     // Only the stalled client is sent too much, by its user name. The group receives one short message in each turn.
-    while server.engine.connections().find(stalled).is_some() {
+    while testkit::connections(&server.engine).find(stalled).is_some() {
         hub.clients().user("stalled").send("flood", &text).await.unwrap();
         hub.clients().group("lobby").send("tick", turns).await.unwrap();
         for other in &mut others {
@@ -141,7 +138,7 @@ async fn expect_no_delay_from(server: &Server, stalled: &ConnectionId, max_queue
         assert!(handle.backlog().bytes <= max_queued, "{:?}", handle.backlog());
         turns += 1;
     }
-    assert_eq!(server.engine.connections().count(), 999);
+    assert_eq!(testkit::connections(&server.engine).count(), 999);
 }
 
 #[tokio::test]
@@ -164,7 +161,7 @@ async fn drop_oldest_keeps_slow_readers_connected() {
     let limits = Limits { items: 4, bytes: MAX_QUEUED, overflow: Overflow::DropOldest };
     let server = Server::start_with(move |engine| engine.limits(limits)).await;
     let mut slow = CoreClient::connect_and_join(server.address, "slow", "lobby").await;
-    let handle = server.engine.connections().find(&id_of(&mut slow).await).unwrap();
+    let handle = testkit::connections(&server.engine).find(&id_of(&mut slow).await).unwrap();
     let hub = server.engine.hub("chat").unwrap();
     let text = "x".repeat(MESSAGE_SIZE);
     let mut last = 0;

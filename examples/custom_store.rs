@@ -1,0 +1,104 @@
+//! A store of your own: durable groups in a text file.
+//!
+//! Learn: a store implements the eight methods of `Store`, and may delegate those that it does not need. This one keeps
+//! memberships in memory and appends each change to a file, which it reads again at the start. Run: `cargo run --example
+//! custom_store`, open the page, and call `AddToRoom` of a room from the page's console or another client. Then restart
+//! the example: the user is still a member. Your own store should pass `hubcast::store::conformance` (feature `testkit`).
+#![expect(clippy::print_stdout, reason = "an example prints what it does")]
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use actix_web::{App, HttpServer};
+use hubcast::{
+    Engine, GroupName, HubName, UserId, chat,
+    store::{Change, Error, LeaseChange, Members, Node, Owner, Page, Redemption, Store, Verdict, memory::MemoryStore},
+    web::QueryUser,
+};
+
+/// A store that appends each change of a membership to a file, as a JSON array of four strings in one line.
+struct FileStore {
+    memory: MemoryStore,
+    file: Mutex<File>,
+}
+
+impl FileStore {
+    async fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+        let memory = MemoryStore::default();
+        for line in BufReader::new(&file).lines() {
+            let [change, hub, user, group]: [String; 4] = serde_json::from_str(&line?)?;
+            let (owner, group) = (Owner { hub: hub.into(), user: user.into() }, GroupName::from(group));
+            let applied = match &*change {
+                "add" => memory.add(&owner, &group).await,
+                _ => memory.remove(&owner, &group).await,
+            };
+            applied.map_err(io::Error::other)?;
+        }
+        Ok(Self { memory, file: Mutex::new(file) })
+    }
+
+    /// Returns when the change is on the disk: the contract of a store.
+    fn append(&self, change: &str, owner: &Owner, group: &GroupName) -> Result<(), Error> {
+        let mut line = serde_json::json!([change, *owner.hub, *owner.user, **group]).to_string();
+        line.push('\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
+        written.map_err(|error| Error::Unavailable(error.to_string()))
+    }
+}
+
+impl Store for FileStore {
+    async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
+        self.memory.groups_of(owners).await
+    }
+
+    async fn add(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
+        self.append("add", owner, group)?;
+        self.memory.add(owner, group).await
+    }
+
+    async fn remove(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
+        self.append("remove", owner, group)?;
+        self.memory.remove(owner, group).await
+    }
+
+    async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
+        self.memory.members(hub, group, page).await
+    }
+
+    async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
+        self.memory.lease(node, changes).await
+    }
+
+    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
+        self.memory.renew(node, now, term).await
+    }
+
+    async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
+        self.memory.redeem(redemption).await
+    }
+
+    async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
+        self.memory.revoke(user, before).await
+    }
+}
+
+#[actix_web::main]
+async fn main() -> anyhow::Result<()> {
+    env_logger::init();
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
+    let path = arguments.next().unwrap_or_else(|| "memberships.jsonl".into());
+    let store = FileStore::open(Path::new(&path)).await?;
+    let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).store(store).build()?;
+    let app = move || App::new().configure(engine.routes()).configure(hubcast::page::routes);
+    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(address)?;
+    println!("Open http://{}/ and add yourself to a room. Memberships are kept in {path}.", server.addrs()[0]);
+    Ok(server.run().await?)
+}

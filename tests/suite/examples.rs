@@ -1,0 +1,124 @@
+//! Each example, run as its documentation says and used by clients.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use crate::support::{CoreClient, http_request, with_timeout};
+
+/// A running example. Dropping it kills the process.
+struct Example {
+    address: SocketAddr,
+    output: Lines<BufReader<ChildStdout>>,
+    _process: Child,
+}
+
+impl Example {
+    /// Starts an example and reads its address from its first line.
+    async fn start(name: &str, directory: &Path, arguments: &[&str]) -> Self {
+        let mut process = command(name, directory).args(arguments).spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = with_timeout(output.next_line()).await.unwrap().expect("the example prints its address");
+        let url = line.split("http://").nth(1).unwrap_or_else(|| panic!("no address in: {line}"));
+        let address = url.split('/').next().unwrap().parse().unwrap();
+        Self { address, output, _process: process }
+    }
+
+    async fn connect(&self, user: &str) -> CoreClient {
+        CoreClient::connect(self.address, &format!("/chat?user={user}")).await
+    }
+
+    /// Reads output until a line contains `text`.
+    async fn expect_output(&mut self, text: &str) {
+        loop {
+            let line = with_timeout(self.output.next_line()).await.unwrap();
+            if line.expect("the example still runs").contains(text) {
+                return;
+            }
+        }
+    }
+}
+
+/// `cargo test` builds the examples beside the directory of the test programs.
+fn command(name: &str, directory: &Path) -> Command {
+    let test_program = std::env::current_exe().unwrap();
+    let program: PathBuf = test_program.parent().unwrap().with_file_name("examples").join(name);
+    assert!(program.is_file(), "{} is missing: run `cargo build --examples`", program.display());
+    let mut command = Command::new(program);
+    command.current_dir(directory).stdout(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+#[tokio::test]
+async fn hello_relays_messages_in_a_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let example = Example::start("hello", directory.path(), &["127.0.0.1:0"]).await;
+    let (mut ann, mut bob) = (example.connect("ann").await, example.connect("bob").await);
+    ann.invoke("JoinRoom", json!(["lobby"])).await;
+    bob.invoke("JoinRoom", json!(["lobby"])).await;
+    ann.invoke("Send", json!(["lobby", "hello"])).await;
+    assert_eq!(bob.next_chat_message().await, ("ann".into(), "hello".into()));
+}
+
+#[tokio::test]
+async fn embed_publishes_from_its_own_route() {
+    let directory = tempfile::tempdir().unwrap();
+    let example = Example::start("embed", directory.path(), &["127.0.0.1:0"]).await;
+    let mut ann = example.connect("ann").await;
+    ann.invoke("JoinRoom", json!(["orders"])).await;
+    let response = http_request(example.address, "POST /orders/soup", "").await;
+    assert_eq!(response.status, 202);
+    assert!(ann.next_chat_message().await.1.contains("soup"));
+}
+
+#[tokio::test]
+async fn custom_actor_prints_group_messages() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut example = Example::start("custom_actor", directory.path(), &["127.0.0.1:0"]).await;
+    let mut ann = example.connect("ann").await;
+    ann.invoke("JoinRoom", json!(["lobby"])).await;
+    assert_eq!(ann.invoke("HowMany", json!([])).await, 1);
+    ann.invoke("Send", json!(["lobby", "hello"])).await;
+    example.expect_output("in lobby: addChatMessage").await;
+}
+
+#[tokio::test]
+async fn custom_store_keeps_members_across_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["127.0.0.1:0", "memberships.jsonl"];
+    let example = Example::start("custom_store", directory.path(), &arguments).await;
+    example.connect("ann").await.invoke("AddToRoom", json!(["lobby"])).await;
+    drop(example);
+    let example = Example::start("custom_store", directory.path(), &arguments).await;
+    let (mut ann, mut bob) = (example.connect("ann").await, example.connect("bob").await);
+    bob.invoke("Send", json!(["lobby", "hello"])).await;
+    assert_eq!(ann.next_chat_message().await, ("bob".into(), "hello".into()));
+}
+
+#[tokio::test]
+async fn rejoin_restores_only_allowed_groups() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = with_timeout(command("rejoin", directory.path()).output()).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("here I am again"), "{text}");
+    assert!(text.ends_with("false\n"), "{text}");
+}
+
+#[tokio::test]
+async fn conformance_serves_its_endpoints() {
+    let directory = tempfile::tempdir().unwrap();
+    let example = Example::start("conformance", directory.path(), &["0"]).await;
+    let mut ann = example.connect("ann").await;
+    assert_eq!(ann.invoke("JoinRoom", json!(["lobby"])).await, true);
+    let response = http_request(example.address, "GET /signalr/hubs", "").await;
+    assert_eq!(response.status, 200);
+}
