@@ -118,7 +118,7 @@ async fn conformance_serves_its_endpoints() {
     let directory = tempfile::tempdir().unwrap();
     let example = Example::start("conformance", directory.path(), &["0"]).await;
     let mut ann = example.connect("ann").await;
-    assert_eq!(ann.invoke("JoinRoom", json!(["lobby"])).await, true);
+    assert_eq!(ann.invoke("JoinRoom", json!(["lobby"])).await, json!(null));
     let response = http_request(example.address, "GET /signalr/hubs", "").await;
     assert_eq!(response.status, 200);
 }
