@@ -32,6 +32,17 @@ pub use crash::CrashTarget;
 use node_info::NodeInfo;
 
 /// A running engine. Clones refer to the same engine.
+///
+/// ```no_run
+/// use actix_web::{App, HttpServer};
+/// use hubcast::{Engine, Hub};
+///
+/// # #[actix_web::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder().hub("/chat", Hub::new("chat")).classic("/signalr").build()?;
+/// let app = move || App::new().configure(engine.routes());
+/// HttpServer::new(app).on_connect(hubcast::on_connect).bind("127.0.0.1:8080")?.run().await?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     services: Arc<HubServices>,
@@ -124,6 +135,15 @@ impl Engine {
 }
 
 /// A handle to a hub, for use outside of its methods.
+///
+/// ```no_run
+/// use hubcast::{Engine, hub::SendError};
+///
+/// async fn announce(engine: &Engine) -> Result<usize, SendError> {
+///     let chat = engine.hub("chat").expect("the engine has this hub");
+///     chat.clients().group("lobby").send("addChatMessage", ("server", "hello")).await
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct HubHandle {
     services: Arc<HubServices>,

@@ -112,7 +112,7 @@ impl MemberRange {
 /// The state of a group at one moment.
 #[derive(Clone, Debug, Default, MessageResponse)]
 pub struct GroupSnapshot {
-    /// The members in the requested [`MemberRange`], in the order of their ids.
+    /// The members in the requested `MemberRange`, in the order of their ids.
     pub members: Vec<ConnectionId>,
     /// The subset of `members` that are actors of the application, in the same order.
     pub actors: Vec<ConnectionId>,

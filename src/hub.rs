@@ -6,7 +6,7 @@
 //! Connections invoke hub methods, and hub methods reach connections through [`Clients`], [`Groups`] and [`Users`].
 //!
 //! Code in this module must not depend on which generation of SignalR a client uses. The dialects pass the
-//! differences in as [`HubBehavior`].
+//! differences in as `HubBehavior`.
 
 use std::{
     any::TypeId,

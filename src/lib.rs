@@ -24,44 +24,34 @@
 //! }
 //! ```
 //!
-//! Elsewhere in the application, [`Engine::hub`] gives a handle to publish through. An actor can be a hub
-//! ([`Hub::actor`]) or a member of a group ([`Groups::add_actor`]), or have a say in who rejoins what
-//! ([`pipeline::Module`]).
+//! [`Engine::hub`] returns a handle that publishes from anywhere in the application. An actor can be a hub
+//! ([`Hub::actor`]) or a member of a group ([`Groups::add_actor`]). A module ([`pipeline::Module`]) decides which groups
+//! a client rejoins.
 //!
 //! # Glossary
 //!
-//! * **Connection**: one client, from its first request until it ends; it may outlive a channel.
-//! * **Channel**: one transport of a connection, such as a WebSocket; counted from 1.
-//! * **Hub**: methods that clients call, under one name. **Group**: connections and actors that are called together, under
-//!   a name on one hub; it exists while it has members.
-//! * **Member**, **membership**: who is in a group, and that it is. Live membership is a connection's and ends with it;
-//!   *durable* membership is a user's, is stored, and is given to each of the user's connections.
-//! * **Call**: a method that somebody runs elsewhere: clients call hubs, hubs call clients. A **message** is a call of
-//!   a client method on its way to everybody whom it concerns.
-//! * **Outbox**: what waits for one client, bounded. **Backlog**: how much that is.
-//! * **Dialect**: what one generation of clients speaks. **Session**: the pure rules of a dialect for one connection.
-//! * **Token**: something signed that a client carries for the server. A **rejoin token** names the groups that its bearer
-//!   may be put back into.
-//! * **Store**: what is remembered beyond the process. **Lease**: the row of a connection, believed only for a while.
-//! * **Node**: a process among those that share a store.
+//! * **Connection**: one client, from its first request until it disconnects. A classic connection can outlive a channel.
+//! * **Channel**: one transport of a connection, such as a WebSocket. Channels of a connection are numbered from 1.
+//! * **Hub**: a named set of methods that clients invoke.
+//! * **Group**: the connections and actors of one hub that receive messages together. A group exists while it has
+//!   members.
+//! * **Member**: a connection or an actor in a group. **Live membership** belongs to a connection and ends with it.
+//!   **Durable membership** belongs to a user, is stored, and applies to each connection of the user.
+//! * **Invocation**: a call of a hub method by a client, or of a client method by a hub. **Message**: an invocation of a
+//!   client method on its way to its recipients.
+//! * **Outbox**: the bounded queue of messages for one client. It is unrelated to the transactional outbox of databases.
+//!   **Backlog**: the length of an outbox in messages and bytes. **Replay**: sending kept messages again to a classic
+//!   client that reconnected; **cursor**: its position in them; **gap**: messages that are no longer kept.
+//! * **Dialect**: the code for one protocol generation. **Session**: the pure protocol rules of a dialect for one
+//!   connection. **Framer**: turns messages into the bytes of one transport and dialect.
+//! * **Rejoin token**: a signed text that lists groups. A client presents it to return to them. Classic clients know it
+//!   as the groups token. **Family**: connections that continue one another by single-use tokens. **Epoch**: the position
+//!   of a connection in its family.
+//! * **Store**: durable state. **Lease**: the stored record of an open connection, valid for a limited time.
+//! * **Node**: a process among those that share a store. **Shard**: an actor that starts and retires a part of the groups.
+//! * **Pipeline**: the actor that validates rejoin tokens and runs the application's modules.
 //!
-//! # The path of a message
-//!
-//! `socket → transport → connection (decode, session rules) → hub method → groups → group → outbox of each member →
-//! socket`
-//!
-//! 1. A [`transport`] hands whole messages to the connection, and reads no further until it can take more.
-//! 2. The connection's session decodes and judges: [`aspnetcore`] or [`classic`].
-//! 3. The connection runs the [`hub`]'s method, which sends: a [`message`] is made, once for all its recipients.
-//! 4. [`groups`] finds the [`group`], which pushes the message into every member's [`outbox`].
-//! 5. The outbox encodes it, unless somebody with the same wire form has done so, and all that waits goes into one write.
-//!
-//! # The doors, from below
-//!
-//! [`ids`] and [`metrics`]; [`message`], [`store`], [`tokens`] and `supervised`; [`outbox`]; [`group`] and [`transport`];
-//! [`groups`]; [`connections`]; `membership` and [`pipeline`]; [`hub`]; [`web`] and the connection itself;
-//! [`aspnetcore`] and [`classic`]; the [`Engine`]; [`admin`], [`page`] and [`chat`]; [`config`]; [`server`]. A door uses
-//! those before it and never one behind it.
+//! `ARCHITECTURE.md` describes the modules and the path of a message.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -30,6 +30,19 @@ const MAILBOX_CAPACITY: usize = 1024;
 /// A module can change which groups a client rejoins. Add modules with
 /// [`EngineBuilder::module`](crate::EngineBuilder::module). They run in the order in which they were added, each on the
 /// result of the previous one.
+///
+/// ```
+/// use hubcast::{GroupName, pipeline::{Module, Rejoining}};
+///
+/// struct LeaveVault;
+///
+/// impl Module for LeaveVault {
+///     async fn rejoining(&self, Rejoining { mut groups, .. }: Rejoining) -> Vec<GroupName> {
+///         groups.retain(|group| **group != *"vault");
+///         groups
+///     }
+/// }
+/// ```
 pub trait Module: Send + Sync + 'static {
     /// Returns the groups of `rejoining.hub` that the client rejoins. It is called once for each hub at each reconnect,
     /// even if the list is empty. The client waits for the result.

@@ -69,6 +69,14 @@ pub enum BadSecret {
 }
 
 /// The signing keys of a process. Nodes that serve the same clients must have the same keys.
+///
+/// ```
+/// use hubcast::KeyRing;
+///
+/// // The first key signs. The second one still verifies older tokens.
+/// let keys = KeyRing::new(["the new secret of 2026", "the old secret of 2025"])?;
+/// # Ok::<(), hubcast::BadSecret>(())
+/// ```
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<Key>,
@@ -108,7 +116,7 @@ impl KeyRing {
     /// Creates a key ring from secrets. The first one signs.
     ///
     /// # Errors
-    /// [`BadSecret`], if there is no secret or one is shorter than [`MIN_SECRET_LENGTH`].
+    /// [`BadSecret`], if there is no secret or one is shorter than 16.
     pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Result<Self, BadSecret> {
         let check = |secret: S| {
             if secret.as_ref().len() < MIN_SECRET_LENGTH {

@@ -5,6 +5,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::{OnStoreFailure, pipeline::Policy};
 
+mod documentation;
+
 fn variables(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }

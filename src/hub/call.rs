@@ -74,6 +74,15 @@ fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// The client that invoked a hub method, or whose connection a hook is about.
+///
+/// ```
+/// use hubcast::{Caller, HubError};
+///
+/// async fn who_am_i(caller: Caller) -> Result<String, HubError> {
+///     let user = caller.user().ok_or_else(|| HubError::new("you have no name"))?;
+///     Ok(format!("{user} on connection {}", caller.id()))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub(crate) handle: Arc<ConnectionHandle>,

@@ -14,6 +14,16 @@ use crate::{
 
 /// The clients of a hub. Hub methods take it as a parameter; other code gets it from
 /// [`HubHandle::clients`](crate::HubHandle::clients).
+///
+/// ```
+/// use hubcast::{Args, Clients, HubError};
+///
+/// async fn say(clients: Clients, Args((text,)): Args<(String,)>) -> Result<(), HubError> {
+///     clients.others_in_group("lobby").send("said", (&text,)).await?;
+///     clients.user("ann").send("said", (&text,)).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Clients {
     services: Arc<HubServices>,

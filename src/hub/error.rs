@@ -15,6 +15,14 @@ const HUB_EXCEPTION: &str = "HubException";
 /// The text of an error from [`HubError::new`] is sent to the client unchanged. Any other error, such as one
 /// converted by `?`, is internal: the client receives a generic error, and the text only if detailed errors are
 /// enabled.
+///
+/// ```
+/// use hubcast::{Args, HubError};
+///
+/// async fn divide(Args((a, b)): Args<(f64, f64)>) -> Result<f64, HubError> {
+///     if b == 0.0 { Err(HubError::new("the divisor is zero")) } else { Ok(a / b) }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct HubError {
     kind: Cow<'static, str>,

@@ -39,6 +39,18 @@ pub trait FromCall: Sized {
 }
 
 /// The arguments of an invocation, by position: `Args((group, message)): Args<(String, String)>`.
+///
+/// A client passes exactly as many arguments as the tuple has. `Option<T>` also accepts null.
+///
+/// ```
+/// use hubcast::{Args, Hub, HubError};
+///
+/// async fn add(Args((a, b)): Args<(i64, i64)>) -> Result<i64, HubError> {
+///     Ok(a + b)
+/// }
+///
+/// let hub = Hub::new("calculator").method("Add", add);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Args<T>(pub T);
 
@@ -117,6 +129,18 @@ impl FromCall for CallerState {
 }
 
 /// A value of the application that was added with [`Hub::state`](super::Hub::state).
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use hubcast::{Hub, HubError, State};
+///
+/// async fn count(counter: State<AtomicUsize>) -> Result<usize, HubError> {
+///     Ok(counter.fetch_add(1, Ordering::Relaxed))
+/// }
+///
+/// let hub = Hub::new("counter").state(AtomicUsize::new(0)).method("Count", count);
+/// ```
 #[derive(Debug)]
 pub struct State<T>(Arc<T>);
 
@@ -145,6 +169,17 @@ impl<T: Send + Sync + 'static> FromCall for State<T> {
 }
 
 /// Reports progress of a hub method to its caller. Clients that do not support progress receive nothing.
+///
+/// ```
+/// use hubcast::{HubError, Progress};
+///
+/// async fn import(progress: Progress) -> Result<(), HubError> {
+///     for percent in [25, 50, 75] {
+///         progress.report(percent);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Progress(Option<Reporter>);
 

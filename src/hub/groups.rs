@@ -17,6 +17,17 @@ use crate::{
 
 /// The groups of a hub. Hub methods take it as a parameter; other code gets it from
 /// [`HubHandle::groups`](crate::HubHandle::groups).
+///
+/// ```
+/// use hubcast::{Args, Clients, Groups, HubError};
+///
+/// async fn join(groups: Groups, clients: Clients, Args((room,)): Args<(String,)>) -> Result<(), HubError> {
+///     groups.join(room.as_str()).await?;
+///     // The caller is a member now, so it receives the message, too.
+///     clients.group(room).send("joined", ()).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Groups {
     services: Arc<HubServices>,
@@ -143,6 +154,16 @@ impl Groups {
 
 /// The users of a hub and their durable groups. Hub methods take it as a parameter; other code gets it from
 /// [`HubHandle::users`](crate::HubHandle::users).
+///
+/// ```
+/// use hubcast::{Args, Caller, HubError, Users};
+///
+/// async fn subscribe(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> Result<(), HubError> {
+///     let user = caller.user().ok_or_else(|| HubError::new("sign in first"))?;
+///     users.add_to_group(user.clone(), room).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Users {
     services: Arc<HubServices>,

@@ -22,6 +22,13 @@ use actix_web::{
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 
 /// Middleware that decides which origins may send requests with credentials. Wrap the application with it.
+///
+/// ```
+/// use actix_web::App;
+/// use hubcast::web::Cors;
+///
+/// let app = App::new().wrap(Cors::origins(["https://app.example"]));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Cors {
     /// `None` allows every origin.

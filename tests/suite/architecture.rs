@@ -58,7 +58,7 @@ fn module_of(path: &str) -> &str {
 /// The layer of each module, from the table in ARCHITECTURE.md.
 fn layers() -> BTreeMap<String, usize> {
     let page = read("ARCHITECTURE.md");
-    let table = page.split("| row | doors |").nth(1).expect("the table of layers");
+    let table = page.split("| layer | modules |").nth(1).expect("the table of layers");
     let lines = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let modules_of_layer = |line: &str| {
         let mut cells = line.split('|').skip(1);
@@ -197,4 +197,37 @@ fn no_file_is_named_mod() {
         let found: Vec<_> = sources(folder).into_keys().filter(|path| path.ends_with("mod.rs")).collect();
         assert!(found.is_empty(), "use `name.rs` beside the folder `name` instead of {found:?}");
     }
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = read("Cargo.toml");
+    let section = |name: &str| manifest.split(&format!("\n[{name}]\n")).nth(1).unwrap().split("\n[").next().unwrap();
+    let names = |section: &str| -> Vec<String> {
+        section.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.replace('-', "_")).collect()
+    };
+    let uses = |folders: &[&str], name: &str| {
+        let is_used = |code: &String| code.contains(&format!("{name}::")) || code.contains(&format!("use {name}"));
+        folders.iter().any(|folder| sources(folder).values().any(is_used))
+    };
+    let shipped = names(section("dependencies")).into_iter().filter(|name| !uses(&["src"], name));
+    let development = names(section("dev-dependencies")).into_iter();
+    let development = development.filter(|name| !uses(&["src", "tests", "examples", "benches"], name));
+    let unused: Vec<_> = shipped.chain(development).collect();
+    assert!(unused.is_empty(), "unused dependencies: {unused:?}");
+}
+
+#[test]
+fn architecture_page_stays_short() {
+    assert!(read("ARCHITECTURE.md").lines().count() <= 150);
+}
+
+/// The page names each station of a path as `file: function`. Files are relative to `src`.
+#[test]
+fn architecture_page_names_existing_files() {
+    let page = read("ARCHITECTURE.md");
+    let files = page.split('`').skip(1).step_by(2).filter(|text| text.ends_with(".rs") && !text.contains(' '));
+    let missing: Vec<_> =
+        files.filter(|file| !root().join(file).is_file() && !root().join("src").join(file).is_file()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
