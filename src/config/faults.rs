@@ -46,7 +46,7 @@ impl Faults {
 
     /// Adds an error that involves several keys, unless one of the keys already has an error.
     pub(super) fn add_unless_known(&mut self, layers: &Value, keys: &[impl AsRef<str>], text: String) {
-        let is_known = self.0.iter().any(|fault| keys.iter().any(|key| fault.key.starts_with(key.as_ref())));
+        let is_known = self.0.iter().any(|fault| keys.iter().any(|key| is_at_or_inside(&fault.key, key.as_ref())));
         let origin = keys.iter().find_map(|key| find(layers, key.as_ref().split('.'))?.origin());
         if let (false, Some(key)) = (is_known, keys.first()) {
             self.add(key.as_ref(), origin, text);
@@ -75,6 +75,11 @@ pub(super) fn deserialize_collecting_faults<T: DeserializeOwned + Default>(layer
             return T::default();
         }
     }
+}
+
+/// True if the path of a fault is `key`, or of a value inside it: `cors.origins[0]` for `cors.origins`.
+fn is_at_or_inside(path: &str, key: &str) -> bool {
+    path.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// The keys on the path to the innermost named value.

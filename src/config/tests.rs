@@ -275,6 +275,14 @@ fn admin_and_client_addresses_must_differ() {
 }
 
 #[test]
+fn unknown_key_hides_no_fault_of_shorter_key() {
+    assert_eq!(
+        keys("listen = '0.0.0.0:80'\nlistener = 1\nauth.modes = 1", &[]),
+        ["auth.mode", "auth.modes", "listener"]
+    );
+}
+
+#[test]
 fn secrets_are_never_printed() {
     let (secret, short) = ("a secret of no less than 32 characters", "telltale");
     let content = format!(
