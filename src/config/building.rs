@@ -19,7 +19,7 @@ impl Settings {
 /// The keys that an error involves, first the key to report.
 pub(super) fn keys_of(error: &BuildError) -> Vec<Cow<'static, str>> {
     match error {
-        BuildError::InvalidDuration(key) => vec![(*key).into()],
+        BuildError::ZeroDuration(key) | BuildError::DurationTooLong(key) => vec![(*key).into()],
         BuildError::UnknownPolicyHub(hub) => vec![format!("rejoin.policies.{hub}").into()],
         BuildError::MaxMessageTooSmall => vec!["aspnetcore.max_message".into()],
         BuildError::InvalidClassicSettings(_) => vec!["classic.disconnect_timeout".into(), "classic.keep_alive".into()],

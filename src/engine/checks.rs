@@ -37,9 +37,12 @@ pub enum BuildError {
     /// Two endpoints have the same path; paths do not distinguish case.
     #[error("two endpoints have the path `{0}`, ignoring case")]
     DuplicatePath(String),
-    /// A duration is zero or too long.
-    #[error("`{0}` must be longer than 0 s and at most 100 years")]
-    InvalidDuration(&'static str),
+    /// A duration is zero, but must not be.
+    #[error("`{0}` must be longer than 0 s")]
+    ZeroDuration(&'static str),
+    /// A duration is too long.
+    #[error("`{0}` must be at most 100 years")]
+    DurationTooLong(&'static str),
     /// A rejoin policy names a hub that was not added. Policies use the registered case of the name.
     #[error("`rejoin.policies` names the hub `{0}`, which does not exist; the name must match in case")]
     UnknownPolicyHub(String),
@@ -139,16 +142,12 @@ fn check_classic(settings: &classic::Settings) -> Result<(), BuildError> {
 
 /// Checks a duration that must be longer than zero.
 pub(super) fn check_duration(setting: &'static str, duration: Duration) -> Result<(), BuildError> {
-    if duration.is_zero() {
-        Err(BuildError::InvalidDuration(setting))
-    } else {
-        check_duration_or_zero(setting, duration)
-    }
+    if duration.is_zero() { Err(BuildError::ZeroDuration(setting)) } else { check_duration_or_zero(setting, duration) }
 }
 
 /// Checks a duration that can be zero.
 fn check_duration_or_zero(setting: &'static str, duration: Duration) -> Result<(), BuildError> {
-    if duration > MAX_DURATION { Err(BuildError::InvalidDuration(setting)) } else { Ok(()) }
+    if duration > MAX_DURATION { Err(BuildError::DurationTooLong(setting)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -195,6 +194,13 @@ mod tests {
         }
         let rare = classic::Settings { keep_alive: Some(Duration::MAX), ..Default::default() };
         assert!(error(chat().classic_settings(rare)).starts_with("invalid settings for classic clients"));
+    }
+
+    #[actix::test]
+    async fn error_of_a_duration_names_the_violated_bound() {
+        let delay = classic::Settings { long_poll_delay: Duration::MAX, ..Default::default() };
+        assert_eq!(error(chat().classic_settings(delay)), "`classic.long_poll_delay` must be at most 100 years");
+        assert_eq!(error(chat().store_deadline(Duration::ZERO)), "`store_deadline` must be longer than 0 s");
     }
 
     #[actix::test]
