@@ -3,6 +3,8 @@
 //! They refuse unsupported addresses with helpful errors, and distinguish databases in memory from files. They do not
 //! connect, and no error shows a part of an address that could be a password.
 
+use std::borrow::Cow;
+
 use crate::store::Error;
 
 const EXPECTED: &str = "expected sqlite://path/to/file or sqlite::memory:";
@@ -21,14 +23,23 @@ pub(super) fn check(url: &str) -> Result<(), Error> {
     }
 }
 
+/// The path and the mode of an address, read as its driver reads them: a path may contain `mode=` or `:memory:` too.
+fn path_and_mode(url: &str) -> (&str, Option<Cow<'_, str>>) {
+    let rest = url.trim_start_matches("sqlite://").trim_start_matches("sqlite:");
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut parameters = form_urlencoded::parse(query.as_bytes());
+    (path, parameters.find(|(name, _)| name == "mode").map(|(_, mode)| mode))
+}
+
 /// Whether each connection would have a separate database.
 pub(super) fn is_in_memory(url: &str) -> bool {
-    url.contains(":memory:") || url.contains("mode=memory")
+    let (path, mode) = path_and_mode(url);
+    path == ":memory:" || mode.is_some_and(|mode| mode == "memory")
 }
 
 /// Whether the address sets the mode, which decides if a missing file is created.
 pub(super) fn has_mode(url: &str) -> bool {
-    url.contains("mode=")
+    path_and_mode(url).1.is_some()
 }
 
 #[cfg(test)]
@@ -62,6 +73,15 @@ mod tests {
     #[test]
     fn database_in_memory_is_recognized() {
         assert!(is_in_memory("sqlite::memory:") && is_in_memory("sqlite:shared?mode=memory"));
+        assert!(is_in_memory("sqlite://:memory:") && is_in_memory("sqlite:a?cache=shared&mode=memory"));
         assert!(!is_in_memory("sqlite:///memory.db?mode=rwc"));
+    }
+
+    #[test]
+    fn mode_and_memory_in_path_are_part_of_the_name() {
+        for url in ["sqlite:///srv/:memory:/hubcast.db", "sqlite:///srv/mode=memory", "sqlite:a.db?cache=mode=memory"] {
+            assert!(!is_in_memory(url) && !has_mode(url), "{url}");
+        }
+        assert!(has_mode("sqlite:///srv/mode=x/a.db?cache=shared&mode=ro"));
     }
 }
