@@ -60,8 +60,8 @@ pub struct Progress {
     pub channel: u32,
     /// Entries that transports have taken from the outbox.
     pub taken: u64,
-    /// Changes whenever the transport finds its socket full or drains it, so that a partly written entry counts as
-    /// progress.
+    /// Changes whenever the transport reports that its socket has taken bytes, so that a partly written entry counts
+    /// as progress.
     pub writes: u64,
 }
 

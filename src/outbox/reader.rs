@@ -132,10 +132,11 @@ impl OutboxReader {
         self.with_writer(|writer| writer.direct = Some(direct));
     }
 
-    /// Records whether the socket is full. While it is, nothing is written to it directly.
-    pub fn set_socket_full(&self, is_full: bool) {
+    /// Records whether the socket has taken bytes since the last record, which is progress, and whether it is full.
+    /// While it is full, nothing is written to it directly.
+    pub fn record_write(&self, has_taken: bool, is_full: bool) {
         self.with_writer(|writer| {
-            writer.writes += 1;
+            writer.writes += u64::from(has_taken);
             if let Some(direct) = &mut writer.direct {
                 direct.is_full = is_full;
             }

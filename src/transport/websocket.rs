@@ -329,17 +329,18 @@ async fn write_until_end(mut reader: OutboxReader, socket: SocketHandle) -> Outb
 }
 
 async fn write_all(reader: &OutboxReader, socket: &SocketHandle, mut bytes: &[u8]) -> io::Result<()> {
+    let mut has_taken = false;
     while !bytes.is_empty() {
         match socket.try_write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
+            Ok(written) => (bytes, has_taken) = (&bytes[written..], true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                reader.set_socket_full(true);
+                reader.record_write(std::mem::take(&mut has_taken), true);
                 socket.writable().await?;
             }
             Err(error) => return Err(error),
         }
     }
-    reader.set_socket_full(false);
+    reader.record_write(has_taken, false);
     Ok(())
 }

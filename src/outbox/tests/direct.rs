@@ -96,9 +96,22 @@ fn transport_writes_what_full_socket_rejects() {
     broadcast(&outbox, "c");
     assert_eq!(socket.taken(), "[a", "it counts as full until its transport reports otherwise");
     assert_eq!(poll(&mut reader), "[c]");
-    reader.set_socket_full(false);
+    reader.record_write(true, false);
     broadcast(&outbox, "d");
     assert_eq!(socket.taken(), "[a[d]");
+}
+
+#[test]
+fn full_socket_is_progress_only_after_bytes_were_taken() {
+    let (outbox, socket) = (outbox(), Socket::taking([]));
+    let reader = attach_direct(&outbox, &socket);
+    outbox.push(&message("a"));
+    let before = outbox.progress();
+    assert!(before.is_some(), "an entry waits");
+    reader.record_write(false, true);
+    assert_eq!(outbox.progress(), before);
+    reader.record_write(true, true);
+    assert_ne!(outbox.progress(), before);
 }
 
 /// A socket that accepts one byte while its channel is replaced, as another thread may do.
@@ -218,7 +231,7 @@ proptest! {
                 // A transport reports this only when it has nothing left to write.
                 Step::Unblock => {
                     while write(&mut reader) {}
-                    reader.set_socket_full(false);
+                    reader.record_write(true, false);
                 }
             }
             if matches!(step, Step::Broadcast | Step::Push) {
