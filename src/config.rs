@@ -55,7 +55,7 @@ pub struct Settings {
     /// directory; it is created if it is missing.
     pub data_dir: PathBuf,
     /// The secrets that sign tokens. The first one signs and all verify, so that a secret can be replaced without
-    /// invalidating tokens. Each has at least 16 characters; all nodes need the same list. Default: a random secret,
+    /// invalidating tokens. Each has at least 16 bytes; all nodes need the same list. Default: a random secret,
     /// stored in `data_dir`.
     #[serde(deserialize_with = "units::list")]
     pub signing_keys: Vec<Secret<MIN_SECRET_LENGTH>>,
@@ -112,7 +112,7 @@ fn loopback(port: u16) -> SocketAddr {
 pub struct Admin {
     /// The address for operators. Default `127.0.0.1:8081`: a separate listener, so that no proxy exposes it.
     pub listen: SocketAddr,
-    /// The bearer token for operators, with at least 16 characters. Default: a random token, stored in `data_dir`.
+    /// The bearer token for operators, with at least 16 bytes. Default: a random token, stored in `data_dir`.
     pub token: Option<Secret<MIN_SECRET_LENGTH>>,
 }
 

@@ -64,7 +64,7 @@ pub enum BadSecret {
     #[error("at least one signing key is needed")]
     Missing,
     /// A secret is too short.
-    #[error("a signing key needs at least {MIN_SECRET_LENGTH} characters")]
+    #[error("a signing key needs at least {MIN_SECRET_LENGTH} bytes")]
     TooShort,
 }
 

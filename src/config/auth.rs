@@ -19,7 +19,7 @@ pub struct Auth {
     pub mode: Mode,
     /// Allows `query` on the network. Default false, because every client could claim any user name.
     pub query_on_network: bool,
-    /// The secrets that verify HS256 tokens, with at least 32 characters each. Default none.
+    /// The secrets that verify HS256 tokens, with at least 32 bytes each. Default none.
     #[serde(deserialize_with = "units::list")]
     pub secrets: Vec<Secret<MIN_HS256_SECRET>>,
     /// The public keys that verify RS256 tokens, each in PEM format. Default none.

@@ -33,7 +33,7 @@ impl<'de, const MIN_LENGTH: usize> Deserialize<'de> for Secret<MIN_LENGTH> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text.len() < MIN_LENGTH {
-            return Err(D::Error::custom(format!("must have at least {MIN_LENGTH} characters")));
+            return Err(D::Error::custom(format!("must have at least {MIN_LENGTH} bytes")));
         }
         Ok(Self(text.into()))
     }

@@ -27,7 +27,7 @@ pub enum SecretFileError {
         mode: u32,
     },
     /// The file is empty, or the secret is too short.
-    #[error("{} has fewer than {MIN_SECRET_LENGTH} characters; delete it, and the next start creates a new one", path.display())]
+    #[error("{} has fewer than {MIN_SECRET_LENGTH} bytes; delete it, and the next start creates a new one", path.display())]
     TooShort {
         /// The file.
         path: PathBuf,
