@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod dialect;
+mod effects;
 mod group_ops;
 mod hooks;
 mod memberships;
@@ -30,7 +31,8 @@ mod rejoin;
 mod state;
 mod traffic;
 
-pub(crate) use dialect::{ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason};
+pub(crate) use dialect::{ConnectError, Dialect, Effect, Ending, Event, GroupsChanged, Invoke, Reason};
+pub(crate) use effects::Effects;
 use group_ops::{GroupOp, PendingGroupOps, join_loaded};
 pub(crate) use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest, RejoinService};
 pub use rejoin::{OnStoreFailure, RejoinSettings};
@@ -99,7 +101,7 @@ impl<D: Dialect> Connection<D> {
         self.apply_effects(effects, ctx);
     }
 
-    pub(crate) fn apply_effects(&mut self, effects: Effects<D>, ctx: &mut Context<Self>) {
+    pub(crate) fn apply_effects(&mut self, effects: Effects<D::PendingInvocation>, ctx: &mut Context<Self>) {
         for effect in effects {
             self.apply(effect, ctx);
         }

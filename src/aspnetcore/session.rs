@@ -79,7 +79,7 @@ pub(crate) struct Session {
     pending_fault: Option<(HubError, Instant)>,
 }
 
-type SessionEffects = Effects<Session>;
+type SessionEffects = Effects<PendingInvocation>;
 
 impl Session {
     /// A session whose transport was just opened and whose handshake is pending.
@@ -112,7 +112,7 @@ impl Session {
         match self.state {
             State::Handshake => self.handle_handshake(now),
             State::Open => self.process_buffered(now),
-            State::Connecting { .. } | State::Leaving | State::Faulted | State::Ended => Vec::new(),
+            State::Connecting { .. } | State::Leaving | State::Faulted | State::Ended => SessionEffects::none(),
         }
     }
 
@@ -131,17 +131,17 @@ impl Session {
         self.state = State::Faulted;
         self.receive_buffer.clear();
         self.pending_fault = Some((error, now + FAULT_DRAIN_TIMEOUT));
-        Vec::new()
+        SessionEffects::none()
     }
 
     fn send_pending_fault(&mut self) -> SessionEffects {
         let fault = self.pending_fault.take();
-        fault.map_or_else(Vec::new, |(error, _)| self.end_with_error(error, Reason::Faulted))
+        fault.map_or_else(SessionEffects::none, |(error, _)| self.end_with_error(error, Reason::Faulted))
     }
 
     fn handle_handshake(&mut self, now: Instant) -> SessionEffects {
         let record = match self.receive_buffer.next_record() {
-            Ok(None) => return Vec::new(),
+            Ok(None) => return SessionEffects::none(),
             Ok(Some(record)) => record,
             Err(TooLarge) => return self.reject_handshake(handshake::CANCELLED),
         };
@@ -149,7 +149,7 @@ impl Session {
             Ok(()) => {
                 self.state = State::Connecting { is_attached: true };
                 self.next_ping_at = now + self.settings.keep_alive;
-                vec![Effect::Send(handshake::ACCEPTED.into()), Effect::Connect]
+                [Effect::Send(handshake::ACCEPTED.into()), Effect::Connect].into()
             }
             Err(handshake::HandshakeError::Unsupported(text)) => self.reject_handshake(&text),
             Err(handshake::HandshakeError::Malformed(error)) => {
@@ -163,17 +163,17 @@ impl Session {
     fn reject_handshake(&mut self, text: &str) -> SessionEffects {
         self.state = State::Ended;
         let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE };
-        vec![Effect::Send(handshake::error_response(text)), Effect::End(ending)]
+        [Effect::Send(handshake::error_response(text)), Effect::End(ending)].into()
     }
 
     /// Handles all complete messages in the receive buffer, up to a call that has to be queued.
     fn process_buffered(&mut self, now: Instant) -> SessionEffects {
-        let mut effects = Vec::new();
+        let mut effects = SessionEffects::none();
         while self.state == State::Open && self.queued_call.is_none() {
             match self.receive_buffer.next_record() {
-                Ok(Some(record)) => effects.append(&mut self.handle_record(&record, now)),
+                Ok(Some(record)) => effects.append(self.handle_record(&record, now)),
                 Ok(None) => break,
-                Err(TooLarge) => effects.append(&mut self.on_too_large(now)),
+                Err(TooLarge) => effects.append(self.on_too_large(now)),
             }
         }
         effects
@@ -189,10 +189,10 @@ impl Session {
             }
             Ok(ClientMessage::Ping) => {
                 self.last_received = Some(now);
-                Vec::new()
+                SessionEffects::none()
             }
             Ok(ClientMessage::Close { error }) => self.end_with_close(Reason::Stopped, error.map(HubError::new), false),
-            Ok(ClientMessage::Ignored) => Vec::new(),
+            Ok(ClientMessage::Ignored) => SessionEffects::none(),
             Err(error) => self.protocol_error(error, now),
         }
     }
@@ -217,15 +217,15 @@ impl Session {
             State::Handshake => self.end_lost(),
             State::Connecting { .. } => {
                 self.state = State::Connecting { is_attached: false };
-                vec![Effect::MarkClientGone]
+                Effect::MarkClientGone.into()
             }
             State::Open if self.queued_call.is_some() => {
                 self.state = State::Leaving;
-                vec![Effect::MarkClientGone]
+                Effect::MarkClientGone.into()
             }
             State::Open => self.finish_queued_calls(now),
             State::Faulted => self.send_pending_fault(),
-            State::Leaving | State::Ended => Vec::new(),
+            State::Leaving | State::Ended => SessionEffects::none(),
         }
     }
 
@@ -255,7 +255,7 @@ impl Session {
     fn send_rejoin_token(&mut self, GroupsChanged { token, .. }: &GroupsChanged, now: Instant) -> SessionEffects {
         // The token is renewed after half of its lifetime, so that the client always holds a valid one.
         self.token_renewal_at = Some(now + self.token_lifetime / 2);
-        vec![Effect::Send(json::invocation(REJOIN_TOKEN_METHOD, token))]
+        Effect::Send(json::invocation(REJOIN_TOKEN_METHOD, token)).into()
     }
 }
 
@@ -267,7 +267,7 @@ impl Dialect for Session {
 
     fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> SessionEffects {
         if self.state == State::Ended {
-            return Vec::new();
+            return SessionEffects::none();
         }
         match event {
             Event::Received(received) => self.receive(&received.data, now),
@@ -279,7 +279,7 @@ impl Dialect for Session {
             Event::GroupsChanged(changed) => self.send_rejoin_token(&changed, now),
             Event::Aborted => self.end_with_close(Reason::Aborted, None, false),
             Event::Draining => self.end_with_close(Reason::Drained, None, true),
-            Event::Restored(_) | Event::Reconnected(_) => Vec::new(),
+            Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),
         }
     }
 

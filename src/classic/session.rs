@@ -92,7 +92,7 @@ pub(super) struct SessionConfig {
     pub(super) record_abort: RecordAbort,
 }
 
-type SessionEffects = Effects<Session>;
+type SessionEffects = Effects<PendingInvocation>;
 
 impl Session {
     pub(super) fn new(config: SessionConfig, now: Instant) -> Self {
@@ -167,34 +167,33 @@ impl Session {
             return self.on_aborted(now);
         }
         self.init_pending |= awaits_connected;
-        let mut effects = self.first_frame(attached);
-        effects.append(&mut self.send_pending_init());
-        effects.append(&mut self.groups_token.on_attached(attached));
+        let mut effects =
+            self.first_frame(attached).then(self.send_pending_init()).then(self.groups_token.on_attached(attached));
         if attached.is_recreated {
-            self.start_state.on_groups_restored(false);
-            effects.append(&mut self.calls.run_deferred());
+            drop(self.start_state.on_groups_restored(false));
+            effects.append(self.calls.run_deferred());
         }
-        effects.append(&mut if awaits_connected {
+        effects.then(if awaits_connected {
             self.start_state.run_connected()
         } else {
             self.start_state.restore_groups()
-        });
-        effects
+        })
     }
 
     /// The effects of a new channel: its first frame, if one is due, and OnReconnected of the hubs.
     fn first_frame(&self, attached: &ChannelAttached) -> SessionEffects {
         let is_poll = attached.transport == Transport::LongPolling && attached.connect_kind == ConnectKind::Other;
         match attached.connect_kind {
-            ConnectKind::Connect if self.init_pending => Vec::new(),
-            ConnectKind::Connect => vec![Effect::SetInit(INITIALIZED.into())],
+            ConnectKind::Connect if self.init_pending => SessionEffects::none(),
+            ConnectKind::Connect => Effect::SetInit(INITIALIZED.into()).into(),
             ConnectKind::Reconnect | ConnectKind::Other => {
-                let mut effects = Vec::new();
+                let mut effects = SessionEffects::none();
                 if attached.resume_position != ResumePosition::Known {
-                    effects.push(Effect::SetInit([].into()));
+                    effects.append(Effect::SetInit([].into()));
                 }
                 if !is_poll || attached.is_recreated {
-                    effects.push(Effect::RunReconnected { has_gap: attached.resume_position == ResumePosition::Lost });
+                    effects
+                        .append(Effect::RunReconnected { has_gap: attached.resume_position == ResumePosition::Lost });
                 }
                 effects
             }
@@ -205,7 +204,7 @@ impl Session {
     fn send_pending_init(&mut self) -> SessionEffects {
         let sends = self.init_pending && self.start_state.is_done() && self.channel.is_some();
         self.init_pending &= !sends;
-        sends.then(|| Effect::SetInit(INITIALIZED.into())).into_iter().collect()
+        sends.then(|| Effect::SetInit(INITIALIZED.into())).into()
     }
 
     /// True if OnConnected was not requested yet.
@@ -220,12 +219,7 @@ impl Session {
 
     fn on_restored(&mut self, outcome: Result<(), ConnectError>) -> SessionEffects {
         match outcome {
-            Ok(()) => self
-                .start_state
-                .on_groups_restored(self.init_pending)
-                .into_iter()
-                .chain(self.calls.run_deferred())
-                .collect(),
+            Ok(()) => self.start_state.on_groups_restored(self.init_pending).then(self.calls.run_deferred()),
             Err(error) => self.reject(&error),
         }
     }
@@ -251,18 +245,18 @@ impl Session {
     /// Wire: data from a channel that was replaced, or that is closing, is ignored.
     fn on_received(&mut self, received: &Received) -> SessionEffects {
         let Some(channel) = self.channel.as_mut().filter(|it| it.number == received.channel && !it.is_closing) else {
-            return Vec::new();
+            return SessionEffects::none();
         };
         match &received.data {
             Inbound::Text(bytes) => {
                 let text = String::from_utf8_lossy(bytes);
                 // Wire: malformed calls and calls of unknown hubs are ignored, because the protocol has no response
                 // for them.
-                let Ok(call) = message::decode(&text) else { return Vec::new() };
-                let Some(hub) = channel.endpoint_hubs.find(&call.hub).cloned() else { return Vec::new() };
+                let Ok(call) = message::decode(&text) else { return SessionEffects::none() };
+                let Some(hub) = channel.endpoint_hubs.find(&call.hub).cloned() else { return SessionEffects::none() };
                 let incoming =
                     IncomingCall { hub, call, reply_to: ReplyTarget::Channel(received.channel), request: None };
-                self.call(incoming).unwrap_or_default()
+                self.call(incoming).unwrap_or_else(|TooManyInvocations| SessionEffects::none())
             }
             Inbound::Binary(_) => channel.close(CLOSE_UNSUPPORTED_DATA),
             Inbound::TooLarge => channel.close(CLOSE_MESSAGE_TOO_BIG),
@@ -286,9 +280,9 @@ impl Session {
         let mut effects = match &mut self.channel {
             Some(channel) => channel.keep_alive_or_end(&self.settings, now),
             None if now >= self.disconnect_deadline => return self.end(Reason::Lost, CLOSE_NORMAL),
-            None => Vec::new(),
+            None => SessionEffects::none(),
         };
-        effects.append(&mut self.groups_token.renew_if_due(now));
+        effects.append(self.groups_token.renew_if_due(now));
         effects
     }
 
@@ -297,13 +291,13 @@ impl Session {
             let grace = if channel.is_poll() { self.settings.long_poll_delay } else { RECONNECT_GRACE };
             self.disconnect_deadline = now + self.settings.disconnect_timeout + grace;
         }
-        Vec::new()
+        SessionEffects::none()
     }
 
     fn on_draining(&mut self) -> SessionEffects {
         let is_polling = self.channel.as_ref().is_some_and(Channel::is_poll);
         let reconnect = is_polling.then(|| Effect::SetInit(SHOULD_RECONNECT.into()));
-        reconnect.into_iter().chain(self.end(Reason::Drained, CLOSE_NORMAL)).collect()
+        SessionEffects::from(reconnect).then(self.end(Reason::Drained, CLOSE_NORMAL))
     }
 
     /// A hub aborts the connection. The client gets the disconnect command on its current channel, or else on its next.
@@ -311,9 +305,7 @@ impl Session {
         if self.channel.is_none() {
             (self.record_abort)(now);
         }
-        let mut effects = vec![Effect::SetInit(DISCONNECT.into())];
-        effects.append(&mut self.end(Reason::Aborted, CLOSE_NORMAL));
-        effects
+        SessionEffects::from(Effect::SetInit(DISCONNECT.into())).then(self.end(Reason::Aborted, CLOSE_NORMAL))
     }
 
     /// Ends the connection. If it has no channel, the actor has nothing to wait for and stops at once.
@@ -322,14 +314,14 @@ impl Session {
         self.start_state.drop_waiters();
         let ending = Ending { reason, error: None, end };
         let terminate = self.channel.is_none().then_some(Effect::Terminate);
-        [Effect::End(ending)].into_iter().chain(terminate).collect()
+        SessionEffects::from(Effect::End(ending)).then(terminate)
     }
 
     fn on_reconnected(&mut self, outcome: &Result<(), HubError>) -> SessionEffects {
         match (outcome, &mut self.channel) {
             // The client reconnects, which runs OnReconnected again.
             (Err(_), Some(channel)) => channel.close(CLOSE_NORMAL),
-            (Err(_), None) | (Ok(()), _) => Vec::new(),
+            (Err(_), None) | (Ok(()), _) => SessionEffects::none(),
         }
     }
 }

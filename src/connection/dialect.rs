@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
+use super::Effects;
 use crate::{
     hub::{Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams},
     ids::HubName,
@@ -25,7 +26,7 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
     const BEHAVIOR: HubBehavior;
 
     /// Handles an event and returns the effects to apply, in order.
-    fn on(&mut self, event: Event<Self::PendingInvocation>, now: Instant) -> Effects<Self>;
+    fn on(&mut self, event: Event<Self::PendingInvocation>, now: Instant) -> Effects<Self::PendingInvocation>;
 
     /// The time of the next [`Event::Tick`]; `None` if none is needed.
     fn deadline(&self) -> Option<Instant>;
@@ -48,9 +49,6 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
     /// The state of the session by name, for operators.
     fn phase(&self) -> &'static str;
 }
-
-/// The effects that a session returns, in the order in which they are applied.
-pub(crate) type Effects<D> = Vec<Effect<<D as Dialect>::PendingInvocation>>;
 
 /// An event of a connection, for any dialect.
 #[derive(Debug)]

@@ -52,6 +52,7 @@ impl Entry {
 
 /// The next step after the answer to a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub(crate) enum JoinStep {
     /// The join is finished.
     Done,
@@ -62,6 +63,7 @@ pub(crate) enum JoinStep {
 impl Memberships {
     /// Records the start of a join. Returns false if it must not be sent: it `restores` a group that was left since the
     /// restore began.
+    #[must_use]
     pub(crate) fn begin_join(&mut self, key: &Arc<GroupKey>, restores: bool) -> bool {
         let entry = self.entries.entry(Arc::clone(key)).or_default();
         if restores && entry.was_left {
@@ -87,6 +89,7 @@ impl Memberships {
 
     /// Records that the user of the connection is a durable member of a group that the connection is in. Returns false
     /// if that was known, or if the connection is not in the group.
+    #[must_use]
     pub(crate) fn make_durable(&mut self, key: &Arc<GroupKey>) -> bool {
         let entry = self.entries.get_mut(key).filter(|entry| entry.is_member && !entry.is_durable);
         entry.map(|entry| entry.is_durable = true).is_some()
@@ -132,6 +135,7 @@ impl Memberships {
 
     /// Records that a group has crashed. Returns whether the connection has to rejoin it. It does not if a join is in
     /// progress: the answer to the join tells whether it was this generation or a later one.
+    #[must_use]
     pub(crate) fn record_crash(&mut self, key: &Arc<GroupKey>, generation: Generation) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
         entry.crashed = entry.crashed.max(generation);

@@ -42,29 +42,29 @@ struct ScriptedSession {
     is_full: bool,
 }
 
-fn end_for(reason: Reason) -> Vec<Effect<String>> {
+fn end_for(reason: Reason) -> Effects<String> {
     let error = (reason == Reason::Faulted).then(|| HubError::new("protocol error"));
-    vec![Effect::End(Ending { reason, error, end: END })]
+    Effect::End(Ending { reason, error, end: END }).into()
 }
 
 impl ScriptedSession {
-    fn run_script(&mut self, text: &str, now: Instant) -> Vec<Effect<String>> {
+    fn run_script(&mut self, text: &str, now: Instant) -> Effects<String> {
         match text {
-            "connect" => vec![Effect::Connect],
+            "connect" => Effect::Connect.into(),
             "stop" => end_for(Reason::Stopped),
             "protocol error" => end_for(Reason::Faulted),
-            "terminate" => vec![Effect::Terminate],
-            "twice" => [end_for(Reason::Stopped), end_for(Reason::Faulted)].into_iter().flatten().collect(),
+            "terminate" => Effect::Terminate.into(),
+            "twice" => end_for(Reason::Stopped).then(end_for(Reason::Faulted)),
             "time out" => {
                 self.deadline = Some(now + Duration::from_secs(1));
-                Vec::new()
+                Effects::none()
             }
             "fill up" => {
                 self.is_full = true;
-                Vec::new()
+                Effects::none()
             }
             "panic" => panic!("requested by the test"),
-            method => vec![Effect::Invoke(method.to_owned(), call(method))],
+            method => Effect::Invoke(method.to_owned(), call(method)).into(),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Dialect for ScriptedSession {
     const BEHAVIOR: HubBehavior =
         HubBehavior { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
 
-    fn on(&mut self, event: Event<String>, now: Instant) -> Effects<Self> {
+    fn on(&mut self, event: Event<String>, now: Instant) -> Effects<String> {
         match event {
             Event::Received(Received { data: Inbound::Text(text), .. }) => {
                 self.run_script(str::from_utf8(&text).unwrap(), now)
@@ -96,7 +96,7 @@ impl Dialect for ScriptedSession {
             Event::Connected(Err(_)) => end_for(Reason::Refused),
             Event::Returned(invocation, result) => {
                 let text = result.map_or_else(|error| format!("{error:?}"), |json| json.get().to_owned());
-                vec![Effect::Send(format!("{invocation}: {text}").into_bytes().into())]
+                Effect::Send(format!("{invocation}: {text}").into_bytes().into()).into()
             }
             Event::Detached => end_for(Reason::Lost),
             Event::Overflowed => end_for(Reason::TooSlow),
@@ -107,7 +107,7 @@ impl Dialect for ScriptedSession {
             | Event::Connected(Ok(()))
             | Event::Restored(_)
             | Event::Reconnected(_)
-            | Event::GroupsChanged(_) => Vec::new(),
+            | Event::GroupsChanged(_) => Effects::none(),
         }
     }
 

@@ -26,10 +26,10 @@ impl Session {
     pub(super) fn start_or_queue(&mut self, invocation: PendingInvocation, invoke: Invoke) -> SessionEffects {
         if self.running_calls < self.settings.parallel_calls.get() {
             self.running_calls += 1;
-            return vec![Effect::Invoke(invocation, invoke)];
+            return Effect::Invoke(invocation, invoke).into();
         }
         self.queued_call = Some((invocation, invoke));
-        Vec::new()
+        SessionEffects::none()
     }
 
     pub(super) fn on_returned(
@@ -46,12 +46,12 @@ impl Session {
         if let Some((invocation, invoke)) = self.queued_call.take() {
             // The client timeout does not include the time that the call was queued, because nothing was read then.
             self.last_received = self.last_received.map(|_| now);
-            effects.append(&mut self.start_or_queue(invocation, invoke));
+            effects.append(self.start_or_queue(invocation, invoke));
         }
         match self.state {
-            State::Open => effects.append(&mut self.process_buffered(now)),
-            State::Leaving if self.queued_call.is_none() => effects.append(&mut self.finish_queued_calls(now)),
-            State::Faulted if self.running_calls == 0 => effects.append(&mut self.send_pending_fault()),
+            State::Open => effects.append(self.process_buffered(now)),
+            State::Leaving if self.queued_call.is_none() => effects.append(self.finish_queued_calls(now)),
+            State::Faulted if self.running_calls == 0 => effects.append(self.send_pending_fault()),
             _ => {}
         }
         effects
@@ -64,8 +64,8 @@ impl Session {
         if self.state == State::Open {
             self.state = State::Leaving;
             match self.queued_call {
-                Some(_) => effects.push(Effect::MarkClientGone),
-                None => effects.append(&mut self.end_lost()),
+                Some(_) => effects.append(Effect::MarkClientGone),
+                None => effects.append(self.end_lost()),
             }
         }
         effects

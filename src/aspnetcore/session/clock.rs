@@ -23,14 +23,14 @@ impl Session {
             let text = "Client hasn't sent a message/ping within the configured ClientTimeoutInterval.";
             return self.end_with_error(HubError::hidden("OperationCanceledException", text), Reason::TimedOut);
         }
-        let mut effects = Vec::new();
+        let mut effects = SessionEffects::none();
         if self.state != State::Handshake && now >= self.next_ping_at {
             self.next_ping_at = now + self.settings.keep_alive;
-            effects.push(Effect::Send(json::ping()));
+            effects.append(Effect::Send(json::ping()));
         }
         if self.token_renewal_at.is_some_and(|renewal_at| now >= renewal_at) {
             self.token_renewal_at = None;
-            effects.push(Effect::RefreshGroupsToken);
+            effects.append(Effect::RefreshGroupsToken);
         }
         effects
     }

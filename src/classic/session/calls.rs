@@ -124,10 +124,10 @@ impl Calls {
         let pending = PendingInvocation { id, hub, method, state, reply_to };
         if is_too_deep {
             let error = CallError::Binding("an argument nests deeper than 20".into());
-            return Ok(vec![self.response(pending, &Err(error))]);
+            return Ok(self.response(pending, &Err(error)).into());
         }
         self.running += 1;
-        Ok(vec![Effect::Invoke(pending, invoke)])
+        Ok(Effect::Invoke(pending, invoke).into())
     }
 
     fn reporter(&self, id: InvocationId, state: CallerState) -> Reporter {
@@ -144,8 +144,8 @@ impl Calls {
     ) -> SessionEffects {
         self.running -= 1;
         match pending.reply_to {
-            ReplyTarget::Channel(number) if channel != Some(number) => Vec::new(),
-            ReplyTarget::Channel(_) | ReplyTarget::Request(_) => vec![self.response(pending, result)],
+            ReplyTarget::Channel(number) if channel != Some(number) => SessionEffects::none(),
+            ReplyTarget::Channel(_) | ReplyTarget::Request(_) => self.response(pending, result).into(),
         }
     }
 

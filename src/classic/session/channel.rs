@@ -55,21 +55,21 @@ impl Channel {
     /// Closes the channel. Its client reconnects.
     pub(super) fn close(&mut self, end: End) -> SessionEffects {
         self.is_closing = true;
-        vec![Effect::CloseChannel(end)]
+        Effect::CloseChannel(end).into()
     }
 
     /// Sends a keep-alive frame, or ends the channel if it has timed out. Its client reconnects or polls again.
     pub(super) fn keep_alive_or_end(&mut self, settings: &Settings, now: Instant) -> SessionEffects {
         if self.timeout_at.is_some_and(|end| now >= end) {
             self.timeout_at = None;
-            return if self.is_poll() { vec![Effect::SetInit([].into())] } else { self.close(CLOSE_NORMAL) };
+            return if self.is_poll() { Effect::SetInit([].into()).into() } else { self.close(CLOSE_NORMAL) };
         }
         match (self.keep_alive_due, settings.keep_alive) {
             (Some(due), Some(period)) if now >= due => {
                 self.keep_alive_due = Some(now + period);
-                vec![Effect::SendFrame(KEEP_ALIVE.into())]
+                Effect::SendFrame(KEEP_ALIVE.into()).into()
             }
-            _ => Vec::new(),
+            _ => SessionEffects::none(),
         }
     }
 }

@@ -17,7 +17,7 @@ impl Dialect for Session {
 
     fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> SessionEffects {
         if self.has_ended {
-            return Vec::new();
+            return SessionEffects::none();
         }
         match event {
             Event::Received(received) => self.on_received(&received),

@@ -54,10 +54,10 @@ impl GroupsTokenState {
     /// Requests a new token, if one is due.
     pub(super) fn renew_if_due(&mut self, now: Instant) -> SessionEffects {
         if self.renewal_due.is_none_or(|due| now < due) {
-            return Vec::new();
+            return SessionEffects::none();
         }
         (self.renewal_due, self.renewal_requested) = (None, true);
-        vec![Effect::RefreshGroupsToken]
+        Effect::RefreshGroupsToken.into()
     }
 
     /// A channel was attached. A token that the previous channel has not sent is sent now, and a token that the client
@@ -66,14 +66,14 @@ impl GroupsTokenState {
         if let Some(claimed) = &attached.claimed {
             self.known_to_client = GroupsAndToken { groups: claimed.clone(), token: attached.token.clone() };
             self.queued = None;
-            return vec![Effect::RefreshGroupsToken];
+            return Effect::RefreshGroupsToken.into();
         }
         self.resolve_queued(attached.has_unsent_token);
         let token = self.queued.as_ref().map_or(&self.known_to_client.token, |queued| &queued.token);
         if token.is_some() && *token != attached.token {
-            return vec![Effect::SetGroupsToken(token.as_deref().map(message::groups_token_member))];
+            return Effect::SetGroupsToken(token.as_deref().map(message::groups_token_member)).into();
         }
-        Vec::new()
+        SessionEffects::none()
     }
 
     /// Records whether the queued token was sent.
@@ -92,10 +92,10 @@ impl GroupsTokenState {
         self.renewal_due = Some(now + self.lifetime / 2);
         if groups == self.known_to_client.groups && !std::mem::take(&mut self.renewal_requested) {
             self.queued = None;
-            return vec![Effect::SetGroupsToken(None)];
+            return Effect::SetGroupsToken(None).into();
         }
         let member = message::groups_token_member(&token);
         self.queued = Some(GroupsAndToken { groups, token: Some(token) });
-        vec![Effect::SetGroupsToken(Some(member))]
+        Effect::SetGroupsToken(Some(member)).into()
     }
 }

@@ -68,9 +68,9 @@ impl StartState {
     pub(super) fn restore_groups(&mut self) -> SessionEffects {
         if self.groups_restored == StartStage::NotStarted {
             self.groups_restored = StartStage::InProgress;
-            return vec![Effect::RestoreGroups];
+            return Effect::RestoreGroups.into();
         }
-        Vec::new()
+        SessionEffects::none()
     }
 
     /// Runs OnConnected, once. If the durable groups are not joined yet, it joins them first.
@@ -79,9 +79,9 @@ impl StartState {
             (StartStage::NotStarted, _) => self.restore_groups(),
             (StartStage::Done, StartStage::NotStarted) => {
                 self.on_connected = StartStage::InProgress;
-                vec![Effect::RunConnected]
+                Effect::RunConnected.into()
             }
-            (StartStage::InProgress | StartStage::Done, _) => Vec::new(),
+            (StartStage::InProgress | StartStage::Done, _) => SessionEffects::none(),
         }
     }
 
@@ -97,7 +97,7 @@ impl StartState {
     /// The durable groups are joined. OnConnected follows if `is_awaited` or if a start request waits for it.
     pub(super) fn on_groups_restored(&mut self, is_awaited: bool) -> SessionEffects {
         self.groups_restored = StartStage::Done;
-        if is_awaited || !self.waiters.is_empty() { self.run_connected() } else { Vec::new() }
+        if is_awaited || !self.waiters.is_empty() { self.run_connected() } else { SessionEffects::none() }
     }
 
     /// OnConnected is done, or the connection was refused before it.

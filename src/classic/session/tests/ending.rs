@@ -26,7 +26,7 @@ fn abort_request_between_polls_terminates_at_once() {
 fn events_after_the_end_are_ignored() {
     let mut test = TestSession::open();
     test.receive_text(r#"{"H":"chat","M":"Add","I":0}"#);
-    test.session.on_abort_request();
+    drop(test.session.on_abort_request());
     assert!(test.complete_call(Ok(json(5))).is_empty());
     for event in [Event::Tick, Event::Detached, Event::Aborted, Event::Draining, Event::Overflowed] {
         assert!(test.on(event).is_empty());
@@ -40,7 +40,7 @@ fn end_drops_waiting_start_requests() {
     let mut test = TestSession::new(Settings::default());
     test.attach(Transport::LongPolling, ConnectKind::Connect);
     let (_, mut response) = test.start();
-    test.session.on_abort_request();
+    drop(test.session.on_abort_request());
     assert_eq!(response.try_recv(), Err(oneshot::error::TryRecvError::Closed));
 }
 
