@@ -170,7 +170,7 @@ impl Session {
         let mut effects =
             self.first_frame(attached).then(self.send_pending_init()).then(self.groups_token.on_attached(attached));
         if attached.is_recreated {
-            drop(self.start_state.on_groups_restored(false));
+            effects.append(self.start_state.on_groups_restored(false));
             effects.append(self.calls.run_deferred());
         }
         effects.then(if awaits_connected {

@@ -122,6 +122,19 @@ fn reconnect_after_restart_runs_only_on_reconnected() {
 }
 
 #[test]
+fn start_during_rejoin_runs_on_connected() {
+    let mut test = TestSession::new(Settings::default());
+    let (effects, mut response) = test.start();
+    assert_eq!(effects, ["restore groups"]);
+    let channel = test.channel(Transport::ServerSentEvents, ConnectKind::Reconnect);
+    let back = ChannelAttached { is_recreated: true, claimed: Some(TokenGroups::default()), ..channel };
+    assert_eq!(test.attached(&back), ["run reconnected", "refresh groups token", "run connected"]);
+    assert!(test.on(Event::Restored(Ok(()))).is_empty(), "OnConnected is running already");
+    assert!(test.on(Event::Connected(Ok(()))).is_empty());
+    assert_eq!(response.try_recv(), Ok(Ok(())));
+}
+
+#[test]
 fn pending_init_is_sent_on_the_next_poll() {
     let mut test = TestSession::new(Settings::default());
     let first = ChannelAttached { sends_start: false, ..test.channel(Transport::LongPolling, ConnectKind::Connect) };
