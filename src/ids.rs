@@ -98,38 +98,6 @@ impl ConnectionId {
     }
 }
 
-/// The secret that authorizes a client to open a transport for a connection. Only that client may know it. It must not
-/// be logged, so `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
-pub(crate) struct ConnectionToken(Arc<str>);
-
-impl ConnectionToken {
-    /// A random token, independent of the connection's id.
-    #[must_use]
-    pub(crate) fn random() -> Self {
-        Self(secret().into())
-    }
-}
-
-impl From<&str> for ConnectionToken {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl Borrow<str> for ConnectionToken {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ConnectionToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ConnectionToken(..)")
-    }
-}
-
 /// The connections that a broadcast excludes. Clones share the same list.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionSet(Arc<[ConnectionId]>);
@@ -184,11 +152,6 @@ mod tests {
         assert_eq!(id.len(), 22);
         assert!(id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'), "{id}");
         assert_ne!(id, ConnectionId::random());
-    }
-
-    #[test]
-    fn debug_output_hides_token() {
-        assert_eq!(format!("{:?}", ConnectionToken::from("secret")), "ConnectionToken(..)");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Purpose {
     Connection,
     /// A rejoin token (in ASP.NET SignalR: groups token).
     Rejoin,
+    /// The token of a negotiated connection (ASP.NET Core SignalR).
+    Negotiation,
 }
 
 impl Purpose {
@@ -39,6 +41,7 @@ impl Purpose {
         match self {
             Self::Connection => b"hubcast connection token",
             Self::Rejoin => b"hubcast rejoin token",
+            Self::Negotiation => b"hubcast negotiation token",
         }
     }
 }
@@ -141,6 +144,12 @@ impl KeyRing {
         let key = &self.keys[0];
         let signature = key.signed(purpose, payload).finalize().into_bytes();
         URL_SAFE_NO_PAD.encode([&[VERSION], &key.id[..], &signature, payload].concat())
+    }
+
+    /// The signature of a payload by each key, first by the signing key: for tokens whose wire format leaves no room for
+    /// the format of [`KeyRing::seal`].
+    pub(crate) fn signatures(&self, purpose: Purpose, payload: &[u8]) -> impl Iterator<Item = [u8; SIGNATURE_LENGTH]> {
+        self.keys.iter().map(move |key| key.signed(purpose, payload).finalize().into_bytes().into())
     }
 
     /// Verifies a token that was sealed with one of these keys, and returns its payload.

@@ -117,7 +117,7 @@ impl EndpointState {
         services: Arc<HubServices>,
         rejoin_service: Arc<RejoinService>,
     ) -> Self {
-        let negotiations = Negotiations::new(settings.disconnect_timeout);
+        let negotiations = Negotiations::new(Arc::clone(&rejoin_service.ring), settings.disconnect_timeout);
         Self { settings: Arc::new(settings), limits, negotiations, authenticate, services, rejoin_service }
     }
 }

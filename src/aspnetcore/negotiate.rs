@@ -4,10 +4,8 @@
 
 use serde::Serialize;
 
-use crate::{
-    hub::Request,
-    ids::{ConnectionId, ConnectionToken},
-};
+use super::negotiations::{IdKind, Ticket};
+use crate::hub::Request;
 
 /// Wire: the newest supported version. A client that requests a newer one gets this one.
 const NEWEST_VERSION: i32 = 1;
@@ -20,9 +18,9 @@ const FIRST_VERSION_WITH_TOKEN: i32 = 1;
 #[serde(rename_all = "camelCase")]
 pub(super) struct NegotiateResponse {
     negotiate_version: i32,
-    connection_id: ConnectionId,
+    connection_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    connection_token: Option<ConnectionToken>,
+    connection_token: Option<String>,
     available_transports: [Transport; 1],
 }
 
@@ -40,25 +38,20 @@ pub(super) struct NegotiateError {
 }
 
 impl NegotiateResponse {
-    /// Offers a new connection in the negotiated version.
-    pub(super) fn new(version: i32) -> Self {
+    /// Offers the connection of a ticket in the negotiated version.
+    pub(super) fn new(version: i32, ticket: &Ticket) -> Self {
         Self {
             negotiate_version: version,
-            connection_id: ConnectionId::random(),
-            connection_token: (version >= FIRST_VERSION_WITH_TOKEN).then(ConnectionToken::random),
+            connection_id: ticket.id(),
+            connection_token: (id_kind(version) == IdKind::Separate).then(|| ticket.token()),
             available_transports: [Transport { transport: "WebSockets", transfer_formats: ["Text"] }],
         }
     }
+}
 
-    /// The public id of the connection.
-    pub(super) fn id(&self) -> &ConnectionId {
-        &self.connection_id
-    }
-
-    /// The token with which the client opens a transport.
-    pub(super) fn token(&self) -> ConnectionToken {
-        self.connection_token.clone().unwrap_or_else(|| self.connection_id.as_str().into())
-    }
+/// What the id of a connection is in this version.
+pub(super) fn id_kind(version: i32) -> IdKind {
+    if version >= FIRST_VERSION_WITH_TOKEN { IdKind::Separate } else { IdKind::Token }
 }
 
 /// The protocol version to use for this request.
@@ -84,7 +77,13 @@ fn rejection(error: String) -> NegotiateError {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
     use super::*;
+    use crate::{
+        aspnetcore::negotiations::{Negotiations, Seconds},
+        tokens::KeyRing,
+    };
 
     fn negotiated(query: &[(&str, &str)], minimum: i32) -> Result<i32, String> {
         let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -121,10 +120,16 @@ mod tests {
 
     #[test]
     fn response_has_expected_members_only() {
-        let response = serde_json::to_value(NegotiateResponse::new(1)).unwrap();
-        let names: Vec<_> = response.as_object().unwrap().keys().map(String::as_str).collect();
+        let negotiations = Negotiations::new(Arc::new(KeyRing::ephemeral()), Duration::from_secs(15));
+        let response = |version| {
+            let ticket = negotiations.issue("/chat", id_kind(version), Seconds::now());
+            (ticket.token(), serde_json::to_value(NegotiateResponse::new(version, &ticket)).unwrap())
+        };
+        let (token, new) = response(1);
+        let names: Vec<_> = new.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, ["availableTransports", "connectionId", "connectionToken", "negotiateVersion"]);
-        let old = NegotiateResponse::new(0);
-        assert_eq!(old.token(), old.id().as_str().into(), "in version 0 the id is the token");
+        assert_eq!(new["connectionToken"], token);
+        let (token, old) = response(0);
+        assert_eq!((&old["connectionId"], old.get("connectionToken")), (&token.into(), None));
     }
 }

@@ -1,6 +1,7 @@
 //! The state of a connection, apart from its session.
 
 use std::{
+    any::Any,
     sync::{Arc, RwLock},
     time::SystemTime,
 };
@@ -48,6 +49,8 @@ pub(crate) struct NewConnection {
     pub(crate) rejoin_token: Option<String>,
     /// The subject of the tokens that it receives.
     pub(crate) token_subject: TokenSubject,
+    /// What the connection occupies. It is dropped when the connection ends.
+    pub(crate) held_until_end: Box<dyn Any + Send>,
 }
 
 /// The state of a connection. [`CleanupGuard`] wraps it and ends the connection on every exit path.
@@ -68,6 +71,8 @@ pub(crate) struct ConnectionState {
     connect_outcome: Option<oneshot::Receiver<bool>>,
     is_connected: bool,
     has_ended: bool,
+    /// Dropped when the connection ends.
+    held_until_end: Option<Box<dyn Any + Send>>,
 }
 
 impl ConnectionState {
@@ -82,6 +87,7 @@ impl ConnectionState {
             rejoin_service,
             rejoin_token,
             token_subject,
+            held_until_end,
             ..
         } = new;
         let names = names_of(&hubs);
@@ -113,6 +119,7 @@ impl ConnectionState {
             connect_outcome: None,
             is_connected: false,
             has_ended: false,
+            held_until_end: Some(held_until_end),
         }
     }
 

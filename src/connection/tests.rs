@@ -251,6 +251,7 @@ impl TestEngine {
             rejoin_service: Arc::clone(&self.rejoin_service),
             rejoin_token: None,
             token_subject,
+            held_until_end: Box::new(()),
         };
         let address = Connection::spawn(new, None, ScriptedSession { deadline: None, is_full: false });
         TestClient { id, address, outbox, reader: Some(reader) }

@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, StatusCode, header},
+    http::{Method, StatusCode},
     web::Payload,
 };
 use bytes::BytesMut;
@@ -20,12 +20,13 @@ use super::{
 use crate::{
     aspnetcore::{
         HubFramer, json,
-        negotiate::{NegotiateResponse, negotiate_version},
-        negotiations::{MAX_EARLY_BYTES, Pending, TokenStatus},
+        negotiate::{NegotiateResponse, id_kind, negotiate_version},
+        negotiations::{MAX_EARLY_BYTES, OpenToken, Seconds, TokenStatus},
         session::{Session, SessionConfig},
     },
     connection::{Connection, NewConnection},
     hub::{Hub, Identity, Request},
+    ids::ConnectionId,
     outbox::{ChannelFilter, Outbox, ReplayLimits, Resume},
     pipeline::TokenSubject,
     transport::{
@@ -68,13 +69,8 @@ impl EndpointHandler {
         if !self.endpoint.accepts_websockets {
             return HttpResponse::Ok().json(serde_json::json!({ "error": "This endpoint offers no transport." }));
         }
-        let response = NegotiateResponse::new(version);
-        let pending =
-            Pending { id: response.id().clone(), path: Arc::clone(&self.endpoint.path), early_data: BytesMut::new() };
-        match self.state.negotiations.issue(response.token(), pending, Instant::now()) {
-            Ok(()) => HttpResponse::Ok().json(response),
-            Err(_) => HttpResponse::ServiceUnavailable().insert_header((header::RETRY_AFTER, "15")).finish(),
-        }
+        let ticket = self.state.negotiations.issue(&self.endpoint.path, id_kind(version), Seconds::now());
+        HttpResponse::Ok().json(NegotiateResponse::new(version, &ticket))
     }
 
     pub(super) async fn transport(&self, request: HttpRequest, payload: Payload) -> HttpResponse {
@@ -93,7 +89,7 @@ impl EndpointHandler {
     }
 
     fn status(&self, token: &str) -> TokenStatus {
-        self.state.negotiations.status(token, &self.endpoint.path, Instant::now())
+        self.state.negotiations.status(token, &self.endpoint.path, Seconds::now())
     }
 
     fn get(
@@ -132,13 +128,15 @@ impl EndpointHandler {
             TokenStatus::Unknown => plain_text(StatusCode::NOT_FOUND, NO_CONNECTION),
             TokenStatus::Open => plain_text(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
             TokenStatus::Pending => match read_body(payload, MAX_EARLY_BYTES).await {
-                Ok(bytes) if self.state.negotiations.buffer_early_data(&token, &bytes) => {
-                    plain_text(StatusCode::OK, "")
-                }
+                Ok(bytes) if self.buffer_early_data(&token, &bytes) => plain_text(StatusCode::OK, ""),
                 Ok(_) => plain_text(StatusCode::PAYLOAD_TOO_LARGE, ""),
                 Err(error) => plain_text(error.status(), ""),
             },
         }
+    }
+
+    fn buffer_early_data(&self, token: &str, bytes: &[u8]) -> bool {
+        self.state.negotiations.buffer_early_data(token, &self.endpoint.path, bytes, Seconds::now())
     }
 
     fn delete(&self, token: Option<String>) -> HttpResponse {
@@ -160,17 +158,18 @@ impl EndpointHandler {
     ) -> HttpResponse {
         let state = &*self.state;
         let outbox = Outbox::new(&json::FORM, state.limits, ReplayLimits::default());
-        let Some(pending) = self.take_pending(token, &outbox) else {
+        let Some(accepted) = self.accept(token) else {
             return TransportKind::WebSockets.reject(StatusCode::CONFLICT, "");
         };
         let Some(hub) = self.hub() else { return HttpResponse::NotFound().finish() };
         let (reader, _) =
             outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(HubFramer(FrameType::WebSocketText)));
         let session = Session::new(self.session_config(&hub, &hub_request, &identity), Instant::now());
-        let new_connection = self.new_connection(&pending, hub, hub_request, identity, outbox);
+        let early_data = accepted.early_data;
+        let new_connection = self.new_connection((accepted.id, accepted.token), hub, hub_request, identity, outbox);
         let connection = Connection::spawn(new_connection, request.conn_data::<SocketHandle>().cloned(), session);
-        if !pending.early_data.is_empty() {
-            let early_data = Received { channel: reader.channel(), data: Inbound::Binary(pending.early_data.freeze()) };
+        if !early_data.is_empty() {
+            let early_data = Received { channel: reader.channel(), data: Inbound::Binary(early_data.freeze()) };
             // This cannot fail: the mailbox of an actor that was just started is empty.
             let _ = connection.try_send(early_data);
         }
@@ -179,21 +178,13 @@ impl EndpointHandler {
             .unwrap_or_else(HttpResponse::from_error)
     }
 
-    fn take_pending(&self, token: Option<String>, outbox: &Arc<Outbox>) -> Option<Pending> {
-        let negotiations = &self.state.negotiations;
-        match token {
-            Some(token) => negotiations.open(&token, outbox),
-            None => {
-                // Wire: without negotiation the id is also the token, as in version 0.
-                let response = NegotiateResponse::new(0);
-                negotiations.register_open(response.token(), outbox, Instant::now());
-                Some(Pending {
-                    id: response.id().clone(),
-                    path: Arc::clone(&self.endpoint.path),
-                    early_data: BytesMut::new(),
-                })
-            }
-        }
+    /// Uses up a token. Returns `None` if another request has used it meanwhile.
+    fn accept(&self, token: Option<String>) -> Option<AcceptedConnection> {
+        let Some(token) = token else {
+            return Some(AcceptedConnection { id: ConnectionId::random(), token: None, early_data: BytesMut::new() });
+        };
+        let (ticket, token, early_data) = self.state.negotiations.open(&token, &self.endpoint.path, Seconds::now())?;
+        Some(AcceptedConnection { id: ticket.id().into(), token: Some(token), early_data })
     }
 
     fn hub(&self) -> Option<Arc<Hub>> {
@@ -213,7 +204,7 @@ impl EndpointHandler {
 
     fn new_connection(
         &self,
-        pending: &Pending,
+        (id, token): (ConnectionId, Option<OpenToken>),
         hub: Arc<Hub>,
         request: Request,
         identity: Identity,
@@ -226,7 +217,7 @@ impl EndpointHandler {
             user: identity.user.clone(),
         };
         NewConnection {
-            id: pending.id.clone(),
+            id,
             dialect: "aspnetcore",
             transport: WEBSOCKETS,
             hubs: vec![hub],
@@ -238,8 +229,16 @@ impl EndpointHandler {
             services: Arc::clone(&self.state.services),
             rejoin_service: Arc::clone(&self.state.rejoin_service),
             token_subject,
+            held_until_end: Box::new(token),
         }
     }
+}
+
+/// A connection whose transport may be opened.
+struct AcceptedConnection {
+    id: ConnectionId,
+    token: Option<OpenToken>,
+    early_data: BytesMut,
 }
 
 /// The query parameter with which a client requests rejoin tokens, and presents one on reconnect.

@@ -133,6 +133,7 @@ impl EndpointHandler {
             rejoin_service: Arc::clone(&state.rejoin_service),
             rejoin_token: None,
             token_subject: TokenSubject { family: token.connection.to_string(), epoch: 0, hub: None, user },
+            held_until_end: Box::new(()),
         };
         Connection::spawn_registered(new_connection, Session::new(config, Instant::now()))
     }

@@ -59,6 +59,7 @@ impl ConnectionState {
             self.services.groups.leave_detached(key, &self.handle.id);
         }
         self.services.connections.unregister(&self.handle);
+        self.held_until_end = None;
         self.send_lease_update(LeaseUpdate::closed(&self.handle));
         self.count_end(ending.reason);
         self.run_disconnected(ending);
