@@ -26,6 +26,10 @@ mod handle;
 pub mod memory;
 pub mod sea;
 
+/// The maximum difference between the clocks of two nodes that revocations allow for. Clocks that are synchronized over
+/// a network differ by far less.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(10);
+
 /// A user on one hub: the owner of a set of durable groups.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
@@ -121,15 +125,31 @@ pub struct TokenUse {
     pub epoch: u64,
     /// When the record of this use can be deleted, because the token itself has expired by then.
     pub expires_at: SystemTime,
+    /// The connection that uses the token.
+    pub holder: Holder,
+    /// A previous holder, if the caller knows that it has ended. The token can be taken over from it.
+    pub ended: Option<Holder>,
+}
+
+/// The connection that has used a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The node that serves it.
+    pub node: NodeId,
 }
 
 /// The store's verdict on a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The token is valid. A single-use token is now used.
     Accepted,
-    /// The epoch of the token was used before.
+    /// A later epoch of the family was used.
     Replayed,
+    /// The epoch of the token is the latest of its family that was used, and this connection holds it. The token can be
+    /// taken over when the connection has ended: see [`Store::redeem`].
+    InUse(Holder),
     /// Tokens of this user issued at that time are revoked.
     Revoked,
 }
@@ -183,7 +203,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes lease changes of connections on `node`, in order.
     ///
     /// The node that opened a connection last holds its lease, and only the holder can close it: a late report of
-    /// another node changes nothing. A node must call [`Store::renew`] before it opens its first lease; until then it
+    /// another node changes nothing. A closed connection of this node no longer holds a token (see [`Store::redeem`]). A
+    /// node must call [`Store::renew`] before it opens its first lease; until then it
     /// counts as expired.
     fn lease(&self, node: &Node, changes: &[LeaseChange]) -> impl Future<Output = Result<(), Error>> + Send;
 
@@ -191,15 +212,25 @@ pub trait Store: Send + Sync + 'static {
     /// and of expired nodes, and the records of token uses that have expired. Returns the number of deleted
     /// connections.
     ///
+    /// Token uses expire by a clock that all nodes share. Each renewal sets it to `now`, but not further ahead than
+    /// `term`. It follows the slowest node, so that a node whose clock is ahead deletes no records that others need.
+    ///
     /// If a node renews later than `term`, its own connections may have been deleted. It then opens its leases again.
     fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Validates a token and records the use of a single-use token: of two callers with the same epoch exactly one
     /// receives [`Verdict::Accepted`]. The use of a revoked token is not recorded.
+    ///
+    /// A client whose connection ends before it receives its next token has only the used token. Therefore the latest
+    /// used epoch of a family is accepted again if its holder has ended. A store knows that from a
+    /// [`LeaseChange::Closed`] of the holder's node, or from [`TokenUse::ended`]. An earlier epoch is never accepted.
     fn redeem(&self, redemption: &Redemption) -> impl Future<Output = Result<Verdict, Error>> + Send;
 
     /// Revokes every rejoin token of `user` issued before `before`, to the millisecond. An earlier `before` than that
     /// of a previous call changes nothing. The user can be unknown to the store.
+    ///
+    /// While more than one node holds a lease, tokens issued up to [`CLOCK_TOLERANCE`] later are revoked too: the clock
+    /// of their node may be ahead.
     fn revoke(&self, user: &UserId, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
 }
 

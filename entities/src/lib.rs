@@ -11,9 +11,10 @@
 //! characters, like an e-mail address; that of a hub can have 128. The three together are the longest key that MySQL
 //! supports (3,072 bytes, with 4 bytes per character). SQLite does not enforce lengths.
 
+pub mod clock;
 pub mod connection;
 pub mod conversation_room;
 pub mod node;
-pub mod rejoin_use;
+pub mod rejoin_family;
 pub mod user;
 pub mod user_room;

@@ -19,6 +19,8 @@ mod m20261123_000003_create_user_rooms;
 mod m20261123_000004_create_nodes;
 mod m20261123_000005_create_connections;
 mod m20261123_000006_create_rejoin_uses;
+mod m20261124_000001_create_rejoin_families;
+mod m20261124_000002_create_clocks;
 
 /// Applies the missing migrations (`up`) or reverts all of them (`down`).
 #[derive(Debug)]
@@ -34,6 +36,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000004_create_nodes::Migration),
             Box::new(m20261123_000005_create_connections::Migration),
             Box::new(m20261123_000006_create_rejoin_uses::Migration),
+            Box::new(m20261124_000001_create_rejoin_families::Migration),
+            Box::new(m20261124_000002_create_clocks::Migration),
         ]
     }
 }

@@ -215,6 +215,7 @@ impl TestEngine {
         let services = services(vec![hub(log, &gate)]);
         let ring = Arc::new(KeyRing::ephemeral());
         let validator = RejoinValidator {
+            node: "alpha".into(),
             ring: Arc::clone(&ring),
             store: services.store.clone(),
             modules: Arc::new([]),

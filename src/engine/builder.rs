@@ -223,8 +223,9 @@ impl EngineBuilder {
         let connections = Connections::default();
         let key_ring = Arc::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let node_info = NodeInfo::new(&self.node);
+        let node = NodeId::from(self.node);
         let membership =
-            start_membership(&arbiter, &self.store, self.node, self.store_deadline, &connections, &metrics);
+            start_membership(&arbiter, &self.store, node.clone(), self.store_deadline, &connections, &metrics);
         let store = StoreHandle::new(self.store, self.store_deadline);
         let services = Arc::new(HubServices {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
@@ -237,7 +238,7 @@ impl EngineBuilder {
             hub_tasks: TaskTracker::new(),
             is_draining: AtomicBool::new(false),
         });
-        let rejoin_service = start_rejoin_service(&arbiter, key_ring, self.modules, self.rejoin, &services);
+        let rejoin_service = start_rejoin_service(&arbiter, key_ring, node, self.modules, self.rejoin, &services);
         let classic_state = classic::EndpointState::new(
             self.classic,
             self.limits,
@@ -266,11 +267,13 @@ impl EngineBuilder {
 fn start_rejoin_service(
     arbiter: &ArbiterHandle,
     ring: Arc<KeyRing>,
+    node: NodeId,
     modules: Vec<Box<dyn DynModule>>,
     settings: RejoinSettings,
     services: &Arc<HubServices>,
 ) -> Arc<RejoinService> {
     let validator = RejoinValidator {
+        node,
         ring: Arc::clone(&ring),
         store: services.store.clone(),
         modules: modules.into(),
@@ -285,13 +288,12 @@ fn start_rejoin_service(
 fn start_membership(
     arbiter: &ArbiterHandle,
     store: &Arc<dyn DynStore>,
-    node: String,
+    id: NodeId,
     deadline: Duration,
     connections: &Connections,
     metrics: &Arc<Metrics>,
 ) -> Supervised<Membership> {
     let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
-    let id = NodeId::from(node);
     Supervised::start("membership", arbiter, move || {
         // Each actor gets a new incarnation: a crashed one can have lost ends of connections, and the renewal deletes
         // the rows of earlier incarnations.

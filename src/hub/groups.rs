@@ -243,7 +243,9 @@ impl Users {
         Ok(self.services.store.call(|store| store.members(&self.hub, &group, page)).await?)
     }
 
-    /// Revokes all rejoin tokens of a user that were issued until now.
+    /// Revokes all rejoin tokens of a user that were issued until now. If several nodes share the store, tokens that
+    /// are issued in the next [`CLOCK_TOLERANCE`](crate::store::CLOCK_TOLERANCE) are revoked too, because the clocks
+    /// of the nodes can differ.
     ///
     /// # Errors
     /// [`UsersError::Store`], if the store fails or does not confirm in time. It may have stored the revocation anyway;

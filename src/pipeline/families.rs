@@ -5,10 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Claims, TokenGroups};
-use crate::ids::ConnectionId;
+use super::TokenGroups;
 
-/// The maximum number of families whose groups are kept, and of families whose last use is kept. The oldest entry is
+/// The maximum number of families whose groups are kept. The oldest entry is
 /// discarded first. A client whose groups were discarded rejoins only its stored groups.
 const MAX_FAMILIES: usize = 10_000;
 
@@ -45,8 +44,6 @@ pub(crate) struct Families(Arc<Mutex<FamilyState>>);
 struct FamilyState {
     /// The groups of families whose lists are too long for a token.
     groups: Recent<TokenGroups>,
-    /// The epoch that was used last, and the connection that used it.
-    last_used: Recent<(u64, ConnectionId)>,
 }
 
 impl Families {
@@ -61,27 +58,5 @@ impl Families {
 
     pub(super) fn groups_of(&self, family: &str) -> Option<TokenGroups> {
         self.lock().groups.values.get(family).cloned()
-    }
-
-    /// Records the connection that has used a token.
-    pub(super) fn record_use(&self, claims: &Claims, connection: &ConnectionId) {
-        self.lock().last_used.insert(&claims.family, (claims.epoch, connection.clone()));
-    }
-
-    /// Transfers a used token to `connection` if the connection that used it `has_ended` and no later token of the
-    /// family was used. Returns whether it did.
-    pub(super) fn transfer_use(
-        &self,
-        claims: &Claims,
-        connection: &ConnectionId,
-        has_ended: impl FnOnce(&ConnectionId) -> bool,
-    ) -> bool {
-        let mut state = self.lock();
-        let last = state.last_used.values.get(&claims.family).filter(|(epoch, _)| *epoch == claims.epoch);
-        let is_transferred = last.is_some_and(|(_, previous)| has_ended(previous));
-        if is_transferred {
-            state.last_used.insert(&claims.family, (claims.epoch, connection.clone()));
-        }
-        is_transferred
     }
 }

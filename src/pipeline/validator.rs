@@ -4,32 +4,26 @@ use std::{sync::Arc, time::SystemTime};
 
 use log::info;
 
-use super::{
-    Claims, DynModule, Families, Rejoin, RejoinError, RejoinHub, RejoinIdentity, Rejoined, Rejoining, TokenGroups,
-};
+use super::{Claims, DynModule, Families, Rejoin, RejoinError, RejoinHub, Rejoined, Rejoining, TokenGroups};
 use crate::{
     connections::Connections,
-    ids::{ConnectionId, GroupKey},
+    ids::{ConnectionId, GroupKey, NodeId},
     metrics::Metrics,
-    store::{Redemption, StoreHandle, TokenUse, Verdict},
+    store::{Holder, Redemption, StoreHandle, TokenUse, Verdict},
     tokens::{KeyRing, Purpose},
 };
 
 /// The services that validation needs.
 #[derive(Clone)]
 pub(crate) struct RejoinValidator {
+    /// The node of this process.
+    pub(crate) node: NodeId,
     pub(crate) ring: Arc<KeyRing>,
     pub(crate) store: StoreHandle,
     pub(crate) modules: Arc<[Box<dyn DynModule>]>,
     pub(crate) connections: Connections,
     pub(crate) families: Families,
     pub(crate) metrics: Arc<Metrics>,
-}
-
-/// The outcome of validating a token. The claims of a refused token are present if it could be decoded.
-struct Validation {
-    claims: Option<Claims>,
-    refusal: Option<RejoinError>,
 }
 
 impl RejoinValidator {
@@ -45,11 +39,10 @@ impl RejoinValidator {
 
     /// The claims of the token if it is accepted, and whether the store did not answer.
     async fn accept(&self, token: &str, rejoin: &Rejoin) -> (Option<Claims>, bool) {
-        let mut validation = self.validate(self.open(token), &rejoin.identity).await;
-        self.record_or_transfer_use(&mut validation, &rejoin.connection);
-        let Validation { claims, refusal } = validation;
-        self.count_outcome(refusal, &rejoin.connection);
-        (claims.filter(|_| refusal.is_none()), refusal == Some(RejoinError::Unchecked))
+        let accepted = self.validate(token, rejoin).await;
+        self.count_outcome(accepted.as_ref().err().copied(), &rejoin.connection);
+        let is_unchecked = matches!(accepted, Err(RejoinError::Unchecked));
+        (accepted.ok(), is_unchecked)
     }
 
     /// The groups that a token claims. For a token without a list these are the groups that are kept for its family.
@@ -57,51 +50,51 @@ impl RejoinValidator {
         claims.groups().or_else(|| self.families.groups_of(&claims.family)).unwrap_or_default()
     }
 
-    /// Records which connection has used a token. A connection can break before the next token has reached its client,
-    /// which then has only the used token. That token is therefore accepted again if the connection that used it has
-    /// ended and no later token of the family was used.
-    fn record_or_transfer_use(&self, validation: &mut Validation, connection: &ConnectionId) {
-        let Some(claims) = validation.claims.as_ref().filter(|claims| claims.epoch > 0) else { return };
-        match validation.refusal {
-            None => self.families.record_use(claims, connection),
-            Some(RejoinError::Replayed) => {
-                let has_ended = |previous: &ConnectionId| self.connections.find(previous).is_none();
-                let is_transferred = self.families.transfer_use(claims, connection, has_ended);
-                validation.refusal = validation.refusal.filter(|_| !is_transferred);
-            }
-            Some(_) => {}
-        }
-    }
-
     fn open(&self, token: &str) -> Result<Claims, RejoinError> {
         Claims::decode(&self.ring.open(Purpose::Rejoin, token)?)
     }
 
-    async fn validate(&self, opened: Result<Claims, RejoinError>, identity: &RejoinIdentity) -> Validation {
-        match opened {
-            Ok(claims) => Validation { refusal: self.check(&claims, identity).await.err(), claims: Some(claims) },
-            Err(refusal) => Validation { claims: None, refusal: Some(refusal) },
+    async fn validate(&self, token: &str, rejoin: &Rejoin) -> Result<Claims, RejoinError> {
+        let claims = self.open(token)?;
+        claims.check(&rejoin.identity, SystemTime::now())?;
+        self.redeem(&claims, &rejoin.connection).await?;
+        Ok(claims)
+    }
+
+    /// Uses the token. A connection can break before the next token has reached its client, which then has only the
+    /// used token. The store therefore accepts it again if the connection that holds it has ended.
+    async fn redeem(&self, claims: &Claims, connection: &ConnectionId) -> Result<(), RejoinError> {
+        let mut redemption = self.redemption(claims, connection);
+        let mut verdict = self.store.call(|store| store.redeem(&redemption)).await;
+        if let (Ok(Verdict::InUse(holder)), Some(token_use)) = (&verdict, &mut redemption.single_use)
+            && self.has_ended(holder)
+        {
+            token_use.ended = Some(holder.clone());
+            verdict = self.store.call(|store| store.redeem(&redemption)).await;
+        }
+        match verdict {
+            Ok(Verdict::Accepted) => Ok(()),
+            Ok(Verdict::Replayed | Verdict::InUse(_)) => Err(RejoinError::Replayed),
+            Ok(Verdict::Revoked) => Err(RejoinError::Revoked),
+            Err(_) => Err(RejoinError::Unchecked),
         }
     }
 
-    async fn check(&self, claims: &Claims, identity: &RejoinIdentity) -> Result<(), RejoinError> {
-        claims.check(identity, SystemTime::now())?;
-        self.redeem(claims).await
-    }
-
-    async fn redeem(&self, claims: &Claims) -> Result<(), RejoinError> {
+    fn redemption(&self, claims: &Claims, connection: &ConnectionId) -> Redemption {
         let single_use = (claims.epoch > 0).then(|| TokenUse {
             family: claims.family.clone(),
             epoch: claims.epoch,
             expires_at: claims.expires(),
+            holder: Holder { connection: connection.clone(), node: self.node.clone() },
+            ended: None,
         });
-        let redemption = Redemption { user: claims.user.clone(), issued_at: claims.issued(), single_use };
-        match self.store.call(|store| store.redeem(&redemption)).await {
-            Ok(Verdict::Accepted) => Ok(()),
-            Ok(Verdict::Replayed) => Err(RejoinError::Replayed),
-            Ok(Verdict::Revoked) => Err(RejoinError::Revoked),
-            Err(_) => Err(RejoinError::Unchecked),
-        }
+        Redemption { user: claims.user.clone(), issued_at: claims.issued(), single_use }
+    }
+
+    /// True if this process knows that the connection has ended: it was on this node, in this run or an earlier one.
+    /// The store learns the end of a connection a moment later.
+    fn has_ended(&self, holder: &Holder) -> bool {
+        holder.node == self.node && self.connections.find(&holder.connection).is_none()
     }
 
     fn count_outcome(&self, refusal: Option<RejoinError>, connection: &ConnectionId) {

@@ -63,9 +63,15 @@ macro_rules! store_conformance {
         $crate::store_conformance! { @cases tokens $store =>
             unrestricted_token_is_always_accepted
             epoch_can_be_used_once
+            earlier_epoch_is_never_accepted_again
+            token_is_taken_over_from_ended_holder
+            closed_connection_no_longer_holds_its_token
             concurrent_redemptions_of_an_epoch_accept_one
+            concurrent_takeovers_accept_one
             token_uses_are_deleted_after_expiry
+            node_with_fast_clock_deletes_no_valid_use
             revocation_is_precise_to_the_millisecond
+            revocation_covers_fast_clocks_of_other_nodes
             revocation_time_never_moves_back
             repeated_revocation_changes_nothing
             unknown_user_can_be_revoked

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Change, Error, LeaseChange, Members, Node, Owner, Page, Redemption, Store, TokenUse, Verdict};
+use super::{
+    CLOCK_TOLERANCE, Change, Error, Holder, LeaseChange, Members, Node, Owner, Page, Redemption, Store, TokenUse,
+    Verdict,
+};
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
 /// A store in memory.
@@ -69,6 +72,15 @@ impl Store for MemoryStore {
 /// When a node expires; `None`, a time beyond the range of the clock, means never.
 type Expiry = Option<SystemTime>;
 
+/// The latest use of a token of a family.
+#[derive(Debug)]
+struct LatestUse {
+    epoch: u64,
+    expires_at: SystemTime,
+    /// `None` if the connection has ended.
+    holder: Option<Holder>,
+}
+
 #[derive(Debug, Default)]
 struct Tables {
     /// Invariant: `groups` and `members` hold the same memberships, and neither holds an empty set.
@@ -77,7 +89,11 @@ struct Tables {
     /// Invariant: the node of every lease is in `nodes`.
     leases: HashMap<ConnectionId, Node>,
     nodes: HashMap<NodeId, Expiry>,
-    token_uses: HashMap<(String, u64), SystemTime>,
+    token_uses: HashMap<String, LatestUse>,
+    /// The families whose token an open connection holds. Invariant: `token_uses` has the family and the holder.
+    held: HashMap<ConnectionId, String>,
+    /// The clock by which token uses expire. It follows the slowest node.
+    clock: Option<SystemTime>,
     revoked_before: HashMap<UserId, SystemTime>,
 }
 
@@ -120,13 +136,32 @@ impl Tables {
         if self.leases.get(connection) == Some(node) {
             self.leases.remove(connection);
         }
+        self.release(node, connection);
+    }
+
+    /// Records that a connection of `node` no longer holds a token.
+    fn release(&mut self, node: &Node, connection: &ConnectionId) {
+        let held = self.held.get(connection).and_then(|family| self.token_uses.get_mut(family));
+        if let Some(latest) = held.filter(|latest| latest.holder.as_ref().is_some_and(|it| it.node == node.id)) {
+            latest.holder = None;
+            self.held.remove(connection);
+        }
     }
 
     fn renew(&mut self, node: &Node, now: SystemTime, term: Duration) -> u64 {
         self.nodes.insert(node.id.clone(), now.checked_add(term));
         self.nodes.retain(|_, expiry| expiry.is_none_or(|expiry| expiry > now));
-        self.token_uses.retain(|_, expires_at| *expires_at >= now);
+        self.delete_expired_uses(now, term);
         self.delete_dead_leases(node)
+    }
+
+    fn delete_expired_uses(&mut self, now: SystemTime, term: Duration) {
+        let latest = self.clock.and_then(|clock| clock.checked_add(term));
+        let clock = latest.map_or(now, |latest| latest.min(now));
+        self.clock = Some(clock);
+        self.token_uses.retain(|_, latest| latest.expires_at >= clock);
+        let token_uses = &self.token_uses;
+        self.held.retain(|_, family| token_uses.contains_key(family));
     }
 
     /// Deletes the leases that no live process holds, and returns their number.
@@ -150,16 +185,28 @@ impl Tables {
     }
 
     fn use_token(&mut self, token_use: &TokenUse) -> Verdict {
-        match self.token_uses.entry((token_use.family.clone(), token_use.epoch)) {
-            Entry::Occupied(_) => Verdict::Replayed,
-            Entry::Vacant(entry) => {
-                entry.insert(token_use.expires_at);
-                Verdict::Accepted
+        let TokenUse { family, epoch, holder, ended, .. } = token_use;
+        let latest = self.token_uses.get(family);
+        if let Some(latest) = latest.filter(|latest| *epoch <= latest.epoch) {
+            match &latest.holder {
+                _ if *epoch < latest.epoch => return Verdict::Replayed,
+                Some(holder) if ended.as_ref() != Some(holder) => return Verdict::InUse(holder.clone()),
+                Some(_) | None => {}
             }
         }
+        let expires_at = latest.map_or(token_use.expires_at, |latest| latest.expires_at.max(token_use.expires_at));
+        if let Some(previous) = latest.and_then(|latest| latest.holder.as_ref()) {
+            self.held.remove(&previous.connection);
+        }
+        self.held.insert(holder.connection.clone(), family.clone());
+        let latest = LatestUse { epoch: *epoch, expires_at, holder: Some(holder.clone()) };
+        self.token_uses.insert(family.clone(), latest);
+        Verdict::Accepted
     }
 
     fn revoke(&mut self, user: &UserId, before: SystemTime) {
+        let tolerance = if self.nodes.len() > 1 { CLOCK_TOLERANCE } else { Duration::ZERO };
+        let before = before.checked_add(tolerance).unwrap_or(before);
         let revoked = self.revoked_before.entry(user.clone()).or_insert(before);
         *revoked = before.max(*revoked);
     }

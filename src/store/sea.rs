@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use entities::{connection, conversation_room, node, rejoin_use, user, user_room};
+use entities::{connection, conversation_room, node, user, user_room};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     ColumnTrait, Condition, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
@@ -26,7 +26,9 @@ use sea_orm::{
     sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Change, Error, Lease, LeaseChange, Members, Node, Owner, Page, Redemption, Store, TokenUse, Verdict};
+use super::{
+    CLOCK_TOLERANCE, Change, Error, Lease, LeaseChange, Members, Node, Owner, Page, Redemption, Store, Verdict,
+};
 use crate::ids::{ConnectionId, GroupName, HubName, UserId};
 
 mod address;
@@ -34,6 +36,7 @@ mod cause;
 mod lease_changes;
 mod millis;
 mod retry;
+mod token_uses;
 
 /// A store in a database.
 #[derive(Clone, Debug)]
@@ -148,6 +151,7 @@ impl Store for SeaStore {
         row.exec_without_returning(&transaction).await?;
         insert_leases(&transaction, node, &opened).await?;
         delete_leases(&transaction, node, &closed).await?;
+        token_uses::release(&transaction, node, &closed).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -158,7 +162,7 @@ impl Store for SeaStore {
         renew_node(&transaction, node, now.saturating_add(millis::duration(term))).await?;
         let removed =
             delete_previous_incarnations(&transaction, node).await? + delete_expired_nodes(&transaction, now).await?;
-        rejoin_use::Entity::delete_many().filter(rejoin_use::Column::ExpiresAt.lt(now)).exec(&transaction).await?;
+        token_uses::delete_expired(&transaction, now, millis::duration(term)).await?;
         transaction.commit().await?;
         Ok(removed)
     }
@@ -167,7 +171,7 @@ impl Store for SeaStore {
         let Some(token_use) = &redemption.single_use else { return check_revoked(&self.db, redemption).await };
         let transaction = self.begin().await?;
         let verdict = match check_revoked(&transaction, redemption).await? {
-            Verdict::Accepted if !was_inserted(insert_token_use(&transaction, token_use).await)? => Verdict::Replayed,
+            Verdict::Accepted => token_uses::record(&transaction, token_use).await?,
             verdict => verdict,
         };
         transaction.commit().await?;
@@ -176,9 +180,11 @@ impl Store for SeaStore {
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
         use user::Column;
-        let before = millis::ceil(before);
-        let earlier = Column::RevokedBefore.is_null().or(Column::RevokedBefore.lt(before));
         let transaction = self.begin().await?;
+        let has_peers = node::Entity::find().count(&transaction).await? > 1;
+        let tolerance = if has_peers { millis::duration(CLOCK_TOLERANCE) } else { 0 };
+        let before = millis::ceil(before).saturating_add(tolerance);
+        let earlier = Column::RevokedBefore.is_null().or(Column::RevokedBefore.lt(before));
         ensure_user(&transaction, user, millis::floor(SystemTime::now())).await?;
         let row = user::Entity::update_many().filter(Column::UserName.eq(user.as_str())).filter(earlier);
         row.col_expr(Column::RevokedBefore, Expr::value(before)).exec(&transaction).await?;
@@ -323,12 +329,6 @@ async fn check_revoked(db: &impl ConnectionTrait, redemption: &Redemption) -> Re
     let before = user::Entity::find_by_id(user.as_str()).one(db).await?.and_then(|row| row.revoked_before);
     let is_revoked = before.is_some_and(|before| millis::floor(redemption.issued_at) < before);
     Ok(if is_revoked { Verdict::Revoked } else { Verdict::Accepted })
-}
-
-async fn insert_token_use(transaction: &Transaction, token_use: &TokenUse) -> Result<u64, DbErr> {
-    let expires_at = millis::ceil(token_use.expires_at);
-    let row = rejoin_use::Model { family: token_use.family.clone(), epoch: token_use.epoch.cast_signed(), expires_at };
-    rejoin_use::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use hubcast::testkit;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
-use hubcast::RejoinSettings;
+use hubcast::{KeyRing, RejoinSettings, store::sea::SeaStore};
 use serde_json::json;
 
 use crate::support::{CoreClient, Server, wait_until, with_timeout};
@@ -121,6 +121,29 @@ async fn token_can_be_reused_until_its_successor_is() {
     let mut late = connect_with_token(&server, "ann", &first).await;
     assert!(!is_in_lobby(&server, &mut late).await, "its successor has been used");
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
+}
+
+/// A server that shares keys and store with others.
+async fn start_node(name: &'static str, store: &SeaStore) -> Server {
+    let store = store.clone();
+    let keys = KeyRing::new(["a secret that both nodes have"]).unwrap();
+    Server::start_core_only(move |engine| engine.node(name).store(store).keys(keys)).await
+}
+
+#[tokio::test]
+async fn token_used_on_another_node_ends_earlier_ones() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let (alpha, beta) = (start_node("alpha", &store).await, start_node("beta", &store).await);
+    let (ann, first) = ann_in_lobby(&alpha).await;
+    drop_and_wait(&alpha, ann).await;
+    let mut back = connect_with_token(&alpha, "ann", &first).await;
+    let second = next_token(&mut back).await;
+    drop_and_wait(&alpha, back).await;
+    let mut moved = connect_with_token(&beta, "ann", &second).await;
+    assert!(is_in_lobby(&beta, &mut moved).await);
+    let mut thief = connect_with_token(&alpha, "ann", &first).await;
+    assert!(!is_in_lobby(&alpha, &mut thief).await);
+    assert_eq!(alpha.engine.metrics().rejoins_replayed.get(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Test cases for rejoin tokens: their single use and their revocation.
 //!
-//! They cover the methods `redeem` and `revoke`, and the cleanup in `renew`. They do not depend on the token format.
+//! They cover the methods `redeem` and `revoke`, and the effects of `renew` and `lease` on them. They do not depend on the token format.
 //! [`store_conformance!`](crate::store_conformance) lists the test cases. Each needs a new, empty store.
 
 use std::time::{Duration, SystemTime};
@@ -8,21 +8,36 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::try_join_all;
 
 use super::{at, groups_of, owner};
-use crate::store::{DynStore, Error, Node, Redemption, TokenUse, Verdict};
+use crate::store::{CLOCK_TOLERANCE, DynStore, Error, Holder, LeaseChange, Node, Redemption, TokenUse, Verdict};
 
 fn ann(issued_at: SystemTime) -> Redemption {
     Redemption { user: Some("ann".into()), issued_at, single_use: None }
 }
 
+/// A token that the connection `first` of node `alpha` uses.
 fn single_use(family: &str, epoch: u64) -> Redemption {
-    let token_use = TokenUse { family: family.into(), epoch, expires_at: at(60_000) };
+    let (expires_at, holder) = (at(60_000), holder("first", "alpha"));
+    let token_use = TokenUse { family: family.into(), epoch, expires_at, holder, ended: None };
     Redemption { single_use: Some(token_use), ..ann(at(0)) }
+}
+
+fn holder(connection: &str, node: &str) -> Holder {
+    Holder { connection: connection.into(), node: node.into() }
+}
+
+/// The same token, used by another connection that knows that a previous holder has `ended`.
+fn used_by(token: &Redemption, holder: Holder, ended: Option<Holder>) -> Redemption {
+    let token_use = token.single_use.clone().map(|token_use| TokenUse { holder, ended, ..token_use });
+    Redemption { single_use: token_use, ..token.clone() }
+}
+
+fn node(id: &str) -> Node {
+    Node { id: id.into(), incarnation: "1".into() }
 }
 
 /// Lets the store delete the records that are expired at `now`.
 async fn delete_expired(store: &dyn DynStore, now: SystemTime) -> Result<(), Error> {
-    let node = Node { id: "alpha".into(), incarnation: "1".into() };
-    store.renew(&node, now, Duration::from_secs(30)).await.map(drop)
+    store.renew(&node("alpha"), now, Duration::from_secs(30)).await.map(drop)
 }
 
 /// The token can be of a known user, of an unknown user, or anonymous.
@@ -39,22 +54,60 @@ pub async fn unrestricted_token_is_always_accepted(store: &dyn DynStore) -> Resu
 /// Each epoch of each family counts separately, up to the largest epoch, and for every presenter.
 pub async fn epoch_can_be_used_once(store: &dyn DynStore) -> Result<(), Error> {
     let anonymous = Redemption { user: None, ..single_use("anonymous", 1) };
-    let tokens = [
-        single_use("f", 0),
-        single_use("f", 1),
-        single_use("F", 1),
-        single_use("", 1),
-        single_use("f", u64::MAX),
-        anonymous,
-    ];
+    let tokens = [single_use("f", 0), single_use("F", 1), single_use("", 1), single_use("g", u64::MAX), anonymous];
     for token in &tokens {
         assert_eq!(store.redeem(token).await?, Verdict::Accepted, "{token:?}");
     }
+    let in_use = Verdict::InUse(holder("first", "alpha"));
     for token in &tokens {
-        assert_eq!(store.redeem(token).await?, Verdict::Replayed, "{token:?}");
+        assert_eq!(store.redeem(token).await?, in_use, "{token:?}");
+        assert_eq!(store.redeem(&used_by(token, holder("second", "beta"), None)).await?, in_use, "{token:?}");
     }
-    let thief = Redemption { user: Some("bob".into()), ..single_use("f", 1) };
-    assert_eq!(store.redeem(&thief).await?, Verdict::Replayed);
+    let thief = Redemption { user: Some("bob".into()), ..single_use("f", 0) };
+    assert_eq!(store.redeem(&thief).await?, in_use);
+    Ok(())
+}
+
+/// The use of a later epoch, by any connection of any node, ends all earlier ones, used or not.
+pub async fn earlier_epoch_is_never_accepted_again(store: &dyn DynStore) -> Result<(), Error> {
+    let (first, last) = (holder("first", "alpha"), holder("last", "beta"));
+    store.redeem(&single_use("f", 1)).await?;
+    assert_eq!(store.redeem(&used_by(&single_use("f", u64::MAX), last.clone(), None)).await?, Verdict::Accepted);
+    for ended in [None, Some(first.clone()), Some(last)] {
+        for epoch in [0, 1, 2] {
+            let again = used_by(&single_use("f", epoch), holder("thief", "alpha"), ended.clone());
+            assert_eq!(store.redeem(&again).await?, Verdict::Replayed, "{again:?}");
+        }
+    }
+    store.lease(&node("alpha"), &[LeaseChange::Closed(first.connection)]).await?;
+    assert_eq!(store.redeem(&single_use("f", 1)).await?, Verdict::Replayed);
+    Ok(())
+}
+
+/// Only from the connection that holds it.
+pub async fn token_is_taken_over_from_ended_holder(store: &dyn DynStore) -> Result<(), Error> {
+    let [first, second, third] = [("first", "alpha"), ("second", "beta"), ("third", "beta")].map(|(c, n)| holder(c, n));
+    let token = single_use("f", 1);
+    store.redeem(&token).await?;
+    let refused = used_by(&token, second.clone(), Some(third.clone()));
+    assert_eq!(store.redeem(&refused).await?, Verdict::InUse(first.clone()));
+    let taken = used_by(&token, second.clone(), Some(first.clone()));
+    assert_eq!(store.redeem(&taken).await?, Verdict::Accepted);
+    assert_eq!(store.redeem(&used_by(&token, third, Some(first))).await?, Verdict::InUse(second));
+    Ok(())
+}
+
+/// Only the node of a connection can report its end.
+pub async fn closed_connection_no_longer_holds_its_token(store: &dyn DynStore) -> Result<(), Error> {
+    let (token, closed) = (single_use("f", 1), [LeaseChange::Closed("first".into())]);
+    store.redeem(&token).await?;
+    store.lease(&node("beta"), &closed).await?;
+    assert_eq!(store.redeem(&token).await?, Verdict::InUse(holder("first", "alpha")));
+    store.lease(&node("alpha"), &closed).await?;
+    let second = used_by(&token, holder("second", "beta"), None);
+    assert_eq!(store.redeem(&second).await?, Verdict::Accepted);
+    store.lease(&node("alpha"), &closed).await?;
+    assert_eq!(store.redeem(&token).await?, Verdict::InUse(holder("second", "beta")));
     Ok(())
 }
 
@@ -64,9 +117,20 @@ pub async fn concurrent_redemptions_of_an_epoch_accept_one(store: &dyn DynStore)
         let tokens = vec![single_use("f", epoch); 32];
         let verdicts = try_join_all(tokens.iter().map(|token| store.redeem(token))).await?;
         let accepted = verdicts.iter().filter(|verdict| **verdict == Verdict::Accepted).count();
-        let replayed = verdicts.iter().filter(|verdict| **verdict == Verdict::Replayed).count();
-        assert_eq!((accepted, replayed), (1, 31));
+        let in_use = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::InUse(_))).count();
+        assert_eq!((accepted, in_use), (1, 31));
     }
+    Ok(())
+}
+
+/// Of thirty-two connections that take a token over from the same ended holder, exactly one succeeds.
+pub async fn concurrent_takeovers_accept_one(store: &dyn DynStore) -> Result<(), Error> {
+    let (token, ended) = (single_use("f", 1), Some(holder("first", "alpha")));
+    store.redeem(&token).await?;
+    let takeover = |n: u32| used_by(&token, holder(&format!("connection {n}"), "beta"), ended.clone());
+    let takeovers: Vec<_> = (0..32).map(takeover).collect();
+    let verdicts = try_join_all(takeovers.iter().map(|token| store.redeem(token))).await?;
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Accepted).count(), 1);
     Ok(())
 }
 
@@ -75,10 +139,25 @@ pub async fn token_uses_are_deleted_after_expiry(store: &dyn DynStore) -> Result
     store.redeem(&single_use("f", 1)).await?;
     for now in [at(0), at(59_999), at(60_000)] {
         delete_expired(store, now).await?;
-        assert_eq!(store.redeem(&single_use("f", 1)).await?, Verdict::Replayed, "{now:?}");
+        assert!(matches!(store.redeem(&single_use("f", 1)).await?, Verdict::InUse(_)), "{now:?}");
     }
     delete_expired(store, at(60_001)).await?;
     assert_eq!(store.redeem(&single_use("f", 1)).await?, Verdict::Accepted);
+    Ok(())
+}
+
+/// The clock by which uses expire follows the slowest node, also while the fast one renews more often.
+pub async fn node_with_fast_clock_deletes_no_valid_use(store: &dyn DynStore) -> Result<(), Error> {
+    let (term, day) = (Duration::from_secs(1), Duration::from_secs(25 * 60 * 60));
+    store.redeem(&single_use("f", 1)).await?;
+    for second in 0..30 {
+        let now = at(second * 1_000);
+        store.renew(&node("slow"), now, term).await?;
+        for _ in 0..3 {
+            store.renew(&node("fast"), now + day, term).await?;
+        }
+        assert!(matches!(store.redeem(&single_use("f", 1)).await?, Verdict::InUse(_)), "{second} s");
+    }
     Ok(())
 }
 
@@ -89,6 +168,19 @@ pub async fn revocation_is_precise_to_the_millisecond(store: &dyn DynStore) -> R
     assert_eq!(store.redeem(&ann(at(999))).await?, Verdict::Revoked);
     assert_eq!(store.redeem(&ann(at(1_000))).await?, Verdict::Accepted);
     assert_eq!(store.redeem(&ann(at(1_001))).await?, Verdict::Accepted);
+    Ok(())
+}
+
+/// Another node can have issued a token before the revocation with a clock that is ahead.
+pub async fn revocation_covers_fast_clocks_of_other_nodes(store: &dyn DynStore) -> Result<(), Error> {
+    for id in ["alpha", "beta"] {
+        store.renew(&node(id), at(0), Duration::from_secs(30)).await?;
+    }
+    store.revoke(&"ann".into(), at(1_000)).await?;
+    let covered = at(1_000) + CLOCK_TOLERANCE;
+    assert_eq!(store.redeem(&ann(at(6_000))).await?, Verdict::Revoked);
+    assert_eq!(store.redeem(&ann(covered - Duration::from_millis(1))).await?, Verdict::Revoked);
+    assert_eq!(store.redeem(&ann(covered)).await?, Verdict::Accepted);
     Ok(())
 }
 

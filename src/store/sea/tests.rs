@@ -4,11 +4,13 @@ use std::{
     task::Poll,
 };
 
+use entities::{clock, rejoin_family};
 use futures_util::future::try_join_all;
 use sea_orm::{ConnectionTrait, DbBackend, Schema, Statement};
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::{Holder, TokenUse};
 
 /// Short, to keep the tests fast, but long enough to open a database on a busy machine.
 const SHORT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,8 +62,13 @@ async fn query_column(db: &DatabaseConnection, query: &str) -> Vec<String> {
 }
 
 fn single_use_token() -> Redemption {
-    let token_use =
-        TokenUse { family: "f".into(), epoch: 1, expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(60) };
+    let token_use = TokenUse {
+        family: "f".into(),
+        epoch: 1,
+        expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(60),
+        holder: Holder { connection: "one".into(), node: "alpha".into() },
+        ended: None,
+    };
     Redemption { user: None, issued_at: SystemTime::UNIX_EPOCH, single_use: Some(token_use) }
 }
 
@@ -74,7 +81,8 @@ async fn data_survives_reopening() {
     first.db.close().await.unwrap();
     let second = file.open().await.unwrap();
     assert_eq!(second.groups_of(&[ann()]).await.unwrap(), [["room".into()]]);
-    assert_eq!(second.redeem(&single_use_token()).await.unwrap(), Verdict::Replayed);
+    let holder = single_use_token().single_use.unwrap().holder;
+    assert_eq!(second.redeem(&single_use_token()).await.unwrap(), Verdict::InUse(holder));
 }
 
 #[tokio::test]
@@ -93,10 +101,22 @@ async fn stores_started_concurrently_share_one_database() {
 async fn migrating_up_and_down_leaves_nothing() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let ours = "select name from sqlite_master where tbl_name <> 'seaql_migrations' order by name";
-    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 9);
+    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 11);
     Migrator::down(&store.db, None).await.unwrap();
     assert!(query_column(&store.db, ours).await.is_empty());
     assert!(query_column(&store.db, "select version from seaql_migrations").await.is_empty());
+}
+
+#[tokio::test]
+async fn used_tokens_survive_the_migration_to_families() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    Migrator::down(&store.db, Some(2)).await.unwrap();
+    let uses = "insert into rejoin_uses (family, epoch, expires_at) values ('f', 1, 5), ('f', 2, 6), ('g', 1, 7)";
+    store.db.execute_unprepared(uses).await.unwrap();
+    Migrator::up(&store.db, None).await.unwrap();
+    let rows = "select concat_ws(' ', family, epoch, expires_at) from rejoin_families order by family";
+    assert_eq!(query_column(&store.db, rows).await, ["f 2 6", "g 1 7"]);
+    assert_eq!(store.redeem(&single_use_token()).await.unwrap(), Verdict::Replayed);
 }
 
 /// The columns and foreign keys of a table, one per entry.
@@ -126,7 +146,8 @@ async fn entities_and_migrated_tables_agree() {
     check_table_schema(&store, user_room::Entity).await;
     check_table_schema(&store, connection::Entity).await;
     check_table_schema(&store, node::Entity).await;
-    check_table_schema(&store, rejoin_use::Entity).await;
+    check_table_schema(&store, rejoin_family::Entity).await;
+    check_table_schema(&store, clock::Entity).await;
 }
 
 #[tokio::test]
@@ -167,9 +188,12 @@ async fn expired_rows_are_deleted() {
     let [alpha, beta] = ["alpha", "beta"].map(|id| Node { id: id.into(), incarnation: "1".into() });
     store.renew(&alpha, SystemTime::UNIX_EPOCH, Duration::from_secs(30)).await.unwrap();
     store.redeem(&single_use_token()).await.unwrap();
-    store.renew(&beta, SystemTime::now(), Duration::from_secs(30)).await.unwrap();
+    for term in [30, 31] {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(61);
+        store.renew(&beta, now, Duration::from_secs(term)).await.unwrap();
+    }
     assert_eq!(query_column(&store.db, "select node_id from nodes").await, ["beta"]);
-    assert!(query_column(&store.db, "select family from rejoin_uses").await.is_empty());
+    assert!(query_column(&store.db, "select family from rejoin_families").await.is_empty());
 }
 
 /// Wherever the call is dropped, it has taken effect in full or not at all, and the connection serves the next call.
@@ -288,7 +312,7 @@ async fn mismatching_schema_is_corrupt() {
     store.db.execute_unprepared("insert into seaql_migrations values ('m20991231_from_the_future', 0)").await.unwrap();
     let newer = file.open().await.unwrap_err();
     assert!(matches!(newer, Error::Corrupt(_)), "{newer}");
-    store.db.execute_unprepared("drop table rejoin_uses").await.unwrap();
+    store.db.execute_unprepared("drop table rejoin_families").await.unwrap();
     let node = Node { id: "alpha".into(), incarnation: "1".into() };
     let missing = store.renew(&node, SystemTime::now(), Duration::ZERO).await.unwrap_err();
     assert!(matches!(missing, Error::Corrupt(_)), "{missing}");
