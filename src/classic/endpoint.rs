@@ -233,7 +233,7 @@ impl EndpointHandler {
                 Ok(self.abort(&token).await)
             }
             Operation::OpenChannel(connect_kind) => {
-                let (transport, token) = self.identify(&request)?;
+                let (transport, token) = self.parse_target(&request)?;
                 self.open_channel(request, payload, connect_kind, transport, &token).await
             }
         }
@@ -265,19 +265,28 @@ impl EndpointHandler {
     }
 
     /// Determines the transport and the connection of a request, and checks that the connection belongs to its user.
-    /// Wire: the checks are in this order.
     fn identify(&self, request: &ClassicRequest) -> Result<(Transport, ConnectionToken), ErrorResponse> {
+        let (transport, token) = self.parse_target(request)?;
+        check_user(request, &token)?;
+        Ok((transport, token))
+    }
+
+    /// Reads the transport and the connection of a request. Wire: the checks are in this order.
+    fn parse_target(&self, request: &ClassicRequest) -> Result<(Transport, ConnectionToken), ErrorResponse> {
         let bad_request = |text: &str| error_response(StatusCode::BAD_REQUEST, text);
         let transport = query_parameter(&request.info, "transport").as_deref().and_then(Transport::from_name);
         let transport = transport.ok_or_else(|| bad_request(UNKNOWN_TRANSPORT))?;
         let token = query_parameter(&request.info, "connectionToken");
         let token = token.ok_or_else(|| bad_request(MISSING_CONNECTION_TOKEN))?;
         let token = ConnectionToken::open(&token, &self.state.rejoin_service.ring);
-        let token = token.ok_or_else(|| bad_request(INVALID_CONNECTION_TOKEN))?;
-        match token.belongs_to(request.identity.user.as_ref()) {
-            true => Ok((transport, token)),
-            false => Err(error_response(StatusCode::FORBIDDEN, USER_CHANGED)),
-        }
+        Ok((transport, token.ok_or_else(|| bad_request(INVALID_CONNECTION_TOKEN))?))
+    }
+}
+
+fn check_user(request: &ClassicRequest, token: &ConnectionToken) -> Result<(), ErrorResponse> {
+    match token.belongs_to(request.identity.user.as_ref()) {
+        true => Ok(()),
+        false => Err(error_response(StatusCode::FORBIDDEN, USER_CHANGED)),
     }
 }
 

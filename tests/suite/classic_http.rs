@@ -184,6 +184,15 @@ async fn connection_token_is_bound_to_its_user() {
 }
 
 #[tokio::test]
+async fn missing_upgrade_is_reported_before_foreign_user() {
+    let server = Server::start().await;
+    let anns = NegotiatedConnection::negotiate(server.address, "&user=ann").await;
+    let bobs = NegotiatedConnection { query: "&user=bob".into(), ..anns };
+    let response = get(&server, &bobs.path("connect", "webSockets", "")).await;
+    assert_eq!(status_and_body(&response), (400, "Not a valid web socket request."));
+}
+
+#[tokio::test]
 async fn unknown_hub_is_named_in_the_error() {
     let server = Server::start().await;
     let data = |json: &str| format!("connectionData={}", percent_encoded(json));

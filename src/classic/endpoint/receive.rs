@@ -11,8 +11,8 @@ use actix_web::{
 use tokio::time::Instant;
 
 use super::{
-    ClassicRequest, EndpointHandler, ErrorResponse, JAVASCRIPT, JSON, NO_CACHE, error_response, parse_callback,
-    protocol_version, query_or_form,
+    ClassicRequest, EndpointHandler, ErrorResponse, JAVASCRIPT, JSON, NO_CACHE, check_user, error_response,
+    parse_callback, protocol_version, query_or_form,
 };
 use crate::{
     classic::{
@@ -56,7 +56,9 @@ impl EndpointHandler {
         transport: Transport,
         token: &ConnectionToken,
     ) -> Result<HttpResponse, ErrorResponse> {
+        // Wire: a request without a WebSocket upgrade is refused before its user is compared.
         let response_kind = parse_response_kind(&request, transport)?;
+        check_user(&request, token)?;
         let frame_format = parse_frame_format(&request, transport)?;
         let (form, payload) = match transport {
             Transport::LongPolling => (self.read_form(payload).await?, None),
