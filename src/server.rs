@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::Server};
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn};
 use log::{info, warn};
 use secrecy::SecretString;
 use tokio::{
@@ -20,7 +20,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Engine, admin, config::Settings, page, web::Cors};
+use crate::{
+    Engine, admin,
+    config::Settings,
+    page,
+    web::{Cors, close_after_unread_body},
+};
 
 mod banner;
 mod open;
@@ -111,7 +116,10 @@ pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Outpu
 const SHUTDOWN_TIMEOUT_SECS: u64 = 1;
 
 fn serve_clients(listener: TcpListener, engine: Engine, cors: Cors, workers: NonZeroUsize) -> io::Result<Server> {
-    let app = move || App::new().wrap(cors.clone()).configure(engine.routes()).configure(page::routes);
+    let app = move || {
+        let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
+        app.configure(engine.routes()).configure(page::routes)
+    };
     let server = HttpServer::new(app)
         .on_connect(crate::on_connect)
         .workers(workers.get())
@@ -121,7 +129,7 @@ fn serve_clients(listener: TcpListener, engine: Engine, cors: Cors, workers: Non
 }
 
 fn serve_admin(listener: TcpListener, engine: Engine, token: SecretString) -> io::Result<Server> {
-    let app = move || App::new().configure(admin::routes(&engine, &token));
+    let app = move || App::new().wrap(from_fn(close_after_unread_body)).configure(admin::routes(&engine, &token));
     // One thread is enough for operators: they are few, and clients have priority.
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
 }

@@ -21,11 +21,13 @@ use crate::hub::{Authorize, Identity, Request};
 mod cors;
 mod jwt;
 mod query;
+mod unread_body;
 
 pub use cors::{Cors, CorsService};
 pub use jwt::Jwt;
 pub(crate) use query::LocalQueryUser;
 pub use query::QueryUser;
+pub use unread_body::close_after_unread_body;
 
 /// Authenticates requests.
 pub trait Authenticate: Send + Sync + 'static {
