@@ -33,9 +33,10 @@ impl ConnectionToken {
         Some(Self { connection: connection.into(), user: user.into() })
     }
 
-    /// True if the token was issued to this user. Wire: names are compared without case.
+    /// True if the token was issued to this user. Names are compared exactly, as in the rest of hubcast. Wire: ASP.NET
+    /// SignalR ignores the case, so that a user could resume the connection of another one.
     pub(super) fn belongs_to(&self, user: Option<&UserId>) -> bool {
-        self.user.to_lowercase() == user.map_or("", |user| user).to_lowercase()
+        *self.user == *user.map_or("", |user| user)
     }
 }
 
@@ -44,13 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_belongs_to_user_in_any_case() {
+    fn token_belongs_to_its_user_only() {
         let ring = KeyRing::ephemeral();
         for name in ["ann", "a:b", "ü☃"] {
             let token = ConnectionToken::new(Some(&name.into()));
             let opened = ConnectionToken::open(&token.seal(&ring), &ring).unwrap();
             assert_eq!(opened, token);
-            assert!(opened.belongs_to(Some(&name.to_uppercase().into())));
+            assert!(opened.belongs_to(Some(&name.into())));
+            assert!(!opened.belongs_to(Some(&name.to_uppercase().into())));
             assert!(!opened.belongs_to(Some(&"bob".into())));
             assert!(!opened.belongs_to(None));
         }
