@@ -119,7 +119,13 @@ impl Session {
     fn on_too_large(&mut self, now: Instant) -> SessionEffects {
         match self.state {
             State::Handshake => self.reject_handshake(handshake::CANCELLED),
-            _ => self.protocol_error(self.receive_buffer.size_error(), now),
+            State::Connecting { is_attached: true } | State::Open => {
+                self.protocol_error(self.receive_buffer.size_error(), now)
+            }
+            // The client has gone, or the session waits already for the calls before an earlier protocol error.
+            State::Connecting { is_attached: false } | State::Leaving | State::Faulted | State::Ended => {
+                SessionEffects::none()
+            }
         }
     }
 

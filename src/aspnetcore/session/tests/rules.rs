@@ -272,6 +272,16 @@ fn reading_pauses_while_buffer_is_full() {
 }
 
 #[test]
+fn second_protocol_error_does_not_extend_the_wait() {
+    let mut session = TestSession::open(without_server_pings());
+    session.send_text(&call("1", "First"));
+    session.send_text("{}\u{1e}");
+    session.now += FAULT_DRAIN_TIMEOUT / 2;
+    assert_eq!(session.receive(Inbound::TooLarge), "");
+    assert!(session.advance(FAULT_DRAIN_TIMEOUT / 2).contains("end Faulted"));
+}
+
+#[test]
 fn rejoin_token_is_sent_and_renewed_in_time() {
     let mut session = TestSession::open(without_server_pings());
     let effects = "send {\"type\":1,\"target\":\"hubcast:rejoinToken\",\"arguments\":[\"token\"]}";
