@@ -236,7 +236,7 @@ impl Handler<StartRequest> for Connection<Session> {
 
 /// Invokes a hub method for a send request. The reply is the response body of the request.
 #[derive(Message)]
-#[rtype(result = "Result<Box<[u8]>, TooManyInvocations>")]
+#[rtype(result = "Result<Box<[u8]>, SendError>")]
 pub(super) struct SendRequest {
     /// The registered name of the hub.
     pub(super) hub: HubName,
@@ -244,20 +244,29 @@ pub(super) struct SendRequest {
     pub(super) request: Arc<Request>,
 }
 
+/// The reason why a send request got no response from its hub. Its client may try again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error(transparent)]
+    TooManyInvocations(#[from] TooManyInvocations),
+    #[error("The connection has ended.")]
+    Ended,
+}
+
 impl Handler<SendRequest> for Connection<Session> {
-    type Result = LocalBoxFuture<'static, Result<Box<[u8]>, TooManyInvocations>>;
+    type Result = LocalBoxFuture<'static, Result<Box<[u8]>, SendError>>;
 
     fn handle(&mut self, SendRequest { hub, call, request }: SendRequest, ctx: &mut Self::Context) -> Self::Result {
         let (reply, response) = oneshot::channel();
         if self.state.has_ended() || self.session.is_aborted_by_hub() {
-            return Box::pin(ready(Err(TooManyInvocations)));
+            return Box::pin(ready(Err(SendError::Ended)));
         }
         let incoming = IncomingCall { hub, call, reply_to: ReplyTarget::Request(reply), request: Some(request) };
         match self.session.call(incoming) {
             Ok(effects) => self.apply_effects(effects, ctx),
-            Err(error) => return Box::pin(ready(Err(error))),
+            Err(error) => return Box::pin(ready(Err(error.into()))),
         }
-        Box::pin(async move { response.await.map_err(|_| TooManyInvocations) })
+        Box::pin(async move { response.await.map_err(|_| SendError::Ended) })
     }
 }
 

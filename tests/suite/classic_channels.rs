@@ -297,7 +297,8 @@ async fn aborted_client_is_told_not_to_reconnect() {
     let server = Server::start().await;
     for transport in STREAMING_TRANSPORTS {
         let mut client = ClassicClient::connect(server.address, transport, "").await;
-        client.connection.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
+        let response = client.connection.post(r#"{"H":"chat","M":"Drop","I":1}"#).await;
+        assert_eq!((response.status, &*response.body), (503, "The connection has ended."));
         let last = client.next_frame().await.unwrap();
         assert_eq!(
             (&last["D"], &last["E"]),

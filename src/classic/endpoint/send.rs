@@ -62,7 +62,7 @@ impl EndpointHandler {
         let send = SendRequest { hub, call, request: Arc::clone(&request.info) };
         match self.find_or_create_connection(request, transport, token).send(send).await {
             Ok(Ok(response)) => json_response(request, &response),
-            Ok(Err(busy)) => Err(unavailable(&busy.to_string())),
+            Ok(Err(error)) => Err(unavailable(&error.to_string())),
             Err(_) => Err(unavailable("The connection has ended.")),
         }
     }
