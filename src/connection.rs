@@ -299,12 +299,16 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
     fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
         match command {
             // Dropping the sender of the answer tells the receiver that the connection has ended.
-            Command::Join { .. } | Command::Leave { .. } if self.state.has_ended() => {}
+            Command::Join { .. } | Command::Leave { .. } | Command::Disconnect { .. } if self.state.has_ended() => {}
             Command::Join { group, cause, answer } => {
                 self.run_group_op(&group, GroupOp::Join { cause, answer: Some(answer) }, ctx);
             }
             Command::Leave { group, answer } => self.run_group_op(&group, GroupOp::Leave(answer), ctx),
-            Command::Abort => self.handle_event(Event::Aborted, ctx),
+            Command::Disconnect { reconnect, answer } => {
+                self.handle_event(Event::Aborted(reconnect), ctx);
+                // The caller may have gone.
+                let _ = answer.send(());
+            }
             Command::Drain => self.handle_event(Event::Draining, ctx),
             Command::Inspect(answer) => drop(answer.send(self.snapshot())),
             #[cfg(any(test, feature = "testkit"))]

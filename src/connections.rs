@@ -42,8 +42,13 @@ pub(crate) enum Command {
         /// Receives the result.
         answer: oneshot::Sender<Result<Left, Error>>,
     },
-    /// End the connection, as a hub aborts its caller.
-    Abort,
+    /// End the connection: a hub, the application or an operator asks for it.
+    Disconnect {
+        /// Whether the client may reconnect.
+        reconnect: Reconnect,
+        /// Receives the acknowledgement. The client is told after the messages that wait for it.
+        answer: oneshot::Sender<()>,
+    },
     /// End the connection because the process shuts down. The client should reconnect.
     Drain,
     /// Report the current state.
@@ -51,6 +56,18 @@ pub(crate) enum Command {
     /// Panic, so that tests can observe the consequences.
     #[cfg(any(test, feature = "testkit"))]
     Crash,
+}
+
+/// Whether a client that is disconnected may reconnect by itself. It is a request to the client, and no ban: a program
+/// that ignores it can open a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconnect {
+    /// A client with automatic reconnect reconnects. ASP.NET Core SignalR: `allowReconnect` of the Close message is true.
+    /// A SignalR 2.x client continues the same connection and its groups.
+    Allow,
+    /// The client stops. ASP.NET Core SignalR: `allowReconnect` is not set. A SignalR 2.x client gets the disconnect
+    /// command, at its next request if it has no channel now.
+    Deny,
 }
 
 /// Why a connection joins.
@@ -189,6 +206,11 @@ impl ConnectionHandle {
     /// ends first.
     pub(crate) async fn leave(&self, group: &Arc<GroupKey>) -> Result<Option<Left>, Error> {
         self.ask(|answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose()
+    }
+
+    /// Ends the connection. Returns whether its client was told: false if the connection had ended before.
+    pub(crate) async fn disconnect(&self, reconnect: Reconnect) -> bool {
+        self.ask(|answer| Command::Disconnect { reconnect, answer }).await.is_some()
     }
 
     /// Sends a command to the connection and awaits the answer. Returns `None` if the connection ends first.

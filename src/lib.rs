@@ -90,6 +90,7 @@ mod transport;
 pub mod web;
 
 pub use connection::{OnStoreFailure, RejoinSettings};
+pub use connections::Reconnect;
 pub use engine::{BuildError, Engine, EngineBuilder, HubHandle};
 pub use group::{Delivery, GroupSnapshot};
 pub use groups::{ActorMembership, Error as GroupError};

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     connection::{ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason},
+    connections::Reconnect,
     hub::{Hub, HubBehavior, HubError, Streams},
     outbox::End,
     transport::Inbound,
@@ -283,7 +284,7 @@ impl Dialect for Session {
             Event::Detached => self.on_detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
             Event::GroupsChanged(changed) => self.send_rejoin_token(&changed, now),
-            Event::Aborted => self.end_with_close(Reason::Aborted, None, false),
+            Event::Aborted(reconnect) => self.end_with_close(Reason::Aborted, None, reconnect == Reconnect::Allow),
             Event::Draining => self.end_with_close(Reason::Drained, None, true),
             Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),
         }

@@ -51,7 +51,7 @@ const CLOSE_POLICY_VIOLATION: End = End { code: 1008 };
 /// Wire: the first frame of a channel after `/connect`. The client waits for it.
 const INITIALIZED: &[u8] = b"\"S\":1";
 
-/// Wire: makes polling clients reconnect at once. It is sent when the process shuts down.
+/// Wire: makes polling clients reconnect at once.
 const SHOULD_RECONNECT: &[u8] = b"\"T\":1";
 
 /// Wire: the disconnect command. Both members make a client stop: the oldest clients know `D`, the newest know `E`.
@@ -294,13 +294,14 @@ impl Session {
         SessionEffects::none()
     }
 
-    fn on_draining(&mut self) -> SessionEffects {
+    /// Ends the connection. Its client reconnects, at once if it polls.
+    fn end_for_reconnect(&mut self, reason: Reason) -> SessionEffects {
         let is_polling = self.channel.as_ref().is_some_and(Channel::is_poll);
         let reconnect = is_polling.then(|| Effect::SetInit(SHOULD_RECONNECT.into()));
-        SessionEffects::from(reconnect).then(self.end(Reason::Drained, CLOSE_NORMAL))
+        SessionEffects::from(reconnect).then(self.end(reason, CLOSE_NORMAL))
     }
 
-    /// A hub aborts the connection. The client gets the disconnect command on its current channel, or else on its next.
+    /// The client must not reconnect. It gets the disconnect command on its current channel, or else on its next.
     fn on_aborted(&mut self, now: Instant) -> SessionEffects {
         if self.channel.is_none() {
             (self.record_abort)(now);

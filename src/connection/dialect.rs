@@ -9,6 +9,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::Effects;
 use crate::{
+    connections::Reconnect,
     hub::{Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams},
     ids::HubName,
     message::Json,
@@ -71,8 +72,8 @@ pub(crate) enum Event<T> {
     Overflowed,
     /// The groups that the client receives messages from have changed, or their token is refreshed.
     GroupsChanged(GroupsChanged),
-    /// A hub aborts the connection.
-    Aborted,
+    /// A hub, the application or an operator ends the connection.
+    Aborted(Reconnect),
     /// The process is shutting down.
     Draining,
 }
@@ -182,7 +183,7 @@ pub(crate) enum Reason {
     Stopped,
     /// The channel was lost and the client did not reconnect.
     Lost,
-    /// A hub aborted it.
+    /// A hub, the application or an operator ended it.
     Aborted,
     /// The process is shutting down.
     Drained,

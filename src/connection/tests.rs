@@ -8,7 +8,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    connections::JoinCause,
+    connections::{JoinCause, Reconnect},
     group::{Joined, Left},
     hub::{
         Arguments, Caller, CallerState, Connected, Disconnected, Hub, HubBehavior, HubError, Identity, Streams,
@@ -100,7 +100,7 @@ impl Dialect for ScriptedSession {
             }
             Event::Detached => end_for(Reason::Lost),
             Event::Overflowed => end_for(Reason::TooSlow),
-            Event::Aborted => end_for(Reason::Aborted),
+            Event::Aborted(_) => end_for(Reason::Aborted),
             Event::Draining => end_for(Reason::Drained),
             Event::Received(_)
             | Event::Tick
@@ -304,6 +304,11 @@ impl TestClient {
 
     async fn command(&self, command: Command) {
         let _ = self.address.send(command).await;
+    }
+
+    async fn disconnect(&self) {
+        let (answer, _acknowledged) = oneshot::channel();
+        self.command(Command::Disconnect { reconnect: Reconnect::Deny, answer }).await;
     }
 
     /// The next frame that the transport would write.

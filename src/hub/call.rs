@@ -12,7 +12,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{CallError, Clients, Groups, Users, bind::Binding, services::HubServices};
 use crate::{
-    connections::{Command, ConnectionHandle},
+    connections::{ConnectionHandle, Reconnect},
     ids::{ConnectionId, HubName, UserId},
     message::Json,
 };
@@ -136,8 +136,7 @@ impl Caller {
 
     /// Closes the connection. The client does not reconnect automatically.
     pub async fn abort(&self) {
-        // Sending fails only if the connection has already ended.
-        let _ = self.handle.commands.send(Command::Abort).await;
+        self.handle.disconnect(Reconnect::Deny).await;
     }
 
     /// Completes when the connection has ended or its client has disconnected permanently (ASP.NET Core SignalR:

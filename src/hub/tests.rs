@@ -74,7 +74,8 @@ impl Handler<Command> for Stub {
     type Result = ();
 
     fn handle(&mut self, command: Command, _: &mut Self::Context) {
-        if matches!(command, Command::Abort) {
+        if let Command::Disconnect { answer, .. } = command {
+            answer.send(()).expect("the caller waits");
             self.0.fetch_add(1, Ordering::SeqCst);
         }
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{CLOSE_POLICY_VIOLATION, PendingInvocation, Session, SessionEffects};
 use crate::{
     connection::{Dialect, Event, Reason},
+    connections::Reconnect,
     hub::{HubBehavior, bind::Binding},
 };
 
@@ -29,8 +30,9 @@ impl Dialect for Session {
             Event::Detached => self.on_detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, CLOSE_POLICY_VIOLATION),
             Event::GroupsChanged(changed) => self.groups_token.on_changed(changed, now),
-            Event::Aborted => self.on_aborted(now),
-            Event::Draining => self.on_draining(),
+            Event::Aborted(Reconnect::Deny) => self.on_aborted(now),
+            Event::Aborted(Reconnect::Allow) => self.end_for_reconnect(Reason::Aborted),
+            Event::Draining => self.end_for_reconnect(Reason::Drained),
         }
     }
 

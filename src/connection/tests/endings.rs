@@ -22,14 +22,14 @@ async fn end(client: &mut TestClient, ending: &str) {
     match ending {
         "channel lost" => client.reader = None,
         "channel closed by client" => client.reader.as_ref().expect("it has a transport").control().close(END),
-        "aborted" => client.command(Command::Abort).await,
+        "aborted" => client.disconnect().await,
         "drained" => client.command(Command::Drain).await,
         "overflowed" => overflow(client),
         "crashed" => assert!(client.address.send(Command::Crash).await.is_err()),
         "several at once" => {
             overflow(client);
             client.reader = None;
-            let (aborted, drained) = (client.command(Command::Abort), client.command(Command::Drain));
+            let (aborted, drained) = (client.disconnect(), client.command(Command::Drain));
             tokio::join!(aborted, client.send("stop"), drained);
         }
         text => client.send(text).await,
@@ -130,6 +130,7 @@ async fn commands_to_ended_connection_return_none() {
         let join = |answer| Command::Join { group: key("lobby"), cause: JoinCause::Caller, answer };
         assert!(handle.ask(join).await.is_none(), "{ending}");
         assert!(handle.inspect().await.is_none(), "{ending}");
+        assert!(!handle.disconnect(Reconnect::Deny).await, "{ending}");
     }
 }
 
@@ -140,7 +141,7 @@ async fn paused_reads_resume_when_connection_ends() {
     let client = engine.connect("ann", &[]).await;
     let (before, mut sending) = (Instant::now(), Box::pin(client.send("fill up")));
     assert!(sending.as_mut().now_or_never().is_none());
-    client.command(Command::Abort).await;
+    client.disconnect().await;
     sending.await;
     assert_eq!(before.elapsed(), Duration::ZERO, "does not wait until the socket is closed");
 }

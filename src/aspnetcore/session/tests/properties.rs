@@ -49,7 +49,7 @@ fn perform(session: &mut TestSession, step: Step) -> String {
         Step::Connect if session.phase() == "connecting" => session.on(Event::Connected(Ok(()))),
         Step::Detach => session.on(Event::Detached),
         Step::ChangeGroups => session.on(groups_changed()),
-        Step::Abort => session.on(Event::Aborted),
+        Step::Abort => session.on(Event::Aborted(Reconnect::Deny)),
         Step::Return | Step::Connect => String::new(),
     }
 }

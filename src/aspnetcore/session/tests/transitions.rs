@@ -5,7 +5,7 @@ use super::*;
 const STATES: [&str; 9] =
     ["handshake", "connecting", "connecting, client gone", "open", "busy", "blocked", "leaving", "faulted", "ended"];
 
-const EVENTS: [&str; 20] = [
+const EVENTS: [&str; 21] = [
     "handshake",
     "call",
     "ping",
@@ -23,6 +23,7 @@ const EVENTS: [&str; 20] = [
     "overflowed",
     "groups changed",
     "aborted",
+    "disconnected",
     "draining",
     "restored",
     "reconnected",
@@ -48,7 +49,7 @@ fn in_state(state: &str) -> TestSession {
     match state {
         "connecting, client gone" | "leaving" => session.on(Event::Detached),
         "faulted" => session.send_text("{}\u{1e}"),
-        "ended" => session.on(Event::Aborted),
+        "ended" => session.on(Event::Aborted(Reconnect::Deny)),
         _ => String::new(),
     };
     session
@@ -83,7 +84,8 @@ fn apply(session: &mut TestSession, event: &str) -> String {
         "detached" => session.on(Event::Detached),
         "overflowed" => session.on(Event::Overflowed),
         "groups changed" => session.on(groups_changed()),
-        "aborted" => session.on(Event::Aborted),
+        "aborted" => session.on(Event::Aborted(Reconnect::Deny)),
+        "disconnected" => session.on(Event::Aborted(Reconnect::Allow)),
         "draining" => session.on(Event::Draining),
         "restored" => session.on(Event::Restored(Ok(()))),
         "reconnected" => session.on(Event::Reconnected(Ok(()))),

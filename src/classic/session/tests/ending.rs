@@ -3,6 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::connections::Reconnect;
 
 const DISCONNECT_COMMAND: &str = r#"init "D":1,"E":"The server has closed the connection.""#;
 
@@ -28,7 +29,7 @@ fn events_after_the_end_are_ignored() {
     test.receive_text(r#"{"H":"chat","M":"Add","I":0}"#);
     drop(test.session.on_abort_request());
     assert!(test.complete_call(Ok(json(5))).is_empty());
-    for event in [Event::Tick, Event::Detached, Event::Aborted, Event::Draining, Event::Overflowed] {
+    for event in [Event::Tick, Event::Detached, Event::Aborted(Reconnect::Deny), Event::Draining, Event::Overflowed] {
         assert!(test.on(event).is_empty());
     }
     assert!(test.receive_text(r#"{"H":"chat","M":"Add","I":1}"#).is_empty());
@@ -47,7 +48,7 @@ fn end_drops_waiting_start_requests() {
 #[test]
 fn hub_abort_sends_the_disconnect_command() {
     let mut test = TestSession::open();
-    assert_eq!(test.on(Event::Aborted), [DISCONNECT_COMMAND, "end Aborted 1000"]);
+    assert_eq!(test.on(Event::Aborted(Reconnect::Deny)), [DISCONNECT_COMMAND, "end Aborted 1000"]);
     assert_eq!(test.recorded_aborts.load(Ordering::Relaxed), 0);
 }
 
@@ -55,7 +56,7 @@ fn hub_abort_sends_the_disconnect_command() {
 fn abort_between_polls_is_delivered_on_next_poll() {
     let mut away = TestSession::open();
     away.on(Event::Detached);
-    assert_eq!(away.on(Event::Aborted), [DISCONNECT_COMMAND, "end Aborted 1000", "terminate"]);
+    assert_eq!(away.on(Event::Aborted(Reconnect::Deny)), [DISCONNECT_COMMAND, "end Aborted 1000", "terminate"]);
     assert_eq!(away.recorded_aborts.load(Ordering::Relaxed), 1);
     for connect_kind in [ConnectKind::Other, ConnectKind::Reconnect, ConnectKind::Connect] {
         let mut back = TestSession::begin(Settings::default(), true);
@@ -76,6 +77,18 @@ fn draining_makes_polls_reconnect_at_once() {
     let mut away = TestSession::open();
     away.on(Event::Detached);
     assert_eq!(away.on(Event::Draining), ["end Drained 1000", "terminate"]);
+}
+
+#[test]
+fn disconnect_with_reconnect_is_no_abort() {
+    let mut polling = TestSession::open();
+    polling.attach(Transport::LongPolling, ConnectKind::Other);
+    assert_eq!(polling.on(Event::Aborted(Reconnect::Allow)), [r#"init "T":1"#, "end Aborted 1000"]);
+    assert_eq!(TestSession::open().on(Event::Aborted(Reconnect::Allow)), ["end Aborted 1000"]);
+    let mut away = TestSession::open();
+    away.on(Event::Detached);
+    assert_eq!(away.on(Event::Aborted(Reconnect::Allow)), ["end Aborted 1000", "terminate"]);
+    assert_eq!(away.recorded_aborts.load(Ordering::Relaxed), 0, "the client may return");
 }
 
 #[test]
