@@ -10,6 +10,7 @@ use std::{
 };
 
 use actix::prelude::*;
+use futures_util::future::join_all;
 use papaya::{HashMap as SharedMap, Operation};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +69,16 @@ pub enum Reconnect {
     /// The client stops. ASP.NET Core SignalR: `allowReconnect` is not set. A SignalR 2.x client gets the disconnect
     /// command, at its next request if it has no channel now.
     Deny,
+}
+
+impl Reconnect {
+    /// The name in the log and in the API for operators.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
 }
 
 /// Why a connection joins.
@@ -219,6 +230,12 @@ impl ConnectionHandle {
         self.commands.send(command(answer)).await.ok()?;
         answered.await.ok()
     }
+}
+
+/// Ends these connections and returns the number of clients that were told.
+pub(crate) async fn disconnect_all(handles: &[Arc<ConnectionHandle>], reconnect: Reconnect) -> usize {
+    let told = join_all(handles.iter().map(|handle| handle.disconnect(reconnect))).await;
+    told.into_iter().filter(|was_told| *was_told).count()
 }
 
 type ById = SharedMap<ConnectionId, Arc<ConnectionHandle>, foldhash::fast::RandomState>;

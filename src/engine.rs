@@ -14,7 +14,7 @@ use crate::{
     classic,
     connections::{Command, Connections},
     groups::GroupDirectory,
-    hub::{Clients, Groups, Users, services::HubServices},
+    hub::{Clients, Groups, Requester, Users, services::HubServices},
     ids::HubName,
     metrics::Metrics,
 };
@@ -101,7 +101,8 @@ impl Engine {
     #[must_use]
     pub fn hub(&self, name: &str) -> Option<HubHandle> {
         let hub = self.services.hub(name)?;
-        Some(HubHandle { services: Arc::clone(&self.services), name: hub.name().clone() })
+        let requester = Requester::application();
+        Some(HubHandle { services: Arc::clone(&self.services), name: hub.name().clone(), requester })
     }
 
     /// The metrics of the engine.
@@ -136,6 +137,9 @@ impl Engine {
 
 /// A handle to a hub, for use outside of its methods.
 ///
+/// Every change that is made through it is logged with level `info` and target `hubcast::audit`: who requested it, the
+/// connection, user or group that it concerns, and the result. [`HubHandle::acting_as`] sets who requested it.
+///
 /// ```no_run
 /// use hubcast::{Engine, hub::SendError};
 ///
@@ -148,6 +152,7 @@ impl Engine {
 pub struct HubHandle {
     services: Arc<HubServices>,
     name: HubName,
+    requester: Requester,
 }
 
 impl HubHandle {
@@ -157,21 +162,27 @@ impl HubHandle {
         &self.name
     }
 
-    /// The clients of the hub, to select and send to.
+    /// A handle whose changes are logged as requested by `name`, such as the name of an operator. Default `application`.
+    #[must_use]
+    pub fn acting_as(&self, name: &str) -> Self {
+        Self { requester: Requester::named(name), ..self.clone() }
+    }
+
+    /// The clients of the hub, to select, send to and disconnect.
     #[must_use]
     pub fn clients(&self) -> Clients {
-        Clients::of_hub(&self.services, &self.name)
+        Clients::of_hub(&self.services, &self.name, &self.requester)
     }
 
     /// The groups of the hub.
     #[must_use]
     pub fn groups(&self) -> Groups {
-        Groups::new(&self.services, &self.name, None)
+        Groups::new(&self.services, &self.name, &self.requester)
     }
 
     /// The users of the hub and their durable groups.
     #[must_use]
     pub fn users(&self) -> Users {
-        Users::new(&self.services, &self.name)
+        Users::new(&self.services, &self.name, &self.requester)
     }
 }

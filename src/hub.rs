@@ -30,6 +30,7 @@ pub mod extract;
 mod groups;
 mod keyed_mutex;
 mod methods;
+mod requester;
 pub(crate) mod services;
 
 pub(crate) use call::HubBehavior;
@@ -43,6 +44,7 @@ pub use extract::{Args, FromCall, Progress, State};
 pub use groups::{Added, DurableChange, Groups, Removed, Users};
 pub(crate) use keyed_mutex::KeyedMutex;
 pub use methods::Method;
+pub(crate) use requester::Requester;
 
 type HubFuture<T> = LocalBoxFuture<'static, T>;
 type MethodFn = Arc<dyn Fn(Call, &extract::States) -> HubFuture<Result<Json, CallError>> + Send + Sync>;

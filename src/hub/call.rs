@@ -10,7 +10,7 @@ use std::{
 use actix::Message;
 use serde_json::{Value, value::RawValue};
 
-use super::{CallError, Clients, Groups, Users, bind::Binding, services::HubServices};
+use super::{CallError, Clients, Groups, Users, bind::Binding, requester::Requester, services::HubServices};
 use crate::{
     connections::{ConnectionHandle, Reconnect},
     ids::{ConnectionId, HubName, UserId},
@@ -335,13 +335,17 @@ impl HubContext {
     /// The groups of the hub.
     #[must_use]
     pub fn groups(&self) -> Groups {
-        Groups::new(&self.services, self.caller.hub(), Some(&self.caller.handle))
+        Groups::new(&self.services, self.caller.hub(), &self.requester())
     }
 
     /// The users of the hub and their durable groups.
     #[must_use]
     pub fn users(&self) -> Users {
-        Users::new(&self.services, self.caller.hub())
+        Users::new(&self.services, self.caller.hub(), &self.requester())
+    }
+
+    fn requester(&self) -> Requester {
+        Requester::Caller(Arc::clone(&self.caller.handle))
     }
 }
 

@@ -4,13 +4,15 @@ use std::{collections::HashSet, sync::Arc};
 
 use serde::Serialize;
 
-use super::{CallerState, HubBehavior, HubContext, SendError, services::HubServices};
+use super::{CallerState, HubBehavior, HubContext, SendError, requester::Requester, services::HubServices};
 use crate::{
     connections::ConnectionHandle,
     ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId},
     message::{Invocation, Message, Source},
     outbox::{Push, SharedMessage},
 };
+
+mod disconnect;
 
 /// The clients of a hub. Hub methods take it as a parameter; other code gets it from
 /// [`HubHandle::clients`](crate::HubHandle::clients).
@@ -28,7 +30,7 @@ use crate::{
 pub struct Clients {
     services: Arc<HubServices>,
     hub: HubName,
-    caller: Option<ConnectionId>,
+    requester: Requester,
     state: CallerState,
     behavior: HubBehavior,
 }
@@ -38,17 +40,17 @@ impl Clients {
         Self {
             services: Arc::clone(services),
             hub: caller.hub().clone(),
-            caller: Some(caller.id().clone()),
+            requester: Requester::Caller(Arc::clone(&caller.handle)),
             state: state.clone(),
             behavior: *behavior,
         }
     }
 
-    pub(crate) fn of_hub(services: &Arc<HubServices>, hub: &HubName) -> Self {
+    pub(crate) fn of_hub(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
         Self {
             services: Arc::clone(services),
             hub: hub.clone(),
-            caller: None,
+            requester: requester.clone(),
             state: CallerState::default(),
             behavior: HubBehavior::default(),
         }
@@ -59,7 +61,7 @@ impl Clients {
     }
 
     fn caller_list(&self) -> Vec<ConnectionId> {
-        self.caller.iter().cloned().collect()
+        self.requester.caller().map(|caller| caller.id.clone()).into_iter().collect()
     }
 
     /// All connections on the hub. Unlike the members of a group, two clients can receive the messages of two senders
@@ -134,9 +136,10 @@ fn connection_set<I: Into<ConnectionId>>(ids: impl IntoIterator<Item = I>) -> Co
     ids.into_iter().map(Into::into).collect()
 }
 
-/// The recipients of an invocation; [`Target::send`] sends it.
+/// Clients that an application selects: [`Target::send`] sends an invocation to them, [`Target::disconnect`] ends their
+/// connections.
 #[derive(Clone, Debug)]
-#[must_use = "nothing is sent until `send` is awaited"]
+#[must_use = "nothing happens until `send` or `disconnect` is awaited"]
 pub struct Target {
     clients: Clients,
     recipients: Recipients,
@@ -210,7 +213,7 @@ impl Clients {
     }
 
     async fn send_to_caller(&self, invocation: Invocation) -> usize {
-        let handle = self.caller.as_ref().and_then(|id| self.services.connections.find(id));
+        let handle = self.requester.caller().and_then(|caller| self.services.connections.find(&caller.id));
         let Some(handle) = handle.filter(|handle| handle.listens_to(&self.hub)) else { return 0 };
         handle.outbox.wait_for_capacity(invocation.arguments.get().len()).await;
         push(&handle, &SharedMessage::new(Message::new(invocation, Source::Connection)))

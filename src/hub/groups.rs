@@ -1,11 +1,11 @@
 //! Group membership of connections, and durable group membership of users.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{fmt::Debug, sync::Arc};
 
 use actix::Recipient;
 use futures_util::future::join_all;
 
-use super::{UsersError, services::HubServices};
+use super::{UsersError, requester::Requester, services::HubServices};
 use crate::{
     connections::{ConnectionHandle, JoinCause},
     group::{self, Delivery, Joined, Left},
@@ -32,7 +32,7 @@ use crate::{
 pub struct Groups {
     services: Arc<HubServices>,
     hub: HubName,
-    caller: Option<Arc<ConnectionHandle>>,
+    requester: Requester,
 }
 
 /// The result of adding a connection to a group.
@@ -78,8 +78,8 @@ impl Removed {
 }
 
 impl Groups {
-    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, caller: Option<&Arc<ConnectionHandle>>) -> Self {
-        Self { services: Arc::clone(services), hub: hub.clone(), caller: caller.cloned() }
+    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
+        Self { services: Arc::clone(services), hub: hub.clone(), requester: requester.clone() }
     }
 
     fn key(&self, group: impl Into<GroupName>) -> Arc<GroupKey> {
@@ -91,7 +91,10 @@ impl Groups {
     /// # Errors
     /// [`Error::Interrupted`], if the group's actor crashes repeatedly meanwhile.
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
-        self.services.join(&id.into(), &self.key(group), JoinCause::Caller).await.map(Added::of)
+        let (id, key) = (id.into(), self.key(group));
+        let added = self.services.join(&id, &key, JoinCause::Caller).await.map(Added::of);
+        self.audit("add connection to group", &id, &key, &added);
+        added
     }
 
     /// Removes a connection from a group and returns whether it was a member.
@@ -99,7 +102,15 @@ impl Groups {
     /// # Errors
     /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
     pub async fn remove(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Removed, Error> {
-        self.services.leave(&id.into(), &self.key(group)).await.map(Removed::of)
+        let (id, key) = (id.into(), self.key(group));
+        let removed = self.services.leave(&id, &key).await.map(Removed::of);
+        self.audit("remove connection from group", &id, &key, &removed);
+        removed
+    }
+
+    fn audit<T: Debug>(&self, action: &str, id: &ConnectionId, key: &GroupKey, result: &Result<T, Error>) {
+        let subject = [("hub", &*self.hub), ("conn", &**id), ("group", &*key.name)];
+        self.requester.audit(action, &subject, result, |result| format!("{result:?}"));
     }
 
     /// Adds the caller to a group.
@@ -107,7 +118,7 @@ impl Groups {
     /// # Errors
     /// The errors of [`Groups::add`].
     pub async fn join(&self, group: impl Into<GroupName>) -> Result<Added, Error> {
-        match &self.caller {
+        match self.requester.caller() {
             Some(caller) => caller.join(&self.key(group), JoinCause::Caller).await.map(Added::of),
             None => Ok(Added::NoSuchConnection),
         }
@@ -118,7 +129,7 @@ impl Groups {
     /// # Errors
     /// The errors of [`Groups::remove`].
     pub async fn leave(&self, group: impl Into<GroupName>) -> Result<Removed, Error> {
-        match &self.caller {
+        match self.requester.caller() {
             Some(caller) => caller.leave(&self.key(group)).await.map(Removed::of),
             None => Ok(Removed::NoSuchConnection),
         }
@@ -168,6 +179,7 @@ impl Groups {
 pub struct Users {
     services: Arc<HubServices>,
     hub: HubName,
+    requester: Requester,
 }
 
 /// The result of a durable change.
@@ -180,8 +192,8 @@ pub struct DurableChange {
 }
 
 impl Users {
-    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName) -> Self {
-        Self { services: Arc::clone(services), hub: hub.clone() }
+    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
+        Self { services: Arc::clone(services), hub: hub.clone(), requester: requester.clone() }
     }
 
     fn owner(&self, user: &UserId) -> Owner {
@@ -199,7 +211,7 @@ impl Users {
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        self.change(user.into(), group.into(), WriteOp::Add).await
+        self.audited_change("add user to group", user.into(), group.into(), WriteOp::Add).await
     }
 
     /// Removes a user from a group durably. The membership is deleted from the store first, then every live connection
@@ -212,15 +224,30 @@ impl Users {
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        self.change(user.into(), group.into(), WriteOp::Remove).await
+        self.audited_change("remove user from group", user.into(), group.into(), WriteOp::Remove).await
     }
 
-    async fn change(&self, user: UserId, group: GroupName, op: WriteOp) -> Result<DurableChange, UsersError> {
-        let (owner, key) = (self.owner(&user), GroupKey::new(&self.hub, &group));
-        let _lock = self.services.durable_locks.lock(&(&owner, &group)).await?;
+    async fn audited_change(
+        &self,
+        action: &str,
+        user: UserId,
+        group: GroupName,
+        op: WriteOp,
+    ) -> Result<DurableChange, UsersError> {
+        let changed = self.change(&user, &group, op).await;
+        let subject = [("hub", &*self.hub), ("user", &*user), ("group", &*group)];
+        self.requester.audit(action, &subject, &changed, |DurableChange { stored, connections }| {
+            format!("store {stored:?}, {connections} connections")
+        });
+        changed
+    }
+
+    async fn change(&self, user: &UserId, group: &GroupName, op: WriteOp) -> Result<DurableChange, UsersError> {
+        let (owner, key) = (self.owner(user), GroupKey::new(&self.hub, group));
+        let _lock = self.services.durable_locks.lock(&(&owner, group)).await?;
         let write = |answer| Write { owner: owner.clone(), group: group.clone(), op, answer };
         let stored = self.services.membership.ask(write).await??;
-        let handles = self.services.connections.of_user(&self.hub, &user);
+        let handles = self.services.connections.of_user(&self.hub, user);
         let changes = join_all(handles.iter().map(|handle| change_one(handle, &key, op))).await;
         let changed = changes.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(DurableChange { stored, connections: changed.into_iter().filter(|changed| *changed).count() })
@@ -243,16 +270,32 @@ impl Users {
         Ok(self.services.store.call(|store| store.members(&self.hub, &group, page)).await?)
     }
 
-    /// Revokes all rejoin tokens of a user that were issued until now. If several nodes share the store, tokens that
-    /// are issued in the next [`CLOCK_TOLERANCE`](crate::store::CLOCK_TOLERANCE) are revoked too, because the clocks
-    /// of the nodes can differ.
+    /// Revokes all rejoin tokens of a user that were issued until now, on all hubs and all nodes. If several nodes share
+    /// the store, tokens that are issued in the next [`CLOCK_TOLERANCE`](crate::store::CLOCK_TOLERANCE) are revoked too,
+    /// because the clocks of the nodes can differ.
     ///
     /// # Errors
     /// [`UsersError::Store`], if the store fails or does not confirm in time. It may have stored the revocation anyway;
     /// the call can safely be repeated.
     pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
-        let (user, now) = (user.into(), SystemTime::now());
-        Ok(self.services.store.call(|store| store.revoke(&user, now)).await?)
+        let user = user.into();
+        let revoked = self.services.revoke_tokens(&user).await;
+        self.requester.audit("revoke tokens", &[("user", &*user)], &revoked, |()| "revoked".into());
+        Ok(revoked?)
+    }
+
+    /// Signs a user out: revokes its rejoin tokens and ends its connections on all hubs of this node. Returns the number
+    /// of clients that were told. A client with automatic reconnect does not return. The application must first make the
+    /// user's credentials invalid, or a new connection with them succeeds; it is in the durable groups of the user only.
+    ///
+    /// # Errors
+    /// [`UsersError::Store`], if the store fails or does not confirm in time. Connections may have ended anyway; the
+    /// call can safely be repeated.
+    pub async fn sign_out(&self, user: impl Into<UserId>) -> Result<usize, UsersError> {
+        let user = user.into();
+        let signed_out = self.services.sign_out(&user).await;
+        self.requester.audit("sign out", &[("user", &*user)], &signed_out, |count| format!("{count} disconnected"));
+        Ok(signed_out?)
     }
 }
 

@@ -1,18 +1,21 @@
 //! Services that all hubs of a process share: connections, groups, the store and metrics.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
 };
 
 use tokio_util::task::TaskTracker;
 
 use super::{Hub, KeyedMutex};
 use crate::{
-    connections::{ConnectionHandle, Connections, JoinCause},
+    connections::{ConnectionHandle, Connections, JoinCause, Reconnect, disconnect_all},
     group::{Joined, Left},
     groups::{self, GroupDirectory},
-    ids::{ConnectionId, GroupKey, GroupName},
+    ids::{ConnectionId, GroupKey, GroupName, UserId},
     membership::{Load, Membership},
     metrics::Metrics,
     store::{Error, Owner, StoreHandle},
@@ -50,6 +53,23 @@ impl HubServices {
     pub(crate) async fn durable_groups(&self, owner: &Owner) -> Result<Vec<GroupName>, Error> {
         let load = |answer| Load { owner: owner.clone(), answer };
         self.membership.ask(load).await.unwrap_or_else(|died| Err(Error::Unavailable(died.to_string())))
+    }
+
+    /// Revokes all rejoin tokens of a user that were issued until now.
+    pub(crate) async fn revoke_tokens(&self, user: &UserId) -> Result<(), Error> {
+        let now = SystemTime::now();
+        self.store.call(|store| store.revoke(user, now)).await
+    }
+
+    /// Revokes the tokens of a user and ends its connections on all hubs. Returns the number of clients that were told.
+    ///
+    /// Order: the first revocation refuses the tokens of clients that return at once. The second one covers tokens that
+    /// were issued between the first and the end of the connections.
+    pub(crate) async fn sign_out(&self, user: &UserId) -> Result<usize, Error> {
+        self.revoke_tokens(user).await?;
+        let told = disconnect_all(&self.connections.of_user_on_any_hub(user), Reconnect::Deny).await;
+        self.revoke_tokens(user).await?;
+        Ok(told)
     }
 
     /// The connection with that id, unless it is bound to another hub.

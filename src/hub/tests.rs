@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{bind::Binding, services::HubServices, *};
 use crate::{
-    connections::{Address, Command, ConnectionHandle, ConnectionInfo, Connections},
+    connections::{Address, Command, ConnectionHandle, ConnectionInfo, Connections, Reconnect},
     group::{Member, MemberSink},
     groups::GroupDirectory,
     ids::{ConnectionId, GroupKey, UserId},
@@ -62,7 +62,7 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
     })
 }
 
-/// Replaces a connection's actor and counts the aborts that it receives.
+/// Replaces a connection's actor and counts the disconnects that it receives.
 #[derive(Default)]
 struct Stub(Arc<AtomicU32>);
 
@@ -75,8 +75,8 @@ impl Handler<Command> for Stub {
 
     fn handle(&mut self, command: Command, _: &mut Self::Context) {
         if let Command::Disconnect { answer, .. } = command {
-            answer.send(()).expect("the caller waits");
             self.0.fetch_add(1, Ordering::SeqCst);
+            answer.send(()).expect("the caller waits");
         }
     }
 }

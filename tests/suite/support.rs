@@ -4,6 +4,7 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::timeout;
 
+mod audit_log;
 mod classic_client;
 mod client_process;
 mod core_client;
@@ -12,6 +13,7 @@ mod http;
 mod server;
 mod service_process;
 
+pub(crate) use audit_log::AuditLog;
 pub(crate) use classic_client::{
     ClassicClient, NegotiatedConnection, STREAMING_TRANSPORTS, TRANSPORTS, percent_encoded,
 };

@@ -7,6 +7,8 @@ use super::*;
 struct Audience {
     services: Arc<HubServices>,
     handles: Vec<Arc<ConnectionHandle>>,
+    /// The number of disconnects of each handle.
+    disconnects: Vec<Arc<AtomicU32>>,
 }
 
 impl Audience {
@@ -14,9 +16,12 @@ impl Audience {
         let services = services(vec![chat(), Hub::new("news")]);
         let handles =
             [("chat", "ann1", "ann"), ("chat", "ann2", "ann"), ("chat", "bob", "bob"), ("news", "eve", "ann")];
-        let handles: Vec<_> =
-            handles.iter().map(|(hub, id, user)| register(&services, hub, id, Some(user), Stub::default())).collect();
-        let audience = Self { services, handles };
+        let connect = |(hub, id, user)| {
+            let stub = Stub::default();
+            (Arc::clone(&stub.0), register(&services, hub, id, Some(user), stub))
+        };
+        let (disconnects, handles) = handles.into_iter().map(connect).unzip();
+        let audience = Self { services, handles, disconnects };
         audience.join(0, "lobby").await;
         audience.join(2, "lobby").await;
         audience.join(2, "attic").await;
@@ -33,6 +38,12 @@ impl Audience {
         context(&self.services, &self.handles[0], Identity::default()).clients()
     }
 
+    /// The ids of the connections that were disconnected, once for each time.
+    fn disconnected(&self) -> Vec<&str> {
+        let counts = self.disconnects.iter().map(|count| count.load(Ordering::SeqCst) as usize);
+        self.handles.iter().zip(counts).flat_map(|(handle, count)| vec![&*handle.id; count]).collect()
+    }
+
     /// The ids of the connections with queued messages, one for each message.
     fn recipients(&self) -> String {
         let times = |handle: &Arc<ConnectionHandle>| vec![handle.id.to_string(); handle.outbox.backlog().items];
@@ -42,9 +53,9 @@ impl Audience {
 
 type SelectTarget = fn(&Clients) -> Target;
 
-#[actix::test]
-async fn each_target_reaches_exactly_its_recipients() {
-    let cases: [(&str, SelectTarget, &str); 17] = [
+/// Targets by name, with the connections that they select.
+fn targets() -> [(&'static str, SelectTarget, &'static str); 17] {
+    [
         ("all", |clients| clients.all(), "ann1 ann2 bob"),
         ("all except", |clients| clients.all_except(["ann2", "nobody"]), "ann1 bob"),
         ("caller", |clients| clients.caller(), "ann1"),
@@ -62,8 +73,12 @@ async fn each_target_reaches_exactly_its_recipients() {
         ("user", |clients| clients.user("ann"), "ann1 ann2"),
         ("users, each once", |clients| clients.users(["ann", "bob", "ann"]), "ann1 ann2 bob"),
         ("empty group name", |clients| clients.group(""), ""),
-    ];
-    for (name, select, wanted) in cases {
+    ]
+}
+
+#[actix::test]
+async fn each_target_reaches_exactly_its_recipients() {
+    for (name, select, wanted) in targets() {
         let audience = Audience::new().await;
         let reached = select(&audience.clients()).send("tell", ()).await.unwrap();
         assert_eq!(audience.recipients(), wanted, "{name}");
@@ -74,10 +89,30 @@ async fn each_target_reaches_exactly_its_recipients() {
 }
 
 #[actix::test]
+async fn disconnect_tells_each_recipient_once() {
+    for (name, select, wanted) in targets() {
+        let audience = Audience::new().await;
+        let told = select(&audience.clients()).disconnect(Reconnect::Deny).await.unwrap();
+        let mut wanted: Vec<_> = wanted.split_whitespace().collect();
+        wanted.dedup();
+        assert_eq!(audience.disconnected(), wanted, "{name}");
+        assert_eq!(told, wanted.len(), "{name}");
+    }
+}
+
+#[actix::test]
+async fn sign_out_ends_the_connections_of_all_hubs() {
+    let audience = Audience::new().await;
+    let users = Users::new(&audience.services, &"chat".into(), &Requester::application());
+    assert_eq!(users.sign_out("ann").await.unwrap(), 3);
+    assert_eq!(audience.disconnected(), ["ann1", "ann2", "eve"]);
+}
+
+#[actix::test]
 async fn no_caller_outside_of_hub_method() {
     for (select, wanted) in [(Clients::caller as SelectTarget, ""), (Clients::others, "ann1 ann2 bob")] {
         let audience = Audience::new().await;
-        let clients = Clients::of_hub(&audience.services, &"chat".into());
+        let clients = Clients::of_hub(&audience.services, &"chat".into(), &Requester::application());
         select(&clients).send("tell", ()).await.unwrap();
         assert_eq!(audience.recipients(), wanted);
     }
@@ -132,7 +167,7 @@ async fn unserializable_arguments_are_not_sent() {
 #[actix::test]
 async fn unknown_connection_cannot_join_or_leave() {
     let audience = Audience::new().await;
-    let groups = Groups::new(&audience.services, &"chat".into(), None);
+    let groups = Groups::new(&audience.services, &"chat".into(), &Requester::application());
     let unknown = ConnectionId::from("nobody");
     assert_eq!(groups.add(unknown.clone(), "lobby").await, Ok(Added::NoSuchConnection));
     assert_eq!(groups.remove(unknown, "lobby").await, Ok(Removed::NoSuchConnection));
@@ -141,5 +176,5 @@ async fn unknown_connection_cannot_join_or_leave() {
     let mut list: Vec<_> = groups.list().iter().map(ToString::to_string).collect();
     list.sort();
     assert_eq!(list, ["attic", "lobby"]);
-    assert!(Groups::new(&audience.services, &"news".into(), None).list().is_empty());
+    assert!(Groups::new(&audience.services, &"news".into(), &Requester::application()).list().is_empty());
 }
