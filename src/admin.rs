@@ -1,8 +1,7 @@
-//! The HTTP API for operators: health checks, and read access to the state of the engine.
+//! The HTTP API for operators: health checks, the state of the engine, and changes of connections and memberships.
 //!
-//! The service mounts these routes on a separate listener. Each handler queries the engine and its actors, and
-//! serializes the result. The module owns no state and changes nothing. Without the token it reveals only the health
-//! of the process.
+//! The service mounts these routes on a separate listener. Each handler asks the engine and its actors, and serializes
+//! the result. The module owns no state. Without the token it reveals only the health of the process.
 //!
 //! | route | response |
 //! |---|---|
@@ -15,6 +14,18 @@
 //! | `GET /admin/groups/{hub}/{name}?limit=&cursor=&durableCursor=` | one group with a page of its live members and a page of its durable members |
 //! | `GET /admin/users?prefix=&sort=&limit=&cursor=` | a page of the connected users |
 //! | `GET /admin/users/{user}` | one user with a page of its connections, and its live and durable groups |
+//! | `DELETE /admin/connections/{id}?reconnect=` | ends the connection: `{"disconnected": 1}` |
+//! | `POST /admin/users/{user}/disconnect?hub=&reconnect=` | ends all connections of the user: `{"disconnected": n}` |
+//! | `POST /admin/users/{user}/sign-out` | revokes the rejoin tokens of the user and ends all its connections: `{"revoked": true, "disconnected": n}` |
+//! | `POST /admin/users/{user}/revoke-tokens` | revokes the rejoin tokens of the user: `{"revoked": true}` |
+//! | `POST /admin/groups/{hub}/{name}/disconnect?reconnect=` | ends the connections of all live members: `{"disconnected": n}` |
+//! | `PUT`, `DELETE /admin/groups/{hub}/{name}/members/{user}` | adds or removes the user durably: `{"stored": "applied" or "unchanged", "connections": n}` |
+//! | `PUT`, `DELETE /admin/groups/{hub}/{name}/connections/{id}` | adds or removes the connection: `{"result": "joined", "alreadyMember", "left" or "notMember"}` |
+//!
+//! Names in a path are percent-encoded, `/` as `%2F`. `reconnect` is `deny` (default) or `allow`: whether the client is
+//! told that it may reconnect ([`Reconnect`](crate::Reconnect)). A change is complete when the response arrives, and
+//! `disconnected` and `connections` count the connections of this node that it reached. Each change is logged with
+//! level `info` and target `hubcast::audit`.
 //!
 //! Every response is JSON with names in camelCase (counters keep the names of [`Metrics`](crate::metrics::Metrics)).
 //! A page is `{"items": […], "total": n, "next": cursor or null}`. It has `limit` rows, 100 by default and 1000 at
@@ -22,13 +33,12 @@
 //! even if that row no longer exists.
 //!
 //! Errors have the body `{"error": text}` and one of these statuses: 400 for an invalid parameter, 401 for a missing
-//! or wrong token, 404 for an unknown object, 503 if the store does not respond.
+//! or wrong token, 404 for an unknown object, 405 with `Allow` for a wrong method, 503 if the store does not respond.
 
 use actix_web::{
-    Error, HttpResponse, Resource,
+    Error,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header,
     middleware::{Next, from_fn},
     web::{self, ServiceConfig},
 };
@@ -37,16 +47,19 @@ use subtle::ConstantTimeEq;
 
 use crate::{Engine, web::bearer_header};
 
+mod changes;
 mod connections;
 mod error;
 mod groups;
 mod health;
 mod listing;
+mod methods;
 mod overview;
 mod query;
 mod users;
 
 use error::AdminError;
+use methods::Methods;
 
 /// Returns the routes of the table above, for `App::configure`. Requests below `/admin` need `token` as their bearer
 /// token. If `token` is empty, all of them are refused.
@@ -54,36 +67,39 @@ pub fn routes(engine: &Engine, token: &SecretString) -> impl FnOnce(&mut Service
     let (engine, token) = (web::Data::new(engine.clone()), token.clone());
     move |config| {
         config.app_data(engine);
-        config.service(get("/healthz/live", health::live)).service(get("/healthz/ready", health::ready));
+        config.service(Methods::at("/healthz/live").get(health::live).build());
+        config.service(Methods::at("/healthz/ready").get(health::ready).build());
         let authorization = from_fn(move |request, next| authorize(token.clone(), request, next));
         let admin = web::scope("/admin")
-            .service(get("/overview", overview::overview))
-            .service(get("/connections", connections::list))
-            .service(get("/connections/{id}", connections::detail))
-            .service(get("/groups", groups::list))
-            .service(get("/groups/{hub}/{name:.*}", groups::detail))
-            .service(get("/users", users::list))
-            .service(get("/users/{user:.*}", users::detail))
+            .configure(mount)
             .default_service(web::to(|| async { AdminError::NotFound("unknown route".into()).response() }))
             .wrap(authorization);
         config.service(admin);
     }
 }
 
-/// A resource that allows only GET and HEAD.
-fn get<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: actix_web::Handler<Args>,
-    Args: actix_web::FromRequest + 'static,
-    F::Output: actix_web::Responder + 'static,
-{
-    let method_not_allowed = || async {
-        HttpResponse::MethodNotAllowed()
-            .insert_header((header::ALLOW, "GET, HEAD"))
-            .json(serde_json::json!({ "error": "method not allowed; use GET" }))
-    };
-    let (body, head) = (web::get().to(handler.clone()), web::head().to(handler));
-    web::resource(path).route(body).route(head).default_service(web::to(method_not_allowed))
+/// Order: the first pattern that matches a path counts. A name in a GET route may contain `/`.
+fn mount(config: &mut ServiceConfig) {
+    let routes = [
+        Methods::at("/overview").get(overview::overview),
+        Methods::at("/connections").get(connections::list),
+        Methods::at("/connections/{id}").get(connections::detail).delete(changes::disconnect_connection),
+        Methods::at("/groups").get(groups::list),
+        Methods::at("/groups/{hub}/{name}/disconnect").post(changes::disconnect_group),
+        Methods::at("/groups/{hub}/{name}/members/{user}").put(changes::add_user).delete(changes::remove_user),
+        Methods::at("/groups/{hub}/{name}/connections/{id}")
+            .put(changes::add_connection)
+            .delete(changes::remove_connection),
+        Methods::at("/groups/{hub}/{name:.*}").get(groups::detail),
+        Methods::at("/users").get(users::list),
+        Methods::at("/users/{user}/disconnect").post(changes::disconnect_user),
+        Methods::at("/users/{user}/sign-out").post(changes::sign_out),
+        Methods::at("/users/{user}/revoke-tokens").post(changes::revoke_tokens),
+        Methods::at("/users/{user:.*}").get(users::detail),
+    ];
+    for route in routes {
+        config.service(route.build());
+    }
 }
 
 /// Middleware that refuses requests without the token.

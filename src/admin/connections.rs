@@ -143,7 +143,7 @@ async fn members(
         }
     };
     let group = GroupKey::new(hub, &group.into());
-    let snapshot = engine.groups().inspect(&group).await.map_err(|error| AdminError::Unavailable(error.to_string()))?;
+    let snapshot = engine.groups().inspect(&group).await?;
     let members = snapshot.map(|snapshot| snapshot.members).unwrap_or_default();
     Ok(members.iter().filter_map(|id| engine.connections().find(id)).collect())
 }

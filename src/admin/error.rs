@@ -8,6 +8,8 @@ use actix_web::{
 };
 use log::warn;
 
+use crate::{GroupError, hub::UsersError};
+
 /// The variants correspond to response statuses.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
@@ -42,6 +44,21 @@ impl AdminError {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"hubcast admin\""));
         }
         response.json(serde_json::json!({ "error": self.to_string() }))
+    }
+}
+
+impl From<UsersError> for AdminError {
+    fn from(error: UsersError) -> Self {
+        match error {
+            UsersError::Store(error) => Self::store(&error),
+            UsersError::Group(error) => error.into(),
+        }
+    }
+}
+
+impl From<GroupError> for AdminError {
+    fn from(error: GroupError) -> Self {
+        Self::Unavailable(error.to_string())
     }
 }
 

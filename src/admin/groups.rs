@@ -124,8 +124,8 @@ async fn live_members(
 ) -> Result<(u64, Page<MemberRow>), AdminError> {
     let limit = parse_limit(query)?;
     let after = query.text("cursor").map(|cursor| decode("cursor", cursor)).transpose()?;
-    let result = engine.groups().inspect_range(key, MemberRange { after, limit: limit + 1 }).await;
-    let snapshot = result.map_err(|error| AdminError::Unavailable(error.to_string()))?.unwrap_or_default();
+    let snapshot = engine.groups().inspect_range(key, MemberRange { after, limit: limit + 1 }).await?;
+    let snapshot = snapshot.unwrap_or_default();
     let (items, next) = split_page(snapshot.members, limit);
     let member = |id: ConnectionId| MemberRow {
         is_actor: snapshot.actors.binary_search(&id).is_ok(),
@@ -141,7 +141,7 @@ async fn durable_members(hub: &HubHandle, group: &GroupName, query: &Query) -> R
     let limit = parse_limit(query)?;
     let after = query.text("durableCursor").map(|cursor| decode("durableCursor", cursor)).transpose()?;
     let page = store::Page { after, limit: limit as u64 + 1 };
-    let members = hub.users().members_of(group.clone(), &page).await.map_err(|error| AdminError::store(&error))?;
+    let members = hub.users().members_of(group.clone(), &page).await?;
     let (items, next) = split_page(members.users, limit);
     Ok(Page { items, total: usize::try_from(members.total).unwrap_or(usize::MAX), next })
 }

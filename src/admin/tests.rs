@@ -20,6 +20,7 @@ use crate::{
     web::{AuthError, parse_query},
 };
 
+mod changes;
 mod connections;
 mod groups;
 mod users;

@@ -118,8 +118,8 @@ async fn durable_groups(engine: &Engine, user: &UserId) -> Result<Vec<Arc<GroupK
     let hubs = engine.hubs();
     let handles = hubs.iter().filter_map(|hub| engine.hub(hub));
     let lookups = handles.map(|hub| async move {
-        let groups = hub.users().groups_of(user.clone()).await.map_err(|error| AdminError::store(&error))?;
-        Ok(groups.iter().map(|name| GroupKey::new(hub.name(), name)).collect::<Vec<_>>())
+        let groups = hub.users().groups_of(user.clone()).await?;
+        Ok::<_, AdminError>(groups.iter().map(|name| GroupKey::new(hub.name(), name)).collect::<Vec<_>>())
     });
     let groups: Result<Vec<_>, _> = join_all(lookups).await.into_iter().collect();
     Ok(groups?.concat())
