@@ -4,7 +4,8 @@
 //! through [`DynStore`]. The test cases do not sleep, read the clock, or use anything beyond the eight methods.
 //!
 //! [`store_conformance!`](crate::store_conformance) generates a test for each test case. The author of a store calls
-//! it in a test module:
+//! it in a test module. For a store in a database, [`store_commit_conformance!`](crate::store_commit_conformance)
+//! generates the tests of [`commits`].
 //!
 //! ```
 //! #[cfg(test)]
@@ -19,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{DynStore, Error, Owner};
 
+pub mod commits;
 pub mod groups;
 pub mod leases;
 pub mod tokens;
@@ -113,8 +115,10 @@ mod tests {
     /// A test case that the macro does not list would never run.
     #[test]
     fn every_test_case_is_listed() {
-        let list = include_str!("conformance.rs");
+        let commits = include_str!("conformance/commits.rs");
+        let list = [include_str!("conformance.rs"), commits].concat();
         let modules = [
+            commits,
             include_str!("conformance/groups.rs"),
             include_str!("conformance/leases.rs"),
             include_str!("conformance/tokens.rs"),

@@ -21,6 +21,8 @@ pub enum FaultMode {
     None,
     /// Return [`Error::Unavailable`] without effect.
     Refuse,
+    /// Refuse one call, then continue in [`FaultMode::None`].
+    RefuseOnce,
     /// Carry out the call, but return [`Error::Unavailable`].
     LoseReply,
     /// Hold the call until the mode changes, then treat it as the new mode says.
@@ -59,7 +61,7 @@ impl<S: Store> FaultyStore<S> {
 
     async fn forward<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
         match self.effective_mode().await {
-            FaultMode::Refuse => Err(outage()),
+            FaultMode::Refuse | FaultMode::RefuseOnce => Err(outage()),
             FaultMode::LoseReply => call.await.and(Err(outage())),
             FaultMode::None | FaultMode::Hold => call.await,
         }
@@ -68,7 +70,12 @@ impl<S: Store> FaultyStore<S> {
     async fn effective_mode(&self) -> FaultMode {
         self.calls.send_modify(|calls| *calls += 1);
         let mut mode = self.mode.subscribe();
-        mode.wait_for(|mode| *mode != FaultMode::Hold).await.map_or(FaultMode::Refuse, |mode| *mode)
+        let mode = mode.wait_for(|mode| *mode != FaultMode::Hold).await.map_or(FaultMode::Refuse, |mode| *mode);
+        // Of several concurrent calls, only the one that ends the mode is refused by it.
+        let ended = self
+            .mode
+            .send_if_modified(|mode| *mode == FaultMode::RefuseOnce && std::mem::take(mode) == FaultMode::RefuseOnce);
+        if mode == FaultMode::RefuseOnce && !ended { FaultMode::None } else { mode }
     }
 }
 
@@ -115,9 +122,25 @@ mod tests {
     use tokio::join;
 
     use super::*;
-    use crate::store::memory::MemoryStore;
+    use crate::store::{self, StoreFuture, conformance::commits::CommitFaults, memory::MemoryStore};
 
     crate::store_conformance!(FaultyStore::new(MemoryStore::default()));
+    crate::store_commit_conformance!(FaultyStore::new(MemoryStore::default()));
+
+    impl CommitFaults for FaultyStore<MemoryStore> {
+        fn store(&self) -> &dyn store::DynStore {
+            self
+        }
+
+        fn witness(&self) -> &dyn store::DynStore {
+            &self.inner
+        }
+
+        fn fail_next_commit(&self) -> StoreFuture<'_, ()> {
+            self.set_mode(FaultMode::RefuseOnce);
+            Box::pin(async { Ok(()) })
+        }
+    }
 
     fn ann() -> Owner {
         Owner { hub: "chat".into(), user: "ann".into() }

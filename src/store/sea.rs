@@ -18,12 +18,10 @@ use std::{
 use entities::{connection, conversation_room, node, user, user_room};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
-    DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait, IntoActiveModel, Iterable, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, SqlErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction as Transaction, DbErr,
+    EntityTrait, ExprTrait, IntoActiveModel, Iterable, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, SqlErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
     sea_query::{Expr, OnConflict},
-    sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use super::{
@@ -35,6 +33,7 @@ mod address;
 mod cause;
 mod lease_changes;
 mod millis;
+mod pool;
 mod retry;
 mod token_uses;
 
@@ -42,14 +41,12 @@ mod token_uses;
 #[derive(Clone, Debug)]
 pub struct SeaStore {
     db: DatabaseConnection,
+    _anchor: pool::Anchor,
 }
 
 /// The maximum wait for a connection of the pool, and separately for the lock of the database. After it, a call returns
 /// [`Error::Unavailable`]. A healthy database answers much faster, and a client waits much longer.
 const STORE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The size of the connection pool of a database file: one writer and some concurrent readers.
-const MAX_CONNECTIONS: u32 = 4;
 
 /// The maximum number of bind variables in one statement, well below the lowest limit of the databases (SQLite:
 /// 32,766).
@@ -71,7 +68,8 @@ impl SeaStore {
 
     async fn connect_within(url: &str, acquire_timeout: Duration) -> Result<Self, Error> {
         address::check(url)?;
-        let store = Self { db: open(url, acquire_timeout).await? };
+        let (db, _anchor) = pool::open(url, acquire_timeout).await?;
+        let store = Self { db, _anchor };
         store.migrate().await?;
         Ok(store)
     }
@@ -191,39 +189,6 @@ impl Store for SeaStore {
         transaction.commit().await?;
         Ok(())
     }
-}
-
-/// Opens the database. The first connection switches a new file to write-ahead logging. That switch ignores the busy
-/// timeout of SQLite, so a busy database is retried here.
-async fn open(url: &str, acquire_timeout: Duration) -> Result<DatabaseConnection, Error> {
-    let connect = async || Database::connect(options(url, acquire_timeout)).await;
-    let opened = retry::retry_while_busy(acquire_timeout, cause::is_busy, connect).await;
-    opened.map_err(|error| cause::classify(&error)(format!("{url}: {error}")))
-}
-
-fn options(url: &str, acquire_timeout: Duration) -> ConnectOptions {
-    let has_mode = address::has_mode(url);
-    let mut options = ConnectOptions::new(url);
-    options
-        .max_connections(if address::is_in_memory(url) { 1 } else { MAX_CONNECTIONS })
-        // No connection is closed for its age or idleness, or because a caller is dropped during the connection test:
-        // a database in memory would be lost with its connection.
-        .min_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .acquire_timeout(acquire_timeout)
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(move |sqlite| {
-            let sqlite = if has_mode { sqlite } else { sqlite.create_if_missing(true) };
-            with_pragmas(sqlite).busy_timeout(acquire_timeout)
-        });
-    options
-}
-
-/// WAL allows readers beside the writer. FULL makes a commit survive a power failure, so a returned call is durable.
-fn with_pragmas(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
-    sqlite.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full).foreign_keys(true)
 }
 
 /// Matches the rows of any of `owners`, with one list of users per hub: an application has few hubs, and every database

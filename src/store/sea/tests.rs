@@ -6,7 +6,7 @@ use std::{
 
 use entities::{clock, rejoin_family};
 use futures_util::future::try_join_all;
-use sea_orm::{ConnectionTrait, DbBackend, Schema, Statement};
+use sea_orm::{ConnectionTrait, Database, DbBackend, Schema, Statement};
 use tempfile::TempDir;
 
 use super::*;
@@ -29,6 +29,8 @@ mod on_disk {
 
     crate::store_conformance!(TempDatabase::new().open().await?);
 }
+
+mod failing_commit;
 
 /// A temporary directory with a database file.
 struct TempDatabase(TempDir);
