@@ -26,6 +26,7 @@ mod classic;
 mod faults;
 mod flags;
 mod layers;
+mod proxies;
 mod serving;
 #[cfg(test)]
 mod tests;
@@ -35,10 +36,11 @@ pub use auth::{Auth, Mode, PublicKey};
 pub use classic::{Classic, KeepAlive};
 pub use faults::{Fault, Faults};
 pub use flags::Flags;
+pub use proxies::Proxies;
 pub use serving::{AspNetCore, Limits, Rejoin};
 pub use units::Secret;
 
-use crate::tokens::MIN_SECRET_LENGTH;
+use crate::{tokens::MIN_SECRET_LENGTH, web::BasePath};
 
 /// All settings. `Settings::default()` equals an empty configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,6 +48,9 @@ use crate::tokens::MIN_SECRET_LENGTH;
 pub struct Settings {
     /// The address for clients. Default `127.0.0.1:8080`: access from the network must be configured explicitly.
     pub listen: SocketAddr,
+    /// The path prefix below which clients reach the service, such as `/app`, if a reverse proxy serves it there. The
+    /// service accepts paths with the prefix and without it. Default none.
+    pub base_path: BasePath,
     /// The number of threads that serve clients. Default: one per processor.
     #[serde(deserialize_with = "units::integer")]
     pub workers: NonZeroUsize,
@@ -69,6 +74,8 @@ pub struct Settings {
     pub auth: Auth,
     /// The web pages that may connect.
     pub cors: Cors,
+    /// The reverse proxies in front of the service.
+    pub proxies: Proxies,
     /// The database for durable state.
     pub store: Store,
     /// How reconnecting clients rejoin their groups.
@@ -85,6 +92,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: loopback(8080),
+            base_path: BasePath::default(),
             workers: available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MAX_WORKERS),
             node: "hubcast".into(),
             data_dir: "hubcast-data".into(),
@@ -93,6 +101,7 @@ impl Default for Settings {
             admin: Admin::default(),
             auth: Auth::default(),
             cors: Cors::default(),
+            proxies: Proxies::default(),
             store: Store::default(),
             rejoin: Rejoin::default(),
             limits: Limits::default(),
@@ -128,7 +137,8 @@ impl Default for Admin {
 pub struct Cors {
     /// The origins of the pages that may connect, in the form that browsers send (`https://app.example`), or `*` for
     /// all origins. Default none: only pages of this service itself can connect, because otherwise any page that a user
-    /// visits could connect as that user. A reverse proxy must forward `Host`, or set `X-Forwarded-Host`.
+    /// visits could connect as that user. A reverse proxy must forward `Host`, or be in
+    /// `proxies.trusted` and set `X-Forwarded-Host`.
     #[serde(deserialize_with = "units::list")]
     pub origins: Vec<String>,
 }

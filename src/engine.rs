@@ -17,6 +17,7 @@ use crate::{
     hub::{Clients, Groups, Requester, Users, services::HubServices},
     ids::HubName,
     metrics::Metrics,
+    web::BasePath,
 };
 
 mod builder;
@@ -46,6 +47,7 @@ use node_info::NodeInfo;
 #[derive(Clone)]
 pub struct Engine {
     services: Arc<HubServices>,
+    base_path: BasePath,
     aspnetcore_endpoints: Arc<[Endpoint]>,
     aspnetcore_state: Arc<aspnetcore::EndpointState>,
     node_info: Arc<NodeInfo>,
@@ -82,7 +84,7 @@ impl Engine {
         move |config| {
             engine.services.groups.start_unassigned_shard();
             for endpoint in engine.aspnetcore_endpoints.iter() {
-                aspnetcore::mount(config, endpoint, &engine.aspnetcore_state);
+                aspnetcore::mount(config, endpoint, &engine.base_path, &engine.aspnetcore_state);
             }
         }
     }
@@ -92,7 +94,7 @@ impl Engine {
         let engine = self.clone();
         move |config| {
             for endpoint in engine.classic_endpoints.iter() {
-                classic::mount(config, endpoint, &engine.classic_state);
+                classic::mount(config, endpoint, &engine.base_path, &engine.classic_state);
             }
         }
     }
@@ -103,6 +105,12 @@ impl Engine {
         let hub = self.services.hub(name)?;
         let requester = Requester::application();
         Some(HubHandle { services: Arc::clone(&self.services), name: hub.name().clone(), requester })
+    }
+
+    /// The path prefix below which clients reach the endpoints.
+    #[must_use]
+    pub fn base_path(&self) -> &BasePath {
+        &self.base_path
     }
 
     /// The metrics of the engine.

@@ -24,7 +24,7 @@ use crate::{
     Engine, admin,
     config::Settings,
     page,
-    web::{Cors, close_after_unread_body},
+    web::{Cors, TrustedProxies, close_after_unread_body},
 };
 
 mod banner;
@@ -77,6 +77,8 @@ pub struct Service {
     pub engine: Engine,
     /// The web pages that may connect.
     pub cors: Cors,
+    /// The proxies whose statements about clients and operators are believed.
+    pub proxies: TrustedProxies,
     /// The bearer token for the admin listener.
     pub admin_token: SecretString,
     /// The number of threads that serve clients.
@@ -90,9 +92,9 @@ pub struct Service {
 /// # Errors
 /// If a listener fails.
 pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Output = ()>) -> io::Result<()> {
-    let Service { engine, cors, admin_token, workers, drain_timeout } = service;
-    let clients = serve_clients(listeners.clients, engine.clone(), cors, workers)?;
-    let admin = serve_admin(listeners.admin, engine.clone(), admin_token)?;
+    let Service { engine, cors, proxies, admin_token, workers, drain_timeout } = service;
+    let clients = serve_clients(listeners.clients, engine.clone(), cors, proxies.clone(), workers)?;
+    let admin = serve_admin(listeners.admin, engine.clone(), proxies, admin_token)?;
     let (clients_handle, admin_handle) = (clients.handle(), admin.handle());
     let stopping = async move {
         stop.await;
@@ -115,10 +117,18 @@ pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Outpu
 /// other work.
 const SHUTDOWN_TIMEOUT_SECS: u64 = 1;
 
-fn serve_clients(listener: TcpListener, engine: Engine, cors: Cors, workers: NonZeroUsize) -> io::Result<Server> {
+fn serve_clients(
+    listener: TcpListener,
+    engine: Engine,
+    cors: Cors,
+    proxies: TrustedProxies,
+    workers: NonZeroUsize,
+) -> io::Result<Server> {
     let app = move || {
         let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
-        app.configure(engine.routes()).configure(page::routes)
+        // Order: the last middleware runs first, so that all others see the client's address and host.
+        let app = app.wrap(proxies.clone());
+        app.configure(engine.routes()).configure(page::routes_with_base_path(engine.base_path()))
     };
     let server = HttpServer::new(app)
         .on_connect(crate::on_connect)
@@ -128,8 +138,16 @@ fn serve_clients(listener: TcpListener, engine: Engine, cors: Cors, workers: Non
     Ok(server.listen(listener)?.run())
 }
 
-fn serve_admin(listener: TcpListener, engine: Engine, token: SecretString) -> io::Result<Server> {
-    let app = move || App::new().wrap(from_fn(close_after_unread_body)).configure(admin::routes(&engine, &token));
+fn serve_admin(
+    listener: TcpListener,
+    engine: Engine,
+    proxies: TrustedProxies,
+    token: SecretString,
+) -> io::Result<Server> {
+    let app = move || {
+        let app = App::new().wrap(from_fn(close_after_unread_body)).wrap(proxies.clone());
+        app.configure(admin::routes(&engine, &token))
+    };
     // One thread is enough for operators: they are few, and clients have priority.
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
 }

@@ -18,13 +18,17 @@ use tokio::time::timeout;
 
 use crate::hub::{Authorize, Identity, Request};
 
+mod base_path;
 mod cors;
 mod jwt;
+mod proxies;
 mod query;
 mod unread_body;
 
+pub use base_path::{BasePath, InvalidBasePath};
 pub use cors::{Cors, CorsService};
 pub use jwt::Jwt;
+pub use proxies::{ForwardingHeaders, InvalidNetwork, Network, TrustedProxies, TrustedProxiesService};
 pub(crate) use query::LocalQueryUser;
 pub use query::QueryUser;
 pub use unread_body::close_after_unread_body;
@@ -160,11 +164,6 @@ pub(crate) fn query_value(parameters: &[(String, String)], name: &str) -> Option
     let values: Vec<_> =
         parameters.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value).collect();
     Some(values.join(",")).filter(|value| !value.is_empty())
-}
-
-/// A regex pattern that matches this path literally; inside of `(?i:…)` it matches case-insensitively.
-pub(crate) fn case_insensitive_pattern(path: &str) -> String {
-    path.chars().flat_map(|c| [(!c.is_alphanumeric() && c != '/').then_some('\\'), Some(c)]).flatten().collect()
 }
 
 #[cfg(test)]

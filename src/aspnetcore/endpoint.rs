@@ -20,7 +20,7 @@ use crate::{
     hub::{Authorize, Identity, services::HubServices},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, case_insensitive_pattern},
+    web::{Authenticate, BasePath},
 };
 
 mod kind;
@@ -123,9 +123,14 @@ impl EndpointState {
 }
 
 /// Adds the routes of an endpoint to an actix-web application.
-pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, state: &Arc<EndpointState>) {
+pub(crate) fn mount(
+    config: &mut web::ServiceConfig,
+    endpoint: &Endpoint,
+    base_path: &BasePath,
+    state: &Arc<EndpointState>,
+) {
     let handler = Arc::new(EndpointHandler { endpoint: endpoint.clone(), state: Arc::clone(state) });
-    let path = case_insensitive_pattern(&endpoint.path);
+    let path = base_path.optional_pattern(&endpoint.path);
     let (for_transport, for_negotiate) = (Arc::clone(&handler), handler);
     config.service(resource(&format!("{path}/negotiate")).to(move |request: HttpRequest| {
         let response = for_negotiate.negotiate(&request);
@@ -139,7 +144,7 @@ pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, state:
 
 /// Wire: paths match case-insensitively and with an optional trailing slash.
 fn resource(pattern: &str) -> Resource {
-    web::resource(format!("/{{path:(?i:{})/?}}", pattern.trim_start_matches('/')))
+    web::resource(format!("/{{path:(?i:{pattern})/?}}"))
 }
 
 struct EndpointHandler {

@@ -37,9 +37,7 @@ use crate::{
     hub::{Authorize, Hub, Identity, Request, services::HubServices},
     ids::HubName,
     outbox::Limits,
-    web::{
-        Authenticate, authorize_request, case_insensitive_pattern, hub_request, parse_query, query_value, read_body,
-    },
+    web::{Authenticate, BasePath, authorize_request, hub_request, parse_query, query_value, read_body},
 };
 
 mod receive;
@@ -130,9 +128,14 @@ impl EndpointState {
 }
 
 /// Mounts an endpoint.
-pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, state: &Arc<EndpointState>) {
-    let handler = Arc::new(EndpointHandler::new(endpoint, state));
-    let path = case_insensitive_pattern(endpoint.path.trim_start_matches('/'));
+pub(crate) fn mount(
+    config: &mut web::ServiceConfig,
+    endpoint: &Endpoint,
+    base_path: &BasePath,
+    state: &Arc<EndpointState>,
+) {
+    let handler = Arc::new(EndpointHandler::new(endpoint, base_path, state));
+    let path = base_path.optional_pattern(&endpoint.path);
     let resource = web::resource(format!("/{{path:(?i:{path})(?:/.*)?}}"));
     config.service(resource.to(move |request: HttpRequest, payload: Payload| {
         let handler = Arc::clone(&handler);
@@ -142,6 +145,7 @@ pub(crate) fn mount(config: &mut web::ServiceConfig, endpoint: &Endpoint, state:
 
 struct EndpointHandler {
     endpoint: Endpoint,
+    base_path: BasePath,
     hubs: Vec<Arc<Hub>>,
     /// The hubs that requests and channels of this endpoint can call, even if another endpoint created the connection.
     endpoint_hubs: Arc<EndpointHubs>,
@@ -177,11 +181,12 @@ fn error_response(status: StatusCode, text: impl Into<String>) -> ErrorResponse 
 }
 
 impl EndpointHandler {
-    fn new(endpoint: &Endpoint, state: &Arc<EndpointState>) -> Self {
+    fn new(endpoint: &Endpoint, base_path: &BasePath, state: &Arc<EndpointState>) -> Self {
         let is_served = |hub: &&Arc<Hub>| endpoint.hubs().is_none_or(|names| names.contains(hub.name()));
         let hubs: Vec<_> = state.services.hubs.iter().filter(is_served).cloned().collect();
         let endpoint_hubs = Arc::new(EndpointHubs::new(hubs.iter().map(|hub| hub.name())));
-        Self { endpoint: endpoint.clone(), hubs, endpoint_hubs, state: Arc::clone(state) }
+        let (endpoint, base_path, state) = (endpoint.clone(), base_path.clone(), Arc::clone(state));
+        Self { endpoint, base_path, hubs, endpoint_hubs, state }
     }
 
     async fn handle(&self, request: HttpRequest, payload: Payload) -> HttpResponse {
@@ -217,8 +222,8 @@ impl EndpointHandler {
 
     async fn dispatch(&self, request: ClassicRequest, payload: Payload) -> Result<HttpResponse, ErrorResponse> {
         match Operation::from_path(request.http.path()) {
-            Operation::Proxies(url) => Ok(self.proxies(&url)),
-            Operation::Negotiate(url) => self.negotiate(&request, &url),
+            Operation::Proxies(path) => Ok(self.proxies(&self.base_path.public_path(&request.http, &path))),
+            Operation::Negotiate(path) => self.negotiate(&request, &self.base_path.public_path(&request.http, &path)),
             Operation::Ping => self.ping(&request),
             Operation::Start => {
                 let (_, token) = self.identify(&request)?;

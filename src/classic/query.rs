@@ -43,9 +43,9 @@ impl Transport {
 /// The operation that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// Get the script of the hub proxies of the endpoint at this path.
+    /// Get the script of the hub proxies of the endpoint at this path, as the server has received it.
     Proxies(String),
-    /// Negotiate a connection at this path.
+    /// Negotiate a connection at this path, as the server has received it.
     Negotiate(String),
     Ping,
     Start,

@@ -21,6 +21,7 @@ pub(super) fn keys_of(error: &BuildError) -> Vec<Cow<'static, str>> {
     match error {
         BuildError::ZeroDuration(key) | BuildError::DurationTooLong(key) => vec![(*key).into()],
         BuildError::UnknownPolicyHub(hub) => vec![format!("rejoin.policies.{hub}").into()],
+        BuildError::InvalidBasePath(_) => vec!["base_path".into()],
         BuildError::MaxMessageTooSmall => vec!["aspnetcore.max_message".into()],
         BuildError::InvalidClassicSettings(_) => vec!["classic.disconnect_timeout".into(), "classic.keep_alive".into()],
         BuildError::RejoinLifetimeTooShort(_) => vec!["rejoin.lifetime".into(), "classic.disconnect_timeout".into()],

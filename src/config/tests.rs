@@ -6,6 +6,7 @@ use super::*;
 use crate::{OnStoreFailure, pipeline::Policy};
 
 mod documentation;
+mod proxies;
 
 fn variables(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()

@@ -46,6 +46,7 @@ pub struct EngineBuilder {
     hubs: Vec<Hub>,
     aspnetcore_endpoints: Vec<Endpoint>,
     classic_endpoints: Vec<classic::Endpoint>,
+    base_path: String,
     store: Arc<dyn DynStore>,
     modules: Vec<Box<dyn DynModule>>,
     key_ring: Option<KeyRing>,
@@ -74,6 +75,7 @@ impl EngineBuilder {
             hubs: Vec::new(),
             aspnetcore_endpoints: Vec::new(),
             classic_endpoints: Vec::new(),
+            base_path: String::new(),
             store: Arc::new(MemoryStore::default()),
             modules: Vec::new(),
             key_ring: None,
@@ -120,6 +122,16 @@ impl EngineBuilder {
     #[must_use]
     pub fn classic_endpoint(mut self, endpoint: classic::Endpoint) -> Self {
         self.classic_endpoints.push(endpoint);
+        self
+    }
+
+    /// Sets the path prefix below which clients reach the endpoints, such as `/app`, if a reverse proxy removes it or the
+    /// application is mounted in a scope. The endpoints are served with the prefix and without it, and every path that
+    /// clients are told begins with it. A prefix that a proxy of [`TrustedProxies`](crate::web::TrustedProxies) states
+    /// takes precedence. Default none.
+    #[must_use]
+    pub fn base_path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.base_path);
         self
     }
 
@@ -218,6 +230,7 @@ impl EngineBuilder {
     /// [`BuildError`] describes the first invalid hub, endpoint or setting.
     pub fn build(self) -> Result<Engine, BuildError> {
         self.check()?;
+        let base_path = self.base_path.parse()?;
         let arbiter = Arbiter::try_current().ok_or(BuildError::NoActixSystem)?;
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
@@ -255,6 +268,7 @@ impl EngineBuilder {
         );
         Ok(Engine {
             services,
+            base_path,
             aspnetcore_endpoints: self.aspnetcore_endpoints.into(),
             aspnetcore_state: Arc::new(aspnetcore_state),
             classic_endpoints: self.classic_endpoints.into(),

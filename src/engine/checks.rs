@@ -7,6 +7,7 @@ use crate::{
     classic,
     connection::RejoinSettings,
     hub::Hub,
+    web::InvalidBasePath,
 };
 
 /// The longest duration that can be set. It is practically endless, and additions to a clock do not overflow.
@@ -37,6 +38,9 @@ pub enum BuildError {
     /// Two endpoints have the same path; paths do not distinguish case.
     #[error("two endpoints have the path `{0}`, ignoring case")]
     DuplicatePath(String),
+    /// The base path is not a path prefix.
+    #[error("base_path: {0}")]
+    InvalidBasePath(#[from] InvalidBasePath),
     /// A duration is zero, but must not be.
     #[error("`{0}` must be longer than 0 s")]
     ZeroDuration(&'static str),
@@ -201,6 +205,13 @@ mod tests {
         let delay = classic::Settings { long_poll_delay: Duration::MAX, ..Default::default() };
         assert_eq!(error(chat().classic_settings(delay)), "`classic.long_poll_delay` must be at most 100 years");
         assert_eq!(error(chat().store_deadline(Duration::ZERO)), "`store_deadline` must be longer than 0 s");
+    }
+
+    #[actix::test]
+    async fn malformed_base_path_is_refused() {
+        let text = error(chat().base_path("app"));
+        assert!(text.starts_with("base_path: `app` is not a path prefix; write it as `/app`"), "{text}");
+        assert!(chat().base_path("/app/").build().is_ok());
     }
 
     #[actix::test]

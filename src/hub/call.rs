@@ -51,7 +51,8 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// The headers, with lowercase names.
     pub headers: Vec<(String, String)>,
-    /// The address of the peer.
+    /// The address of the client. Behind a proxy it is the proxy's, unless the application is wrapped in
+    /// [`TrustedProxies`](crate::web::TrustedProxies); the port is then 0 if the proxy does not state it.
     pub remote: Option<SocketAddr>,
 }
 

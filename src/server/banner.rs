@@ -10,7 +10,8 @@ use crate::config::{Mode, Settings};
 /// # Errors
 /// If a listener cannot report its address.
 pub fn startup_message(settings: &Settings, listeners: &Listeners) -> io::Result<String> {
-    let (clients, admin) = (url(listeners.clients.local_addr()?), url(listeners.admin.local_addr()?));
+    let clients = url(listeners.clients.local_addr()?) + settings.base_path.as_str();
+    let admin = url(listeners.admin.local_addr()?);
     let keys = if settings.signing_keys.is_empty() { path(&settings.key_file()) } else { "as configured".into() };
     let token = settings.admin.token.is_none().then(|| path(&settings.token_file()));
     let database = if settings.store.url.is_none() { path(&settings.database_file()) } else { "as configured".into() };

@@ -59,6 +59,7 @@ impl Service {
         let engine = with_authentication(Engine::builder(), &settings.auth)
             .hub("/chat", chat::hub())
             .classic("/signalr")
+            .base_path(settings.base_path.as_str())
             .store(store)
             .keys(key_ring)
             .aspnetcore_settings(settings.aspnetcore.clone().into())
@@ -70,7 +71,8 @@ impl Service {
             .store_deadline(settings.store.deadline)
             .build()?;
         let (workers, drain_timeout) = (settings.workers, settings.drain_timeout);
-        Ok(Self { engine, cors: cors(&settings.cors.origins), admin_token, workers, drain_timeout })
+        let proxies = settings.proxies.trusted_proxies();
+        Ok(Self { engine, cors: cors(&settings.cors.origins), proxies, admin_token, workers, drain_timeout })
     }
 }
 

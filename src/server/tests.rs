@@ -9,7 +9,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::oneshot,
 };
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest, handshake::client::Request},
+};
 
 use super::*;
 use crate::config::{Environment, Flags};
@@ -90,12 +93,24 @@ async fn get(address: SocketAddr, path: &str, header: &str) -> String {
     response
 }
 
+/// The address that `/admin/connections` lists for the only connection of `user`.
+async fn listed_address(service: &TestService, user: &str) -> Value {
+    let bearer = format!("Authorization: Bearer {}\r\n", service.token);
+    let answer = get(service.admin, &format!("/admin/connections?user={user}"), &bearer).await;
+    let page: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    page["items"][0]["remote"].clone()
+}
+
 /// A client of ASP.NET Core SignalR over a WebSocket, without negotiation.
 struct TestClient(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl TestClient {
     async fn connect(url: &str) -> Self {
-        let (mut socket, _) = within(connect_async(url)).await.unwrap();
+        Self::connect_with(url.into_client_request().unwrap()).await
+    }
+
+    async fn connect_with(request: Request) -> Self {
+        let (mut socket, _) = within(connect_async(request)).await.unwrap();
         socket.send(Message::text("{\"protocol\":\"json\",\"version\":1}\u{1e}")).await.unwrap();
         let mut client = Self(socket);
         assert_eq!(client.next().await, Some(json!({})), "the handshake response");
@@ -188,6 +203,20 @@ async fn connections_can_be_excluded_by_id() {
     bob.send("SendExcept", json!(["lobby", "secret", [page["items"][0]["id"]]])).await;
     assert_eq!(bob.next_chat_message().await, chat_message("bob", "secret"));
     assert_eq!(ann.invoke("LeaveRoom", json!(["lobby"])).await, true, "nothing else came before this answer");
+}
+
+#[actix_web::test]
+async fn admin_lists_address_that_trusted_proxy_states() {
+    for (trusted, is_believed) in [("127.0.0.0/8", true), ("10.0.0.0/8", false)] {
+        let service = TestService::start(&[("HUBCAST_PROXIES__TRUSTED", trusted)]).await;
+        let mut request = format!("ws://{}/chat?user=ann", service.clients).into_client_request().unwrap();
+        request.headers_mut().insert("X-Forwarded-For", "203.0.113.7".parse().unwrap());
+        let mut ann = TestClient::connect_with(request).await;
+        ann.invoke("JoinRoom", json!(["lobby"])).await;
+        let address = listed_address(&service, "ann").await;
+        assert_eq!(address == "203.0.113.7:0", is_believed, "{address}");
+        service.stop().await;
+    }
 }
 
 #[actix_web::test]

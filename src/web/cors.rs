@@ -68,11 +68,12 @@ impl Cors {
     }
 }
 
-/// True if the origin is the server itself under the host that the browser used. A proxy passes that host in
-/// `X-Forwarded-Host`.
+/// True if the origin is the server itself under the host that the browser used: the `Host` of the request, which
+/// [`TrustedProxies`](super::TrustedProxies) replaces by the host that a proxy states.
 fn is_same_origin(origin: &HeaderValue, request: &ServiceRequest) -> bool {
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
-    authority.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(request.connection_info().host()))
+    let host = request.headers().get(header::HOST);
+    authority.zip(host).is_some_and(|((_, authority), host)| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()))
 }
 
 fn refuse_websocket() -> HttpResponse {
@@ -176,6 +177,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::web::TrustedProxies;
 
     /// The status of a request with these headers to an application at `https://chat.example` that allows the origin
     /// `https://app.example`.
@@ -198,8 +200,21 @@ mod tests {
             assert_eq!(status(&[websocket, ("Origin", allowed)]).await, StatusCode::OK, "{allowed}");
         }
         assert_eq!(status(&[websocket]).await, StatusCode::OK, "a client that is not a browser");
-        let forwarded = [websocket, ("Origin", "https://outside"), ("X-Forwarded-Host", "outside")];
-        assert_eq!(status(&forwarded).await, StatusCode::OK, "the origin that the browser sees behind a proxy");
+    }
+
+    #[actix_web::test]
+    async fn only_a_trusted_proxy_states_the_host() {
+        let headers =
+            [("Upgrade", "websocket"), ("Origin", "https://outside.example"), ("X-Forwarded-Host", "outside.example")];
+        assert_eq!(status(&headers).await, StatusCode::FORBIDDEN);
+        let proxies = TrustedProxies::new(["10.0.0.1".parse().unwrap()]);
+        for (peer, expected) in [("10.0.0.1:1000", StatusCode::OK), ("10.0.0.2:1000", StatusCode::FORBIDDEN)] {
+            let route = web::get().to(|| async { HttpResponse::Ok().finish() });
+            let app = App::new().wrap(Cors::origins([""; 0])).wrap(proxies.clone()).route("/", route);
+            let request = TestRequest::default().insert_header(("Host", "inner")).peer_addr(peer.parse().unwrap());
+            let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+            assert_eq!(call_service(&init_service(app).await, request.to_request()).await.status(), expected, "{peer}");
+        }
     }
 
     #[actix_web::test]

@@ -27,6 +27,7 @@ mod modules;
 mod negotiation;
 mod node_client;
 mod page;
+mod path_prefixes;
 mod python_client;
 mod rejoining;
 mod stalled_readers;

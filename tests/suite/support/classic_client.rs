@@ -27,6 +27,8 @@ pub(crate) fn percent_encoded(text: &str) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct NegotiatedConnection {
     pub(crate) server: SocketAddr,
+    /// The path of the endpoint, from the negotiate answer.
+    pub(crate) url: String,
     pub(crate) id: String,
     pub(crate) token: String,
     /// Additional parameters of every request, such as `&user=ann`.
@@ -35,20 +37,30 @@ pub(crate) struct NegotiatedConnection {
 
 impl NegotiatedConnection {
     pub(crate) async fn negotiate(server: SocketAddr, query: &str) -> Self {
-        let response =
-            http_request(server, &format!("GET /signalr/negotiate?clientProtocol=2.1&{CONNECTION_DATA}{query}"), "")
-                .await;
+        Self::negotiate_below("", server, query).await
+    }
+
+    /// Negotiates at an endpoint below a path prefix.
+    pub(crate) async fn negotiate_below(prefix: &str, server: SocketAddr, query: &str) -> Self {
+        let parameters = format!("clientProtocol=2.1&{CONNECTION_DATA}{query}");
+        let response = http_request(server, &format!("GET {prefix}/signalr/negotiate?{parameters}"), "").await;
         assert_eq!(response.status, 200, "{}", response.body);
         let negotiation = response.json();
         let text = |name: &str| negotiation[name].as_str().unwrap().to_owned();
-        Self { server, id: text("ConnectionId"), token: text("ConnectionToken"), query: query.to_owned() }
+        Self {
+            server,
+            url: text("Url"),
+            id: text("ConnectionId"),
+            token: text("ConnectionToken"),
+            query: query.to_owned(),
+        }
     }
 
     /// The path and query of a request, in the form that 2.4 clients use.
     pub(crate) fn path(&self, operation: &str, transport: &str, more: &str) -> String {
-        let Self { token, query, .. } = self;
+        let Self { url, token, query, .. } = self;
         let parameters = format!("clientProtocol=2.1&{CONNECTION_DATA}&connectionToken={token}");
-        format!("/signalr/{operation}?transport={transport}&{parameters}{query}{more}")
+        format!("{url}/{operation}?transport={transport}&{parameters}{query}{more}")
     }
 
     /// Sends a request that opens no channel, such as `start` or `abort`.
@@ -110,7 +122,12 @@ pub(crate) const TRANSPORTS: [&str; 3] = ["webSockets", "serverSentEvents", "lon
 impl ClassicClient {
     /// Negotiates, opens a channel and starts.
     pub(crate) async fn connect(server: SocketAddr, transport: &'static str, query: &str) -> Self {
-        let mut client = Self::open(NegotiatedConnection::negotiate(server, query).await, transport).await;
+        Self::start(NegotiatedConnection::negotiate(server, query).await, transport).await
+    }
+
+    /// Opens a channel and starts.
+    pub(crate) async fn start(connection: NegotiatedConnection, transport: &'static str) -> Self {
+        let mut client = Self::open(connection, transport).await;
         let first = client.next_frame().await.expect("an initial frame");
         assert_eq!(first["S"], 1, "{first}");
         let started = client.connection.request("start").await;
