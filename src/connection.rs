@@ -69,13 +69,13 @@ impl<D: Dialect> Connection<D> {
         Self::create(move |ctx| Self::new(ConnectionState::new(new, ctx.address()), socket, session))
     }
 
-    /// As [`Connection::spawn`], but the connection is in the directory when this returns.
-    pub(crate) fn spawn_registered(new: NewConnection, session: D) -> Addr<Self> {
-        Self::create(move |ctx| {
-            let state = ConnectionState::new(new, ctx.address());
-            state.register();
-            Self::new(state, None, session)
-        })
+    /// As [`Connection::spawn`], but the connection is in the directory when this returns. Returns `None`, and starts
+    /// nothing, if a connection with the same id is still there.
+    pub(crate) fn spawn_registered(new: NewConnection, session: D) -> Option<Addr<Self>> {
+        let ctx = Context::new();
+        let mut state = ConnectionState::new(new, ctx.address());
+        state.register().ok()?;
+        Some(ctx.run(Self::new(state, None, session)))
     }
 
     fn new(state: ConnectionState, socket: Option<SocketHandle>, session: D) -> Self {
@@ -142,7 +142,9 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn connect(&mut self, ctx: &mut Context<Self>) {
-        self.state.register();
+        if let Err(in_use) = self.state.register() {
+            return self.handle_event(Event::Connected(Err(in_use)), ctx);
+        }
         self.restores_in_progress += 1;
         let joiner = self.group_joiner(ctx);
         let loaded = self.state.groups_to_restore(self.state.rejoin_token());

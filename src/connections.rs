@@ -253,6 +253,7 @@ struct Directory {
 
 impl Connections {
     /// Registers a connection. Returns false if another connection has the same id; that one stays registered.
+    #[must_use]
     pub(crate) fn register(&self, handle: &Arc<ConnectionHandle>) -> bool {
         let by_id = self.0.by_id.pin();
         if by_id.try_insert(handle.id.clone(), Arc::clone(handle)).is_err() {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     connections::{Address, ConnectionHandle, ConnectionInfo},
-    hub::{Caller, CallerState, Hub, HubBehavior, HubContext, Identity, Request, services::HubServices},
+    hub::{Caller, CallerState, Hub, HubBehavior, HubContext, HubError, Identity, Request, services::HubServices},
     ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
     outbox::{End, Outbox},
@@ -27,6 +27,9 @@ use crate::{
 mod cleanup;
 
 pub(super) use cleanup::CleanupGuard;
+
+/// The error of a client whose connection id is in use.
+const ID_IN_USE: &str = "The previous connection with this id has not ended yet. Try again in a moment.";
 
 /// How the outbox of a client that has gone ends. It is never sent.
 const CLIENT_GONE: End = End { code: 1000 };
@@ -69,6 +72,7 @@ pub(crate) struct ConnectionState {
     pub(crate) memberships: Memberships,
     /// Receives whether OnConnected succeeded.
     connect_outcome: Option<oneshot::Receiver<bool>>,
+    is_registered: bool,
     is_connected: bool,
     has_ended: bool,
     /// Dropped when the connection ends.
@@ -117,6 +121,7 @@ impl ConnectionState {
             token_subject,
             memberships,
             connect_outcome: None,
+            is_registered: false,
             is_connected: false,
             has_ended: false,
             held_until_end: Some(held_until_end),
@@ -140,10 +145,17 @@ impl ConnectionState {
     }
 
     /// Adds the connection to the directory.
-    pub(crate) fn register(&self) {
-        if self.services.connections.register(&self.handle) {
-            self.send_lease_update(LeaseUpdate::opened(&self.handle));
+    ///
+    /// # Errors
+    /// If the directory has another connection with the same id. Both would use the same memberships in groups, so that
+    /// the end of one would end those of the other.
+    pub(super) fn register(&mut self) -> Result<(), ConnectError> {
+        if !self.services.connections.register(&self.handle) {
+            return Err(ConnectError { error: HubError::new(ID_IN_USE), is_retryable: true });
         }
+        self.is_registered = true;
+        self.send_lease_update(LeaseUpdate::opened(&self.handle));
+        Ok(())
     }
 
     /// The current hubs, each with the context for its hooks.

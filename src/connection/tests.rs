@@ -234,28 +234,37 @@ impl TestEngine {
     }
 
     fn open(&self, user: &str) -> TestClient {
+        self.open_as(user, ConnectionId::random())
+    }
+
+    fn open_as(&self, user: &str, id: ConnectionId) -> TestClient {
+        let (new, reader) = self.new_connection(user, id.clone());
+        let outbox = Arc::clone(&new.outbox);
+        let address = Connection::spawn(new, None, ScriptedSession { deadline: None, is_full: false });
+        TestClient { id, address, outbox, reader: Some(reader) }
+    }
+
+    fn new_connection(&self, user: &str, id: ConnectionId) -> (NewConnection, OutboxReader) {
         let limits = Limits { items: 16, bytes: 1_000, overflow: Overflow::Close };
         let outbox = Outbox::new(&FORM, limits, ReplayLimits::default());
         let (reader, _) = outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(RawFramer));
-        let id = ConnectionId::random();
         let token_subject = TokenSubject { family: id.to_string(), epoch: 0, hub: None, user: None };
         let new = NewConnection {
-            id: id.clone(),
+            id,
             dialect: "scripted",
             transport: "none",
             hubs: self.services.hubs.clone(),
             has_one_hub: true,
             identity: Arc::new(Identity::named(Some(user.into()))),
             request: Arc::default(),
-            outbox: Arc::clone(&outbox),
+            outbox,
             services: Arc::clone(&self.services),
             rejoin_service: Arc::clone(&self.rejoin_service),
             rejoin_token: None,
             token_subject,
             held_until_end: Box::new(()),
         };
-        let address = Connection::spawn(new, None, ScriptedSession { deadline: None, is_full: false });
-        TestClient { id, address, outbox, reader: Some(reader) }
+        (new, reader)
     }
 
     /// Connects a client and joins these groups.

@@ -34,6 +34,7 @@ use crate::{
 };
 
 pub(super) const NOT_A_WEBSOCKET_REQUEST: &str = "Not a valid web socket request.";
+pub(super) const CONNECTION_ENDED: &str = "The connection has ended.";
 const INVALID_FRAME_ID: &str = "The supplied frameId is in the incorrect format.";
 
 /// The number of attempts to attach a channel, each of which fails if the connection ends meanwhile.
@@ -65,7 +66,7 @@ impl EndpointHandler {
             _ => (Vec::new(), Some(payload)),
         };
         for _ in 0..MAX_ATTACH_ATTEMPTS {
-            let connection = self.find_or_create_connection(&request, transport, token);
+            let connection = self.find_or_create_connection(&request, transport, token)?;
             let attach = self.attach_message(&request, &form, connect_kind, transport, frame_format.clone());
             match connection.send(attach).await {
                 Ok(Ok((reader, framer))) => {
@@ -79,25 +80,29 @@ impl EndpointHandler {
                 Ok(Err(AttachError::Ended)) | Err(_) => {}
             }
         }
-        Err(unavailable("The connection has ended."))
+        Err(unavailable(CONNECTION_ENDED))
     }
 
     /// The connection of a token. The first request that needs it creates it.
+    ///
+    /// # Errors
+    /// A response that tells the client to try again, if the previous connection of the token has not ended yet.
     pub(super) fn find_or_create_connection(
         &self,
         request: &ClassicRequest,
         transport: Transport,
         token: &ConnectionToken,
-    ) -> Addr<Connection<Session>> {
+    ) -> Result<Addr<Connection<Session>>, ErrorResponse> {
         let find = || {
             let handle = self.state.services.connections.find(&token.connection)?;
             handle.address.downcast::<Connection<Session>>().filter(|address| address.connected()).cloned()
         };
-        find().unwrap_or_else(|| {
+        let connection = find().or_else(|| {
             // A panic under the lock has created no connection.
             let _guard = self.state.create_lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            find().unwrap_or_else(|| self.create_connection(request, transport, token))
-        })
+            find().or_else(|| self.create_connection(request, transport, token))
+        });
+        connection.ok_or_else(|| unavailable(CONNECTION_ENDED))
     }
 
     fn create_connection(
@@ -105,7 +110,7 @@ impl EndpointHandler {
         request: &ClassicRequest,
         transport: Transport,
         token: &ConnectionToken,
-    ) -> Addr<Connection<Session>> {
+    ) -> Option<Addr<Connection<Session>>> {
         let state = &*self.state;
         let outbox = Outbox::new(&WIRE_FORM, state.limits, state.settings.window);
         outbox.update_filter(|filter| filter.hubs = Some(hub_names(&request.hubs)));

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, http::StatusCode, web::Payload};
 
 use super::{
     ClassicRequest, EndpointHandler, ErrorResponse, error_response, json_response,
-    receive::{NOT_A_WEBSOCKET_REQUEST, unavailable},
+    receive::{CONNECTION_ENDED, NOT_A_WEBSOCKET_REQUEST, unavailable},
 };
 use crate::{
     classic::{
@@ -28,13 +28,13 @@ impl EndpointHandler {
         request: &ClassicRequest,
         token: &ConnectionToken,
     ) -> Result<HttpResponse, ErrorResponse> {
-        let connection = self.find_or_create_connection(request, Transport::LongPolling, token);
+        let connection = self.find_or_create_connection(request, Transport::LongPolling, token)?;
         let start = StartRequest { hubs: request.hubs.clone(), request: Arc::clone(&request.info) };
         match connection.send(start).await {
             Ok(Ok(())) => json_response(request, br#"{"Response":"started"}"#),
             Ok(Err(error)) if error.is_retryable => Err(unavailable(&error.text)),
             Ok(Err(error)) => Err(error_response(StatusCode::INTERNAL_SERVER_ERROR, error.text)),
-            Err(_) => Err(unavailable("The connection has ended.")),
+            Err(_) => Err(unavailable(CONNECTION_ENDED)),
         }
     }
 
@@ -60,10 +60,10 @@ impl EndpointHandler {
             error_response(StatusCode::BAD_REQUEST, ConnectionDataError::Unknown(call.hub.clone()).to_string())
         })?;
         let send = SendRequest { hub, call, request: Arc::clone(&request.info) };
-        match self.find_or_create_connection(request, transport, token).send(send).await {
+        match self.find_or_create_connection(request, transport, token)?.send(send).await {
             Ok(Ok(response)) => json_response(request, &response),
             Ok(Err(error)) => Err(unavailable(&error.to_string())),
-            Err(_) => Err(unavailable("The connection has ended.")),
+            Err(_) => Err(unavailable(CONNECTION_ENDED)),
         }
     }
 

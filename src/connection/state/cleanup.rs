@@ -58,9 +58,11 @@ impl ConnectionState {
         for key in self.memberships.all() {
             self.services.groups.leave_detached(key, &self.handle.id);
         }
-        self.services.connections.unregister(&self.handle);
         self.held_until_end = None;
-        self.send_lease_update(LeaseUpdate::closed(&self.handle));
+        if self.is_registered {
+            self.services.connections.unregister(&self.handle);
+            self.send_lease_update(LeaseUpdate::closed(&self.handle));
+        }
         self.count_end(ending.reason);
         self.run_disconnected(ending);
     }

@@ -186,6 +186,22 @@ async fn refused_client_gets_no_on_disconnected() {
 }
 
 #[actix::test]
+async fn connection_with_id_in_use_is_refused() {
+    tokio::time::pause();
+    let mut engine = TestEngine::new();
+    let first = engine.connect("ann", &["lobby"]).await;
+    let second = engine.open_as("ann", first.id.clone());
+    second.send("connect").await;
+    let (third, _reader) = engine.new_connection("ann", first.id.clone());
+    assert!(Connection::spawn_registered(third, ScriptedSession { deadline: None, is_full: false }).is_none());
+    assert_eq!(engine.events().await, Vec::<String>::new(), "the others are not connected");
+    assert!(!second.address.connected());
+    assert!(engine.services.connections.find(&first.id).is_some_and(|found| Arc::ptr_eq(&found.outbox, &first.outbox)));
+    let snapshot = engine.services.groups.inspect(&key("lobby")).await.unwrap().unwrap();
+    assert_eq!(snapshot.members, std::slice::from_ref(&first.id), "the end of the others changes no membership");
+}
+
+#[actix::test]
 async fn client_that_never_connected_leaves_nothing() {
     tokio::time::pause();
     for ending in ENDINGS {
@@ -193,6 +209,21 @@ async fn client_that_never_connected_leaves_nothing() {
         let mut client = engine.open("ann");
         end(&mut client, ending).await;
         assert_eq!(engine.events().await, Vec::<String>::new(), "{ending}");
+        engine.assert_nothing_left(ending);
+    }
+}
+
+#[actix::test]
+async fn end_before_on_connected_runs_both_hooks() {
+    tokio::time::pause();
+    for ending in ENDINGS {
+        let mut engine = TestEngine::new();
+        let mut client = engine.open("ann");
+        client.send("connect").await;
+        end(&mut client, ending).await;
+        let events = engine.events().await;
+        assert_eq!((events.len(), &*events[0]), (2, "connected"), "{ending}: {events:?}");
+        assert!(expected_events(ending).contains(&&*events[1]), "{ending}: {events:?}");
         engine.assert_nothing_left(ending);
     }
 }
