@@ -179,6 +179,9 @@ impl Hub {
 
     /// Sets the hook that runs when a connection has started and has joined its durable groups (OnConnected). The
     /// client is notified that it is connected after the hook has returned. An error ends the connection.
+    ///
+    /// As in ASP.NET Core SignalR, the hook also runs for a client that disconnects before it starts. Then
+    /// [`Caller::ended`](crate::Caller::ended) is complete, the connection joins no groups, and OnDisconnected follows.
     #[must_use]
     pub fn on_connected<F, R>(mut self, hook: F) -> Self
     where
