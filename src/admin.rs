@@ -45,7 +45,11 @@ use actix_web::{
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use crate::{Engine, web::bearer_header};
+use crate::{
+    Engine,
+    client_log::{self, Cause, optional},
+    web::bearer_header,
+};
 
 mod changes;
 mod connections;
@@ -108,12 +112,14 @@ async fn authorize(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let presented = bearer_header(request.headers()).ok_or(AdminError::Unauthorized)?;
     let token = token.expose_secret();
-    if token.is_empty() || !bool::from(token.as_bytes().ct_eq(presented.as_bytes())) {
-        return Err(AdminError::Unauthorized.into());
+    let is_token = |presented: &str| !token.is_empty() && bool::from(token.as_bytes().ct_eq(presented.as_bytes()));
+    if bearer_header(request.headers()).is_some_and(is_token) {
+        return next.call(request).await;
     }
-    next.call(request).await
+    let address = optional(request.peer_addr());
+    client_log::log(Cause::AdminUnauthorized, &[("address", &address), ("path", &request.path())]);
+    Err(AdminError::Unauthorized.into())
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@
 use std::{convert::identity, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use log::debug;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
@@ -26,12 +25,13 @@ mod dialect;
 mod effects;
 mod group_ops;
 mod hooks;
+mod logging;
 mod memberships;
 mod rejoin;
 mod state;
 mod traffic;
 
-pub(crate) use dialect::{ConnectError, Dialect, Effect, Ending, Event, GroupsChanged, Invoke, Reason};
+pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Ending, Event, GroupsChanged, Invoke, Reason};
 pub(crate) use effects::Effects;
 use group_ops::{GroupOp, PendingGroupOps, join_loaded};
 pub(crate) use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest, RejoinService};
@@ -128,6 +128,7 @@ impl<D: Dialect> Connection<D> {
             Effect::Reply(request, bytes) => drop(request.send(bytes)),
             Effect::SetInit(bytes) => outbox.update_frame_fields(|fields| fields.init = Some(bytes)),
             Effect::SetGroupsToken(token) => outbox.set_groups_token(token),
+            Effect::Report(fault) => self.state.log_fault(&fault),
             Effect::CloseChannel(end) => outbox.close_channel(end),
             Effect::RestoreGroups => self.restore(ctx),
             Effect::RunConnected => self.run_connected(ctx),
@@ -192,6 +193,7 @@ impl<D: Dialect> Connection<D> {
         let loaded = self.state.groups_to_restore(None);
         ctx.spawn(join_loaded(loaded.into_actor(self)).map(|restored, this, ctx| {
             this.end_restore();
+            this.state.log_refused(&restored);
             this.state.record_restored(&[]);
             this.handle_event(Event::Restored(restored.map(drop)), ctx);
             this.refresh_groups_token(ctx);
@@ -240,7 +242,6 @@ impl<D: Dialect> Connection<D> {
     /// Ends the connection. The actor lives until its last channel has detached, at most
     /// [`CLOSE_HANDSHAKE_TIMEOUT`].
     fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
-        debug!(conn:% = self.state.handle().id, reason:? = ending.reason; "connection ended");
         if ending.reason == Reason::TooSlow {
             self.close_socket();
         }

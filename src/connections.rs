@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    client_log::{self, Cause, Fields, optional},
     group::{Joined, Left},
     groups::Error,
     ids::{ConnectionId, GroupKey, HubName, UserId},
@@ -192,6 +193,13 @@ impl ConnectionHandle {
     #[must_use]
     pub fn listens_to(&self, hub: &HubName) -> bool {
         self.hub.as_ref().is_none_or(|own| own == hub)
+    }
+
+    /// Logs a line about this connection, with its id, its user and the address of its client.
+    pub(crate) fn log(&self, cause: Cause, fields: Fields<'_>) {
+        let (user, address) = (optional(self.user.as_ref()), optional(self.info.remote));
+        let subject: Fields<'_> = &[("conn", &self.id), ("user", &user), ("address", &address)];
+        client_log::log(cause, &[subject, fields].concat());
     }
 
     /// The amount of data that waits to be sent to its client.

@@ -61,6 +61,7 @@ pub mod admin;
 pub mod aspnetcore;
 pub mod chat;
 pub mod classic;
+mod client_log;
 pub mod config;
 mod connection;
 #[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]

@@ -9,10 +9,11 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+use crate::{
+    client_log::{self, Cause},
+    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+};
 use actix::prelude::*;
-use log::error;
-
-use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, UserId};
 
 mod claims;
 mod families;
@@ -161,7 +162,7 @@ impl Handler<Rejoin> for Pipeline {
         Box::pin(async move {
             rejoined.await.unwrap_or_else(|interrupted| {
                 if interrupted.is_panic() {
-                    error!(error:% = interrupted; "rejoin module panicked");
+                    client_log::log(Cause::ModulePanic, &[("error", &interrupted)]);
                     metrics.hub_panics.increment();
                 }
                 Rejoined { is_unchecked: true, ..Rejoined::default() }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::Server, middleware::from_fn, web};
 use log::{info, warn};
 use secrecy::SecretString;
 use tokio::{
@@ -21,10 +21,10 @@ use tokio::{
 };
 
 use crate::{
-    Engine, admin,
+    Engine, admin, client_log,
     config::Settings,
     page,
-    web::{Cors, TrustedProxies, close_after_unread_body},
+    web::{Cors, TrustedProxies, close_after_unread_body, log_refusal},
 };
 
 mod banner;
@@ -109,6 +109,7 @@ pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Outpu
         Ok(())
     };
     tokio::try_join!(clients, admin, stopping)?;
+    client_log::flush();
     info!("service stopped");
     Ok(())
 }
@@ -128,7 +129,8 @@ fn serve_clients(
         let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
         // Order: the last middleware runs first, so that all others see the client's address and host.
         let app = app.wrap(proxies.clone());
-        app.configure(engine.routes()).configure(page::routes_with_base_path(engine.base_path()))
+        let app = app.configure(engine.routes()).configure(page::routes_with_base_path(engine.base_path()));
+        app.default_service(web::to(not_found))
     };
     let server = HttpServer::new(app)
         .on_connect(crate::on_connect)
@@ -136,6 +138,12 @@ fn serve_clients(
         .shutdown_timeout(SHUTDOWN_TIMEOUT_SECS)
         .disable_signals();
     Ok(server.listen(listener)?.run())
+}
+
+/// A wrong path is a common fault of clients, so its request is logged.
+async fn not_found(request: HttpRequest) -> HttpResponse {
+    let response = HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body("There is nothing here.");
+    log_refusal(&request, response)
 }
 
 fn serve_admin(

@@ -20,10 +20,12 @@ use std::{
 use actix::Message;
 use actix_web::{dev::Extensions, rt::net::TcpStream};
 use bytes::Bytes;
-use log::warn;
 use tokio::io::Interest;
 
-use crate::outbox::Sink;
+use crate::{
+    client_log::{self, Cause},
+    outbox::Sink,
+};
 
 pub(crate) mod framing;
 pub(crate) mod streaming;
@@ -114,21 +116,26 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn on_connect(socket: &dyn Any, data: &mut Extensions) {
     let Some(stream) = socket.downcast_ref::<TcpStream>() else { return };
     if let Err(error) = stream.set_nodelay(true) {
-        warn!(error:% = error; "cannot set TCP_NODELAY");
+        log_socket_error("TCP_NODELAY", &error);
     }
     set_tcp_user_timeout(TCP_USER_TIMEOUT, stream);
     match stream.as_fd().try_clone_to_owned() {
         Ok(descriptor) => {
             data.insert(SocketHandle(Arc::new(descriptor.into())));
         }
-        Err(error) => warn!(error:% = error; "cannot duplicate socket; slow clients are not disconnected promptly"),
+        // Without the handle, a slow client is removed but not disconnected promptly.
+        Err(error) => log_socket_error("duplicate", &error),
     }
+}
+
+fn log_socket_error(operation: &str, error: &io::Error) {
+    client_log::log(Cause::SocketNotConfigured, &[("operation", &operation), ("error", error)]);
 }
 
 #[cfg(target_os = "linux")]
 fn set_tcp_user_timeout(timeout: Duration, stream: &TcpStream) {
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
-        warn!(error:% = error; "cannot set TCP_USER_TIMEOUT");
+        log_socket_error("TCP_USER_TIMEOUT", &error);
     }
 }
 

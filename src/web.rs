@@ -23,6 +23,7 @@ mod cors;
 mod jwt;
 mod proxies;
 mod query;
+mod refusal;
 mod unread_body;
 
 pub use base_path::{BasePath, InvalidBasePath};
@@ -31,6 +32,7 @@ pub use jwt::Jwt;
 pub use proxies::{ForwardingHeaders, InvalidNetwork, Network, TrustedProxies, TrustedProxiesService};
 pub(crate) use query::LocalQueryUser;
 pub use query::QueryUser;
+pub(crate) use refusal::{log_refusal, log_request};
 pub use unread_body::close_after_unread_body;
 
 /// Authenticates requests.
@@ -69,6 +71,7 @@ pub(crate) fn authorize_request(
     request: &HttpRequest,
 ) -> Result<Identity, HttpResponse> {
     let identity = authenticate.identify(request).map_err(|error| error.response())?;
+    refusal::remember_user(request, &identity);
     if authorize.is_none_or(|authorize| authorize(&identity)) {
         return Ok(identity);
     }

@@ -6,7 +6,8 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
-use log::warn;
+
+use crate::client_log::{self, Cause};
 
 use crate::{GroupError, hub::UsersError};
 
@@ -34,7 +35,7 @@ impl AdminError {
 
     /// The response does not contain `error`, which may name hosts. It is logged instead.
     pub(super) fn store(error: &impl Display) -> Self {
-        warn!(error:% = error; "admin request failed: store error");
+        client_log::log(Cause::AdminStoreError, &[("error", error)]);
         Self::Unavailable("the store is unavailable; try again later".into())
     }
 

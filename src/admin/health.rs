@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web::Data};
-use log::warn;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::{Engine, store::Error};
+use crate::{
+    Engine,
+    client_log::{self, Cause},
+    store::Error,
+};
 
 /// The timeout of the store check. It is below the usual timeout of readiness probes, one to two seconds.
 const STORE_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,7 +27,7 @@ pub(super) async fn ready(engine: Data<Engine>) -> HttpResponse {
         Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
         Err(error) => {
             // The error may name hosts, and this route needs no token, so the response does not contain it.
-            warn!(error:% = error; "not ready: store check failed");
+            client_log::log(Cause::NotReady, &[("error", &error)]);
             HttpResponse::ServiceUnavailable().json(json!({ "status": "store unavailable" }))
         }
     }

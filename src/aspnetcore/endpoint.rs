@@ -20,7 +20,7 @@ use crate::{
     hub::{Authorize, Identity, services::HubServices},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, BasePath},
+    web::{Authenticate, BasePath, log_refusal},
 };
 
 mod kind;
@@ -133,12 +133,12 @@ pub(crate) fn mount(
     let path = base_path.optional_pattern(&endpoint.path);
     let (for_transport, for_negotiate) = (Arc::clone(&handler), handler);
     config.service(resource(&format!("{path}/negotiate")).to(move |request: HttpRequest| {
-        let response = for_negotiate.negotiate(&request);
+        let response = log_refusal(&request, for_negotiate.negotiate(&request));
         async move { response }
     }));
     config.service(resource(&path).to(move |request: HttpRequest, payload: Payload| {
         let handler = Arc::clone(&for_transport);
-        async move { handler.transport(request, payload).await }
+        async move { log_refusal(&request, handler.transport(&request, payload).await) }
     }));
 }
 

@@ -37,6 +37,13 @@ pub(super) struct NegotiateError {
     error: String,
 }
 
+impl NegotiateError {
+    /// The reason, as it is sent to the client.
+    pub(super) fn text(&self) -> &str {
+        &self.error
+    }
+}
+
 impl NegotiateResponse {
     /// Offers the connection of a ticket in the negotiated version.
     pub(super) fn new(version: i32, ticket: &Ticket) -> Self {

@@ -15,7 +15,8 @@ use super::{
     json::{self, ClientMessage},
 };
 use crate::{
-    connection::{ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason},
+    client_log::Cause,
+    connection::{ClientFault, ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason},
     connections::Reconnect,
     hub::{Hub, HubBehavior, HubError, Streams},
     outbox::End,
@@ -118,10 +119,11 @@ impl Session {
     }
 
     fn on_too_large(&mut self, now: Instant) -> SessionEffects {
+        let error = self.receive_buffer.size_error();
         match self.state {
-            State::Handshake => self.reject_handshake(handshake::CANCELLED),
+            State::Handshake => self.reject_handshake(handshake::CANCELLED, error.message()),
             State::Connecting { is_attached: true } | State::Open => {
-                self.protocol_error(self.receive_buffer.size_error(), now)
+                self.protocol_error(Cause::MessageTooLong, error, now)
             }
             // The client has gone, or the session waits already for the calls before an earlier protocol error.
             State::Connecting { is_attached: false } | State::Leaving | State::Faulted | State::Ended => {
@@ -131,14 +133,15 @@ impl Session {
     }
 
     /// Ends the connection with `error`, after calls that are already running have been answered.
-    fn protocol_error(&mut self, error: HubError, now: Instant) -> SessionEffects {
+    fn protocol_error(&mut self, cause: Cause, error: HubError, now: Instant) -> SessionEffects {
+        let report = SessionEffects::from(Effect::Report(ClientFault::new(cause, &error.to_string())));
         if self.running_calls == 0 {
-            return self.end_with_error(error, Reason::Faulted);
+            return report.then(self.end_with_error(error, Reason::Faulted));
         }
         self.state = State::Faulted;
         self.receive_buffer.clear();
         self.pending_fault = Some((error, now + FAULT_DRAIN_TIMEOUT));
-        SessionEffects::none()
+        report
     }
 
     fn send_pending_fault(&mut self) -> SessionEffects {
@@ -150,7 +153,7 @@ impl Session {
         let record = match self.receive_buffer.next_record() {
             Ok(None) => return SessionEffects::none(),
             Ok(Some(record)) => record,
-            Err(TooLarge) => return self.reject_handshake(handshake::CANCELLED),
+            Err(TooLarge) => return self.on_too_large(now),
         };
         match handshake::validate(&record) {
             Ok(()) => {
@@ -158,19 +161,30 @@ impl Session {
                 self.next_ping_at = now + self.settings.keep_alive;
                 [Effect::Send(handshake::ACCEPTED.into()), Effect::Connect].into()
             }
-            Err(handshake::HandshakeError::Unsupported(text)) => self.reject_handshake(&text),
+            Err(handshake::HandshakeError::Unsupported(text)) => self.reject_handshake(&text, &text),
             Err(handshake::HandshakeError::Malformed(error)) => {
                 let text =
                     self.error_messages.for_client("An unexpected error occurred during connection handshake.", &error);
-                self.reject_handshake(&text)
+                self.reject_handshake(&text, &error.to_string())
             }
         }
     }
 
-    fn reject_handshake(&mut self, text: &str) -> SessionEffects {
+    fn on_handshake_timeout(&mut self) -> SessionEffects {
+        let reason = match self.receive_buffer.is_empty() {
+            true => "nothing was received in time",
+            false => "no record separator (0x1E) was received in time",
+        };
+        self.reject_handshake(handshake::CANCELLED, reason)
+    }
+
+    /// `text` is for the client, `reason` for the log.
+    fn reject_handshake(&mut self, text: &str, reason: &str) -> SessionEffects {
         self.state = State::Ended;
+        let fault = ClientFault::new(Cause::HandshakeRefused, reason);
         let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE };
-        [Effect::Send(handshake::error_response(text)), Effect::End(ending)].into()
+        let effects = [Effect::Report(fault), Effect::Send(handshake::error_response(text)), Effect::End(ending)];
+        effects.into()
     }
 
     /// Handles all complete messages in the receive buffer, up to a call that has to be queued.
@@ -200,7 +214,7 @@ impl Session {
             }
             Ok(ClientMessage::Close { error }) => self.end_with_close(Reason::Stopped, error.map(HubError::new), false),
             Ok(ClientMessage::Ignored) => SessionEffects::none(),
-            Err(error) => self.protocol_error(error, now),
+            Err(error) => self.protocol_error(Cause::InvalidMessage, error, now),
         }
     }
 

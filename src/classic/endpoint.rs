@@ -37,7 +37,7 @@ use crate::{
     hub::{Authorize, Hub, Identity, Request, services::HubServices},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, BasePath, authorize_request, hub_request, parse_query, query_value, read_body},
+    web::{Authenticate, BasePath, authorize_request, hub_request, log_refusal, parse_query, query_value, read_body},
 };
 
 mod receive;
@@ -139,7 +139,7 @@ pub(crate) fn mount(
     let resource = web::resource(format!("/{{path:(?i:{path})(?:/.*)?}}"));
     config.service(resource.to(move |request: HttpRequest, payload: Payload| {
         let handler = Arc::clone(&handler);
-        async move { handler.handle(request, payload).await }
+        async move { log_refusal(&request, handler.handle(request.clone(), payload).await) }
     }));
 }
 

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::callback::quote;
 use crate::{
+    client_log::Cause,
+    connection::ClientFault,
     hub::HubError,
     message::{Invocation, Json, WireForm, json_depth},
 };
@@ -43,6 +45,14 @@ pub(super) struct Call {
     pub(super) arguments: Vec<Json>,
     pub(super) id: InvocationId,
     pub(super) state: Map<String, Value>,
+}
+
+impl Call {
+    /// A fault of the client in this call, for the log.
+    pub(super) fn fault(&self, cause: Cause, reason: &str) -> ClientFault {
+        let (hub, method) = (Some(self.hub.clone()), Some(self.method.clone()));
+        ClientFault { hub, method, ..ClientFault::new(cause, reason) }
+    }
 }
 
 /// The id that a client gave its call. Wire: an id of any type is returned as a string, a missing one as null.

@@ -15,7 +15,8 @@ use super::{
     query::{ConnectKind, Transport},
 };
 use crate::{
-    connection::{ConnectError, Effect, Effects, Ending, Reason},
+    client_log::Cause,
+    connection::{ClientFault, ConnectError, Effect, Effects, Ending, Reason},
     hub::HubError,
     outbox::{End, Resume},
     transport::{Inbound, Received},
@@ -247,19 +248,32 @@ impl Session {
         let Some(channel) = self.channel.as_mut().filter(|it| it.number == received.channel && !it.is_closing) else {
             return SessionEffects::none();
         };
-        match &received.data {
-            Inbound::Text(bytes) => {
-                let text = String::from_utf8_lossy(bytes);
-                // Wire: malformed calls and calls of unknown hubs are ignored, because the protocol has no response
-                // for them.
-                let Ok(call) = message::decode(&text) else { return SessionEffects::none() };
-                let Some(hub) = channel.endpoint_hubs.find(&call.hub).cloned() else { return SessionEffects::none() };
-                let incoming =
-                    IncomingCall { hub, call, reply_to: ReplyTarget::Channel(received.channel), request: None };
+        let (fault, end) = match &received.data {
+            Inbound::Text(bytes) => return self.on_call(&String::from_utf8_lossy(bytes), received.channel),
+            Inbound::Binary(_) => {
+                (ClientFault::new(Cause::InvalidMessage, "the message is binary"), CLOSE_UNSUPPORTED_DATA)
+            }
+            Inbound::TooLarge => {
+                let reason = format!("the message is longer than {} bytes", self.settings.max_message);
+                (ClientFault::new(Cause::MessageTooLong, &reason), CLOSE_MESSAGE_TOO_BIG)
+            }
+        };
+        SessionEffects::from(Effect::Report(fault)).then(channel.close(end))
+    }
+
+    /// Wire: malformed calls and calls of unknown hubs are only logged, because the protocol has no response for them.
+    fn on_call(&mut self, text: &str, channel: u32) -> SessionEffects {
+        let call = match message::decode(text) {
+            Ok(call) => call,
+            Err(error) => return Effect::Report(ClientFault::new(Cause::InvalidMessage, &error.to_string())).into(),
+        };
+        let hubs = self.channel.as_ref().map(|channel| &channel.endpoint_hubs);
+        match hubs.and_then(|hubs| hubs.find(&call.hub)).cloned() {
+            Some(hub) => {
+                let incoming = IncomingCall { hub, call, reply_to: ReplyTarget::Channel(channel), request: None };
                 self.call(incoming).unwrap_or_else(|TooManyInvocations| SessionEffects::none())
             }
-            Inbound::Binary(_) => channel.close(CLOSE_UNSUPPORTED_DATA),
-            Inbound::TooLarge => channel.close(CLOSE_MESSAGE_TOO_BIG),
+            None => Effect::Report(call.fault(Cause::UnknownHub, "")).into(),
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::Effects;
 use crate::{
+    client_log::{self, Cause},
     connections::Reconnect,
     hub::{Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams},
     ids::HubName,
@@ -131,6 +132,8 @@ pub(crate) enum Effect<T> {
     Invoke(T, Invoke),
     /// Makes a new rejoin token. [`Event::GroupsChanged`] follows.
     RefreshGroupsToken,
+    /// Logs a fault of the client.
+    Report(ClientFault),
     /// Closes the current channel at once; the connection stays.
     CloseChannel(End),
     /// Ends the connection.
@@ -162,6 +165,25 @@ impl std::fmt::Debug for Invoke {
             .field("method", method)
             .field("arguments", arguments)
             .finish_non_exhaustive()
+    }
+}
+
+/// A fault of a client, for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ClientFault {
+    pub(crate) cause: Cause,
+    /// The hub as the client names it, if the connection can call several.
+    pub(crate) hub: Option<String>,
+    /// The method as the client names it, if the fault is in a call.
+    pub(crate) method: Option<String>,
+    /// It does not contain parts of a message.
+    pub(crate) reason: String,
+}
+
+impl ClientFault {
+    /// A fault that concerns no particular hub or method.
+    pub(crate) fn new(cause: Cause, reason: &str) -> Self {
+        Self { cause, hub: None, method: None, reason: client_log::without_contents(reason) }
     }
 }
 

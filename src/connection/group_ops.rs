@@ -14,11 +14,11 @@ use futures_util::{
     future::{FutureExt, try_join_all},
     stream::{self, StreamExt},
 };
-use log::{info, warn};
 use tokio::sync::oneshot;
 
 use super::{ConnectError, Connection, Dialect, Event, memberships::JoinStep};
 use crate::{
+    client_log::Cause,
     connections::JoinCause,
     group::{Admission, Generation, Joined, Left, Member, MemberSink},
     groups::Error,
@@ -109,11 +109,11 @@ impl<D: Dialect> Connection<D> {
     ) -> impl Future<Output = Result<(), ConnectError>> + use<D> {
         let (answer, joined) = oneshot::channel();
         self.run_group_op(&group, GroupOp::Join { cause, answer: Some(answer) }, ctx);
-        let conn = self.state.handle().id.clone();
+        let client = Arc::clone(self.state.handle());
         async move {
             match joined.await {
                 Ok(Err(error)) => {
-                    warn!(conn:% = conn, group:% = group, error:% = error; "failed to restore group");
+                    client.log(Cause::GroupNotRestored, &[("group", &group), ("error", &error)]);
                     Err(ConnectError { error: HubError::new(GROUP_FAILURE), is_retryable: true })
                 }
                 // The sender is dropped if the connection has ended.
@@ -227,7 +227,7 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn schedule_rejoin(&self, group: Arc<GroupKey>, ctx: &mut Context<Self>) {
-        warn!(conn:% = self.state.handle().id, group:% = group; "failed to rejoin crashed group, will retry");
+        self.state.handle().log(Cause::GroupNotRejoined, &[("group", &group)]);
         ctx.run_later(REJOIN_RETRY_DELAY, move |this, ctx| this.rejoin_crashed_group(&group, ctx));
     }
 
@@ -273,7 +273,7 @@ impl<D: Dialect> Connection<D> {
     /// Rejoins a crashed group if the connection was a member.
     pub(super) fn on_group_crashed(&mut self, group: &Arc<GroupKey>, generation: Generation, ctx: &mut Context<Self>) {
         if !self.state.has_ended() && self.state.memberships.record_crash(group, generation) {
-            info!(conn:% = self.state.handle().id, group:% = group; "rejoining crashed group");
+            self.state.handle().log(Cause::GroupRejoined, &[("group", group)]);
             self.rejoin_crashed_group(group, ctx);
         }
     }

@@ -3,7 +3,6 @@
 use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::future::{FutureExt, join_all};
-use log::{error, warn};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -12,8 +11,10 @@ use super::{
     group_ops::{GroupJoin, GroupJoiner},
 };
 use crate::{
+    client_log::{self, Cause},
+    connections::ConnectionHandle,
     hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected},
-    ids::{ConnectionId, HubName},
+    ids::HubName,
     message::Json,
     metrics::Metrics,
     outbox::Outbox,
@@ -22,7 +23,7 @@ use crate::{
 
 /// Runs application code, catches its panics and logs its errors. The fields are for the log.
 struct HookRunner<'a> {
-    conn: &'a ConnectionId,
+    client: &'a ConnectionHandle,
     hub: &'a HubName,
     /// The method as the client spelt it, or the hook.
     name: &'a str,
@@ -34,7 +35,7 @@ impl HookRunner<'_> {
         AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(|panic| {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            error!(conn:% = self.conn, hub:% = self.hub, name = self.name, panic = text; "hub panicked");
+            self.log(Cause::HubPanic, "panic", &text);
             metrics.hub_panics.increment();
             HubError::hidden("Panic", text)
         })
@@ -48,26 +49,30 @@ impl HookRunner<'_> {
     /// Logs an error whose text is not sent to the client.
     fn log_hidden(&self, error: &HubError) {
         if !error.is_shown() {
-            self.warn(error);
+            self.log(Cause::HubError, "error", error);
         }
     }
 
-    /// As [`HookRunner::log_hidden`]. An invalid invocation is not an error of the hub.
+    /// Logs the error of a hub method as [`HookRunner::log_hidden`] does, and a refused call with the reason.
     fn log_call_error(&self, error: &CallError) {
         match error {
             CallError::Failed(error) => self.log_hidden(error),
-            CallError::UnserializableResult(why) => self.warn(why),
-            CallError::NoSuchMethod
-            | CallError::WrongArgumentCount { .. }
-            | CallError::Binding(_)
-            | CallError::Unauthorized
-            | CallError::NoStream => {}
+            CallError::UnserializableResult(why) => self.log(Cause::HubError, "error", why),
+            CallError::NoSuchMethod => self.log(Cause::UnknownMethod, "reason", &""),
+            CallError::WrongArgumentCount { given, expected, .. } => {
+                let reason = format_args!("{given} arguments instead of {expected}");
+                self.log(Cause::InvalidArguments, "reason", &reason);
+            }
+            CallError::Binding(why) => {
+                self.log(Cause::InvalidArguments, "reason", &client_log::without_contents(why));
+            }
+            CallError::Unauthorized => self.log(Cause::CallUnauthorized, "reason", &""),
+            CallError::NoStream => self.log(Cause::CallWithoutStream, "reason", &""),
         }
     }
 
-    fn warn(&self, error: &dyn Display) {
-        let Self { conn, hub, name } = self;
-        warn!(conn:% = conn, hub:% = hub, name = name, error:% = error; "hub method or hook returned an error");
+    fn log(&self, cause: Cause, key: &'static str, text: &dyn Display) {
+        self.client.log(cause, &[("hub", self.hub), ("method", &self.name), (key, text)]);
     }
 }
 
@@ -127,7 +132,7 @@ async fn run_hooks<F: Future<Output = Result<(), HubError>>>(
     hook: impl Fn(&Hub, HubContext) -> F,
 ) -> Result<(), HubError> {
     let run = async |(hub, context): &(Arc<Hub>, HubContext)| {
-        let runner = HookRunner { conn: &context.caller.handle.id, hub: hub.name(), name };
+        let runner = HookRunner { client: &context.caller.handle, hub: hub.name(), name };
         runner.run(async || hook(hub, context.clone()).await, &context.services.metrics).await
     };
     join_all(hubs.iter().map(run)).await.into_iter().collect()
@@ -146,7 +151,7 @@ pub(super) async fn run_disconnected(
     };
     let disconnect = async |(hub, disconnected): (Arc<Hub>, Disconnected)| {
         let handle = Arc::clone(&disconnected.context.caller.handle);
-        let runner = HookRunner { conn: &handle.id, hub: hub.name(), name: "OnDisconnected" };
+        let runner = HookRunner { client: &handle, hub: hub.name(), name: "OnDisconnected" };
         // The panic is already logged, and the result is not needed.
         let _ = runner.catch_panic(async || hub.disconnected(disconnected).await, &metrics).await;
     };
@@ -169,7 +174,7 @@ pub(super) async fn invoke(
     context.state = invoke.state;
     let Invoke { method, arguments, reporter, streams, .. } = invoke;
     let (handle, name) = (Arc::clone(&context.caller.handle), method.clone());
-    let runner = HookRunner { conn: &handle.id, hub: hub.name(), name: &name };
+    let runner = HookRunner { client: &handle, hub: hub.name(), name: &name };
     let call = Call { method, arguments, context, reporter, streams };
     let method = async || hub.invoke(call).await.inspect_err(|error| runner.log_call_error(error));
     let outcome = runner.catch_panic(method, &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));

@@ -3,10 +3,10 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
-use log::warn;
 
 use super::{ConnectError, group_ops::GroupJoin};
 use crate::{
+    client_log::Cause,
     connections::{ConnectionHandle, JoinCause},
     hub::{HubError, services::HubServices},
     ids::{GroupKey, GroupName, HubName},
@@ -170,7 +170,7 @@ impl RejoinService {
         match self.services.durable_groups(&owner).await {
             Ok(groups) => Ok(groups),
             Err(error) => {
-                warn!(conn:% = client.id, error:% = error; "failed to load durable groups");
+                client.log(Cause::GroupsNotLoaded, &[("hub", hub), ("error", &error)]);
                 match self.settings.on_store_failure {
                     OnStoreFailure::Continue => Ok(Vec::new()),
                     OnStoreFailure::Refuse => Err(store_failure()),

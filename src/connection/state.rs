@@ -222,6 +222,7 @@ impl ConnectionState {
 
     /// Records the outcome of OnConnected. The client is admitted if it succeeded.
     pub(super) fn admit(&mut self, connected: Result<Option<Claims>, ConnectError>) -> Result<(), ConnectError> {
+        self.log_refused(&connected);
         let claims = connected?;
         if self.has_ended {
             return Ok(());
@@ -288,6 +289,7 @@ impl ConnectionState {
     fn count_connected(&mut self) {
         if !std::mem::replace(&mut self.is_connected, true) {
             self.services.metrics.connections_opened.increment();
+            self.log_connected();
         }
     }
 

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use log::info;
-
 use super::{Claims, DynModule, Families, Rejoin, RejoinError, RejoinHub, Rejoined, Rejoining, TokenGroups};
 use crate::{
+    client_log::{self, Cause, optional},
     connections::Connections,
     ids::{ConnectionId, GroupKey, NodeId},
     metrics::Metrics,
@@ -40,7 +39,7 @@ impl RejoinValidator {
     /// The claims of the token if it is accepted, and whether the store did not answer.
     async fn accept(&self, token: &str, rejoin: &Rejoin) -> (Option<Claims>, bool) {
         let accepted = self.validate(token, rejoin).await;
-        self.count_outcome(accepted.as_ref().err().copied(), &rejoin.connection);
+        self.count_outcome(accepted.as_ref().err().copied(), rejoin);
         let is_unchecked = matches!(accepted, Err(RejoinError::Unchecked));
         (accepted.ok(), is_unchecked)
     }
@@ -97,14 +96,24 @@ impl RejoinValidator {
         holder.node == self.node && self.connections.find(&holder.connection).is_none()
     }
 
-    fn count_outcome(&self, refusal: Option<RejoinError>, connection: &ConnectionId) {
+    fn count_outcome(&self, refusal: Option<RejoinError>, rejoin: &Rejoin) {
         match refusal {
             None => self.metrics.rejoins_accepted.increment(),
             Some(refusal) => {
-                info!(conn:% = connection, reason:% = refusal; "rejoin token refused");
+                self.log_refusal(refusal, rejoin);
                 refusal.counter(&self.metrics).increment();
             }
         }
+    }
+
+    fn log_refusal(&self, refusal: RejoinError, Rejoin { connection, identity, .. }: &Rejoin) {
+        let address = self.connections.find(connection).and_then(|handle| handle.info.remote);
+        let (user, address) = (optional(identity.user.as_ref()), optional(address));
+        let hub = optional(identity.hub.as_ref());
+        client_log::log(
+            Cause::RejoinTokenRefused,
+            &[("conn", connection), ("user", &user), ("address", &address), ("hub", &hub), ("reason", &refusal)],
+        );
     }
 
     /// Decides the groups on all hubs of the client from the groups that its token claims.

@@ -10,8 +10,10 @@
 //! Only this file may name `actix_web_actors`, which is deprecated upstream, so that replacing it changes nothing else.
 
 use std::{
+    fmt::Display,
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -30,7 +32,10 @@ use super::{
     Inbound, Received, SocketHandle,
     framing::{close_frame, pong_frame},
 };
-use crate::outbox::{ChannelControl, End, OutboxReader, ReadStep, Sink};
+use crate::{
+    client_log::{self, Cause, optional},
+    outbox::{ChannelControl, End, OutboxReader, ReadStep, Sink},
+};
 
 mod splitter;
 mod utf8;
@@ -70,8 +75,8 @@ pub(crate) fn accept(
 ) -> Result<HttpResponse, Error> {
     actix_http::ws::verify_handshake(request.head())?;
     let mut response = handshake(request)?;
-    let actor =
-        WebSocketActor { recipient, channel: reader.channel(), control: reader.control(), mode, fragments: None };
+    let (channel, control, address) = (reader.channel(), reader.control(), request.peer_addr());
+    let actor = WebSocketActor { recipient, channel, control, mode, address, fragments: None };
     let frames = WebsocketContext::with_codec(actor, FrameStream::new(payload), Codec::new().max_size(MAX_FRAGMENT));
     let socket = request.conn_data::<SocketHandle>().cloned();
     let body = WebSocketBody::new(Box::pin(frames), reader, socket);
@@ -85,6 +90,8 @@ struct WebSocketActor {
     channel: u32,
     control: ChannelControl,
     mode: ReadMode,
+    /// The address of the peer, for the log.
+    address: Option<SocketAddr>,
     /// The message whose fragments are still arriving.
     fragments: Option<Fragments>,
 }
@@ -124,7 +131,7 @@ impl WebSocketActor {
         };
         let Some(fragments) = &mut self.fragments else { return };
         if fragments.text.as_mut().is_some_and(|text| !text.accepts(&bytes, is_last)) {
-            return self.close(CloseCode::Invalid, ctx);
+            return self.refuse(CloseCode::Invalid, &"invalid UTF-8", ctx);
         }
         match self.mode {
             ReadMode::Bytes => self.forward_fragment(bytes, is_last, ctx),
@@ -160,6 +167,13 @@ impl WebSocketActor {
         self.forward(if is_too_large { Inbound::TooLarge } else { data }, ctx);
     }
 
+    /// Closes the channel because the peer violates the protocol.
+    fn refuse(&self, code: CloseCode, reason: &dyn Display, ctx: &mut WebsocketContext<Self>) {
+        let address = optional(self.address);
+        client_log::log(Cause::InvalidFrame, &[("address", &address), ("reason", reason)]);
+        self.close(code, ctx);
+    }
+
     /// Closes the channel with `code` and stops reading.
     fn close(&self, code: CloseCode, ctx: &mut WebsocketContext<Self>) {
         self.control.close(End { code: code.into() });
@@ -185,7 +199,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for WebSocketActor {
             Ok(Message::Ping(payload)) => self.control.queue_control_frame(pong_frame(&payload)),
             Ok(Message::Pong(_) | Message::Nop) => {}
             Ok(Message::Close(_)) => self.close(CloseCode::Normal, ctx),
-            Err(error) => self.close(close_code(&error), ctx),
+            Err(error) => self.refuse(close_code(&error), &error, ctx),
         }
     }
 }

@@ -21,6 +21,8 @@ use actix_web::{
 };
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 
+use crate::client_log::{self, Cause, optional};
+
 /// Middleware that decides which origins may send requests with credentials. Wrap the application with it.
 ///
 /// ```
@@ -79,6 +81,16 @@ fn is_same_origin(origin: &HeaderValue, request: &ServiceRequest) -> bool {
 fn refuse_websocket() -> HttpResponse {
     let text = "WebSockets from this origin are not allowed; the server's operator can allow the origin (cors.origins)";
     HttpResponse::Forbidden().content_type("text/plain; charset=utf-8").body(text)
+}
+
+fn log_foreign_origin(request: &ServiceRequest) {
+    let (address, no_origin) = (optional(request.peer_addr()), HeaderValue::from_static(""));
+    let origin = request.headers().get(header::ORIGIN).unwrap_or(&no_origin).as_bytes();
+    let (origin, host) = (String::from_utf8_lossy(origin), request.connection_info().host().to_owned());
+    client_log::log(
+        Cause::ForeignOrigin,
+        &[("address", &address), ("path", &request.path()), ("origin", &origin), ("host", &host)],
+    );
 }
 
 fn is_preflight(request: &ServiceRequest) -> bool {
@@ -151,6 +163,7 @@ where
             return Box::pin(ready(Ok(request.into_response(response).map_into_right_body())));
         }
         if self.cors.refuses(&request) {
+            log_foreign_origin(&request);
             return Box::pin(ready(Ok(request.into_response(refuse_websocket()).map_into_right_body())));
         }
         let response = self.service.call(request);

@@ -176,6 +176,16 @@ fn restricted_crates_are_used_only_where_allowed() {
 }
 
 #[test]
+fn lines_that_clients_can_cause_are_limited() {
+    // The lines of these files have other causes: timers, signals and dead actors.
+    let unlimited = ["src/membership.rs", "src/supervised.rs", "src/server.rs", "src/main.rs"];
+    for (path, code) in library_sources() {
+        let line = code.lines().find(|line| ["info!(", "warn!(", "error!("].iter().any(|name| line.contains(name)));
+        assert!(unlimited.contains(&&*path) || line.is_none(), "{path} logs without `client_log`: {line:?}");
+    }
+}
+
+#[test]
 fn every_example_is_listed_in_the_readme() {
     let readme = read("README.md");
     for entry in fs::read_dir(root().join("examples")).unwrap() {

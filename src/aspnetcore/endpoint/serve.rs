@@ -24,6 +24,7 @@ use crate::{
         negotiations::{MAX_EARLY_BYTES, OpenToken, Seconds, TokenStatus},
         session::{Session, SessionConfig},
     },
+    client_log::Cause,
     connection::{Connection, NewConnection},
     hub::{Hub, Identity, Request},
     ids::ConnectionId,
@@ -33,7 +34,7 @@ use crate::{
         FrameType, Inbound, Received, SocketHandle,
         websocket::{self, ReadMode},
     },
-    web::{authorize_request, hub_request, query_value, read_body},
+    web::{authorize_request, hub_request, log_request, query_value, read_body},
 };
 
 const NO_ID: &str = "Connection ID required";
@@ -61,7 +62,10 @@ impl EndpointHandler {
         }
         match negotiate_version(&hub_request(request), self.endpoint.minimum_version) {
             Ok(version) => self.offer(version),
-            Err(error) => HttpResponse::Ok().json(error),
+            Err(error) => {
+                log_request(Cause::NegotiationRefused, request, StatusCode::OK, error.text());
+                HttpResponse::Ok().json(error)
+            }
         }
     }
 
@@ -73,15 +77,15 @@ impl EndpointHandler {
         HttpResponse::Ok().json(NegotiateResponse::new(version, &ticket))
     }
 
-    pub(super) async fn transport(&self, request: HttpRequest, payload: Payload) -> HttpResponse {
-        let identity = match self.authenticate(&request) {
+    pub(super) async fn transport(&self, request: &HttpRequest, payload: Payload) -> HttpResponse {
+        let identity = match self.authenticate(request) {
             Ok(identity) => identity,
             Err(response) => return response,
         };
-        let hub_request = hub_request(&request);
+        let hub_request = hub_request(request);
         let token = token_from_query(&hub_request);
         match *request.method() {
-            Method::GET => self.get(&request, payload, hub_request, token, identity),
+            Method::GET => self.get(request, payload, hub_request, token, identity),
             Method::POST => self.post(payload, token).await,
             Method::DELETE => self.delete(token),
             _ => plain_text(StatusCode::METHOD_NOT_ALLOWED, ""),

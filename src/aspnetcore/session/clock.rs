@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Session, SessionEffects, State, handshake, json};
+use super::{Session, SessionEffects, State, json};
 use crate::{
     connection::{Effect, Reason},
     hub::HubError,
@@ -11,7 +11,7 @@ use crate::{
 impl Session {
     pub(super) fn tick(&mut self, now: Instant) -> SessionEffects {
         if self.state == State::Handshake && now >= self.handshake_deadline {
-            return self.reject_handshake(handshake::CANCELLED);
+            return self.on_handshake_timeout();
         }
         if self.pending_fault.as_ref().is_some_and(|(_, deadline)| now >= *deadline) {
             return self.send_pending_fault();

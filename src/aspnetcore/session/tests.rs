@@ -19,6 +19,8 @@ struct TestSession {
     now: Instant,
     /// Running calls, in the order in which they were started.
     running_calls: Vec<PendingInvocation>,
+    /// The faults that were reported for the log: cause and reason.
+    reports: Vec<(Cause, String)>,
 }
 
 impl TestSession {
@@ -29,7 +31,7 @@ impl TestSession {
 
     fn with_config(config: SessionConfig) -> Self {
         let now = Instant::now();
-        Self { inner: Session::new(config, now), now, running_calls: Vec::new() }
+        Self { inner: Session::new(config, now), now, running_calls: Vec::new(), reports: Vec::new() }
     }
 
     /// An open session without calls.
@@ -43,12 +45,17 @@ impl TestSession {
     /// Passes an event to the session and describes the resulting effects.
     fn on(&mut self, event: Event<PendingInvocation>) -> String {
         let effects = self.inner.on(event, self.now);
-        let described: Vec<_> = effects.into_iter().map(|effect| self.describe(effect)).collect();
+        let described: Vec<_> = effects.into_iter().filter_map(|effect| self.describe(effect)).collect();
         described.join(" | ")
     }
 
-    fn describe(&mut self, effect: Effect<PendingInvocation>) -> String {
-        match effect {
+    /// `None` for a report, which goes to `reports`.
+    fn describe(&mut self, effect: Effect<PendingInvocation>) -> Option<String> {
+        Some(match effect {
+            Effect::Report(fault) => {
+                self.reports.push((fault.cause, fault.reason));
+                return None;
+            }
             Effect::Send(bytes) => {
                 let text = String::from_utf8(bytes.into()).expect("JSON is text");
                 format!("send {}", text.strip_suffix('\u{1e}').expect("every message ends with a separator"))
@@ -67,7 +74,7 @@ impl TestSession {
             Effect::RefreshGroupsToken => "renew token".into(),
             Effect::MarkClientGone => "mark client gone".into(),
             other => panic!("unexpected effect: {other:?}"),
-        }
+        })
     }
 
     fn receive(&mut self, data: Inbound) -> String {

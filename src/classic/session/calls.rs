@@ -10,6 +10,7 @@ use crate::{
         Settings,
         message::{self, Call, HubResponse, InvocationId, MAX_NESTING},
     },
+    client_log::Cause,
     connection::{Effect, Invoke},
     hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
     ids::HubName,
@@ -109,9 +110,10 @@ impl Calls {
     pub(super) fn invoke(&mut self, incoming: IncomingCall) -> Result<SessionEffects, TooManyInvocations> {
         let IncomingCall { hub: registered, call, reply_to, request } = incoming;
         self.check_capacity(&reply_to)?;
+        let is_too_deep = call.arguments.iter().any(|argument| json_depth(argument.get()) > MAX_NESTING);
+        let fault = is_too_deep.then(|| call.fault(Cause::InvalidArguments, "an argument nests deeper than 20"));
         let Call { hub, method, arguments, id, state } = call;
         let state = CallerState::new(state);
-        let is_too_deep = arguments.iter().any(|argument| json_depth(argument.get()) > MAX_NESTING);
         let invoke = Invoke {
             hub: registered,
             method: method.clone(),
@@ -122,9 +124,9 @@ impl Calls {
             request,
         };
         let pending = PendingInvocation { id, hub, method, state, reply_to };
-        if is_too_deep {
-            let error = CallError::Binding("an argument nests deeper than 20".into());
-            return Ok(self.response(pending, &Err(error)).into());
+        if let Some(fault) = fault {
+            let error = CallError::Binding(fault.reason.clone());
+            return Ok([Effect::Report(fault), self.response(pending, &Err(error))].into());
         }
         self.running += 1;
         Ok(Effect::Invoke(pending, invoke).into())

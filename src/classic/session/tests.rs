@@ -31,6 +31,8 @@ struct TestSession {
     progress_reports: Arc<std::sync::Mutex<Vec<String>>>,
     /// The number of recorded aborts by a hub.
     recorded_aborts: Arc<AtomicUsize>,
+    /// The faults that were reported for the log.
+    reports: Vec<ClientFault>,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -70,6 +72,7 @@ impl TestSession {
             now,
             channel: 0,
             running: Vec::new(),
+            reports: Vec::new(),
             progress_reports,
             recorded_aborts,
         }
@@ -153,11 +156,16 @@ impl TestSession {
     }
 
     fn describe_all(&mut self, effects: SessionEffects) -> Vec<String> {
-        effects.into_iter().map(|effect| self.describe(effect)).collect()
+        effects.into_iter().filter_map(|effect| self.describe(effect)).collect()
     }
 
-    fn describe(&mut self, effect: Effect<PendingInvocation>) -> String {
-        match effect {
+    /// `None` for a report, which goes to `reports`.
+    fn describe(&mut self, effect: Effect<PendingInvocation>) -> Option<String> {
+        Some(match effect {
+            Effect::Report(fault) => {
+                self.reports.push(fault);
+                return None;
+            }
             Effect::Send(bytes) => format!("send {}", text(&bytes)),
             Effect::SendFrame(bytes) => format!("frame {}", text(&bytes)),
             Effect::Reply(waiting, bytes) => {
@@ -184,6 +192,6 @@ impl TestSession {
             Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
             Effect::MarkClientGone => "mark client gone".into(),
             Effect::Terminate => "terminate".into(),
-        }
+        })
     }
 }

@@ -50,6 +50,7 @@ impl ConnectionState {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
+        self.log_ended(ending);
         match ending.reason {
             Reason::TooSlow | Reason::Crashed => self.handle.outbox.discard_and_close(ending.end),
             _ => self.handle.outbox.finish(ending.end),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
 };
 
 use super::with_timeout;
@@ -13,6 +13,7 @@ use super::with_timeout;
 pub(crate) struct ServiceProcess {
     pub(crate) address: SocketAddr,
     child: Child,
+    log: Option<Lines<BufReader<ChildStderr>>>,
     /// Kept open, because the service could not write to a closed pipe.
     _output: Lines<BufReader<ChildStdout>>,
 }
@@ -25,18 +26,22 @@ impl ServiceProcess {
 
     /// Starts the service at a given address.
     pub(crate) async fn start_at(data: &Path, listen: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hubcast"))
-            .args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--workers", "2", "--data-dir"])
-            .arg(data)
-            .current_dir(data)
-            .env("RUST_LOG", "error")
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        Self::spawn(command(data, listen).env("RUST_LOG", "error")).await
+    }
+
+    /// Starts the service with its log piped to the test. `filter` is the value of `RUST_LOG`, if it is set.
+    pub(crate) async fn start_logged(data: &Path, filter: Option<&str>) -> Self {
+        let mut command = command(data, "127.0.0.1:0");
+        command.env_remove("RUST_LOG").envs(filter.map(|filter| ("RUST_LOG", filter))).stderr(Stdio::piped());
+        Self::spawn(&mut command).await
+    }
+
+    async fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let log = child.stderr.take().map(|log| BufReader::new(log).lines());
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = read_address(&mut output, "hub chat (ASP.NET Core SignalR)").await;
-        Self { address, child, _output: output }
+        Self { address, child, log, _output: output }
     }
 
     /// The resident memory of the process, in bytes.
@@ -45,6 +50,37 @@ impl ServiceProcess {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+    }
+
+    /// The next line of the log that contains `text`.
+    pub(crate) async fn log_line(&mut self, text: &str) -> String {
+        let log = self.log.as_mut().expect("the log is piped");
+        loop {
+            let line = with_timeout(log.next_line()).await.unwrap();
+            let line = line.unwrap_or_else(|| panic!("the log ends without `{text}`"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(with_timeout(status).await.unwrap().success());
+    }
+
+    /// Stops the service by SIGTERM. Returns its exit code and the rest of its log.
+    pub(crate) async fn stop(mut self) -> (Option<i32>, Vec<String>) {
+        self.signal("TERM").await;
+        let mut lines = Vec::new();
+        if let Some(log) = &mut self.log {
+            while let Some(line) = with_timeout(log.next_line()).await.unwrap() {
+                lines.push(line);
+            }
+        }
+        (with_timeout(self.child.wait()).await.unwrap().code(), lines)
     }
 
     /// Kills the process with SIGKILL.
@@ -58,6 +94,15 @@ impl ServiceProcess {
         self.kill().await;
         Self::start_at(data, &listen).await
     }
+}
+
+fn command(data: &Path, listen: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hubcast"));
+    command
+        .args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--workers", "2", "--data-dir"])
+        .arg(data)
+        .current_dir(data);
+    command
 }
 
 /// Reads the startup message up to the line that begins with `label`, and returns the address in it.

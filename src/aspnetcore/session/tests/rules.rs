@@ -333,3 +333,33 @@ fn error_names_method_as_registered() {
     assert!(unauthorized("kNOWN").contains("invoke 'Known' because"));
     assert!(unauthorized("uNKNOWN").contains("invoke 'uNKNOWN' because"));
 }
+
+#[test]
+fn faults_are_reported_with_cause_and_reason() {
+    let timeout = Settings::default().handshake_timeout;
+    let reported = |session: TestSession| session.reports.into_iter().next().expect("a report");
+    let mut silent = TestSession::new(Settings::default());
+    silent.advance(timeout);
+    assert_eq!(reported(silent), (Cause::HandshakeRefused, "nothing was received in time".into()));
+    let mut cut = TestSession::new(Settings::default());
+    cut.send_text("{\"protocol\":\"json\",\"version\":1}");
+    cut.advance(timeout);
+    assert_eq!(reported(cut), (Cause::HandshakeRefused, "no record separator (0x1E) was received in time".into()));
+    for (record, reason) in [
+        ("{\"protocol\":\"foo\",\"version\":1}\u{1e}", "The protocol 'foo' is not supported."),
+        ("{\"version\":1}\u{1e}", "InvalidDataException: Missing required property 'protocol'."),
+    ] {
+        let mut session = TestSession::new(Settings::default());
+        session.send_text(record);
+        assert_eq!(reported(session), (Cause::HandshakeRefused, reason.into()));
+    }
+    for (message, cause, part) in [
+        ("{bad\u{1e}".to_owned(), Cause::InvalidMessage, "Error reading JSON"),
+        ("x".repeat(40_000), Cause::MessageTooLong, "32768B"),
+    ] {
+        let mut session = TestSession::open(Settings::default());
+        session.send_text(&message);
+        let (found, reason) = reported(session);
+        assert!(found == cause && reason.contains(part), "{found:?}: {reason}");
+    }
+}

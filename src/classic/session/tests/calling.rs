@@ -187,3 +187,17 @@ fn invalid_data_closes_only_the_channel() {
         assert_eq!(test.session.phase(), "open");
     }
 }
+
+#[test]
+fn ignored_and_oversize_messages_are_reported_for_the_log() {
+    let mut session = detailed();
+    for data in
+        [Inbound::Text("{".into()), Inbound::Text(r#"{"H":"nohub","M":"Add","A":[],"I":0}"#.into()), Inbound::TooLarge]
+    {
+        session.on(Event::Received(Received { channel: session.channel, data }));
+    }
+    let reported: Vec<_> = session.reports.iter().map(|fault| (fault.cause, fault.hub.as_deref())).collect();
+    let expected = [(Cause::InvalidMessage, None), (Cause::UnknownHub, Some("nohub")), (Cause::MessageTooLong, None)];
+    assert_eq!(reported, expected);
+    assert_eq!(session.reports[2].reason, "the message is longer than 65536 bytes");
+}
