@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "an example prints instructions")]
 
 use actix::prelude::*;
-use actix_web::{App, HttpServer};
+use actix_web::App;
 use hubcast::{
     Call, Delivery, Engine, Hub, HubError, Json,
     hub::{CallError, Connected, Disconnected, IntoHubResult},
@@ -92,12 +92,11 @@ async fn main() -> anyhow::Result<()> {
     let hub = Hub::actor("chat", &ChatHub::default().start());
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
     let groups = engine.hub("chat").expect("the hub was added to the engine").groups();
-    let app = move || App::new().configure(engine.routes()).configure(hubcast::page::routes);
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(address)?;
+    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes);
+    let server = engine.http_server(app).bind(address)?;
     let url = format!("http://{}/", server.addrs()[0]);
-    let server = server.run();
     // The logger is a member until this value is dropped.
     let _membership = groups.add_actor(LOBBY, LobbyLogger.start().recipient()).await?;
     println!("Open {url}, join the room {LOBBY}, and say something.");
-    Ok(server.await?)
+    Ok(engine.serve(server).await?)
 }

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_web::{App, HttpServer};
+use actix_web::App;
 use hubcast::{
     Engine, GroupName, HubName, UserId, chat,
     store::{Change, Error, LeaseChange, Members, Node, Owner, Page, Redemption, Store, Verdict, memory::MemoryStore},
@@ -97,8 +97,8 @@ async fn main() -> anyhow::Result<()> {
     let path = arguments.next().unwrap_or_else(|| "memberships.jsonl".into());
     let store = FileStore::open(Path::new(&path)).await?;
     let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).store(store).build()?;
-    let app = move || App::new().configure(engine.routes()).configure(hubcast::page::routes);
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(address)?;
+    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes);
+    let server = engine.http_server(app).bind(address)?;
     println!("Open http://{}/ and add yourself to a room. Memberships are kept in {path}.", server.addrs()[0]);
-    Ok(server.run().await?)
+    Ok(engine.serve(server).await?)
 }

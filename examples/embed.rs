@@ -1,12 +1,12 @@
 //! The engine embedded in an application that has its own routes.
 //!
-//! It shows that `engine.routes()` can be mounted beside other routes, and that the application's handlers can send
-//! messages through a `HubHandle`. Run it with `cargo run --example embed`. A posted order appears in every browser
-//! that has joined the room.
+//! It shows that `engine.routes()` can be mounted beside other routes, that the application's handlers can send
+//! messages through a `HubHandle`, and that SIGTERM and SIGINT drain (`engine.serve`). Run it with
+//! `cargo run --example embed`. A posted order appears in every browser that has joined the room.
 #![expect(clippy::print_stdout, reason = "an example prints instructions")]
 
 use actix_web::{
-    App, HttpResponse, HttpServer,
+    App, HttpResponse,
     error::ErrorServiceUnavailable,
     web::{Data, Path, get, post},
 };
@@ -35,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let name = hub.name().clone();
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
     let kitchen = engine.hub(&name).map(Data::new).expect("the hub was added to the engine");
-    let app = move || {
+    let app = move |engine: &Engine| {
         App::new()
             .app_data(kitchen.clone())
             .route("/menu", get().to(menu))
@@ -43,10 +43,10 @@ async fn main() -> anyhow::Result<()> {
             .configure(engine.routes())
             .configure(hubcast::page::routes)
     };
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(address)?;
+    let server = engine.http_server(app).bind(address)?;
     let url = format!("http://{}/", server.addrs()[0]);
     println!("Open {url} and join the room {ROOM}. Then:");
     println!("  curl {url}menu");
     println!("  curl -X POST {url}orders/soup");
-    Ok(server.run().await?)
+    Ok(engine.serve(server).await?)
 }

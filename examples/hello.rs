@@ -4,7 +4,7 @@
 //! `cargo run --example hello` and open the page that it prints in two tabs. Each message appears in both.
 #![expect(clippy::print_stdout, reason = "an example prints instructions")]
 
-use actix_web::{App, HttpServer};
+use actix_web::App;
 use hubcast::{Args, Caller, Clients, Engine, Groups, Hub, HubError, web::QueryUser};
 
 async fn join_room(groups: Groups, Args((room,)): Args<(String,)>) -> Result<(), HubError> {
@@ -23,9 +23,9 @@ async fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let hub = Hub::new("chat").method("JoinRoom", join_room).method("Send", send);
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
-    let app = move || App::new().configure(engine.routes()).configure(hubcast::page::routes);
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(address)?;
+    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes);
+    let server = engine.http_server(app).bind(address)?;
     let url = format!("http://{}/", server.addrs()[0]);
     println!("Open {url} in two tabs, and join the same room.");
-    Ok(server.run().await?)
+    Ok(engine.serve(server).await?)
 }

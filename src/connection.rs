@@ -45,6 +45,9 @@ const MAILBOX_CAPACITY: usize = 64;
 /// The time that a client has to answer a close before its socket is closed anyway. Wire: as ASP.NET Core servers.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same while the process drains: a client that does not answer must not delay the stop of the process.
+const DRAIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// See the module's documentation.
 pub(crate) struct Connection<D: Dialect> {
     pub(crate) session: D,
@@ -240,14 +243,16 @@ impl<D: Dialect> Connection<D> {
     }
 
     /// Ends the connection. The actor lives until its last channel has detached, at most
-    /// [`CLOSE_HANDSHAKE_TIMEOUT`].
+    /// [`CLOSE_HANDSHAKE_TIMEOUT`], or [`DRAIN_CLOSE_TIMEOUT`] while the process drains.
     fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
         if ending.reason == Reason::TooSlow {
             self.close_socket();
         }
         self.pending_ops.clear();
         self.state.end(ending);
-        ctx.run_later(CLOSE_HANDSHAKE_TIMEOUT, |this, ctx| this.terminate(ctx));
+        let is_draining = self.state.services().is_draining();
+        let limit = if is_draining { DRAIN_CLOSE_TIMEOUT } else { CLOSE_HANDSHAKE_TIMEOUT };
+        ctx.run_later(limit, |this, ctx| this.terminate(ctx));
     }
 
     fn close_socket(&self) {

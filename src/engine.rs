@@ -25,12 +25,14 @@ pub(crate) mod checks;
 #[cfg(any(test, feature = "testkit"))]
 mod crash;
 mod node_info;
+mod serve;
 
 pub use builder::EngineBuilder;
 pub use checks::BuildError;
 #[cfg(any(test, feature = "testkit"))]
 pub use crash::CrashTarget;
 use node_info::NodeInfo;
+pub use serve::Serve;
 
 /// A running engine. Clones refer to the same engine.
 ///

@@ -3,7 +3,7 @@
 //! A server is an [`Engine`] with some [`Hub`]s, mounted into any actix-web application:
 //!
 //! ```no_run
-//! use actix_web::{App, HttpServer};
+//! use actix_web::App;
 //! use hubcast::{Args, Caller, Clients, Engine, Groups, Hub, HubError};
 //!
 //! async fn join(groups: Groups, Args((room,)): Args<(String,)>) -> Result<(), HubError> {
@@ -19,14 +19,14 @@
 //! #[actix_web::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let engine = Engine::builder().hub("/chat", Hub::new("chat").method("Join", join).method("Say", say)).build()?;
-//!     let app = move || App::new().configure(engine.routes());
-//!     Ok(HttpServer::new(app).on_connect(hubcast::on_connect).bind(("127.0.0.1", 8080))?.run().await?)
+//!     let server = engine.http_server(|engine| App::new().configure(engine.routes())).bind(("127.0.0.1", 8080))?;
+//!     Ok(engine.serve(server).await?)
 //! }
 //! ```
 //!
-//! [`Engine::hub`] returns a handle that publishes from anywhere in the application. An actor can be a hub
-//! ([`Hub::actor`]) or a member of a group ([`Groups::add_actor`]). A module ([`pipeline::Module`]) decides which groups
-//! a client rejoins.
+//! [`Engine::serve`] runs until SIGTERM or SIGINT, then drains the engine and stops. [`Engine::hub`] returns a handle
+//! that publishes from anywhere in the application. An actor can be a hub ([`Hub::actor`]) or a member of a group
+//! ([`Groups::add_actor`]). A module ([`pipeline::Module`]) decides which groups a client rejoins.
 //!
 //! # Glossary
 //!
@@ -81,6 +81,7 @@ mod outbox;
 pub mod page;
 pub mod pipeline;
 pub mod server;
+mod signals;
 pub mod store;
 mod supervised;
 #[cfg(any(test, feature = "testkit"))]
@@ -92,7 +93,7 @@ pub mod web;
 
 pub use connection::{OnStoreFailure, RejoinSettings};
 pub use connections::Reconnect;
-pub use engine::{BuildError, Engine, EngineBuilder, HubHandle};
+pub use engine::{BuildError, Engine, EngineBuilder, HubHandle, Serve};
 pub use group::{Delivery, GroupSnapshot};
 pub use groups::{ActorMembership, Error as GroupError};
 pub use hub::{Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, Users};

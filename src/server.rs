@@ -12,16 +12,13 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::Server, middleware::from_fn, web};
-use log::{info, warn};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::Server, middleware::from_fn, rt::spawn, web};
+use futures_util::{Stream, StreamExt};
+use log::info;
 use secrecy::SecretString;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::timeout,
-};
 
 use crate::{
-    Engine, admin, client_log,
+    Engine, Serve, admin,
     config::Settings,
     page,
     web::{Cors, TrustedProxies, close_after_unread_body, log_refusal},
@@ -34,6 +31,8 @@ mod secret_file;
 pub use banner::startup_message;
 pub use open::OpenError;
 pub use secret_file::SecretFileError;
+
+pub use crate::signals::{reload_signals, stop_signal};
 
 /// The bound listeners of a service. They are bound before the service starts, so that their ports are known.
 #[derive(Debug)]
@@ -87,57 +86,49 @@ pub struct Service {
     pub drain_timeout: Duration,
 }
 
-/// Serves until `stop` completes. Then accepts no new clients, notifies the connected ones, drains, and returns.
+/// Serves until `stop` completes. Then accepts no new clients, notifies the connected ones, drains, and returns. Each
+/// item of `reload` is a request to reload what can change while the service runs.
 ///
 /// # Errors
 /// If a listener fails.
-pub async fn run(listeners: Listeners, service: Service, stop: impl Future<Output = ()>) -> io::Result<()> {
-    let Service { engine, cors, proxies, admin_token, workers, drain_timeout } = service;
-    let clients = serve_clients(listeners.clients, engine.clone(), cors, proxies.clone(), workers)?;
-    let admin = serve_admin(listeners.admin, engine.clone(), proxies, admin_token)?;
-    let (clients_handle, admin_handle) = (clients.handle(), admin.handle());
-    let stopping = async move {
-        stop.await;
-        info!("draining connections");
-        clients_handle.pause().await;
-        if timeout(drain_timeout, engine.drain()).await.is_err() {
-            warn!(unfinished = engine.hub_tasks(); "drain timed out; unfinished hub methods and hooks are cancelled");
-        }
-        clients_handle.stop(true).await;
+pub async fn run(
+    listeners: Listeners,
+    service: Service,
+    stop: impl Future<Output = ()> + 'static,
+    reload: impl Stream<Item = ()> + 'static,
+) -> io::Result<()> {
+    let admin = serve_admin(listeners.admin, &service)?;
+    let clients = serve_clients(listeners.clients, service)?.until(stop);
+    let admin_handle = admin.handle();
+    let clients = async {
+        let served = clients.await;
         // Order: the admin listener stops last, so that operators can observe the whole drain.
         admin_handle.stop(false).await;
-        Ok(())
+        served
     };
-    tokio::try_join!(clients, admin, stopping)?;
-    client_log::flush();
+    let reloading = spawn(reload.for_each(|()| async { info!("reload requested; no setting can be reloaded") }));
+    let served = tokio::try_join!(clients, admin);
+    reloading.abort();
+    served?;
     info!("service stopped");
     Ok(())
 }
 
-/// The time limit for sockets to close when the HTTP server stops, in seconds. The drain before it has waited for all
+/// The time limit for open requests when the HTTP server stops, in seconds. The drain before it has waited for all
 /// other work.
 const SHUTDOWN_TIMEOUT_SECS: u64 = 1;
 
-fn serve_clients(
-    listener: TcpListener,
-    engine: Engine,
-    cors: Cors,
-    proxies: TrustedProxies,
-    workers: NonZeroUsize,
-) -> io::Result<Server> {
-    let app = move || {
+fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
+    let Service { engine, cors, proxies, workers, drain_timeout, .. } = service;
+    let app = move |engine: &Engine| {
         let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
         // Order: the last middleware runs first, so that all others see the client's address and host.
         let app = app.wrap(proxies.clone());
         let app = app.configure(engine.routes()).configure(page::routes_with_base_path(engine.base_path()));
         app.default_service(web::to(not_found))
     };
-    let server = HttpServer::new(app)
-        .on_connect(crate::on_connect)
-        .workers(workers.get())
-        .shutdown_timeout(SHUTDOWN_TIMEOUT_SECS)
-        .disable_signals();
-    Ok(server.listen(listener)?.run())
+    let server = engine.http_server(app).workers(workers.get()).shutdown_timeout(SHUTDOWN_TIMEOUT_SECS);
+    Ok(engine.serve(server.listen(listener)?).drain_timeout(drain_timeout))
 }
 
 /// A wrong path is a common fault of clients, so its request is logged.
@@ -146,32 +137,14 @@ async fn not_found(request: HttpRequest) -> HttpResponse {
     log_refusal(&request, response)
 }
 
-fn serve_admin(
-    listener: TcpListener,
-    engine: Engine,
-    proxies: TrustedProxies,
-    token: SecretString,
-) -> io::Result<Server> {
+fn serve_admin(listener: TcpListener, service: &Service) -> io::Result<Server> {
+    let Service { engine, proxies, admin_token, .. } = service.clone();
     let app = move || {
         let app = App::new().wrap(from_fn(close_after_unread_body)).wrap(proxies.clone());
-        app.configure(admin::routes(&engine, &token))
+        app.configure(admin::routes(&engine, &admin_token))
     };
     // One thread is enough for operators: they are few, and clients have priority.
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
-}
-
-/// Returns a future that completes when the process receives SIGTERM, or SIGINT from its terminal.
-///
-/// # Errors
-/// If signal handlers cannot be installed.
-pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use actix_web::{App, HttpServer, web::scope};
+use actix_web::{App, web::scope};
 use hubcast::{
     Engine, KeyRing, Limits,
     aspnetcore::{Endpoint, Settings},
@@ -92,11 +92,11 @@ async fn main() -> anyhow::Result<()> {
         .limits(Limits { bytes: MAX_PENDING_BYTES, ..Limits::default() })
         .store(SeaStore::connect("sqlite::memory:").await?)
         .build()?;
-    let app = move || {
+    let app = |engine: &Engine| {
         let aspnetcore = scope("").wrap(Cors::any_origin()).configure(engine.aspnetcore_routes());
         App::new().configure(engine.classic_routes()).service(aspnetcore)
     };
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind(("127.0.0.1", port))?.shutdown_timeout(1);
+    let server = engine.http_server(app).bind(("127.0.0.1", port))?.shutdown_timeout(1);
     println!("Listening on http://{}/", server.addrs()[0]);
-    Ok(server.run().await?)
+    Ok(engine.serve(server).await?)
 }

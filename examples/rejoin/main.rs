@@ -20,7 +20,7 @@
 
 mod client;
 
-use actix_web::{App, HttpServer, rt::spawn};
+use actix_web::{App, rt::spawn};
 use anyhow::Context;
 use client::Client;
 use hubcast::{
@@ -44,10 +44,9 @@ impl Module for VaultFilter {
 async fn main() -> anyhow::Result<()> {
     env_logger::init();
     let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).module(VaultFilter).build()?;
-    let app = move || App::new().configure(engine.routes());
-    let server = HttpServer::new(app).on_connect(hubcast::on_connect).bind("127.0.0.1:0")?;
+    let server = engine.http_server(|engine| App::new().configure(engine.routes())).bind("127.0.0.1:0")?;
     let hub = format!("ws://{}/chat?user=ann", server.addrs()[0]);
-    spawn(server.run());
+    spawn(engine.serve(server).into_future());
 
     println!("Ann connects and requests tokens with rejoin=1.");
     let mut ann = Client::connect(&format!("{hub}&rejoin=1")).await?;

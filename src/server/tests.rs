@@ -1,13 +1,14 @@
 use std::{fs, path::Path};
 
-use actix_web::rt::{System, net::TcpStream, spawn};
-use futures_util::{SinkExt, StreamExt};
+use actix_web::rt::{System, net::TcpStream};
+use futures_util::{SinkExt, stream};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::oneshot,
+    time::timeout,
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
@@ -60,7 +61,7 @@ impl TestService {
                 let service = Service::open(&settings).await.unwrap();
                 token_sender.send(service.admin_token.expose_secret().to_owned()).unwrap();
                 // If the test has ended, the service stops too, and its result is ignored.
-                let end = run(listeners, service, async { drop(stopped.await) }).await;
+                let end = run(listeners, service, async { drop(stopped.await) }, stream::pending()).await;
                 drop(end_sender.send(end));
             });
         });

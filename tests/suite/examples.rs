@@ -12,13 +12,13 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::support::{CoreClient, http_request, with_timeout};
+use crate::support::{CoreClient, http_request, send_signal, with_timeout};
 
 /// A running example. Dropping it kills the process.
 struct Example {
     address: SocketAddr,
     output: Lines<BufReader<ChildStdout>>,
-    _process: Child,
+    process: Child,
 }
 
 impl Example {
@@ -29,11 +29,15 @@ impl Example {
         let line = with_timeout(output.next_line()).await.unwrap().expect("the example prints its address");
         let url = line.split("http://").nth(1).unwrap_or_else(|| panic!("no address in: {line}"));
         let address = url.split('/').next().unwrap().parse().unwrap();
-        Self { address, output, _process: process }
+        Self { address, output, process }
     }
 
     async fn connect(&self, user: &str) -> CoreClient {
         CoreClient::connect(self.address, &format!("/chat?user={user}")).await
+    }
+
+    async fn send_signal(&self, name: &str) {
+        send_signal(&self.process, name).await;
     }
 
     /// Reads output until a line contains `text`.
@@ -121,4 +125,17 @@ async fn conformance_serves_its_endpoints() {
     assert_eq!(ann.invoke("JoinRoom", json!(["lobby"])).await, json!(null));
     let response = http_request(example.address, "GET /signalr/hubs", "").await;
     assert_eq!(response.status, 200);
+}
+
+#[tokio::test]
+async fn signals_drain_the_embedded_engine() {
+    for signal in ["TERM", "INT"] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut example = Example::start("embed", directory.path(), &["127.0.0.1:0"]).await;
+        let mut ann = example.connect("ann").await;
+        example.send_signal(signal).await;
+        assert!(ann.expect_close().await.allow_reconnect, "{signal}");
+        let status = with_timeout(example.process.wait()).await.unwrap();
+        assert!(status.success(), "{signal}: {status}");
+    }
 }

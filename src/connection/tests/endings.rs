@@ -1,5 +1,7 @@
 //! Tests that every way to end a connection cleans up completely.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 const ENDINGS: [&str; 13] = [
@@ -144,6 +146,23 @@ async fn paused_reads_resume_when_connection_ends() {
     client.disconnect().await;
     sending.await;
     assert_eq!(before.elapsed(), Duration::ZERO, "does not wait until the socket is closed");
+}
+
+#[actix::test]
+async fn draining_shortens_the_close_handshake() {
+    tokio::time::pause();
+    let step = Duration::from_millis(100);
+    for (is_draining, limit) in [(false, CLOSE_HANDSHAKE_TIMEOUT), (true, DRAIN_CLOSE_TIMEOUT)] {
+        let mut engine = TestEngine::new();
+        let client = engine.connect("ann", &[]).await;
+        engine.services.is_draining.store(is_draining, Ordering::Relaxed);
+        client.command(Command::Drain).await;
+        let before = Instant::now();
+        while client.address.connected() {
+            sleep(step).await;
+        }
+        assert!((limit..=limit + step).contains(&before.elapsed()), "{is_draining}: {:?}", before.elapsed());
+    }
 }
 
 #[actix::test]

@@ -65,3 +65,10 @@ impl ClientProcess {
         assert!(status.success(), "{} {status}; its output is above", self.name);
     }
 }
+
+/// Sends a signal, such as `TERM`, to a process of the test.
+pub(crate) async fn send_signal(process: &Child, name: &str) {
+    let id = process.id().expect("the process runs").to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status().await.unwrap();
+    assert!(sent.success(), "kill -s {name} {id}: {sent}");
+}

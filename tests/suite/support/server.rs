@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, thread::JoinHandle, time::Duration};
 
-use actix_web::{App, HttpServer, rt::System, web::scope};
+use actix_web::{App, rt::System, web::scope};
 use hubcast::{
     Engine, EngineBuilder, Hub,
     aspnetcore::{Endpoint, Settings},
@@ -67,12 +67,11 @@ impl Server {
         let thread = std::thread::spawn(move || {
             System::new().block_on(async {
                 let engine = change(default_engine(hub)).build().unwrap();
-                let mounted = engine.clone();
-                let app = move || {
-                    let core = scope("").wrap(Cors::any_origin()).configure(mounted.aspnetcore_routes());
-                    App::new().configure(mounted.classic_routes()).service(core)
+                let app = |engine: &Engine| {
+                    let core = scope("").wrap(Cors::any_origin()).configure(engine.aspnetcore_routes());
+                    App::new().configure(engine.classic_routes()).service(core)
                 };
-                let server = HttpServer::new(app).on_connect(hubcast::on_connect).workers(2).disable_signals();
+                let server = engine.http_server(app).workers(2).disable_signals();
                 // On a busy machine a request may take longer than the default timeout.
                 let server = server.client_request_timeout(Duration::from_secs(60)).bind(("127.0.0.1", 0)).unwrap();
                 assert!(ready_sender.send((server.addrs()[0], engine)).is_ok(), "the test waits for the server");

@@ -1,0 +1,162 @@
+//! Serving an engine until the process is asked to stop, and the drain that follows.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    io,
+    pin::pin,
+    time::Duration,
+};
+
+use actix_http::{Request, Response};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory};
+use actix_web::{
+    Error, HttpServer,
+    body::MessageBody,
+    dev::{AppConfig, Server},
+};
+use futures_util::future::LocalBoxFuture;
+use log::{info, warn};
+use tokio::time::timeout;
+
+use super::Engine;
+use crate::{client_log, signals};
+
+/// The default time limit for draining: the shortest grace period of common process supervisors.
+pub(crate) const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Creates an HTTP server for an application that mounts this engine. `app` makes the application of one worker
+    /// thread, as with [`HttpServer::new`], and receives the engine.
+    ///
+    /// The server prepares each accepted socket with [`crate::on_connect`]. An application with its own hook creates
+    /// the server itself, and calls `hubcast::on_connect` in the hook.
+    pub fn http_server<F, I, S, B>(
+        &self,
+        app: F,
+    ) -> HttpServer<impl Fn() -> I + Send + Clone + 'static + use<F, I, S, B>, I, S, B>
+    where
+        F: Fn(&Self) -> I + Send + Clone + 'static,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<Request, Config = AppConfig> + 'static,
+        S::Error: Into<Error> + 'static,
+        S::InitError: fmt::Debug,
+        S::Response: Into<Response<B>> + 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        S::Service: 'static,
+        B: MessageBody + 'static,
+    {
+        let engine = self.clone();
+        HttpServer::new(move || app(&engine)).on_connect(crate::on_connect)
+    }
+
+    /// Serves a bound server until the process receives SIGTERM or SIGINT. Then it accepts no new clients, drains the
+    /// engine ([`Engine::drain`]), stops the server and returns. Await the result; its methods change when and how the
+    /// server stops.
+    ///
+    /// Clients of hubs delay the stop by about a second at most. Requests of the application's own routes may take
+    /// [`HttpServer::shutdown_timeout`] after the drain, 30 s unless it is set. SIGHUP is left to the application.
+    ///
+    /// ```no_run
+    /// use actix_web::App;
+    /// use hubcast::{Engine, Hub};
+    ///
+    /// # #[actix_web::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let engine = Engine::builder().hub("/chat", Hub::new("chat")).build()?;
+    /// let server = engine.http_server(|engine| App::new().configure(engine.routes()));
+    /// Ok(engine.serve(server.bind(("127.0.0.1", 8080))?).await?)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The future returns an error if the server is not bound, if signal handlers cannot be installed, or if the server
+    /// fails.
+    pub fn serve<F, I, S, B>(&self, server: HttpServer<F, I, S, B>) -> Serve
+    where
+        F: Fn() -> I + Send + Clone + 'static,
+        I: IntoServiceFactory<S, Request>,
+        S: ServiceFactory<Request, Config = AppConfig> + 'static,
+        S::Error: Into<Error> + 'static,
+        S::InitError: fmt::Debug,
+        S::Response: Into<Response<B>> + 'static,
+        <S::Service as Service<Request>>::Future: 'static,
+        S::Service: 'static,
+        B: MessageBody + 'static,
+    {
+        // A server without a socket would panic.
+        let server = (!server.addrs().is_empty()).then(|| server.disable_signals().run());
+        Serve { engine: self.clone(), server, drain_timeout: DEFAULT_DRAIN_TIMEOUT, stop: None }
+    }
+}
+
+/// A server that serves an engine until it is asked to stop. See [`Engine::serve`]. It does nothing until it is awaited.
+#[must_use = "it does nothing until it is awaited"]
+pub struct Serve {
+    engine: Engine,
+    server: Option<Server>,
+    drain_timeout: Duration,
+    stop: Option<LocalBoxFuture<'static, ()>>,
+}
+
+impl Serve {
+    /// Sets the time limit for draining. Hub methods and hooks that run longer are cancelled. Default 10 s, the
+    /// shortest grace period of common process supervisors.
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.drain_timeout = limit;
+        self
+    }
+
+    /// Stops when `stop` completes, instead of at SIGTERM or SIGINT.
+    pub fn until(mut self, stop: impl Future<Output = ()> + 'static) -> Self {
+        self.stop = Some(Box::pin(stop));
+        self
+    }
+
+    async fn run(self) -> io::Result<()> {
+        let Self { engine, server, drain_timeout, stop } = self;
+        let mut server = server.ok_or_else(not_bound)?;
+        let stop = match stop {
+            Some(stop) => stop,
+            None => Box::pin(signals::stop_signal()?),
+        };
+        let handle = server.handle();
+        let stopping = pin!(async {
+            stop.await;
+            info!("draining connections");
+            handle.pause().await;
+            if timeout(drain_timeout, engine.drain()).await.is_err() {
+                warn!(unfinished = engine.hub_tasks(); "drain timed out; unfinished hub methods and hooks are cancelled");
+            }
+            handle.stop(true).await;
+        });
+        tokio::select! {
+            // The server has failed, or the application has stopped it.
+            result = &mut server => return result,
+            () = stopping => {}
+        }
+        client_log::flush();
+        server.await
+    }
+}
+
+fn not_bound() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the server is not bound to an address; call `bind` before `serve`")
+}
+
+impl IntoFuture for Serve {
+    type Output = io::Result<()>;
+    type IntoFuture = LocalBoxFuture<'static, io::Result<()>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve").field("drain_timeout", &self.drain_timeout).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
