@@ -1,6 +1,6 @@
 //! A store of your own: durable groups in a text file.
 //!
-//! Learn: a store implements the eight methods of `Store`, and may delegate those that it does not need. This one keeps
+//! Learn: a store implements the seven methods of `Store`, and may delegate those that it does not need. This one keeps
 //! memberships in memory and appends each change to a file, which it reads again at the start. Run: `cargo run --example
 //! custom_store`, open the page, and call `AddToRoom` of a room from the page's console or another client. Then restart
 //! the example: the user is still a member. Your own store should pass `hubcast::store::conformance` (feature `testkit`).
@@ -17,7 +17,10 @@ use std::{
 use actix_web::App;
 use hubcast::{
     Engine, GroupName, HubName, UserId, chat,
-    store::{Change, Error, LeaseChange, Members, Node, Owner, Page, Redemption, Store, Verdict, memory::MemoryStore},
+    store::{
+        Change, Error, LeaseChange, Members, MembershipChange, MembershipOp, Node, Owner, Page, Redemption, Store,
+        Verdict, memory::MemoryStore,
+    },
     web::QueryUser,
 };
 
@@ -43,12 +46,16 @@ impl FileStore {
         Ok(Self { memory, file: Mutex::new(file) })
     }
 
-    /// Returns when the change is on the disk: the contract of a store.
-    fn append(&self, change: &str, owner: &Owner, group: &GroupName) -> Result<(), Error> {
-        let mut line = serde_json::json!([change, *owner.hub, *owner.user, **group]).to_string();
-        line.push('\n');
+    /// Returns when the changes are on the disk: the contract of a store.
+    fn append(&self, changes: &[MembershipChange]) -> Result<(), Error> {
+        let mut lines = String::new();
+        for MembershipChange { owner, group, op } in changes {
+            let op = if *op == MembershipOp::Add { "add" } else { "remove" };
+            lines += &serde_json::json!([op, *owner.hub, *owner.user, **group]).to_string();
+            lines.push('\n');
+        }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
+        let written = file.write_all(lines.as_bytes()).and_then(|()| file.sync_data());
         written.map_err(|error| Error::Unavailable(error.to_string()))
     }
 }
@@ -58,14 +65,9 @@ impl Store for FileStore {
         self.memory.groups_of(owners).await
     }
 
-    async fn add(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        self.append("add", owner, group)?;
-        self.memory.add(owner, group).await
-    }
-
-    async fn remove(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        self.append("remove", owner, group)?;
-        self.memory.remove(owner, group).await
+    async fn apply(&self, changes: &[MembershipChange]) -> Result<Vec<Change>, Error> {
+        self.append(changes)?;
+        self.memory.apply(changes).await
     }
 
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {

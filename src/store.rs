@@ -1,6 +1,6 @@
 //! Durable state of the engine: durable group memberships, leases of open connections, and used rejoin tokens.
 //!
-//! The [`Store`] trait has eight methods and hides the database behind them. An application builds its store before
+//! The [`Store`] trait has seven methods to implement and hides the database behind them. An application builds its store before
 //! the engine. The engine shares it, and it outlives every actor. The `Membership` and `Pipeline` actors call it, and
 //! so do the hub functions that revoke tokens or list members. A store does not know live groups, and none of its
 //! calls waits for a client.
@@ -37,6 +37,26 @@ pub struct Owner {
     pub hub: HubName,
     /// The user.
     pub user: UserId,
+}
+
+/// A change of one durable membership.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MembershipChange {
+    /// The user and the hub.
+    pub owner: Owner,
+    /// The group.
+    pub group: GroupName,
+    /// Whether the user becomes a member or ceases to be one.
+    pub op: MembershipOp,
+}
+
+/// The kind of a [`MembershipChange`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MembershipOp {
+    /// Make the user a member.
+    Add,
+    /// End the user's membership.
+    Remove,
 }
 
 /// The effect of a write.
@@ -186,11 +206,21 @@ pub trait Store: Send + Sync + 'static {
     /// An implementation uses a few queries for the whole batch, never one per owner.
     fn groups_of(&self, owners: &[Owner]) -> impl Future<Output = Result<Vec<Vec<GroupName>>, Error>> + Send;
 
-    /// Makes the user a durable member. Creates the records of the user and the group if they are missing.
-    fn add(&self, owner: &Owner, group: &GroupName) -> impl Future<Output = Result<Change, Error>> + Send;
+    /// Makes users durable members of groups, or ends memberships, in order and in one transaction: all changes of the
+    /// list are applied, or none. Returns the effect of each change, in the order of `changes`.
+    ///
+    /// The records of a group and of a user, except for a revocation, end with the last membership.
+    fn apply(&self, changes: &[MembershipChange]) -> impl Future<Output = Result<Vec<Change>, Error>> + Send;
 
-    /// Ends the user's durable membership. The records of the user and the group stay.
-    fn remove(&self, owner: &Owner, group: &GroupName) -> impl Future<Output = Result<Change, Error>> + Send;
+    /// Makes the user a durable member: [`Store::apply`] of one change.
+    fn add(&self, owner: &Owner, group: &GroupName) -> impl Future<Output = Result<Change, Error>> + Send {
+        apply_one(self, owner, group, MembershipOp::Add)
+    }
+
+    /// Ends the user's durable membership: [`Store::apply`] of one change.
+    fn remove(&self, owner: &Owner, group: &GroupName) -> impl Future<Output = Result<Change, Error>> + Send {
+        apply_one(self, owner, group, MembershipOp::Remove)
+    }
 
     /// Returns a page of the durable members of a group, sorted by name.
     fn members(
@@ -234,6 +264,17 @@ pub trait Store: Send + Sync + 'static {
     fn revoke(&self, user: &UserId, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
+async fn apply_one(
+    store: &(impl Store + ?Sized),
+    owner: &Owner,
+    group: &GroupName,
+    op: MembershipOp,
+) -> Result<Change, Error> {
+    let change = MembershipChange { owner: owner.clone(), group: group.clone(), op };
+    let effects = store.apply(&[change]).await?;
+    effects.first().copied().ok_or_else(|| Error::Corrupt("the store returned no effect".into()))
+}
+
 /// The future of a method of [`DynStore`].
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
@@ -241,6 +282,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Se
 pub trait DynStore: Send + Sync + 'static {
     /// See [`Store::groups_of`].
     fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> StoreFuture<'a, Vec<Vec<GroupName>>>;
+    /// See [`Store::apply`].
+    fn apply<'a>(&'a self, changes: &'a [MembershipChange]) -> StoreFuture<'a, Vec<Change>>;
     /// See [`Store::add`].
     fn add<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change>;
     /// See [`Store::remove`].
@@ -260,6 +303,10 @@ pub trait DynStore: Send + Sync + 'static {
 impl<S: Store> DynStore for S {
     fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> StoreFuture<'a, Vec<Vec<GroupName>>> {
         Box::pin(Store::groups_of(self, owners))
+    }
+
+    fn apply<'a>(&'a self, changes: &'a [MembershipChange]) -> StoreFuture<'a, Vec<Change>> {
+        Box::pin(Store::apply(self, changes))
     }
 
     fn add<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change> {

@@ -21,6 +21,7 @@ mod m20261123_000005_create_connections;
 mod m20261123_000006_create_rejoin_uses;
 mod m20261124_000001_create_rejoin_families;
 mod m20261124_000002_create_clocks;
+mod m20261124_000003_delete_unused_rows;
 
 /// Applies the missing migrations (`up`) or reverts all of them (`down`).
 #[derive(Debug)]
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000006_create_rejoin_uses::Migration),
             Box::new(m20261124_000001_create_rejoin_families::Migration),
             Box::new(m20261124_000002_create_clocks::Migration),
+            Box::new(m20261124_000003_delete_unused_rows::Migration),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! Conformance tests for implementations of [`Store`](super::Store): one function per requirement.
 //!
 //! The suite is compiled for tests only (feature `testkit`). Each test case needs a new, empty store, which it calls
-//! through [`DynStore`]. The test cases do not sleep, read the clock, or use anything beyond the eight methods.
+//! through [`DynStore`]. The test cases do not sleep, read the clock, or use anything beyond the methods of the trait.
 //!
 //! [`store_conformance!`](crate::store_conformance) generates a test for each test case. The author of a store calls
 //! it in a test module. For a store in a database, [`store_commit_conformance!`](crate::store_commit_conformance)
@@ -40,6 +40,8 @@ macro_rules! store_conformance {
             second_removal_changes_nothing
             removing_a_non_member_changes_nothing
             removed_member_can_be_added_again
+            changes_of_a_batch_apply_in_order
+            large_batch_of_changes_is_applied
             names_are_case_sensitive
             unusual_names_are_returned_unchanged
             groups_of_different_hubs_are_separate

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Change, Error, LeaseChange, Members, Node, Owner, Page, Redemption, Store, Verdict};
+use super::{Change, Error, LeaseChange, Members, MembershipChange, Node, Owner, Page, Redemption, Store, Verdict};
 use crate::ids::{GroupName, HubName, UserId};
 
 /// How the store treats calls.
@@ -88,12 +88,8 @@ impl<S: Store> Store for FaultyStore<S> {
         self.forward(self.inner.groups_of(owners)).await
     }
 
-    async fn add(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        self.forward(self.inner.add(owner, group)).await
-    }
-
-    async fn remove(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        self.forward(self.inner.remove(owner, group)).await
+    async fn apply(&self, changes: &[MembershipChange]) -> Result<Vec<Change>, Error> {
+        self.forward(self.inner.apply(changes)).await
     }
 
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {

@@ -15,8 +15,8 @@ use std::{
 };
 
 use super::{
-    CLOCK_TOLERANCE, Change, Error, Holder, LeaseChange, Members, Node, Owner, Page, Redemption, Store, TokenUse,
-    Verdict,
+    CLOCK_TOLERANCE, Change, Error, Holder, LeaseChange, Members, MembershipChange, MembershipOp, Node, Owner, Page,
+    Redemption, Store, TokenUse, Verdict,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
@@ -38,12 +38,9 @@ impl Store for MemoryStore {
         Ok(owners.iter().map(|owner| tables.groups_of(owner)).collect())
     }
 
-    async fn add(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        Ok(self.tables().add(owner, group))
-    }
-
-    async fn remove(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        Ok(self.tables().remove(owner, group))
+    async fn apply(&self, changes: &[MembershipChange]) -> Result<Vec<Change>, Error> {
+        let mut tables = self.tables();
+        Ok(changes.iter().map(|change| tables.apply(change)).collect())
     }
 
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
@@ -100,6 +97,13 @@ struct Tables {
 impl Tables {
     fn groups_of(&self, owner: &Owner) -> Vec<GroupName> {
         self.groups.get(owner).into_iter().flatten().cloned().collect()
+    }
+
+    fn apply(&mut self, MembershipChange { owner, group, op }: &MembershipChange) -> Change {
+        match op {
+            MembershipOp::Add => self.add(owner, group),
+            MembershipOp::Remove => self.remove(owner, group),
+        }
     }
 
     fn add(&mut self, owner: &Owner, group: &GroupName) -> Change {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use entities::{connection, conversation_room, node, user, user_room};
+use entities::{connection, node, user, user_room};
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, DatabaseTransaction as Transaction, DbErr,
@@ -25,13 +25,15 @@ use sea_orm::{
 };
 
 use super::{
-    CLOCK_TOLERANCE, Change, Error, Lease, LeaseChange, Members, Node, Owner, Page, Redemption, Store, Verdict,
+    CLOCK_TOLERANCE, Change, Error, Lease, LeaseChange, Members, MembershipChange, Node, Owner, Page, Redemption,
+    Store, Verdict,
 };
 use crate::ids::{ConnectionId, GroupName, HubName, UserId};
 
 mod address;
 mod cause;
 mod lease_changes;
+mod membership_changes;
 mod millis;
 mod pool;
 mod retry;
@@ -105,27 +107,11 @@ impl Store for SeaStore {
         Ok(owners.iter().map(|owner| found.get(owner).cloned().unwrap_or_default()).collect())
     }
 
-    async fn add(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        let (hub, user_name, room_name) = membership_key(owner, group);
-        let now = millis::floor(SystemTime::now());
-        let room = conversation_room::Model { hub: hub.clone(), room_name: room_name.clone(), created_at: now };
-        let row = user_room::Model { hub, user_name, room_name, joined_at: now };
+    async fn apply(&self, changes: &[MembershipChange]) -> Result<Vec<Change>, Error> {
         let transaction = self.begin().await?;
-        ensure_user(&transaction, &owner.user, now).await?;
-        let room = conversation_room::Entity::insert(room.into_active_model()).on_conflict_do_nothing();
-        room.exec_without_returning(&transaction).await?;
-        let inserted = was_inserted(
-            user_room::Entity::insert(row.into_active_model()).exec_without_returning(&transaction).await,
-        )?;
+        let effects = membership_changes::apply(&transaction, changes).await?;
         transaction.commit().await?;
-        Ok(Change::applied_if(inserted))
-    }
-
-    async fn remove(&self, owner: &Owner, group: &GroupName) -> Result<Change, Error> {
-        let transaction = self.begin().await?;
-        let removed = user_room::Entity::delete_by_id(membership_key(owner, group)).exec(&transaction).await?;
-        transaction.commit().await?;
-        Ok(Change::applied_if(removed.rows_affected > 0))
+        Ok(effects)
     }
 
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
@@ -183,7 +169,7 @@ impl Store for SeaStore {
         let tolerance = if has_peers { millis::duration(CLOCK_TOLERANCE) } else { 0 };
         let before = millis::ceil(before).saturating_add(tolerance);
         let earlier = Column::RevokedBefore.is_null().or(Column::RevokedBefore.lt(before));
-        ensure_user(&transaction, user, millis::floor(SystemTime::now())).await?;
+        membership_changes::ensure_user(&transaction, user, millis::floor(SystemTime::now())).await?;
         let row = user::Entity::update_many().filter(Column::UserName.eq(user.as_str())).filter(earlier);
         row.col_expr(Column::RevokedBefore, Expr::value(before)).exec(&transaction).await?;
         transaction.commit().await?;
@@ -203,11 +189,6 @@ fn of_any_owner(owners: &[Owner]) -> Condition {
     })
 }
 
-async fn ensure_user(transaction: &Transaction, user: &UserId, now: i64) -> Result<(), DbErr> {
-    let row = user::Model { user_name: user.to_string(), created_at: now, revoked_before: None }.into_active_model();
-    user::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(transaction).await.map(drop)
-}
-
 /// Returns whether the row was inserted; false if its key existed. This relies on the unique constraint, because
 /// databases count the rows of `INSERT … ON CONFLICT DO NOTHING` differently.
 fn was_inserted(inserted: Result<u64, DbErr>) -> Result<bool, DbErr> {
@@ -215,10 +196,6 @@ fn was_inserted(inserted: Result<u64, DbErr>) -> Result<bool, DbErr> {
         Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(false),
         other => other.map(|_| true),
     }
-}
-
-fn membership_key(owner: &Owner, group: &GroupName) -> (String, String, String) {
-    (owner.hub.to_string(), owner.user.to_string(), group.to_string())
 }
 
 fn node_row(node: &Node, lease_until: i64) -> node::ActiveModel {

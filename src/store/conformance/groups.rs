@@ -1,4 +1,4 @@
-//! Test cases for durable membership: the methods `groups_of`, `add`, `remove` and `members`, and their interaction.
+//! Test cases for durable membership: the methods `groups_of`, `apply` (with `add` and `remove`) and `members`, and their interaction.
 //!
 //! [`store_conformance!`](crate::store_conformance) lists the test cases. Each needs a new, empty store. They do not
 //! expect an order of the groups of one owner.
@@ -8,7 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use super::{groups_of, owner};
 use crate::{
     ids::{GroupName, HubName, UserId},
-    store::{Change, DynStore, Error, Members, Owner, Page},
+    store::{Change, DynStore, Error, Members, MembershipChange, MembershipOp, Owner, Page},
 };
 
 /// Names that a faulty store changes, confuses or rejects. All names are distinct.
@@ -147,6 +147,40 @@ pub async fn removed_member_can_be_added_again(store: &dyn DynStore) -> Result<(
     assert_eq!(page(store, "room", None, 10).await?, (vec![], 0));
     assert_eq!(add(store, "ann", "room").await?, Change::Applied);
     assert_eq!(groups_of(store, &owner("ann")).await?, ["room"]);
+    Ok(())
+}
+
+fn change(user: &str, group: &str, op: MembershipOp) -> MembershipChange {
+    MembershipChange { owner: owner(user), group: group.into(), op }
+}
+
+/// The order also holds for several changes of one membership. A batch can be empty.
+pub async fn changes_of_a_batch_apply_in_order(store: &dyn DynStore) -> Result<(), Error> {
+    use Change::{Applied, Unchanged};
+    use MembershipOp::{Add, Remove};
+    assert!(store.apply(&[]).await?.is_empty());
+    let changes = [
+        change("ann", "room", Remove),
+        change("ann", "room", Add),
+        change("bob", "room", Add),
+        change("ann", "room", Add),
+        change("ann", "room", Remove),
+        change("ann", "other", Add),
+        change("bob", "room", Remove),
+        change("bob", "room", Add),
+    ];
+    let effects = [Unchanged, Applied, Applied, Unchanged, Applied, Applied, Applied, Applied];
+    assert_eq!(store.apply(&changes).await?, effects);
+    assert_eq!(groups_of(store, &owner("ann")).await?, ["other"]);
+    assert_eq!(page(store, "room", None, 10).await?, (vec!["bob".into()], 1));
+    Ok(())
+}
+
+/// A batch can have more changes than the engine writes at a time.
+pub async fn large_batch_of_changes_is_applied(store: &dyn DynStore) -> Result<(), Error> {
+    let changes: Vec<_> = (0..1_000).map(|number| change(&number.to_string(), "room", MembershipOp::Add)).collect();
+    assert_eq!(store.apply(&changes).await?, [Change::Applied; 1_000]);
+    assert_eq!(page(store, "room", None, 0).await?.1, 1_000);
     Ok(())
 }
 

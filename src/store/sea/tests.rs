@@ -4,7 +4,7 @@ use std::{
     task::Poll,
 };
 
-use entities::{clock, rejoin_family};
+use entities::{clock, conversation_room, rejoin_family};
 use futures_util::future::try_join_all;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Schema, Statement};
 use tempfile::TempDir;
@@ -103,7 +103,7 @@ async fn stores_started_concurrently_share_one_database() {
 async fn migrating_up_and_down_leaves_nothing() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let ours = "select name from sqlite_master where tbl_name <> 'seaql_migrations' order by name";
-    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 11);
+    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 12);
     Migrator::down(&store.db, None).await.unwrap();
     assert!(query_column(&store.db, ours).await.is_empty());
     assert!(query_column(&store.db, "select version from seaql_migrations").await.is_empty());
@@ -112,7 +112,7 @@ async fn migrating_up_and_down_leaves_nothing() {
 #[tokio::test]
 async fn used_tokens_survive_the_migration_to_families() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    Migrator::down(&store.db, Some(2)).await.unwrap();
+    Migrator::down(&store.db, Some(3)).await.unwrap();
     let uses = "insert into rejoin_uses (family, epoch, expires_at) values ('f', 1, 5), ('f', 2, 6), ('g', 1, 7)";
     store.db.execute_unprepared(uses).await.unwrap();
     Migrator::up(&store.db, None).await.unwrap();
@@ -292,11 +292,16 @@ async fn missing_file_is_created_unless_mode_is_rw() {
 }
 
 #[tokio::test]
-async fn file_uses_wal_and_busy_timeout() {
+async fn file_uses_wal_full_sync_and_busy_timeout() {
     let file = TempDatabase::new();
     let store = file.open().await.unwrap();
     assert_eq!(query_column(&store.db, "pragma journal_mode").await, ["wal"]);
     assert_eq!(query_column(&store.db, "select cast(timeout as text) from pragma_busy_timeout").await, ["5000"]);
+    assert_eq!(
+        query_column(&store.db, "select cast(synchronous as text) from pragma_synchronous").await,
+        ["2"],
+        "FULL"
+    );
 }
 
 #[tokio::test]
