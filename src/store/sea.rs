@@ -37,6 +37,7 @@ mod membership_changes;
 mod millis;
 mod pool;
 mod retry;
+mod space;
 mod token_uses;
 
 /// A store in a database.
@@ -73,6 +74,7 @@ impl SeaStore {
         let (db, _anchor) = pool::open(url, acquire_timeout).await?;
         let store = Self { db, _anchor };
         store.migrate().await?;
+        space::prepare(&store.db).await?;
         Ok(store)
     }
 
@@ -148,6 +150,7 @@ impl Store for SeaStore {
             delete_previous_incarnations(&transaction, node).await? + delete_expired_nodes(&transaction, now).await?;
         token_uses::delete_expired(&transaction, now, millis::duration(term)).await?;
         transaction.commit().await?;
+        space::release(&self.db).await;
         Ok(removed)
     }
 

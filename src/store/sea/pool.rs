@@ -12,7 +12,7 @@ use sea_orm::{
     sqlx::{
         self, ConnectOptions as _, Connection, Sqlite, SqliteConnection,
         pool::PoolOptions,
-        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+        sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
 
@@ -64,9 +64,17 @@ fn options(url: &str, acquire_timeout: Duration) -> ConnectOptions {
     options
 }
 
+/// The size to which SQLite cuts the write-ahead log after a checkpoint. The log grows beyond it while a long query runs.
+const MAX_IDLE_LOG_BYTES: u32 = 16 << 20;
+
 /// WAL allows readers beside the writer. FULL makes a commit survive a power failure, so a returned call is durable.
 fn with_pragmas(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
-    sqlite.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full).foreign_keys(true)
+    sqlite
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
+        .journal_mode(SqliteJournalMode::Wal)
+        .pragma("journal_size_limit", MAX_IDLE_LOG_BYTES.to_string())
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
 }
 
 /// Closes each connection whose last transaction did not end by a COMMIT or ROLLBACK of ours: when it is released, and

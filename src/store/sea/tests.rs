@@ -31,6 +31,7 @@ mod on_disk {
 }
 
 mod failing_commit;
+mod space;
 
 /// A temporary directory with a database file.
 struct TempDatabase(TempDir);
