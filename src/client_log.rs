@@ -75,6 +75,8 @@ causes! {
     CallUnauthorized Info "call of a hub method not authorized"
     CallWithoutStream Info "stream requested from a hub method without one"
     RejoinTokenRefused Info "rejoin token refused"
+    RejoinTokenIncomplete Info "rejoin token lacks groups"
+    RejoinTokenFull Info "rejoin token cannot list all groups"
     ClientSilent Info "silent client disconnected"
     ClientTooSlow Warn "slow client evicted"
     // Faults of hubs, modules and the store, which occur when a client connects or calls.

@@ -18,6 +18,7 @@ use crate::{
     group::Generation,
     hub::CallError,
     outbox::OutboxEvent,
+    pipeline::RejoinReport,
     transport::SocketHandle,
 };
 
@@ -34,7 +35,7 @@ mod traffic;
 pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Ending, Event, GroupsChanged, Invoke, Reason};
 pub(crate) use effects::Effects;
 use group_ops::{GroupOp, PendingGroupOps, join_loaded};
-pub(crate) use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest, RejoinService};
+pub(crate) use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest, RejoinService, TokenOutcome};
 pub use rejoin::{OnStoreFailure, RejoinSettings};
 pub(crate) use state::NewConnection;
 use state::{CleanupGuard, ConnectionState};
@@ -156,10 +157,12 @@ impl<D: Dialect> Connection<D> {
         let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
             this.end_restore();
-            let outcome = this.state.admit(connected);
+            let admitted = this.state.admit(connected);
+            let (report, outcome) = admitted.map_or_else(|error| (None, Err(error)), |report| (report, Ok(())));
             let is_admitted = outcome.is_ok();
             this.handle_event(Event::Connected(outcome), ctx);
             if is_admitted {
+                this.report_rejoin(report, ctx);
                 this.refresh_groups_token(ctx);
                 this.drain_if_draining(ctx);
             }
@@ -182,6 +185,13 @@ impl<D: Dialect> Connection<D> {
             }
             outcome
         })
+    }
+
+    /// Passes the outcome of the client's rejoin token to the session.
+    pub(crate) fn report_rejoin(&mut self, report: Option<RejoinReport>, ctx: &mut Context<Self>) {
+        if let Some(report) = report {
+            self.handle_event(Event::Rejoined(report), ctx);
+        }
     }
 
     fn end_restore(&mut self) {
@@ -208,7 +218,7 @@ impl<D: Dialect> Connection<D> {
         let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
             let outcome = this.state.admit(connected.map(|()| None));
-            this.handle_event(Event::Connected(outcome), ctx);
+            this.handle_event(Event::Connected(outcome.map(drop)), ctx);
             this.drain_if_draining(ctx);
         }));
     }

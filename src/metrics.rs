@@ -93,8 +93,10 @@ counters! {
     rejoins_revoked,
     /// Rejoin tokens that could not be checked because the store did not answer.
     rejoins_unchecked,
-    /// Rejoin tokens issued without a list of groups, because the names are too long in total.
+    /// Rejoin tokens issued with an incomplete list of groups, because the names are too long in total.
     rejoins_without_list,
+    /// Rejoin tokens that were accepted and whose client lost groups, because the token could not list them.
+    rejoins_incomplete,
     /// Reads and writes of durable groups that failed or that the store did not answer in time.
     store_failures,
     /// Lease changes of connections that were dropped because they could not be written.

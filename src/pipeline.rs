@@ -16,13 +16,15 @@ use crate::{
 use actix::prelude::*;
 
 mod claims;
-mod families;
 mod policy;
+mod refusal;
+mod report;
 mod validator;
 
-pub(crate) use claims::{Claims, RejoinError, RejoinIdentity, TokenGroups, TokenSubject};
-pub(crate) use families::Families;
+pub(crate) use claims::{Claims, RejoinIdentity, TokenGroups, TokenSubject};
 pub use policy::Policy;
+pub(crate) use refusal::RejoinError;
+pub(crate) use report::{REJOINED_METHOD, RejoinReport};
 pub(crate) use validator::RejoinValidator;
 
 /// The maximum number of messages in the pipeline's mailbox. Beyond it senders wait.
@@ -91,6 +93,9 @@ pub(crate) struct Rejoin {
     pub(crate) token: Option<String>,
     pub(crate) identity: RejoinIdentity,
     pub(crate) connection: ConnectionId,
+    /// The groups that the client receives messages from, if its connection still lives. They replace those of a token
+    /// that could not list all groups.
+    pub(crate) current: Option<TokenGroups>,
     /// The hubs that the client reconnects to.
     pub(crate) hubs: Vec<RejoinHub>,
 }
@@ -111,6 +116,10 @@ pub(crate) struct Rejoined {
     pub(crate) groups: Vec<Arc<GroupKey>>,
     /// The claims of the token, if it was accepted.
     pub(crate) claims: Option<Claims>,
+    /// The reason for which the token was refused.
+    pub(crate) refusal: Option<RejoinError>,
+    /// The number of groups that the token could not list and that are therefore lost.
+    pub(crate) lost: usize,
     /// True if the decision is incomplete: the store did not answer whether the token is valid, or a module panicked.
     pub(crate) is_unchecked: bool,
 }
@@ -122,14 +131,6 @@ impl<A: Actor> actix::dev::MessageResponse<A, Rejoin> for Rejoined {
             let _ = reply.send(self);
         }
     }
-}
-
-/// Stores the groups of a family whose tokens cannot list them, because the list is too long.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct RememberGroups {
-    pub(crate) family: String,
-    pub(crate) groups: TokenGroups,
 }
 
 /// See the module's documentation.
@@ -168,15 +169,6 @@ impl Handler<Rejoin> for Pipeline {
                 Rejoined { is_unchecked: true, ..Rejoined::default() }
             })
         })
-    }
-}
-
-impl Handler<RememberGroups> for Pipeline {
-    type Result = ();
-
-    fn handle(&mut self, RememberGroups { family, groups }: RememberGroups, _: &mut Self::Context) {
-        self.validator.metrics.rejoins_without_list.increment();
-        self.validator.families.remember_groups(&family, groups);
     }
 }
 

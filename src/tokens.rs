@@ -22,6 +22,11 @@ const KEY_ID_LENGTH: usize = 4;
 const SIGNATURE_LENGTH: usize = 32;
 const HEADER_LENGTH: usize = 1 + KEY_ID_LENGTH + SIGNATURE_LENGTH;
 
+/// The length of the longest payload whose token has at most `length` characters.
+pub(crate) const fn max_payload_length(length: usize) -> usize {
+    (length / 4 * 3).saturating_sub(HEADER_LENGTH)
+}
+
 /// The minimum length of a secret in bytes. A random secret of this length cannot be found by brute force.
 pub(crate) const MIN_SECRET_LENGTH: usize = 16;
 

@@ -2,8 +2,9 @@
 //!
 //! Learn: rejoin tokens for ASP.NET Core SignalR clients. A client requests them with `?rejoin=1`. Whenever its groups
 //! change, the server sends a new token by calling the client method `hubcast:rejoinToken`. The client presents the
-//! latest token with its next connection. Run: `cargo run --example rejoin`. See: each step in this terminal. The
-//! example contains both the server and the client, and then exits.
+//! latest token with its next connection. The server then calls `hubcast:rejoined` with the groups that the client got
+//! back. Run: `cargo run --example rejoin`. See: each step in this terminal. The example contains both the server and
+//! the client, and then exits.
 //!
 //! With the official JavaScript client, which reconnects automatically, these lines are enough:
 //!

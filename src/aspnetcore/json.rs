@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{Error as _, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -334,9 +334,10 @@ pub(crate) fn close(error: Option<&str>, allows_reconnect: bool) -> Box<[u8]> {
     record(format!(r#"{{"type":7{error}{reconnect}}}"#))
 }
 
-/// An invocation of a client method with one string argument. It expects no completion.
-pub(crate) fn invocation(target: &str, argument: &str) -> Box<[u8]> {
-    record(format!(r#"{{"type":1,"target":{},"arguments":[{}]}}"#, quote(target), quote(argument)))
+/// An invocation of a client method with one argument. It expects no completion.
+pub(crate) fn invocation(target: &str, argument: &(impl Serialize + ?Sized)) -> Box<[u8]> {
+    let argument = serde_json::json!(argument);
+    record(format!(r#"{{"type":1,"target":{},"arguments":[{argument}]}}"#, quote(target)))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::{
     connections::Reconnect,
     hub::{Hub, HubBehavior, HubError, Streams},
     outbox::End,
+    pipeline::REJOINED_METHOD,
     transport::Inbound,
 };
 
@@ -298,6 +299,7 @@ impl Dialect for Session {
             Event::Detached => self.on_detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
             Event::GroupsChanged(changed) => self.send_rejoin_token(&changed, now),
+            Event::Rejoined(report) => Effect::Send(json::invocation(REJOINED_METHOD, &report)).into(),
             Event::Aborted(reconnect) => self.end_with_close(Reason::Aborted, None, reconnect == Reconnect::Allow),
             Event::Draining => self.end_with_close(Reason::Drained, None, true),
             Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),

@@ -121,6 +121,7 @@ impl Connection<Session> {
         RejoinRequest {
             token: attach.token.clone(),
             durable: self.state.memberships.durable(),
+            current: self.session.has_had_channel().then(|| self.state.token_groups()),
             joins_durable: attach.connect_kind == ConnectKind::Connect || !self.session.has_had_channel(),
             adjust,
         }
@@ -157,6 +158,7 @@ impl Connection<Session> {
         let (reader, has_gap) = self.state.handle().outbox.attach(resume, filter, Arc::new(framer.clone()));
         let resume_position = if has_gap { ResumePosition::Lost } else { resume_position };
         let is_recreated = rejoined.is_some() && !self.session.has_had_channel();
+        let report = rejoined.as_ref().and_then(|outcome| outcome.token.as_ref().map(|token| token.report.clone()));
         let claimed = rejoined.map(|outcome| claimed_groups(outcome, &attach.hubs));
         if let Some(claimed) = &claimed {
             self.state.record_restored(&claimed.clone().all());
@@ -179,6 +181,7 @@ impl Connection<Session> {
         self.resume_reads();
         let effects = self.session.on_attached(&attached, Instant::now());
         self.apply_effects(effects, ctx);
+        self.report_rejoin(report, ctx);
         Ok((reader, framer))
     }
 
@@ -200,9 +203,10 @@ pub(super) fn hub_names(hubs: &[Arc<Hub>]) -> Vec<HubName> {
 
 /// The groups in the client's token, limited to the hubs that its channel receives from.
 fn claimed_groups(outcome: RejoinOutcome, hubs: &[Arc<Hub>]) -> TokenGroups {
-    let RejoinOutcome { groups, claims } = outcome;
-    let Some(claims) = claims else { return TokenGroups::default() };
-    let mut claimed = claims.groups().unwrap_or(TokenGroups { joined: groups, durable: Vec::new() });
+    let RejoinOutcome { groups, token } = outcome;
+    let Some(claims) = token.and_then(|token| token.claims) else { return TokenGroups::default() };
+    let restored = TokenGroups { joined: groups, durable: Vec::new() };
+    let mut claimed = if claims.is_complete() { claims.groups() } else { restored };
     for list in [&mut claimed.joined, &mut claimed.durable] {
         list.retain(|key| hubs.iter().any(|hub| *hub.name() == key.hub));
         list.sort();

@@ -14,7 +14,9 @@ use crate::{
     client_log::Cause,
     connection::ClientFault,
     hub::HubError,
+    ids::HubName,
     message::{Invocation, Json, WireForm, json_depth},
+    pipeline::{REJOINED_METHOD, RejoinReport},
 };
 
 /// The encoding of invocations of client methods.
@@ -25,6 +27,12 @@ fn encode_invocation(call: &Invocation) -> Bytes {
     let state =
         if call.state.is_empty() { String::new() } else { format!(r#","S":{}"#, serde_json::json!(call.state)) };
     format!(r#"{{"H":{hub},"M":{target},"A":{}{state}}}"#, call.arguments).into()
+}
+
+/// An invocation of the client method that receives the report on a groups token.
+pub(super) fn rejoined(hub: &HubName, report: &RejoinReport) -> Box<[u8]> {
+    let (hub, target) = (json_string(hub), json_string(REJOINED_METHOD));
+    format!(r#"{{"H":{hub},"M":{target},"A":[{}]}}"#, serde_json::json!(report)).into_bytes().into()
 }
 
 /// Encodes a text as a JSON string.

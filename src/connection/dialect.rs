@@ -15,7 +15,7 @@ use crate::{
     ids::HubName,
     message::Json,
     outbox::End,
-    pipeline::TokenGroups,
+    pipeline::{RejoinReport, TokenGroups},
     transport::Received,
 };
 
@@ -71,6 +71,8 @@ pub(crate) enum Event<T> {
     Detached,
     /// The client is too slow. Its outbox accepts no more messages.
     Overflowed,
+    /// The client has presented a rejoin token, and its groups are restored.
+    Rejoined(RejoinReport),
     /// The groups that the client receives messages from have changed, or their token is refreshed.
     GroupsChanged(GroupsChanged),
     /// A hub, the application or an operator ends the connection.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    ConnectError, Invoke,
+    ConnectError, Invoke, TokenOutcome,
     group_ops::{GroupJoin, GroupJoiner},
 };
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
     message::Json,
     metrics::Metrics,
     outbox::Outbox,
-    pipeline::Claims,
 };
 
 /// Runs application code, catches its panics and logs its errors. The fields are for the log.
@@ -102,16 +101,16 @@ pub(super) async fn wait_for_capacity(
     result
 }
 
-/// Joins the groups that are loaded, then runs OnConnected. Returns the accepted claims of the rejoin token.
+/// Joins the groups that are loaded, then runs OnConnected. Returns the outcome of the rejoin token.
 pub(super) async fn connect(
-    loaded: impl Future<Output = Result<(Vec<GroupJoin>, Option<Claims>), ConnectError>>,
+    loaded: impl Future<Output = Result<(Vec<GroupJoin>, Option<TokenOutcome>), ConnectError>>,
     joiner: GroupJoiner,
     hubs: Vec<(Arc<Hub>, HubContext)>,
-) -> Result<Option<Claims>, ConnectError> {
-    let (groups, claims) = loaded.await?;
+) -> Result<Option<TokenOutcome>, ConnectError> {
+    let (groups, token) = loaded.await?;
     joiner.join_all(groups).await?;
     run_connected(hubs).await?;
-    Ok(claims)
+    Ok(token)
 }
 
 /// Runs OnConnected.

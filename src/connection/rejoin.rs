@@ -1,6 +1,10 @@
 //! The groups that a client is restored into when it connects or reconnects, and the settings for this.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 
@@ -10,7 +14,7 @@ use crate::{
     connections::{ConnectionHandle, JoinCause},
     hub::{HubError, services::HubServices},
     ids::{GroupKey, GroupName, HubName},
-    pipeline::{Claims, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, Rejoined},
+    pipeline::{Claims, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, RejoinReport, Rejoined, TokenGroups},
     store::Owner,
     supervised::Supervised,
     tokens::KeyRing,
@@ -80,6 +84,8 @@ pub(crate) struct RejoinRequest {
     pub(crate) joins_durable: bool,
     /// The durable groups that the connection is in.
     pub(crate) durable: Vec<Arc<GroupKey>>,
+    /// The groups that the client receives messages from, unless the connection is new to this process.
+    pub(crate) current: Option<TokenGroups>,
     /// Applies the membership changes that the client cannot know of yet.
     pub(crate) adjust: Box<GroupAdjustment>,
 }
@@ -91,8 +97,16 @@ pub(crate) type GroupAdjustment = dyn FnOnce(Vec<Arc<GroupKey>>) -> Vec<Arc<Grou
 pub(crate) struct RejoinOutcome {
     /// The groups that the client receives messages from.
     pub(crate) groups: Vec<Arc<GroupKey>>,
-    /// The accepted claims of the token.
+    /// The outcome of the token; `None` if the client presented none.
+    pub(crate) token: Option<TokenOutcome>,
+}
+
+/// The outcome of a rejoin token.
+pub(crate) struct TokenOutcome {
+    /// Its claims, if it was accepted.
     pub(crate) claims: Option<Claims>,
+    /// The report to the client.
+    pub(crate) report: RejoinReport,
 }
 
 /// The durable groups of a user, by hub.
@@ -112,24 +126,22 @@ fn store_failure() -> ConnectError {
 }
 
 impl RejoinService {
-    /// Loads the durable groups and those of the rejoin token. Returns the accepted claims of the token too.
+    /// Loads the durable groups and those of the rejoin token. Returns the outcome of the token too.
     pub(super) async fn groups_to_restore(
         self: Arc<Self>,
         client: Arc<ConnectionHandle>,
         hubs: Vec<HubName>,
         rejoin_token: Option<String>,
-    ) -> Result<(Vec<GroupJoin>, Option<Claims>), ConnectError> {
+    ) -> Result<(Vec<GroupJoin>, Option<TokenOutcome>), ConnectError> {
         let durable = self.all_durable_groups(&client, &hubs).await?;
-        let (groups, claims) = match rejoin_token {
-            Some(token) => {
-                let rejoined = self.rejoin(&client, Some(token), None, &durable).await?;
-                (rejoined.groups, rejoined.claims)
-            }
-            None => (Vec::new(), None),
-        };
-        let claimed = groups.into_iter().map(|group| (group, JoinCause::Token));
         let stored = keys_of(&durable).map(|group| (group, JoinCause::Store));
-        Ok((claimed.chain(stored).collect(), claims))
+        let Some(token) = rejoin_token else { return Ok((stored.collect(), None)) };
+        let Rejoined { groups, claims, refusal, lost, .. } =
+            self.rejoin(&client, Some(token), None, None, &durable).await?;
+        let all: BTreeSet<_> = groups.iter().cloned().chain(keys_of(&durable)).collect();
+        let report = RejoinReport::new(&hubs, all, refusal, lost);
+        let claimed = groups.into_iter().map(|group| (group, JoinCause::Token));
+        Ok((claimed.chain(stored).collect(), Some(TokenOutcome { claims, report })))
     }
 
     /// Asks the pipeline which groups a client rejoins on its current hubs.
@@ -143,8 +155,9 @@ impl RejoinService {
         let asks_store = request.joins_durable || hubs.iter().any(|hub| settings.policy_of(hub).asks_store());
         let durable =
             if asks_store { self.all_durable_groups(&client, &hubs).await? } else { by_hub(&hubs, &request.durable) };
-        let connection = Some(client.id.to_string());
-        let Rejoined { mut groups, claims, .. } = self.rejoin(&client, request.token, connection, &durable).await?;
+        let (connection, has_token) = (Some(client.id.to_string()), request.token.is_some());
+        let Rejoined { mut groups, claims, refusal, lost, .. } =
+            self.rejoin(&client, request.token, connection, request.current, &durable).await?;
         let durable: HashSet<_> = keys_of(&durable).collect();
         if request.joins_durable {
             groups.extend(durable.iter().cloned());
@@ -153,7 +166,9 @@ impl RejoinService {
         let cause_of =
             |group: &Arc<GroupKey>| if durable.contains(group) { JoinCause::Store } else { JoinCause::Token };
         let joins = groups.iter().map(|group| (Arc::clone(group), cause_of(group))).collect();
-        Ok((joins, RejoinOutcome { groups, claims }))
+        let report = || RejoinReport::new(&hubs, groups.iter().cloned(), refusal, lost);
+        let token = has_token.then(|| TokenOutcome { claims, report: report() });
+        Ok((joins, RejoinOutcome { groups, token }))
     }
 
     async fn all_durable_groups(
@@ -185,6 +200,7 @@ impl RejoinService {
         client: &ConnectionHandle,
         token: Option<String>,
         connection: Option<String>,
+        current: Option<TokenGroups>,
         durable: &DurableGroups,
     ) -> Result<Rejoined, ConnectError> {
         let hub = |(name, stored): &(HubName, Vec<GroupName>)| RejoinHub {
@@ -194,7 +210,7 @@ impl RejoinService {
         };
         let identity = RejoinIdentity { connection, user: client.user.clone(), hub: client.hub.clone() };
         let hubs = durable.iter().map(hub).collect();
-        let rejoin = Rejoin { token, identity, connection: client.id.clone(), hubs };
+        let rejoin = Rejoin { token, identity, connection: client.id.clone(), current, hubs };
         let rejoined = match &rejoin.identity.connection {
             // A token that is bound to its connection may be presented more than once.
             Some(_) => self.pipeline.send(rejoin).await.map_err(|_| store_failure())?,

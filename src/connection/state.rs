@@ -11,16 +11,17 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConnectError, Connection, Dialect, GroupsChanged, RejoinOutcome, RejoinRequest, RejoinService,
+    ConnectError, Connection, Dialect, GroupsChanged, RejoinOutcome, RejoinRequest, RejoinService, TokenOutcome,
     group_ops::GroupJoin, hooks, memberships::Memberships,
 };
 use crate::{
+    client_log::Cause,
     connections::{Address, ConnectionHandle, ConnectionInfo},
     hub::{Caller, CallerState, Hub, HubBehavior, HubContext, HubError, Identity, Request, services::HubServices},
     ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
     outbox::{End, Outbox},
-    pipeline::{Claims, RememberGroups, TokenGroups, TokenSubject},
+    pipeline::{Claims, RejoinReport, TokenGroups, TokenSubject},
     tokens::Purpose,
 };
 
@@ -75,6 +76,8 @@ pub(crate) struct ConnectionState {
     is_registered: bool,
     is_connected: bool,
     has_ended: bool,
+    /// The latest rejoin token could not list all groups.
+    token_lacks_groups: bool,
     /// Dropped when the connection ends.
     held_until_end: Option<Box<dyn Any + Send>>,
 }
@@ -124,6 +127,7 @@ impl ConnectionState {
             is_registered: false,
             is_connected: false,
             has_ended: false,
+            token_lacks_groups: false,
             held_until_end: Some(held_until_end),
         }
     }
@@ -167,7 +171,7 @@ impl ConnectionState {
     pub(super) fn groups_to_restore(
         &self,
         rejoin_token: Option<String>,
-    ) -> impl Future<Output = Result<(Vec<GroupJoin>, Option<Claims>), ConnectError>> + use<> {
+    ) -> impl Future<Output = Result<(Vec<GroupJoin>, Option<TokenOutcome>), ConnectError>> + use<> {
         let (rejoin_service, client) = (Arc::clone(&self.rejoin_service), Arc::clone(&self.handle));
         rejoin_service.groups_to_restore(client, names_of(&self.hubs), rejoin_token)
     }
@@ -220,36 +224,50 @@ impl ConnectionState {
         hooks::run_to_completion(&self.services.hub_tasks, connect, ConnectError::interrupted)
     }
 
-    /// Records the outcome of OnConnected. The client is admitted if it succeeded.
-    pub(super) fn admit(&mut self, connected: Result<Option<Claims>, ConnectError>) -> Result<(), ConnectError> {
+    /// Records the outcome of OnConnected. The client is admitted if it succeeded. Returns the report on the rejoin
+    /// token, if the client presented one.
+    pub(super) fn admit(
+        &mut self,
+        connected: Result<Option<TokenOutcome>, ConnectError>,
+    ) -> Result<Option<RejoinReport>, ConnectError> {
         self.log_refused(&connected);
-        let claims = connected?;
-        if self.has_ended {
-            return Ok(());
+        let (claims, report) = connected?.map(|token| (token.claims, token.report)).unzip();
+        if !self.has_ended {
+            self.count_connected();
+            if let Some(claims) = claims.flatten() {
+                self.token_subject.family = claims.family;
+                self.token_subject.epoch = claims.epoch + 1;
+            }
         }
-        self.count_connected();
-        if let Some(claims) = claims {
-            self.token_subject.family = claims.family;
-            self.token_subject.epoch = claims.epoch + 1;
-        }
-        Ok(())
+        Ok(report)
     }
 
     /// The groups that the client receives messages from, and a rejoin token that lists them.
-    pub(super) fn groups_changed(&self) -> GroupsChanged {
+    pub(super) fn groups_changed(&mut self) -> GroupsChanged {
+        let groups = self.token_groups();
+        let mut claims =
+            Claims::new(&self.token_subject, &groups, SystemTime::now(), self.rejoin_service.settings.lifetime);
+        let payload = claims.encode();
+        self.record_omitted(claims.omitted());
+        let has_unsent_token = self.handle.outbox.has_unsent_groups_token();
+        GroupsChanged { groups, token: self.rejoin_service.ring.seal(Purpose::Rejoin, &payload), has_unsent_token }
+    }
+
+    /// The groups that the client receives messages from.
+    pub(crate) fn token_groups(&self) -> TokenGroups {
         let received = self.memberships.received().into_iter();
         let (durable, joined) = received.partition(|group| self.memberships.is_durable(group));
-        let groups = TokenGroups { joined, durable };
-        let claims =
-            Claims::new(&self.token_subject, &groups, SystemTime::now(), self.rejoin_service.settings.lifetime);
-        if !claims.has_list() {
-            self.remember_groups(groups.clone());
+        TokenGroups { joined, durable }
+    }
+
+    /// Counts a token that lacks groups, and logs the first of them.
+    fn record_omitted(&mut self, omitted: usize) {
+        let was_complete = !std::mem::replace(&mut self.token_lacks_groups, omitted > 0);
+        if omitted > 0 {
+            self.services.metrics.rejoins_without_list.increment();
         }
-        let has_unsent_token = self.handle.outbox.has_unsent_groups_token();
-        GroupsChanged {
-            groups,
-            token: self.rejoin_service.ring.seal(Purpose::Rejoin, &claims.encode()),
-            has_unsent_token,
+        if omitted > 0 && was_complete {
+            self.handle.log(Cause::RejoinTokenFull, &[("omitted", &omitted)]);
         }
     }
 
@@ -291,17 +309,6 @@ impl ConnectionState {
             self.services.metrics.connections_opened.increment();
             self.log_connected();
         }
-    }
-
-    fn remember_groups(&self, groups: TokenGroups) {
-        let (pipeline, remember) = (
-            self.rejoin_service.pipeline.clone(),
-            RememberGroups { family: self.token_subject.family.clone(), groups },
-        );
-        in_background(async move {
-            // If the pipeline crashes, the list is lost and the client gets the groups that are stored.
-            let _ = pipeline.send(remember).await;
-        });
     }
 
     fn send_lease_update(&self, update: LeaseUpdate) {

@@ -21,7 +21,7 @@ use crate::{
         ChannelFilter, End, FrameFields, Framer, Limits, Outbox, OutboxReader, Overflow, ReplayLimits, Resume,
         SharedMessage,
     },
-    pipeline::{Families, Pipeline, RejoinValidator, TokenSubject},
+    pipeline::{Pipeline, RejoinValidator, TokenSubject},
     supervised::Supervised,
     tokens::KeyRing,
     transport::{Inbound, Received},
@@ -107,6 +107,7 @@ impl Dialect for ScriptedSession {
             | Event::Connected(Ok(()))
             | Event::Restored(_)
             | Event::Reconnected(_)
+            | Event::Rejoined(_)
             | Event::GroupsChanged(_) => Effects::none(),
         }
     }
@@ -220,7 +221,6 @@ impl TestEngine {
             store: services.store.clone(),
             modules: Arc::new([]),
             connections: services.connections.clone(),
-            families: Families::default(),
             metrics: Arc::clone(&services.metrics),
         };
         let pipeline = Supervised::start("pipeline", &Arbiter::current(), move || Pipeline::new(validator.clone()));

@@ -20,7 +20,7 @@ use crate::{
     membership::{Membership, MembershipConfig},
     metrics::Metrics,
     outbox::Limits,
-    pipeline::{DynModule, Families, Module, Pipeline, RejoinValidator},
+    pipeline::{DynModule, Module, Pipeline, RejoinValidator},
     store::{DynStore, Node, Store, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
     tokens::KeyRing,
@@ -292,7 +292,6 @@ fn start_rejoin_service(
         store: services.store.clone(),
         modules: modules.into(),
         connections: services.connections.clone(),
-        families: Families::default(),
         metrics: Arc::clone(&services.metrics),
     };
     let pipeline = Supervised::start("pipeline", arbiter, move || Pipeline::new(validator.clone()));

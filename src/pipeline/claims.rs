@@ -1,4 +1,4 @@
-//! Claims of rejoin tokens: their content, encoding and checks.
+//! Claims of rejoin tokens: their content and checks.
 //!
 //! Everything here is pure: it uses no keys, clocks or stores. Callers pass in the values to compare.
 
@@ -9,17 +9,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::{
-    ids::{GroupKey, GroupName, HubName, UserId},
-    metrics::{Counter, Metrics},
-    tokens::BadToken,
-};
+use super::RejoinError;
+use crate::ids::{GroupKey, GroupName, HubName, UserId};
 
-/// The maximum length of the group lists in a token, in bytes of JSON. The token must fit into the query of a URL with
-/// the other parameters. A token with longer lists carries no groups, and the server keeps the groups for the family.
-pub(crate) const MAX_GROUP_LIST_BYTES: usize = 3 * 1024;
+mod encoding;
 
 /// The claims of a rejoin token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +30,18 @@ pub(crate) struct Claims {
     /// The user.
     #[serde(rename = "u", default)]
     pub user: Option<UserId>,
-    /// The groups that the connection itself was added to, each as `hub.group`. `None` if the list was too long.
+    /// The groups that the connection itself was added to, each as `hub.group`.
     #[serde(rename = "g", default)]
-    joined: Option<Vec<String>>,
+    joined: Vec<String>,
     /// The groups that the connection was in because its user was a durable member, each as `hub.group`.
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     durable: Vec<String>,
+    /// The number of groups that `joined` lacks, because the token would be too long.
+    #[serde(rename = "o", default, skip_serializing_if = "is_zero")]
+    omitted_joined: usize,
+    /// The number of groups that `durable` lacks for the same reason.
+    #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
+    omitted_durable: usize,
     /// The time of issue, in milliseconds since the Unix epoch.
     #[serde(rename = "i")]
     issued: u64,
@@ -96,16 +96,9 @@ fn millis(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The groups in the form in which a token lists them, or `None` if that takes more than `capacity` bytes. A token is
-/// created whenever groups change, so names beyond the limit are not processed.
-fn token_list(groups: &[Arc<GroupKey>], capacity: &mut usize) -> Option<Vec<String>> {
-    let mut fit = |name: String| {
-        // JSON escapes make names longer.
-        let length = Value::from(&*name).to_string().len() + ",".len();
-        *capacity = capacity.checked_sub(length)?;
-        Some(name)
-    };
-    groups.iter().map(|group| fit(group.to_string())).collect()
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 fn parse_list(list: &[String]) -> Vec<Arc<GroupKey>> {
@@ -117,47 +110,39 @@ impl Claims {
     /// Creates the claims of `subject` to these groups, valid from `now` for `lifetime`.
     #[must_use]
     pub(crate) fn new(subject: &TokenSubject, groups: &TokenGroups, now: SystemTime, lifetime: Duration) -> Self {
-        let mut capacity = MAX_GROUP_LIST_BYTES;
-        let lists = token_list(&groups.joined, &mut capacity).zip(token_list(&groups.durable, &mut capacity));
-        let (joined, durable) = lists.unzip();
+        let mut capacity = encoding::MAX_LIST_BYTES;
+        let (joined, omitted_joined) = encoding::token_list(&groups.joined, &mut capacity);
+        let (durable, omitted_durable) = encoding::token_list(&groups.durable, &mut capacity);
         Self {
             family: subject.family.clone(),
             epoch: subject.epoch,
             hub: subject.hub.clone(),
             user: subject.user.clone(),
             joined,
-            durable: durable.unwrap_or_default(),
+            durable,
+            omitted_joined,
+            omitted_durable,
             issued: millis(now),
             expires: millis(now + lifetime),
         }
     }
 
-    /// Encodes the claims as the payload that is signed.
+    /// The groups that the token lists.
     #[must_use]
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("strings and numbers can always be serialized")
+    pub(crate) fn groups(&self) -> TokenGroups {
+        TokenGroups { joined: parse_list(&self.joined), durable: parse_list(&self.durable) }
     }
 
-    /// Decodes the claims from a signed payload.
-    ///
-    /// # Errors
-    /// [`RejoinError::Malformed`], if the payload is not the JSON of claims.
-    pub(crate) fn decode(payload: &[u8]) -> Result<Self, RejoinError> {
-        serde_json::from_slice(payload).map_err(|_| RejoinError::Malformed)
+    /// False if groups were omitted from the lists.
+    #[must_use]
+    pub(crate) fn is_complete(&self) -> bool {
+        self.omitted_joined == 0 && self.omitted_durable == 0
     }
 
-    /// The groups; `None` if the lists were too long for the token.
+    /// The number of omitted groups that only the token could restore.
     #[must_use]
-    pub(crate) fn groups(&self) -> Option<TokenGroups> {
-        self.joined
-            .as_ref()
-            .map(|joined| TokenGroups { joined: parse_list(joined), durable: parse_list(&self.durable) })
-    }
-
-    /// False if the lists were too long for the token.
-    #[must_use]
-    pub(crate) fn has_list(&self) -> bool {
-        self.joined.is_some()
+    pub(crate) fn omitted(&self) -> usize {
+        self.omitted_joined
     }
 
     /// The time of issue.
@@ -198,70 +183,6 @@ pub(crate) struct RejoinIdentity {
     pub hub: Option<HubName>,
 }
 
-/// Why a rejoin token is not accepted. The client starts without its groups; each reason is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RejoinError {
-    /// It is not a token.
-    #[error("malformed")]
-    Malformed,
-    /// It is signed with a key that is not in the key ring.
-    #[error("signed with an unknown key")]
-    UnknownKey,
-    /// Its signature is invalid.
-    #[error("forged")]
-    Forged,
-    /// It has expired.
-    #[error("expired")]
-    Expired,
-    /// It was issued for another user.
-    #[error("issued for another user")]
-    WrongUser,
-    /// It was issued for another hub.
-    #[error("issued for another hub")]
-    WrongHub,
-    /// It was issued for another connection.
-    #[error("issued for another connection")]
-    WrongConnection,
-    /// It was used before.
-    #[error("used before")]
-    Replayed,
-    /// It was revoked.
-    #[error("revoked")]
-    Revoked,
-    /// The store did not answer whether it was used or revoked.
-    #[error("the store did not answer")]
-    Unchecked,
-}
-
-impl RejoinError {
-    /// The counter of this reason.
-    #[must_use]
-    pub(crate) fn counter(self, metrics: &Metrics) -> &Counter {
-        match self {
-            Self::Malformed => &metrics.rejoins_malformed,
-            Self::UnknownKey => &metrics.rejoins_unknown_key,
-            Self::Forged => &metrics.rejoins_forged,
-            Self::Expired => &metrics.rejoins_expired,
-            Self::WrongUser => &metrics.rejoins_wrong_user,
-            Self::WrongHub => &metrics.rejoins_wrong_hub,
-            Self::WrongConnection => &metrics.rejoins_wrong_connection,
-            Self::Replayed => &metrics.rejoins_replayed,
-            Self::Revoked => &metrics.rejoins_revoked,
-            Self::Unchecked => &metrics.rejoins_unchecked,
-        }
-    }
-}
-
-impl From<BadToken> for RejoinError {
-    fn from(bad: BadToken) -> Self {
-        match bad {
-            BadToken::Malformed => Self::Malformed,
-            BadToken::UnknownKey => Self::UnknownKey,
-            BadToken::Forged => Self::Forged,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,7 +217,7 @@ mod tests {
     fn encoded_claims_decode_unchanged() {
         let read = Claims::decode(&claims().encode()).unwrap();
         assert_eq!(read, claims());
-        assert_eq!(read.groups().unwrap(), listed(), "a group's name may hold dots, a hub's may not");
+        assert_eq!(read.groups(), listed(), "a group's name may hold dots, a hub's may not");
         assert_eq!(read.issued() + HOUR, read.expires());
     }
 
@@ -323,51 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn overlong_list_is_omitted() {
-        let many: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
-        let names: Vec<_> = many.iter().map(String::as_str).collect();
-        let claims = Claims::new(&subject(), &joined(&names), UNIX_EPOCH, HOUR);
-        assert_eq!(claims.groups(), None);
-        assert!(claims.encode().len() < 200);
-        for name in ["plain", "\u{1}\u{2}\u{3}\u{4}\u{5}"] {
-            let mut count = 0;
-            while Claims::new(&subject(), &joined(&vec![name; count + 1]), UNIX_EPOCH, HOUR).has_list() {
-                count += 1;
-            }
-            let longest = Claims::new(&subject(), &joined(&vec![name; count]), UNIX_EPOCH, HOUR).encode().len();
-            assert!(
-                (MAX_GROUP_LIST_BYTES..MAX_GROUP_LIST_BYTES + 200).contains(&longest),
-                "{count} times {name:?}: {longest}"
-            );
-        }
-    }
-
-    #[test]
-    fn one_overlong_list_omits_both() {
-        let many = keys(&vec!["a group of some length"; 200]);
-        for listed in [
-            TokenGroups { joined: many.clone(), ..listed() },
-            TokenGroups { durable: many.clone(), ..listed() },
-            TokenGroups { joined: many[..90].to_vec(), durable: many[..90].to_vec() },
-        ] {
-            let claims = Claims::new(&subject(), &listed, UNIX_EPOCH, HOUR);
-            assert_eq!(claims.groups(), None);
-            assert!(claims.encode().len() < 200);
-        }
-    }
-
-    #[test]
     fn token_restores_joined_groups_and_stored_durable_groups() {
         let listed = TokenGroups { durable: keys(&["stored", "removed"]), ..joined(&["joined"]) };
         let names = |list: &[&str]| list.iter().map(|name| GroupName::from(*name)).collect::<Vec<_>>();
         assert_eq!(listed.of_hub(&"chat".into(), &names(&["stored", "another"])), names(&["joined", "stored"]));
         assert_eq!(listed.of_hub(&"other".into(), &names(&["stored"])), names(&[]));
-    }
-
-    #[test]
-    fn invalid_payload_is_malformed() {
-        for payload in [&b""[..], b"{}", b"[1]", b"\xff"] {
-            assert_eq!(Claims::decode(payload), Err(RejoinError::Malformed));
-        }
     }
 }

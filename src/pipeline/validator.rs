@@ -1,8 +1,8 @@
 //! Validates rejoin tokens and decides which groups their clients rejoin.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{fmt::Display, sync::Arc, time::SystemTime};
 
-use super::{Claims, DynModule, Families, Rejoin, RejoinError, RejoinHub, Rejoined, Rejoining, TokenGroups};
+use super::{Claims, DynModule, Rejoin, RejoinError, RejoinHub, Rejoined, Rejoining, TokenGroups};
 use crate::{
     client_log::{self, Cause, optional},
     connections::Connections,
@@ -21,32 +21,42 @@ pub(crate) struct RejoinValidator {
     pub(crate) store: StoreHandle,
     pub(crate) modules: Arc<[Box<dyn DynModule>]>,
     pub(crate) connections: Connections,
-    pub(crate) families: Families,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl RejoinValidator {
     /// Decides which groups a reconnecting client rejoins.
     pub(super) async fn rejoin(&self, mut rejoin: Rejoin) -> Rejoined {
-        let (claims, is_unchecked) = match rejoin.token.take() {
-            Some(token) => self.accept(&token, &rejoin).await,
-            None => (None, false),
+        let Some(token) = rejoin.token.take() else {
+            return Rejoined { groups: self.decide_all(&TokenGroups::default(), &rejoin).await, ..Rejoined::default() };
         };
-        let claimed = claims.as_ref().map(|claims| self.claimed_groups(claims)).unwrap_or_default();
-        Rejoined { groups: self.decide_all(&claimed, &rejoin).await, claims, is_unchecked }
+        match self.accept(&token, &rejoin).await {
+            Ok(claims) => self.rejoin_claimed(claims, rejoin).await,
+            Err(refusal) => {
+                let groups = self.decide_all(&TokenGroups::default(), &rejoin).await;
+                let is_unchecked = refusal == RejoinError::Unchecked;
+                Rejoined { groups, refusal: Some(refusal), is_unchecked, ..Rejoined::default() }
+            }
+        }
     }
 
-    /// The claims of the token if it is accepted, and whether the store did not answer.
-    async fn accept(&self, token: &str, rejoin: &Rejoin) -> (Option<Claims>, bool) {
+    /// Decides from the groups of an accepted token. A connection that still lives knows groups that it lacks.
+    async fn rejoin_claimed(&self, claims: Claims, mut rejoin: Rejoin) -> Rejoined {
+        let current = rejoin.current.take().filter(|_| !claims.is_complete());
+        let lost = if current.is_some() { 0 } else { claims.omitted() };
+        if lost > 0 {
+            self.log(Cause::RejoinTokenIncomplete, &format_args!("{lost} groups lost"), &rejoin);
+            self.metrics.rejoins_incomplete.increment();
+        }
+        let claimed = current.unwrap_or_else(|| claims.groups());
+        Rejoined { groups: self.decide_all(&claimed, &rejoin).await, claims: Some(claims), lost, ..Rejoined::default() }
+    }
+
+    /// Validates the token and counts the outcome.
+    async fn accept(&self, token: &str, rejoin: &Rejoin) -> Result<Claims, RejoinError> {
         let accepted = self.validate(token, rejoin).await;
         self.count_outcome(accepted.as_ref().err().copied(), rejoin);
-        let is_unchecked = matches!(accepted, Err(RejoinError::Unchecked));
-        (accepted.ok(), is_unchecked)
-    }
-
-    /// The groups that a token claims. For a token without a list these are the groups that are kept for its family.
-    fn claimed_groups(&self, claims: &Claims) -> TokenGroups {
-        claims.groups().or_else(|| self.families.groups_of(&claims.family)).unwrap_or_default()
+        accepted
     }
 
     fn open(&self, token: &str) -> Result<Claims, RejoinError> {
@@ -100,19 +110,19 @@ impl RejoinValidator {
         match refusal {
             None => self.metrics.rejoins_accepted.increment(),
             Some(refusal) => {
-                self.log_refusal(refusal, rejoin);
+                self.log(Cause::RejoinTokenRefused, &refusal, rejoin);
                 refusal.counter(&self.metrics).increment();
             }
         }
     }
 
-    fn log_refusal(&self, refusal: RejoinError, Rejoin { connection, identity, .. }: &Rejoin) {
+    fn log(&self, cause: Cause, reason: &dyn Display, Rejoin { connection, identity, .. }: &Rejoin) {
         let address = self.connections.find(connection).and_then(|handle| handle.info.remote);
         let (user, address) = (optional(identity.user.as_ref()), optional(address));
         let hub = optional(identity.hub.as_ref());
         client_log::log(
-            Cause::RejoinTokenRefused,
-            &[("conn", connection), ("user", &user), ("address", &address), ("hub", &hub), ("reason", &refusal)],
+            cause,
+            &[("conn", connection), ("user", &user), ("address", &address), ("hub", &hub), ("reason", reason)],
         );
     }
 

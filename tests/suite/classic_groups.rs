@@ -74,6 +74,50 @@ async fn groups_survive_server_restart_with_same_key() {
     }
 }
 
+/// A name that is longer than those of the other groups, so that a token omits it first.
+const OMITTED: &str = "a group whose name has more than one hundred and ten characters, which is more than the name of \
+                       any of the other groups has";
+
+/// Joins more groups than a token can list, among them [`OMITTED`].
+async fn join_many_groups(client: &mut ClassicClient, count: usize) {
+    for _ in 0..count {
+        let name: String = std::iter::repeat_with(|| hubcast::ConnectionId::random().to_string()).take(5).collect();
+        client.invoke("JoinRoom", json!([name])).await;
+    }
+    client.invoke("JoinRoom", json!([OMITTED])).await;
+}
+
+#[tokio::test]
+async fn groups_beyond_the_token_survive_a_reconnect() {
+    let server = Server::start().await;
+    for transport in TRANSPORTS {
+        let mut client = ClassicClient::connect(server.address, transport, "&user=ann").await;
+        join_many_groups(&mut client, 70).await;
+        client.drop_channel();
+        client.reconnect().await;
+        send_to_group(&server, OMITTED, "hello").await;
+        expect_chat_message(&mut client, "hello").await;
+        client.connection.request("abort").await;
+    }
+    assert_eq!(server.engine.metrics().rejoins_incomplete.get(), 0);
+}
+
+#[tokio::test]
+async fn groups_lost_in_a_restart_are_reported() {
+    let before = Server::start_with(with_known_keys).await;
+    let mut client = ClassicClient::connect(before.address, "webSockets", "&user=ann").await;
+    join_many_groups(&mut client, 70).await;
+    client.drop_channel();
+    drop(before);
+    let after = Server::start_with(with_known_keys).await;
+    client.connection.server = after.address;
+    client.reconnect().await;
+    let (_, method, arguments) = client.next_invocation().await;
+    let restored = arguments[0]["groups"]["chat"].as_array().unwrap().len();
+    assert_eq!((&*method, &arguments[0]["lost"], restored > 40), ("hubcast:rejoined", &json!(71 - restored), true));
+    assert_eq!(after.engine.metrics().rejoins_incomplete.get(), 1);
+}
+
 #[tokio::test]
 async fn token_does_not_restore_removed_durable_groups() {
     for transport in TRANSPORTS {
@@ -117,6 +161,8 @@ async fn groups_token_is_bound_to_its_connection() {
     let mut eve = ClassicClient::connect(after.address, "webSockets", "&user=ann").await;
     eve.groups_token = ann.groups_token;
     eve.reconnect().await;
+    let (hub, method, arguments) = eve.next_invocation().await;
+    assert_eq!((&*hub, &*method, &arguments[0]["refused"]), ("chat", "hubcast:rejoined", &json!("wrongConnection")));
     expect_no_pending_messages(&mut eve).await;
     send_to_group(&after, "lobby", "not for eve").await;
     expect_no_pending_messages(&mut eve).await;

@@ -5,15 +5,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use hubcast::{KeyRing, RejoinSettings, store::sea::SeaStore};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{CoreClient, Server, wait_until, with_timeout};
 
-/// The rejoin token in the next message to the client.
+/// The next rejoin token, before which the client may be told what it got back.
 async fn next_token(client: &mut CoreClient) -> String {
-    let (target, arguments) = client.next_invocation().await;
+    let (mut target, mut arguments) = client.next_invocation().await;
+    if target == "hubcast:rejoined" {
+        (target, arguments) = client.next_invocation().await;
+    }
     assert_eq!(target, "hubcast:rejoinToken");
     arguments[0].as_str().unwrap().to_owned()
+}
+
+/// The report on the rejoin token that the client has presented.
+async fn next_report(client: &mut CoreClient) -> Value {
+    let (target, arguments) = client.next_invocation().await;
+    assert_eq!(target, "hubcast:rejoined");
+    arguments[0].clone()
 }
 
 pub(crate) async fn connect_with_token(server: &Server, user: &str, claim: &str) -> CoreClient {
@@ -121,6 +131,54 @@ async fn token_can_be_reused_until_its_successor_is() {
     let mut late = connect_with_token(&server, "ann", &first).await;
     assert!(!is_in_lobby(&server, &mut late).await, "its successor has been used");
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
+}
+
+#[tokio::test]
+async fn client_is_told_what_it_got_back() {
+    let server = Server::start().await;
+    let (ann, token) = ann_in_lobby(&server).await;
+    drop_and_wait(&server, ann).await;
+    let hub = server.engine.hub("chat").unwrap();
+    hub.users().add_to_group("ann", "home").await.unwrap();
+    let report =
+        |groups: Value, refused: Value| json!({"groups": {"chat": groups}, "more": 0, "refused": refused, "lost": 0});
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert_eq!(next_report(&mut back).await, report(json!(["home", "lobby"]), Value::Null));
+    for (user, claim, reason) in
+        [("ann", &*token, "replayed"), ("bob", &token, "wrongUser"), ("ann", "zzz", "malformed")]
+    {
+        let mut client = connect_with_token(&server, user, claim).await;
+        let stored = if user == "ann" { json!(["home"]) } else { json!([]) };
+        assert_eq!(next_report(&mut client).await, report(stored, json!(reason)), "{claim}");
+    }
+}
+
+/// Joins groups with names of a hundred characters that compress badly. Returns the latest token.
+async fn join_long_groups(client: &mut CoreClient, count: usize) -> String {
+    let mut token = next_token(client).await;
+    for _ in 0..count {
+        let name: String = std::iter::repeat_with(|| hubcast::ConnectionId::random().to_string()).take(5).collect();
+        client.invoke_nonblocking("JoinRoom", json!([name[..100]])).await;
+        token = next_token(client).await;
+    }
+    token
+}
+
+#[tokio::test]
+async fn groups_beyond_the_token_are_reported_as_lost() {
+    let server = Server::start().await;
+    for (count, lost) in [(50, 0), (70, 1)] {
+        let mut ann = connect_with_token(&server, "ann", "1").await;
+        let token = join_long_groups(&mut ann, count).await;
+        assert!(token.len() <= 6 * 1024, "{}", token.len());
+        drop_and_wait(&server, ann).await;
+        let mut back = connect_with_token(&server, "ann", &token).await;
+        let report = next_report(&mut back).await;
+        let restored = report["groups"]["chat"].as_array().unwrap().len();
+        assert_eq!(restored + usize::try_from(report["lost"].as_u64().unwrap()).unwrap(), count);
+        assert_eq!(server.engine.metrics().rejoins_incomplete.get(), lost, "{count}");
+        drop_and_wait(&server, back).await;
+    }
 }
 
 /// A server that shares keys and store with others.

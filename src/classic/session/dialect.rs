@@ -6,10 +6,19 @@ use tokio::time::Instant;
 
 use super::{CLOSE_POLICY_VIOLATION, PendingInvocation, Session, SessionEffects};
 use crate::{
-    connection::{Dialect, Event, Reason},
+    classic::message,
+    connection::{Dialect, Effect, Event, Reason},
     connections::Reconnect,
     hub::{HubBehavior, bind::Binding},
+    pipeline::RejoinReport,
 };
+
+/// Tells the client that it has not got all of its groups back, on each of its hubs. Wire: the original has no such
+/// message. Stock clients ignore a method that the application has not subscribed to.
+fn report_loss(report: &RejoinReport) -> SessionEffects {
+    let hubs = report.hubs().filter(|_| report.is_loss());
+    hubs.map(|hub| Effect::Send(message::rejoined(hub, report))).collect()
+}
 
 impl Dialect for Session {
     type PendingInvocation = PendingInvocation;
@@ -30,6 +39,7 @@ impl Dialect for Session {
             Event::Detached => self.on_detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, CLOSE_POLICY_VIOLATION),
             Event::GroupsChanged(changed) => self.groups_token.on_changed(changed, now),
+            Event::Rejoined(report) => report_loss(&report),
             Event::Aborted(Reconnect::Deny) => self.on_aborted(now),
             Event::Aborted(Reconnect::Allow) => self.end_for_reconnect(Reason::Aborted),
             Event::Draining => self.end_for_reconnect(Reason::Drained),

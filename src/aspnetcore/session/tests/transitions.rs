@@ -1,11 +1,12 @@
 //! Every state with every event that is possible in it, compared with the table in `transitions.txt`.
 
 use super::*;
+use crate::pipeline::RejoinReport;
 
 const STATES: [&str; 9] =
     ["handshake", "connecting", "connecting, client gone", "open", "busy", "blocked", "leaving", "faulted", "ended"];
 
-const EVENTS: [&str; 21] = [
+const EVENTS: [&str; 22] = [
     "handshake",
     "call",
     "ping",
@@ -22,6 +23,7 @@ const EVENTS: [&str; 21] = [
     "detached",
     "overflowed",
     "groups changed",
+    "rejoined",
     "aborted",
     "disconnected",
     "draining",
@@ -61,7 +63,7 @@ fn is_possible(state: &str, event: &str) -> bool {
             matches!(state, "connecting" | "connecting, client gone" | "ended")
         }
         "returned" => matches!(state, "busy" | "blocked" | "leaving" | "faulted"),
-        "groups changed" => state != "handshake",
+        "groups changed" | "rejoined" => state != "handshake",
         _ => true,
     }
 }
@@ -84,6 +86,7 @@ fn apply(session: &mut TestSession, event: &str) -> String {
         "detached" => session.on(Event::Detached),
         "overflowed" => session.on(Event::Overflowed),
         "groups changed" => session.on(groups_changed()),
+        "rejoined" => session.on(Event::Rejoined(RejoinReport::new(&["chat".into()], [], None, 0))),
         "aborted" => session.on(Event::Aborted(Reconnect::Deny)),
         "disconnected" => session.on(Event::Aborted(Reconnect::Allow)),
         "draining" => session.on(Event::Draining),

@@ -1,7 +1,7 @@
 //! Groups tokens: the cases in which a client gets a new one.
 
 use super::*;
-use crate::{connection::GroupsChanged, ids::GroupKey};
+use crate::{connection::GroupsChanged, ids::GroupKey, pipeline::RejoinReport};
 
 const HALF: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -28,6 +28,16 @@ impl TestSession {
         let channel = self.channel(Transport::LongPolling, ConnectKind::Other);
         self.attached(&ChannelAttached { token: token.map(ToOwned::to_owned), has_unsent_token, ..channel })
     }
+}
+
+#[test]
+fn only_a_loss_is_reported() {
+    let mut test = TestSession::open();
+    let report = |lost| Event::Rejoined(RejoinReport::new(&["chat".into()], groups(&["a"]), None, lost));
+    assert!(test.on(report(0)).is_empty());
+    let sent = test.on(report(2)).concat();
+    let message = r#"{"H":"chat","M":"hubcast:rejoined","A":[{"groups":{"Chat":["a"],"chat":[]}"#;
+    assert!(sent.contains(message), "{sent}");
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! The report to a client that has presented a rejoin token: the groups that it is in, and what it has lost.
+//!
+//! Wire: the argument of the client method [`REJOINED_METHOD`] is an object.
+//!
+//! ```json
+//! {"groups": {"chat": ["lobby"]}, "more": 0, "refused": null, "lost": 0}
+//! ```
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+
+use super::RejoinError;
+use crate::ids::{GroupKey, HubName};
+
+/// Wire: the client method that receives the report. The colon prevents a clash with application methods.
+pub(crate) const REJOINED_METHOD: &str = "hubcast:rejoined";
+
+/// The maximum length of the names in a report, in bytes. Together with the names of a token it stays far below the
+/// limit of an outbox.
+const MAX_NAMES_BYTES: usize = 32 * 1024;
+
+/// See the module's documentation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct RejoinReport {
+    /// The groups that the client is in, by hub. A hub without groups is listed too.
+    groups: BTreeMap<HubName, Vec<Arc<str>>>,
+    /// The number of groups that the client is in and that `groups` lacks, because their names are too long in total.
+    more: usize,
+    /// The code of the reason for which the token was refused; `null` if it was accepted.
+    refused: Option<&'static str>,
+    /// The number of groups that the client was in and is not put back into, because its token could not list them.
+    lost: usize,
+}
+
+impl RejoinReport {
+    /// The report to a client that is restored into `groups` of these hubs.
+    pub(crate) fn new(
+        hubs: &[HubName],
+        groups: impl IntoIterator<Item = Arc<GroupKey>>,
+        refusal: Option<RejoinError>,
+        lost: usize,
+    ) -> Self {
+        let mut report = Self {
+            groups: hubs.iter().map(|hub| (hub.clone(), Vec::new())).collect(),
+            more: 0,
+            refused: refusal.map(RejoinError::code),
+            lost,
+        };
+        let mut capacity = MAX_NAMES_BYTES;
+        for group in groups {
+            report.add(&group, &mut capacity);
+        }
+        report
+    }
+
+    fn add(&mut self, group: &GroupKey, capacity: &mut usize) {
+        match capacity.checked_sub(group.name.len()) {
+            Some(rest) => {
+                *capacity = rest;
+                self.groups.entry(group.hub.clone()).or_default().push(group.name.as_str().into());
+            }
+            None => self.more += 1,
+        }
+    }
+
+    /// The hubs that the client has connected to.
+    pub(crate) fn hubs(&self) -> impl Iterator<Item = &HubName> {
+        self.groups.keys()
+    }
+
+    /// True if the client does not get back all of its groups. A text that is no token is no loss.
+    pub(crate) fn is_loss(&self) -> bool {
+        self.lost > 0 || self.refused.is_some_and(|code| code != RejoinError::Malformed.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(name: &str) -> Arc<GroupKey> {
+        GroupKey::new(&"chat".into(), &name.into())
+    }
+
+    #[test]
+    fn report_lists_groups_by_hub() {
+        let report = RejoinReport::new(&["chat".into(), "news".into()], [group("a"), group("b")], None, 2);
+        let json = r#"{"groups":{"chat":["a","b"],"news":[]},"more":0,"refused":null,"lost":2}"#;
+        assert_eq!(serde_json::to_string(&report).unwrap(), json);
+        assert!(report.is_loss());
+    }
+
+    #[test]
+    fn names_beyond_the_limit_are_counted() {
+        let long = "x".repeat(MAX_NAMES_BYTES - 1);
+        let report = RejoinReport::new(&[], [group(&long), group("ab"), group("c")], None, 0);
+        assert_eq!((report.groups[&HubName::from("chat")].len(), report.more), (2, 1));
+        assert!(!report.is_loss());
+    }
+
+    #[test]
+    fn refusal_of_a_token_is_a_loss() {
+        let is_loss = |refusal| RejoinReport::new(&[], [], Some(refusal), 0).is_loss();
+        assert!(is_loss(RejoinError::Expired));
+        assert!(!is_loss(RejoinError::Malformed));
+    }
+}
