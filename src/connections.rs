@@ -1,6 +1,6 @@
 //! The directory of all live connections of the process, by id, by user and by hub.
 //!
-//! A lookup takes no lock, and pushing to the outbox of a connection does not wait. Connections register themselves
+//! A lookup by id takes no lock, a lookup by user locks that user only, and pushing to the outbox of a connection does not wait. Connections register themselves
 //! before their `OnConnected` runs and unregister when they end. Hubs, membership and admin look them up. The directory
 //! lives as long as the engine. It never creates or ends a connection.
 
@@ -10,8 +10,9 @@ use std::{
 };
 
 use actix::prelude::*;
+use by_user::ConnectionsByUser;
 use futures_util::future::join_all;
-use papaya::{HashMap as SharedMap, Operation};
+use papaya::HashMap as SharedMap;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,12 @@ use crate::{
     ids::{ConnectionId, GroupKey, HubName, UserId},
     outbox::{Backlog, Outbox},
 };
+
+mod by_user;
+mod limiter;
+
+pub use limiter::ConnectionLimits;
+pub(crate) use limiter::{ConnectionLimiter, ConnectionPermit, LimitReached};
 
 /// The commands that a connection accepts from other modules. A connection that can no longer answer drops the sender
 /// of the answer.
@@ -247,7 +254,6 @@ pub(crate) async fn disconnect_all(handles: &[Arc<ConnectionHandle>], reconnect:
 }
 
 type ById = SharedMap<ConnectionId, Arc<ConnectionHandle>, foldhash::fast::RandomState>;
-type ByUser = SharedMap<UserId, Arc<[Arc<ConnectionHandle>]>, foldhash::fast::RandomState>;
 
 /// The directory of live connections. Clones share the same directory.
 #[derive(Clone, Debug, Default)]
@@ -256,7 +262,7 @@ pub struct Connections(Arc<Directory>);
 #[derive(Debug, Default)]
 struct Directory {
     by_id: ById,
-    by_user: ByUser,
+    by_user: ConnectionsByUser,
 }
 
 impl Connections {
@@ -268,7 +274,7 @@ impl Connections {
             return false;
         }
         if let Some(user) = &handle.user {
-            self.change_user(user, |handles| handles.iter().cloned().chain([Arc::clone(handle)]).collect());
+            self.0.by_user.add(user, handle);
         }
         true
     }
@@ -278,21 +284,8 @@ impl Connections {
         let by_id = self.0.by_id.pin();
         let removed = by_id.remove_if(&handle.id, |_, found| Arc::ptr_eq(found, handle));
         if let (Ok(Some(_)), Some(user)) = (removed, &handle.user) {
-            self.change_user(user, |handles| {
-                handles.iter().filter(|other| !Arc::ptr_eq(other, handle)).cloned().collect()
-            });
+            self.0.by_user.remove(user, handle);
         }
-    }
-
-    fn change_user(&self, user: &UserId, change: impl Fn(&[Arc<ConnectionHandle>]) -> Arc<[Arc<ConnectionHandle>]>) {
-        self.0.by_user.pin().compute(user.clone(), |entry| {
-            let handles = change(entry.map_or(&[], |(_, handles)| &handles[..]));
-            match (handles.is_empty(), entry) {
-                (false, _) => Operation::Insert(handles),
-                (true, Some(_)) => Operation::Remove,
-                (true, None) => Operation::Abort(()),
-            }
-        });
     }
 
     /// The connection with this id.
@@ -304,15 +297,13 @@ impl Connections {
     /// The connections of a user that listen to a hub.
     #[must_use]
     pub fn of_user(&self, hub: &HubName, user: &UserId) -> Vec<Arc<ConnectionHandle>> {
-        let by_user = self.0.by_user.pin();
-        let handles = by_user.get(user).map_or(&[][..], |handles| handles);
-        handles.iter().filter(|handle| handle.listens_to(hub)).cloned().collect()
+        self.0.by_user.of(user, |handle| handle.listens_to(hub))
     }
 
     /// The connections of a user, regardless of their hubs.
     #[must_use]
     pub fn of_user_on_any_hub(&self, user: &UserId) -> Vec<Arc<ConnectionHandle>> {
-        self.0.by_user.pin().get(user).map_or_else(Vec::new, |handles| handles.to_vec())
+        self.0.by_user.of(user, |_| true)
     }
 
     /// Calls `visit` with each connection that listens to a hub.
@@ -329,7 +320,7 @@ impl Connections {
     /// All users with at least one connection, in no particular order.
     #[must_use]
     pub fn users(&self) -> Vec<UserId> {
-        self.0.by_user.pin().keys().cloned().collect()
+        self.0.by_user.users()
     }
 
     /// The number of connections.

@@ -92,7 +92,7 @@ mod transport;
 pub mod web;
 
 pub use connection::{OnStoreFailure, RejoinSettings};
-pub use connections::Reconnect;
+pub use connections::{ConnectionLimits, Reconnect};
 pub use engine::{BuildError, Engine, EngineBuilder, HubHandle, Serve};
 pub use group::{Delivery, GroupSnapshot};
 pub use groups::{ActorMembership, Error as GroupError};

@@ -51,6 +51,8 @@ counters! {
     connections_opened,
     /// Admitted connections that have ended, for any reason.
     connections_closed,
+    /// Requests for a connection that were refused because a limit of connections was reached.
+    connections_refused,
     /// Connections that were ended because their client did not read fast enough.
     connections_evicted,
     /// Connections that were ended because nothing was received from their client for too long.

@@ -16,7 +16,10 @@ use actix_web::{
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use crate::hub::{Authorize, Identity, Request};
+use crate::{
+    connections::LimitReached,
+    hub::{Authorize, Identity, Request},
+};
 
 mod base_path;
 mod cors;
@@ -113,6 +116,19 @@ pub fn bearer(request: &HttpRequest) -> Option<Cow<'_, str>> {
 pub(crate) fn bearer_header(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The time after which a client that was refused for a limit may try again, in seconds.
+const RETRY_AFTER_LIMIT: &str = "5";
+
+/// The response to a client beyond a limit of connections: 503 if the process has no room, else 429.
+pub(crate) fn limit_response(limit: LimitReached) -> HttpResponse {
+    let status = match limit {
+        LimitReached::Total => StatusCode::SERVICE_UNAVAILABLE,
+        LimitReached::PerUser | LimitReached::PerAddress => StatusCode::TOO_MANY_REQUESTS,
+    };
+    let mut response = HttpResponse::build(status);
+    response.insert_header((header::RETRY_AFTER, RETRY_AFTER_LIMIT)).content_type("text/plain").body(limit.to_string())
 }
 
 /// The time limit for reading the body of a request: enough for a megabyte over a slow line. A slower client would

@@ -37,7 +37,10 @@ use crate::{
     hub::{Authorize, Hub, Identity, Request, services::HubServices},
     ids::HubName,
     outbox::Limits,
-    web::{Authenticate, BasePath, authorize_request, hub_request, log_refusal, parse_query, query_value, read_body},
+    web::{
+        Authenticate, BasePath, authorize_request, hub_request, limit_response, log_refusal, parse_query, query_value,
+        read_body,
+    },
 };
 
 mod receive;
@@ -262,6 +265,7 @@ impl EndpointHandler {
     }
 
     fn negotiate(&self, request: &ClassicRequest, url: &str) -> Result<HttpResponse, ErrorResponse> {
+        self.state.services.check_limits(&request.identity, &request.info).map_err(limit_response)?;
         let token = ConnectionToken::new(request.identity.user.as_ref());
         let sealed = token.seal(&self.state.rejoin_service.ring);
         let version = protocol_version(&request.info);

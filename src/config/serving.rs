@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
 use serde::Deserialize;
 
 use super::{Store, units};
-use crate::{RejoinSettings, aspnetcore, outbox, pipeline::Policy};
+use crate::{ConnectionLimits, RejoinSettings, aspnetcore, outbox, pipeline::Policy};
 
 /// How reconnecting clients rejoin their groups.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,10 +42,23 @@ impl Rejoin {
     }
 }
 
-/// The limits of the outbox of each client: messages that wait for a client that reads slowly.
+/// The limits of connections, and of the outbox of each client: messages that wait for a client that reads slowly.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
+    /// The maximum number of connections of the process. Default 100,000, which need about 2 GB of memory. A client
+    /// beyond it gets status 503.
+    #[serde(deserialize_with = "units::optional_integer")]
+    pub connections: Option<NonZeroUsize>,
+    /// The maximum number of connections of a user, or `none` for no limit. Default 1,000: more than the devices of a
+    /// person, and too few to occupy the process. A client beyond it gets status 429.
+    #[serde(deserialize_with = "units::count_or_none")]
+    pub connections_per_user: Option<NonZeroUsize>,
+    /// The maximum number of connections of a client address, or `none` (default) for no limit, because all clients
+    /// behind a proxy can have its address. An IPv6 network of 64 bits counts as one address. A client beyond it gets
+    /// status 429.
+    #[serde(deserialize_with = "units::count_or_none")]
+    pub connections_per_address: Option<NonZeroUsize>,
     /// The maximum number of messages. Default 10,000: a burst that a healthy client reads in well under a second.
     #[serde(deserialize_with = "units::integer")]
     pub items: NonZeroUsize,
@@ -62,13 +75,31 @@ impl Default for Limits {
     fn default() -> Self {
         let outbox::Limits { items, bytes, .. } = outbox::Limits::default();
         let at_least_one = |number| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
-        Self { items: at_least_one(items), bytes: at_least_one(bytes), overflow: outbox::Overflow::Close }
+        let ConnectionLimits { per_user, per_address, .. } = ConnectionLimits::default();
+        Self {
+            connections: None,
+            connections_per_user: per_user,
+            connections_per_address: per_address,
+            items: at_least_one(items),
+            bytes: at_least_one(bytes),
+            overflow: outbox::Overflow::Close,
+        }
     }
 }
 
 impl From<Limits> for outbox::Limits {
     fn from(limits: Limits) -> Self {
         Self { items: limits.items.get(), bytes: limits.bytes.get(), overflow: limits.overflow }
+    }
+}
+
+impl From<Limits> for ConnectionLimits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            total: limits.connections.unwrap_or(Self::default().total),
+            per_user: limits.connections_per_user,
+            per_address: limits.connections_per_address,
+        }
     }
 }
 

@@ -116,6 +116,19 @@ fn the_file_reaches_every_kind_of_value() {
 }
 
 #[test]
+fn connection_limits_are_numbers_or_none() {
+    let limits = |content| crate::ConnectionLimits::from(read(content, &[]).unwrap().limits);
+    let defaults = limits("");
+    assert_eq!(defaults, crate::ConnectionLimits::default());
+    let content = "[limits]\nconnections = 5\nconnections_per_user = 'none'\nconnections_per_address = 7\n";
+    let set = limits(content);
+    let numbers = (set.total.get(), set.per_user, set.per_address.map(std::num::NonZeroUsize::get));
+    assert_eq!(numbers, (5, None, Some(7)));
+    let bad = "[limits]\nconnections = 'none'\nconnections_per_user = 0\nconnections_per_address = 'some'\n";
+    assert_eq!(keys(bad, &[]), ["limits.connections", "limits.connections_per_address", "limits.connections_per_user"]);
+}
+
+#[test]
 fn all_faults_are_reported_with_key_and_origin() {
     let content = "listne = 1\nworkers = 0\n[limits]\nbytes = 'much'\n[auth]\nmode = 'trust'\n";
     let (directory, flags) = file(content);

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     marker::PhantomData,
-    num::{IntErrorKind, ParseIntError},
+    num::{IntErrorKind, NonZeroUsize, ParseIntError},
     str::FromStr,
     time::Duration,
 };
@@ -74,6 +74,19 @@ pub(super) fn limit_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
             text.parse().map(Some).map_err(|_| D::Error::custom("expected a number of bytes, or `none` for no limit"))
         }
     }
+}
+
+/// A positive number, or `none` for no limit.
+pub(super) fn count_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NonZeroUsize>, D::Error> {
+    match &*String::deserialize(deserializer)? {
+        "none" => Ok(None),
+        text => integer(StrDeserializer::new(text)).map(Some),
+    }
+}
+
+/// A whole number that replaces a default which is not a fixed number.
+pub(super) fn optional_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NonZeroUsize>, D::Error> {
+    integer(deserializer).map(Some)
 }
 
 /// A whole number. It is parsed here because the `config` crate would convert fractions and words to numbers.

@@ -13,7 +13,7 @@ use crate::{
     aspnetcore::{self, Endpoint},
     classic,
     connection::{RejoinService, RejoinSettings},
-    connections::Connections,
+    connections::{ConnectionLimiter, ConnectionLimits, Connections},
     groups::GroupDirectory,
     hub::{Hub, KeyedMutex, services::HubServices},
     ids::NodeId,
@@ -55,6 +55,7 @@ pub struct EngineBuilder {
     classic: classic::Settings,
     rejoin: RejoinSettings,
     limits: Limits,
+    connection_limits: ConnectionLimits,
     node: String,
     shards: usize,
     store_deadline: Duration,
@@ -84,6 +85,7 @@ impl EngineBuilder {
             classic: classic::Settings::default(),
             rejoin: RejoinSettings::default(),
             limits: Limits::default(),
+            connection_limits: ConnectionLimits::default(),
             node: "hubcast".into(),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             store_deadline: DEFAULT_STORE_DEADLINE,
@@ -191,6 +193,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets the maximum numbers of connections.
+    #[must_use]
+    pub fn connection_limits(mut self, limits: ConnectionLimits) -> Self {
+        self.connection_limits = limits;
+        self
+    }
+
     /// Sets the name of this process among the processes that share a store. A process that starts under a name
     /// replaces the process that used it before. Default `hubcast`.
     #[must_use]
@@ -243,6 +252,7 @@ impl EngineBuilder {
         let services = Arc::new(HubServices {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             connections,
+            limiter: ConnectionLimiter::new(self.connection_limits),
             groups: GroupDirectory::new(self.shards, arbiter.clone()),
             membership,
             store,

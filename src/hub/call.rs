@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -61,6 +61,11 @@ impl Request {
     #[must_use]
     pub fn query(&self, name: &str) -> Option<&str> {
         find(&self.query, name)
+    }
+
+    /// The address of the client, without its port.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.remote.map(|remote| remote.ip())
     }
 
     /// The first header with that name, compared case-insensitively.

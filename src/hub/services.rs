@@ -10,9 +10,12 @@ use std::{
 
 use tokio_util::task::TaskTracker;
 
-use super::{Hub, KeyedMutex};
+use super::{Hub, Identity, KeyedMutex, Request};
 use crate::{
-    connections::{ConnectionHandle, Connections, JoinCause, Reconnect, disconnect_all},
+    connections::{
+        ConnectionHandle, ConnectionLimiter, ConnectionPermit, Connections, JoinCause, LimitReached, Reconnect,
+        disconnect_all,
+    },
     group::{Joined, Left},
     groups::{self, GroupDirectory},
     ids::{ConnectionId, GroupKey, GroupName, UserId},
@@ -27,6 +30,7 @@ use crate::{
 pub(crate) struct HubServices {
     pub(crate) hubs: Vec<Arc<Hub>>,
     pub(crate) connections: Connections,
+    pub(crate) limiter: ConnectionLimiter,
     pub(crate) groups: GroupDirectory,
     pub(crate) membership: Supervised<Membership>,
     pub(crate) store: StoreHandle,
@@ -42,6 +46,24 @@ pub(crate) struct HubServices {
 impl HubServices {
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Checks whether a client could connect now.
+    ///
+    /// # Errors
+    /// The limit that is reached. It is counted.
+    pub(crate) fn check_limits(&self, client: &Identity, request: &Request) -> Result<(), LimitReached> {
+        let checked = self.limiter.check(client.user.as_ref(), request.address());
+        checked.inspect_err(|_| self.metrics.connections_refused.increment())
+    }
+
+    /// Counts a new connection of a client against the limits, until the permit is dropped.
+    ///
+    /// # Errors
+    /// The limit that is reached. It is counted.
+    pub(crate) fn admit(&self, client: &Identity, request: &Request) -> Result<ConnectionPermit, LimitReached> {
+        let permit = self.limiter.acquire(client.user.as_ref(), request.address());
+        permit.inspect_err(|_| self.metrics.connections_refused.increment())
     }
 
     /// The hub with that name, compared case-sensitively.

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{bind::Binding, services::HubServices, *};
 use crate::{
-    connections::{Address, Command, ConnectionHandle, ConnectionInfo, Connections, Reconnect},
+    connections::{Address, Command, ConnectionHandle, ConnectionInfo, ConnectionLimiter, Connections, Reconnect},
     group::{Member, MemberSink},
     groups::GroupDirectory,
     ids::{ConnectionId, GroupKey, UserId},
@@ -52,6 +52,7 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
     Arc::new(HubServices {
         hubs,
         connections,
+        limiter: ConnectionLimiter::default(),
         groups,
         membership,
         store,

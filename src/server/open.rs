@@ -66,6 +66,7 @@ impl Service {
             .classic_settings(settings.classic.clone().into())
             .rejoin(settings.rejoin.settings(&settings.store))
             .limits(settings.limits.into())
+            .connection_limits(settings.limits.into())
             .node(&settings.node)
             .shards(settings.workers.get())
             .store_deadline(settings.store.deadline)

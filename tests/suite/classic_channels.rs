@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message, protocol::frame::coding::Cl
 
 use crate::support::{
     ClassicClient, NegotiatedConnection, STREAMING_TRANSPORTS, Server, StreamingResponse, TRANSPORTS, http_request,
-    http_request_with_body, with_timeout,
+    with_timeout,
 };
 
 /// The shortest timeouts that clients accept: keep-alives every 2 s.
@@ -153,11 +153,12 @@ async fn refused_client_can_negotiate_again() {
     let hub = hubcast::Hub::new("strict").on_connected(refuse);
     let server = Server::start_with(|engine| engine.hub_only(hub)).await;
     let connection = NegotiatedConnection::negotiate(server.address, "").await;
-    let strict =
-        |connection: &NegotiatedConnection| connection.path("start", "longPolling", "").replace("chat", "strict");
-    let response = http_request(server.address, &format!("GET {}", strict(&connection)), "").await;
+    let strict = |operation: &str| connection.path(operation, "serverSentEvents", "").replace("chat", "strict");
+    let mut channel = StreamingResponse::start(server.address, &format!("GET {}", strict("connect")), "").await;
+    assert!(channel.read_until(r#""S":1"#).await.is_some());
+    let response = http_request(server.address, &format!("GET {}", strict("start")), "").await;
     assert_eq!((response.status, &*response.body), (500, "not today"));
-    assert_eq!(NegotiatedConnection::negotiate(server.address, "").await.request("start").await.status, 200);
+    ClassicClient::connect(server.address, "longPolling", "").await;
 }
 
 #[tokio::test]
@@ -385,11 +386,15 @@ async fn absent_client_is_disconnected_once() {
 }
 
 #[tokio::test]
-async fn send_request_works_without_a_channel() {
-    let server = Server::start().await;
+async fn start_and_send_need_a_connection_with_a_channel() {
+    let (server, mut events) = Server::start_with_event_log(|engine| engine).await;
     let connection = NegotiatedConnection::negotiate(server.address, "").await;
-    let path = connection.path("send", "longPolling", "");
-    let call = crate::support::percent_encoded(r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#);
-    let response = http_request_with_body(server.address, &format!("POST {path}"), "", &format!("data={call}")).await;
-    assert_eq!((response.status, &*response.body), (200, r#"{"R":5,"I":"0"}"#));
+    let call = r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#;
+    for response in [connection.request("start").await, connection.post(call).await] {
+        assert_eq!((response.status, &*response.body), (503, "The connection has ended, or has had no channel yet."));
+        assert_eq!(response.header("retry-after"), Some("1"));
+    }
+    let client = ClassicClient::connect(server.address, "longPolling", "").await;
+    assert_eq!(events.next_event().await, "connected", "the refused requests have created no connection");
+    assert_eq!(client.connection.post(call).await.body, r#"{"R":5,"I":"0"}"#);
 }

@@ -10,6 +10,13 @@ use crate::support::{
 const JSON: Option<&str> = Some("application/json; charset=UTF-8");
 const SCRIPT: Option<&str> = Some("application/javascript; charset=UTF-8");
 
+/// A connection that has had a channel.
+async fn connect(server: &Server) -> NegotiatedConnection {
+    let connection = NegotiatedConnection::negotiate(server.address, "").await;
+    assert_eq!(get(server, &connection.path("connect", "longPolling", "")).await.status, 200);
+    connection
+}
+
 async fn get(server: &Server, path: &str) -> HttpResponse {
     http_request(server.address, &format!("GET {path}"), "").await
 }
@@ -107,7 +114,7 @@ async fn operation_is_the_last_path_segment() {
 #[tokio::test]
 async fn responses_forbid_sniffing_and_caching() {
     let server = Server::start().await;
-    let connection = NegotiatedConnection::negotiate(server.address, "").await;
+    let connection = connect(&server).await;
     for path in
         ["/signalr/negotiate".to_owned(), "/signalr/ping".to_owned(), connection.path("start", "serverSentEvents", "")]
     {
@@ -307,7 +314,7 @@ async fn endpoint_restricts_which_hubs_can_be_invoked() {
 #[tokio::test]
 async fn invocation_data_is_read_from_form_or_query() {
     let server = Server::start().await;
-    let connection = NegotiatedConnection::negotiate(server.address, "").await;
+    let connection = connect(&server).await;
     let call = percent_encoded(r#"{"h":"CHAT","m":"ADD","a":[2,3],"I":7}"#);
     let (path, response) = (connection.path("send", "longPolling", ""), (200, r#"{"R":5,"I":"7"}"#));
     let headers = "Content-Type: text/plain\r\n";
@@ -322,7 +329,7 @@ async fn invocation_data_is_read_from_form_or_query() {
 async fn body_above_the_limit_is_refused() {
     let settings = classic::Settings { max_form: 1000, ..classic::Settings::default() };
     let server = Server::start_with(|engine| engine.classic_settings(settings)).await;
-    let connection = NegotiatedConnection::negotiate(server.address, "").await;
+    let connection = connect(&server).await;
     let fits = connection.post(&json!({ "H": "chat", "M": "Echo", "A": ["x".repeat(500)], "I": 1 }).to_string()).await;
     assert_eq!(fits.status, 200);
     assert_eq!(connection.post(&"x".repeat(1000)).await.status, 413);

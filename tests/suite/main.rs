@@ -14,6 +14,7 @@ mod classic_clients;
 mod classic_groups;
 mod classic_http;
 mod client_log;
+mod connection_limits;
 mod disconnecting;
 mod draining;
 mod examples;

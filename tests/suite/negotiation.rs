@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::support::{CoreClient, HttpResponse, Server, http_request};
-
-const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+use crate::support::{CoreClient, HttpResponse, Server, UPGRADE, http_request};
 
 async fn negotiate(server: &Server, path_and_query: &str) -> Value {
     let response = http_request(server.address, &format!("POST {path_and_query}"), "").await;

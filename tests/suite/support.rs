@@ -20,7 +20,7 @@ pub(crate) use classic_client::{
 pub(crate) use client_process::{ClientProcess, run_node, run_python, send_signal};
 pub(crate) use core_client::{CloseMessage, CoreClient};
 pub(crate) use event_log::EventLog;
-pub(crate) use http::{HttpResponse, StreamingResponse, http_request, http_request_with_body};
+pub(crate) use http::{HttpResponse, StreamingResponse, UPGRADE, http_request, http_request_with_body};
 pub(crate) use server::Server;
 pub(crate) use service_process::ServiceProcess;
 

@@ -1,6 +1,7 @@
 //! Request handlers of an endpoint.
 
 use std::{
+    any::Any,
     sync::Arc,
     time::{Instant as StdInstant, SystemTime},
 };
@@ -34,7 +35,7 @@ use crate::{
         FrameType, Inbound, Received, SocketHandle,
         websocket::{self, ReadMode},
     },
-    web::{authorize_request, hub_request, log_request, query_value, read_body},
+    web::{authorize_request, hub_request, limit_response, log_request, query_value, read_body},
 };
 
 const NO_ID: &str = "Connection ID required";
@@ -54,13 +55,18 @@ impl EndpointHandler {
     }
 
     pub(super) fn negotiate(&self, request: &HttpRequest) -> HttpResponse {
-        if let Err(response) = self.authenticate(request) {
-            return response;
-        }
+        let identity = match self.authenticate(request) {
+            Ok(identity) => identity,
+            Err(response) => return response,
+        };
         if request.method() != Method::POST {
             return plain_text(StatusCode::METHOD_NOT_ALLOWED, "");
         }
-        match negotiate_version(&hub_request(request), self.endpoint.minimum_version) {
+        let hub_request = hub_request(request);
+        if let Err(limit) = self.state.services.check_limits(&identity, &hub_request) {
+            return limit_response(limit);
+        }
+        match negotiate_version(&hub_request, self.endpoint.minimum_version) {
             Ok(version) => self.offer(version),
             Err(error) => {
                 log_request(Cause::NegotiationRefused, request, StatusCode::OK, error.text());
@@ -161,6 +167,10 @@ impl EndpointHandler {
         identity: Identity,
     ) -> HttpResponse {
         let state = &*self.state;
+        let permit = match state.services.admit(&identity, &hub_request) {
+            Ok(permit) => permit,
+            Err(limit) => return limit_response(limit),
+        };
         let outbox = Outbox::new(&json::FORM, state.limits, ReplayLimits::default());
         let Some(accepted) = self.accept(token) else {
             return TransportKind::WebSockets.reject(StatusCode::CONFLICT, "");
@@ -170,7 +180,8 @@ impl EndpointHandler {
             outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(HubFramer(FrameType::WebSocketText)));
         let session = Session::new(self.session_config(&hub, &hub_request, &identity), Instant::now());
         let early_data = accepted.early_data;
-        let new_connection = self.new_connection((accepted.id, accepted.token), hub, hub_request, identity, outbox);
+        let new_connection =
+            self.new_connection((accepted.id, Box::new((permit, accepted.token))), hub, hub_request, identity, outbox);
         let connection = Connection::spawn(new_connection, request.conn_data::<SocketHandle>().cloned(), session);
         if !early_data.is_empty() {
             let early_data = Received { channel: reader.channel(), data: Inbound::Binary(early_data.freeze()) };
@@ -208,7 +219,7 @@ impl EndpointHandler {
 
     fn new_connection(
         &self,
-        (id, token): (ConnectionId, Option<OpenToken>),
+        (id, held_until_end): (ConnectionId, Box<dyn Any + Send>),
         hub: Arc<Hub>,
         request: Request,
         identity: Identity,
@@ -233,7 +244,7 @@ impl EndpointHandler {
             services: Arc::clone(&self.state.services),
             rejoin_service: Arc::clone(&self.state.rejoin_service),
             token_subject,
-            held_until_end: Box::new(token),
+            held_until_end,
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::{
         streaming::ResponseBody,
         websocket::{self, ReadMode},
     },
+    web::limit_response,
 };
 
 pub(super) const NOT_A_WEBSOCKET_REQUEST: &str = "Not a valid web socket request.";
@@ -83,26 +84,33 @@ impl EndpointHandler {
         Err(unavailable(CONNECTION_ENDED))
     }
 
-    /// The connection of a token. The first request that needs it creates it.
+    /// The live connection of a token.
+    pub(super) fn find_connection(&self, token: &ConnectionToken) -> Option<Addr<Connection<Session>>> {
+        let handle = self.state.services.connections.find(&token.connection)?;
+        handle.address.downcast::<Connection<Session>>().filter(|address| address.connected()).cloned()
+    }
+
+    /// The connection of a token. Only a request that opens a channel creates it: a connection without a channel would
+    /// cost its client nothing.
     ///
     /// # Errors
-    /// A response that tells the client to try again, if the previous connection of the token has not ended yet.
-    pub(super) fn find_or_create_connection(
+    /// A response that tells the client to try again, if a limit of connections is reached, or if the previous
+    /// connection of the token has not ended yet.
+    fn find_or_create_connection(
         &self,
         request: &ClassicRequest,
         transport: Transport,
         token: &ConnectionToken,
     ) -> Result<Addr<Connection<Session>>, ErrorResponse> {
-        let find = || {
-            let handle = self.state.services.connections.find(&token.connection)?;
-            handle.address.downcast::<Connection<Session>>().filter(|address| address.connected()).cloned()
-        };
-        let connection = find().or_else(|| {
-            // A panic under the lock has created no connection.
-            let _guard = self.state.create_lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            find().or_else(|| self.create_connection(request, transport, token))
-        });
-        connection.ok_or_else(|| unavailable(CONNECTION_ENDED))
+        if let Some(connection) = self.find_connection(token) {
+            return Ok(connection);
+        }
+        // A panic under the lock has created no connection.
+        let _guard = self.state.create_lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match self.find_connection(token) {
+            Some(connection) => Ok(connection),
+            None => self.create_connection(request, transport, token),
+        }
     }
 
     fn create_connection(
@@ -110,8 +118,9 @@ impl EndpointHandler {
         request: &ClassicRequest,
         transport: Transport,
         token: &ConnectionToken,
-    ) -> Option<Addr<Connection<Session>>> {
+    ) -> Result<Addr<Connection<Session>>, ErrorResponse> {
         let state = &*self.state;
+        let permit = state.services.admit(&request.identity, &request.info).map_err(limit_response)?;
         let outbox = Outbox::new(&WIRE_FORM, state.limits, state.settings.window);
         outbox.update_filter(|filter| filter.hubs = Some(hub_names(&request.hubs)));
         let progress_outbox = Arc::clone(&outbox);
@@ -140,9 +149,10 @@ impl EndpointHandler {
             rejoin_service: Arc::clone(&state.rejoin_service),
             rejoin_token: None,
             token_subject: TokenSubject { family: token.connection.to_string(), epoch: 0, hub: None, user },
-            held_until_end: Box::new(()),
+            held_until_end: Box::new(permit),
         };
-        Connection::spawn_registered(new_connection, Session::new(config, Instant::now()))
+        let connection = Connection::spawn_registered(new_connection, Session::new(config, Instant::now()));
+        connection.ok_or_else(|| unavailable(CONNECTION_ENDED))
     }
 
     fn attach_message(

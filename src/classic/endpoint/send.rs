@@ -22,13 +22,18 @@ use crate::{
 
 const MISSING_DATA: &str = "The request brings no data.";
 
+/// The response to a request for a connection that does not exist. Its client can try again when it has a channel.
+fn no_channel() -> ErrorResponse {
+    unavailable("The connection has ended, or has had no channel yet.")
+}
+
 impl EndpointHandler {
     pub(super) async fn start(
         &self,
         request: &ClassicRequest,
         token: &ConnectionToken,
     ) -> Result<HttpResponse, ErrorResponse> {
-        let connection = self.find_or_create_connection(request, Transport::LongPolling, token)?;
+        let connection = self.find_connection(token).ok_or_else(no_channel)?;
         let start = StartRequest { hubs: request.hubs.clone(), request: Arc::clone(&request.info) };
         match connection.send(start).await {
             Ok(Ok(())) => json_response(request, br#"{"Response":"started"}"#),
@@ -60,7 +65,8 @@ impl EndpointHandler {
             error_response(StatusCode::BAD_REQUEST, ConnectionDataError::Unknown(call.hub.clone()).to_string())
         })?;
         let send = SendRequest { hub, call, request: Arc::clone(&request.info) };
-        match self.find_or_create_connection(request, transport, token)?.send(send).await {
+        let connection = self.find_connection(token).ok_or_else(no_channel)?;
+        match connection.send(send).await {
             Ok(Ok(response)) => json_response(request, &response),
             Ok(Err(error)) => Err(unavailable(&error.to_string())),
             Err(_) => Err(unavailable(CONNECTION_ENDED)),

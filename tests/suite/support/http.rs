@@ -10,6 +10,10 @@ use tokio::{
 
 use super::with_timeout;
 
+/// The headers that ask for a WebSocket.
+pub(crate) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// The response to a request.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
