@@ -1,12 +1,14 @@
 //! The HTTP API for operators: health checks, the state of the engine, and changes of connections and memberships.
 //!
 //! The service mounts these routes on a separate listener. Each handler asks the engine and its actors, and serializes
-//! the result. The module owns no state. Without the token it reveals only the health of the process.
+//! the result. The module owns no state. Without the token it reveals only the health of the process, and the metrics
+//! if they are public.
 //!
 //! | route | response |
 //! |---|---|
 //! | `GET /healthz/live` | 200 while the process responds |
 //! | `GET /healthz/ready` | 200 if the store responds and the process is not draining, else 503 |
+//! | `GET /metrics` | the metrics of the engine as OpenMetrics text; without the token if [`MetricsAccess`] is public |
 //! | `GET /admin/overview` | version, node, uptime, live counts, the longest queue, restarts, all counters |
 //! | `GET /admin/connections?hub=&user=&group=&transport=&sort=&limit=&cursor=` | a page of connections; `group` requires `hub` if the engine has several hubs |
 //! | `GET /admin/connections/{id}` | one connection with its groups, running calls and phase |
@@ -27,7 +29,7 @@
 //! `disconnected` and `connections` count the connections of this node that it reached. Each change is logged with
 //! level `info` and target `hubcast::audit`.
 //!
-//! Every response is JSON with names in camelCase (counters keep the names of [`Metrics`](crate::metrics::Metrics)).
+//! Every response except that of `/metrics` is JSON with names in camelCase (counters keep the names of [`Metrics`](crate::metrics::Metrics)).
 //! A page is `{"items": […], "total": n, "next": cursor or null}`. It has `limit` rows, 100 by default and 1000 at
 //! most. `sort` names a column; a `-` before it reverses the order. A page begins after the row that its cursor names,
 //! even if that row no longer exists.
@@ -58,6 +60,7 @@ mod groups;
 mod health;
 mod listing;
 mod methods;
+mod metrics;
 mod overview;
 mod query;
 mod users;
@@ -65,14 +68,37 @@ mod users;
 use error::AdminError;
 use methods::Methods;
 
-/// Returns the routes of the table above, for `App::configure`. Requests below `/admin` need `token` as their bearer
-/// token. If `token` is empty, all of them are refused.
-pub fn routes(engine: &Engine, token: &SecretString) -> impl FnOnce(&mut ServiceConfig) + use<> {
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Requests need the token.
+    #[default]
+    Token,
+    /// Everyone who can reach the listener. Metrics contain counts, the version and the name of the node, and no names
+    /// of users or groups.
+    Public,
+}
+
+/// Returns the routes of the table above, for `App::configure`. Requests below `/admin`, and for `/metrics` unless it is
+/// public, need `token` as their bearer token. If `token` is empty, all of them are refused.
+pub fn routes(
+    engine: &Engine,
+    token: &SecretString,
+    metrics_access: MetricsAccess,
+) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let (engine, token) = (web::Data::new(engine.clone()), token.clone());
     move |config| {
         config.app_data(engine);
         config.service(Methods::at("/healthz/live").get(health::live).build());
         config.service(Methods::at("/healthz/ready").get(health::ready).build());
+        let exposition = Methods::at("/metrics").get(metrics::metrics).build();
+        let token_of_metrics = token.clone();
+        match metrics_access {
+            MetricsAccess::Token => config.service(
+                exposition.wrap(from_fn(move |request, next| authorize(token_of_metrics.clone(), request, next))),
+            ),
+            MetricsAccess::Public => config.service(exposition),
+        };
         let authorization = from_fn(move |request, next| authorize(token.clone(), request, next));
         let admin = web::scope("/admin")
             .configure(mount)

@@ -40,7 +40,7 @@ pub use proxies::Proxies;
 pub use serving::{AspNetCore, Limits, Rejoin};
 pub use units::Secret;
 
-use crate::{tokens::MIN_SECRET_LENGTH, web::BasePath};
+use crate::{admin::MetricsAccess, tokens::MIN_SECRET_LENGTH, web::BasePath};
 
 /// All settings. `Settings::default()` equals an empty configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -70,6 +70,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// The admin listener.
     pub admin: Admin,
+    /// The metrics on the admin listener.
+    pub metrics: Metrics,
     /// Authentication of clients.
     pub auth: Auth,
     /// The web pages that may connect.
@@ -99,6 +101,7 @@ impl Default for Settings {
             signing_keys: Vec::new(),
             drain_timeout: Duration::from_secs(10),
             admin: Admin::default(),
+            metrics: Metrics::default(),
             auth: Auth::default(),
             cors: Cors::default(),
             proxies: Proxies::default(),
@@ -128,6 +131,23 @@ pub struct Admin {
 impl Default for Admin {
     fn default() -> Self {
         Self { listen: loopback(8081), token: None }
+    }
+}
+
+/// The metrics on the admin listener.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Answer `GET /metrics` without the admin token. Default false, because the admin listener may be on the network.
+    /// Metrics contain counts, the version and the name of the node.
+    pub public: bool,
+}
+
+impl Metrics {
+    /// Converts to the setting of the admin routes.
+    #[must_use]
+    pub fn access(self) -> MetricsAccess {
+        if self.public { MetricsAccess::Public } else { MetricsAccess::Token }
     }
 }
 

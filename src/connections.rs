@@ -311,6 +311,11 @@ impl Connections {
         self.0.by_id.pin().values().filter(|handle| handle.listens_to(hub)).for_each(&mut visit);
     }
 
+    /// Calls `visit` with each connection.
+    pub(crate) fn for_each(&self, visit: impl FnMut(&Arc<ConnectionHandle>)) {
+        self.0.by_id.pin().values().for_each(visit);
+    }
+
     /// All connections, in no particular order.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<ConnectionHandle>> {

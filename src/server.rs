@@ -18,7 +18,8 @@ use log::info;
 use secrecy::SecretString;
 
 use crate::{
-    Engine, Serve, admin,
+    Engine, Serve,
+    admin::{self, MetricsAccess},
     config::Settings,
     page,
     web::{Cors, TrustedProxies, close_after_unread_body, log_refusal},
@@ -80,6 +81,8 @@ pub struct Service {
     pub proxies: TrustedProxies,
     /// The bearer token for the admin listener.
     pub admin_token: SecretString,
+    /// Who may read the metrics on the admin listener.
+    pub metrics_access: MetricsAccess,
     /// The number of threads that serve clients.
     pub workers: NonZeroUsize,
     /// The time limit for draining.
@@ -138,10 +141,10 @@ async fn not_found(request: HttpRequest) -> HttpResponse {
 }
 
 fn serve_admin(listener: TcpListener, service: &Service) -> io::Result<Server> {
-    let Service { engine, proxies, admin_token, .. } = service.clone();
+    let Service { engine, proxies, admin_token, metrics_access, .. } = service.clone();
     let app = move || {
         let app = App::new().wrap(from_fn(close_after_unread_body)).wrap(proxies.clone());
-        app.configure(admin::routes(&engine, &admin_token))
+        app.configure(admin::routes(&engine, &admin_token, metrics_access))
     };
     // One thread is enough for operators: they are few, and clients have priority.
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())

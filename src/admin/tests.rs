@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
-use super::routes;
+use super::{MetricsAccess, routes};
 use crate::{
     Args, Engine, EngineBuilder, Groups, Hub,
     hub::Identity,
@@ -23,6 +23,7 @@ use crate::{
 mod changes;
 mod connections;
 mod groups;
+mod metrics;
 mod users;
 
 const TOKEN: &str = "secret token";
@@ -53,8 +54,9 @@ fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder) -> TestServic
     let builder = Engine::builder().hub("/chat", hub("chat")).hub("/news", hub("news")).node("test");
     let engine = change(builder).authenticate(identify).build().expect("two hubs with different names");
     let served = engine.clone();
-    let server =
-        actix_test::start(move || App::new().configure(routes(&served, &TOKEN.into())).configure(served.routes()));
+    let server = actix_test::start(move || {
+        App::new().configure(routes(&served, &TOKEN.into(), MetricsAccess::Token)).configure(served.routes())
+    });
     TestService { engine, server }
 }
 
@@ -168,7 +170,7 @@ async fn admin_routes_require_the_token() {
 #[actix::test]
 async fn empty_token_refuses_all_requests() {
     let engine = Engine::builder().build().expect("an engine without hubs is valid");
-    let server = actix_test::start(move || App::new().configure(routes(&engine, &"".into())));
+    let server = actix_test::start(move || App::new().configure(routes(&engine, &"".into(), MetricsAccess::Token)));
     for authorization in ["Bearer ", "Bearer x"] {
         let request = server.get("/admin/overview").insert_header(("Authorization", authorization));
         assert_eq!(request.send().await.expect("a response").status(), StatusCode::UNAUTHORIZED);

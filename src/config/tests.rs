@@ -161,6 +161,13 @@ fn unknown_keys_are_refused_at_any_level() {
 }
 
 #[test]
+fn metrics_need_the_token_by_default() {
+    assert_eq!(Settings::default().metrics.access(), MetricsAccess::Token);
+    assert_eq!(read("metrics.public = true", &[]).unwrap().metrics.access(), MetricsAccess::Public);
+    assert_eq!(keys("metrics.public = 'perhaps'", &[]), ["metrics.public"]);
+}
+
+#[test]
 fn section_of_wrong_type_is_one_fault() {
     assert_eq!(keys("admin = 3\n", &[]), ["admin"]);
     assert_eq!(keys("", &[("HUBCAST_ADMIN", "3")]), ["admin"]);

@@ -14,6 +14,7 @@ use crate::{
     hub::{Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams},
     ids::HubName,
     message::Json,
+    metrics::ConnectionStatus,
     outbox::End,
     pipeline::{RejoinReport, TokenGroups},
     transport::Received,
@@ -223,4 +224,21 @@ pub(crate) enum Reason {
     Refused,
     /// The actor of the connection panicked or was dropped.
     Crashed,
+}
+
+impl Reason {
+    /// The status for metrics.
+    pub(super) fn status(self) -> ConnectionStatus {
+        match self {
+            Self::TimedOut | Self::TooSlow => ConnectionStatus::Timeout,
+            Self::Drained => ConnectionStatus::AppShutdown,
+            Self::Stopped
+            | Self::Lost
+            | Self::Aborted
+            | Self::Faulted
+            | Self::Expired
+            | Self::Refused
+            | Self::Crashed => ConnectionStatus::NormalClosure,
+        }
+    }
 }

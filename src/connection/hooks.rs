@@ -1,6 +1,6 @@
 //! Futures that a connection runs beside its mailbox: lifecycle hooks and hub methods.
 
-use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc};
+use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures_util::future::{FutureExt, join_all};
 use tokio::sync::oneshot;
@@ -159,13 +159,22 @@ pub(super) async fn run_disconnected(
     }
 }
 
-/// Runs a hub method.
+/// Runs a hub method, counts it and measures its duration.
 pub(super) async fn invoke(
     hub: Option<(Arc<Hub>, HubContext)>,
     metrics: Arc<Metrics>,
     invoke: Invoke,
 ) -> Result<Json, CallError> {
     metrics.invocations.increment();
+    let started = Instant::now();
+    let outcome = run_method(hub, &metrics, invoke).await;
+    let durations = &metrics.durations;
+    let histogram = if outcome.is_ok() { &durations.completed_invocations } else { &durations.failed_invocations };
+    histogram.record(started.elapsed());
+    outcome.inspect_err(|_| metrics.invocations_failed.increment())
+}
+
+async fn run_method(hub: Option<(Arc<Hub>, HubContext)>, metrics: &Metrics, invoke: Invoke) -> Result<Json, CallError> {
     let Some((hub, mut context)) = hub else { return Err(CallError::NoSuchMethod) };
     if let Some(request) = invoke.request {
         context.caller.request = request;
@@ -176,6 +185,5 @@ pub(super) async fn invoke(
     let runner = HookRunner { client: &handle, hub: hub.name(), name: &name };
     let call = Call { method, arguments, context, reporter, streams };
     let method = async || hub.invoke(call).await.inspect_err(|error| runner.log_call_error(error));
-    let outcome = runner.catch_panic(method, &metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)));
-    outcome.inspect_err(|_| metrics.invocations_failed.increment())
+    runner.catch_panic(method, metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)))
 }

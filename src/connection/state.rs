@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -75,6 +75,7 @@ pub(crate) struct ConnectionState {
     connect_outcome: Option<oneshot::Receiver<bool>>,
     is_registered: bool,
     is_connected: bool,
+    started_at: Instant,
     has_ended: bool,
     /// The latest rejoin token could not list all groups.
     token_lacks_groups: bool,
@@ -126,6 +127,7 @@ impl ConnectionState {
             connect_outcome: None,
             is_registered: false,
             is_connected: false,
+            started_at: Instant::now(),
             has_ended: false,
             token_lacks_groups: false,
             held_until_end: Some(held_until_end),

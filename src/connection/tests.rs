@@ -17,6 +17,7 @@ use crate::{
     },
     ids::{ConnectionId, GroupKey},
     message::{Invocation, Message as Sent, Source},
+    metrics::ConnectionStatus,
     outbox::{
         ChannelFilter, End, FrameFields, Framer, Limits, Outbox, OutboxReader, Overflow, ReplayLimits, Resume,
         SharedMessage,

@@ -73,7 +73,8 @@ impl Service {
             .build()?;
         let (workers, drain_timeout) = (settings.workers, settings.drain_timeout);
         let proxies = settings.proxies.trusted_proxies();
-        Ok(Self { engine, cors: cors(&settings.cors.origins), proxies, admin_token, workers, drain_timeout })
+        let (cors, metrics_access) = (cors(&settings.cors.origins), settings.metrics.access());
+        Ok(Self { engine, cors, proxies, admin_token, metrics_access, workers, drain_timeout })
     }
 }
 

@@ -172,6 +172,17 @@ async fn page_and_admin_routes_are_served() {
 }
 
 #[actix_web::test]
+async fn metrics_are_public_if_configured() {
+    for (setting, status) in [("false", "HTTP/1.1 401"), ("true", "HTTP/1.1 200")] {
+        let service = TestService::start(&[("HUBCAST_METRICS__PUBLIC", setting)]).await;
+        let answer = get(service.admin, "/metrics", "").await;
+        assert!(answer.starts_with(status), "{setting}: {answer}");
+        assert!(get(service.clients, "/metrics", "").await.starts_with("HTTP/1.1 404"), "not for clients");
+        service.stop().await;
+    }
+}
+
+#[actix_web::test]
 async fn room_members_receive_messages_unless_excluded() {
     let service = TestService::start(&[]).await;
     let (mut ann, mut bob) = (service.client("ann").await, service.client("bob").await);

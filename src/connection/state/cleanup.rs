@@ -72,6 +72,8 @@ impl ConnectionState {
         let metrics = &self.services.metrics;
         if self.is_connected {
             metrics.connections_closed.increment();
+            let histogram = metrics.durations.connections(self.handle.info.transport(), reason.status());
+            histogram.record(self.started_at.elapsed());
         }
         match reason {
             Reason::TooSlow => metrics.connections_evicted.increment(),

@@ -90,6 +90,28 @@ async fn end_reasons_are_counted_in_metrics() {
 }
 
 #[actix::test]
+async fn duration_and_status_of_ended_connections_are_recorded() {
+    tokio::time::pause();
+    for (ending, status) in [
+        ("stop", ConnectionStatus::NormalClosure),
+        ("protocol error", ConnectionStatus::NormalClosure),
+        ("channel lost", ConnectionStatus::NormalClosure),
+        ("aborted", ConnectionStatus::NormalClosure),
+        ("panic", ConnectionStatus::NormalClosure),
+        ("overflowed", ConnectionStatus::Timeout),
+        ("drained", ConnectionStatus::AppShutdown),
+    ] {
+        let mut engine = TestEngine::new();
+        let mut client = engine.connect("ann", &[]).await;
+        sleep(Duration::from_secs(90)).await;
+        end(&mut client, ending).await;
+        engine.events().await;
+        let recorded = engine.services.metrics.durations.connections("none", status).snapshot();
+        assert_eq!((recorded.count(), recorded.sum.round()), (1, 90.0), "{ending}");
+    }
+}
+
+#[actix::test]
 async fn other_group_members_stay_when_one_ends() {
     tokio::time::pause();
     for ending in ENDINGS {
