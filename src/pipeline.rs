@@ -116,12 +116,23 @@ pub(crate) struct Rejoined {
     pub(crate) groups: Vec<Arc<GroupKey>>,
     /// The claims of the token, if it was accepted.
     pub(crate) claims: Option<Claims>,
-    /// The reason for which the token was refused.
+    /// The reason for which the token was refused. [`RejoinError::Unchecked`] also if a module panicked: the decision
+    /// is incomplete.
     pub(crate) refusal: Option<RejoinError>,
     /// The number of groups that the token could not list and that are therefore lost.
     pub(crate) lost: usize,
-    /// True if the decision is incomplete: the store did not answer whether the token is valid, or a module panicked.
-    pub(crate) is_unchecked: bool,
+}
+
+impl Rejoined {
+    /// The decision could not be made.
+    pub(crate) fn unchecked() -> Self {
+        Self { refusal: Some(RejoinError::Unchecked), ..Self::default() }
+    }
+
+    /// True if the decision is incomplete.
+    pub(crate) fn is_unchecked(&self) -> bool {
+        self.refusal == Some(RejoinError::Unchecked)
+    }
 }
 
 impl<A: Actor> actix::dev::MessageResponse<A, Rejoin> for Rejoined {
@@ -166,7 +177,7 @@ impl Handler<Rejoin> for Pipeline {
                     client_log::log(Cause::ModulePanic, &[("error", &interrupted)]);
                     metrics.hub_panics.increment();
                 }
-                Rejoined { is_unchecked: true, ..Rejoined::default() }
+                Rejoined::unchecked()
             })
         })
     }

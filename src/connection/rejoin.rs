@@ -217,11 +217,11 @@ impl RejoinService {
             // Any other token may be used up when the pipeline crashes: it must not be presented twice.
             None => {
                 let rejoined = self.pipeline.send_once(rejoin).await;
-                rejoined.unwrap_or_else(|_| Rejoined { is_unchecked: true, ..Rejoined::default() })
+                rejoined.unwrap_or_else(|_| Rejoined::unchecked())
             }
         };
         match self.settings.on_store_failure {
-            OnStoreFailure::Refuse if rejoined.is_unchecked => Err(store_failure()),
+            OnStoreFailure::Refuse if rejoined.is_unchecked() => Err(store_failure()),
             OnStoreFailure::Refuse | OnStoreFailure::Continue => Ok(rejoined),
         }
     }

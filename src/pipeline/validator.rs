@@ -34,8 +34,7 @@ impl RejoinValidator {
             Ok(claims) => self.rejoin_claimed(claims, rejoin).await,
             Err(refusal) => {
                 let groups = self.decide_all(&TokenGroups::default(), &rejoin).await;
-                let is_unchecked = refusal == RejoinError::Unchecked;
-                Rejoined { groups, refusal: Some(refusal), is_unchecked, ..Rejoined::default() }
+                Rejoined { groups, refusal: Some(refusal), ..Rejoined::default() }
             }
         }
     }
