@@ -129,13 +129,13 @@ impl Serve {
             }
             handle.stop(true).await;
         });
-        tokio::select! {
-            // The server has failed, or the application has stopped it.
-            result = &mut server => return result,
-            () = stopping => {}
-        }
+        let served = tokio::select! {
+            // The server has failed, the application has stopped it, or it stops just before the drain ends.
+            served = &mut server => served,
+            () = stopping => server.await,
+        };
         client_log::flush();
-        server.await
+        served
     }
 }
 
