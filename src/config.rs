@@ -47,6 +47,7 @@ use crate::{admin::MetricsAccess, tokens::MIN_SECRET_LENGTH, web::BasePath};
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The address for clients. Default `127.0.0.1:8080`: access from the network must be configured explicitly.
+    #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
     /// The path prefix below which clients reach the service, such as `/app`, if a reverse proxy serves it there. The
     /// service accepts paths with the prefix and without it. Default none.
@@ -123,6 +124,7 @@ fn loopback(port: u16) -> SocketAddr {
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// The address for operators. Default `127.0.0.1:8081`: a separate listener, so that no proxy exposes it.
+    #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
     /// The bearer token for operators, with at least 16 bytes. Default: a random token, stored in `data_dir`.
     pub token: Option<Secret<MIN_SECRET_LENGTH>>,
@@ -158,7 +160,7 @@ pub struct Cors {
     /// The origins of the pages that may connect, in the form that browsers send (`https://app.example`), or `*` for
     /// all origins. Default none: only pages of this service itself can connect, because otherwise any page that a user
     /// visits could connect as that user. A reverse proxy must forward `Host`, or be in
-    /// `proxies.trusted` and set `X-Forwarded-Host`.
+    /// `proxies.trusted` and set `X-Forwarded-Host`. A proxy for TLS must set `X-Forwarded-Proto`, too.
     #[serde(deserialize_with = "units::list")]
     pub origins: Vec<String>,
 }

@@ -38,9 +38,11 @@ use crate::{
 };
 
 mod splitter;
+mod upgrade;
 mod utf8;
 
 use splitter::{FrameStream, MAX_FRAGMENT};
+pub(crate) use upgrade::{check_upgrade, offers_websocket};
 use utf8::Utf8Validator;
 
 /// The form in which a connection wants to receive data.
@@ -73,7 +75,7 @@ pub(crate) fn accept(
     recipient: Recipient<Received>,
     mode: ReadMode,
 ) -> Result<HttpResponse, Error> {
-    actix_http::ws::verify_handshake(request.head())?;
+    check_upgrade(request.head())?;
     let mut response = handshake(request)?;
     let (channel, control, address) = (reader.channel(), reader.control(), request.peer_addr());
     let actor = WebSocketActor { recipient, channel, control, mode, address, fragments: None };

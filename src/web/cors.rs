@@ -21,7 +21,10 @@ use actix_web::{
 };
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 
-use crate::client_log::{self, Cause, optional};
+use crate::{
+    client_log::{self, Cause, optional},
+    transport::websocket::offers_websocket,
+};
 
 /// Middleware that decides which origins may send requests with credentials. Wrap the application with it.
 ///
@@ -58,9 +61,8 @@ impl Cors {
 
     /// True if the request opens a WebSocket from another origin that is not allowed.
     fn refuses(&self, request: &ServiceRequest) -> bool {
-        let is_websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
         let origin = request.headers().get(header::ORIGIN);
-        request.headers().get(header::UPGRADE).is_some_and(is_websocket)
+        offers_websocket(request.headers())
             && origin.is_some_and(|origin| !self.allows(origin) && !is_same_origin(origin, request))
     }
 
@@ -70,16 +72,22 @@ impl Cors {
     }
 }
 
-/// True if the origin is the server itself under the host that the browser used: the `Host` of the request, which
-/// [`TrustedProxies`](super::TrustedProxies) replaces by the host that a proxy states.
+/// True if the origin is the server itself under the scheme and the host that the browser used: those of the request,
+/// which [`TrustedProxies`](super::TrustedProxies) replaces by those that a proxy states. To a server with TLS, the page
+/// of the same host without TLS is foreign, because an attacker on the network can forge it.
 fn is_same_origin(origin: &HeaderValue, request: &ServiceRequest) -> bool {
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     let host = request.headers().get(header::HOST);
-    authority.zip(host).is_some_and(|((_, authority), host)| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()))
+    origin.zip(host).is_some_and(|((scheme, authority), host)| {
+        scheme.eq_ignore_ascii_case(request.connection_info().scheme())
+            && host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
+    })
 }
 
 fn refuse_websocket() -> HttpResponse {
-    let text = "WebSockets from this origin are not allowed; the server's operator can allow the origin (cors.origins)";
+    let text = "WebSockets from this origin are not allowed. The server's operator can allow the origin \
+                (cors.origins). Behind a proxy, the server must know the host and the scheme that the browser used \
+                (proxies.trusted).";
     HttpResponse::Forbidden().content_type("text/plain; charset=utf-8").body(text)
 }
 
@@ -192,7 +200,9 @@ mod tests {
     use super::*;
     use crate::web::TrustedProxies;
 
-    /// The status of a request with these headers to an application at `https://chat.example` that allows the origin
+    const HTTPS: (&str, &str) = ("X-Forwarded-Proto", "https");
+
+    /// The status of a request with these headers to an application at `http://chat.example` that allows the origin
     /// `https://app.example`.
     async fn status(headers: &[(&str, &str)]) -> StatusCode {
         let route = web::get().to(|| async { HttpResponse::Ok().finish() });
@@ -207,18 +217,18 @@ mod tests {
     async fn foreign_origin_cannot_open_websocket() {
         let websocket = ("Upgrade", "websocket");
         for foreign in ["https://evil.example", "https://chat.example.evil", "null", "https://chat.example:8443"] {
-            assert_eq!(status(&[websocket, ("Origin", foreign)]).await, StatusCode::FORBIDDEN, "{foreign}");
+            assert_eq!(status(&[websocket, HTTPS, ("Origin", foreign)]).await, StatusCode::FORBIDDEN, "{foreign}");
         }
         for allowed in ["https://app.example", "https://chat.example"] {
-            assert_eq!(status(&[websocket, ("Origin", allowed)]).await, StatusCode::OK, "{allowed}");
+            assert_eq!(status(&[websocket, HTTPS, ("Origin", allowed)]).await, StatusCode::OK, "{allowed}");
         }
         assert_eq!(status(&[websocket]).await, StatusCode::OK, "a client that is not a browser");
     }
 
     #[actix_web::test]
     async fn only_a_trusted_proxy_states_the_host() {
-        let headers =
-            [("Upgrade", "websocket"), ("Origin", "https://outside.example"), ("X-Forwarded-Host", "outside.example")];
+        let host = ("X-Forwarded-Host", "outside.example");
+        let headers = [("Upgrade", "websocket"), HTTPS, host, ("Origin", "https://outside.example")];
         assert_eq!(status(&headers).await, StatusCode::FORBIDDEN);
         let proxies = TrustedProxies::new(["10.0.0.1".parse().unwrap()]);
         for (peer, expected) in [("10.0.0.1:1000", StatusCode::OK), ("10.0.0.2:1000", StatusCode::FORBIDDEN)] {
@@ -228,6 +238,21 @@ mod tests {
             let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
             assert_eq!(call_service(&init_service(app).await, request.to_request()).await.status(), expected, "{peer}");
         }
+    }
+
+    #[actix_web::test]
+    async fn origin_of_another_scheme_is_foreign() {
+        let (websocket, plain, tls) =
+            (("Upgrade", "websocket"), ("Origin", "http://chat.example"), ("Origin", "https://chat.example"));
+        assert_eq!(status(&[websocket, HTTPS, plain]).await, StatusCode::FORBIDDEN);
+        assert_eq!(status(&[websocket, tls]).await, StatusCode::FORBIDDEN);
+        assert_eq!(status(&[websocket, plain]).await, StatusCode::OK);
+    }
+
+    #[actix_web::test]
+    async fn websocket_among_other_upgrades_is_checked() {
+        let (upgrade, foreign) = (("Upgrade", "h2c, websocket"), ("Origin", "https://evil.example"));
+        assert_eq!(status(&[upgrade, foreign]).await, StatusCode::FORBIDDEN);
     }
 
     #[actix_web::test]

@@ -194,6 +194,21 @@ async fn invalid_upgrade_is_treated_as_a_poll() {
 }
 
 #[tokio::test]
+async fn other_protocol_or_version_is_not_upgraded() {
+    let server = Server::start().await;
+    let token = NegotiatedConnection::negotiate(server.address, "").await;
+    let classic = token.path("connect", "webSockets", "");
+    let key = "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (version, protocol) in [(" HTTP/1.0", "websocket"), ("", "xwebsocketx")] {
+        for path in ["/chat", &classic] {
+            let request = format!("GET {path}{version}");
+            let response = http_request(server.address, &request, &format!("{key}Upgrade: {protocol}\r\n")).await;
+            assert_eq!(response.status, 400, "{request}: {}", response.body);
+        }
+    }
+}
+
+#[tokio::test]
 async fn server_accepts_clients_after_protocol_errors() {
     let server = Server::start().await;
     for record in ["", "\u{0}", "{", "[[[[", "\"", "{\"type\":1e400}", "{\"type\":{}}", "\u{feff}{}"] {

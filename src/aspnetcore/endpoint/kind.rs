@@ -5,6 +5,8 @@ use actix_web::{
     http::{StatusCode, header},
 };
 
+use crate::transport::websocket::check_upgrade;
+
 /// Wire: the name of the transport in the negotiate response. Hub methods get the same name.
 pub(super) const WEBSOCKETS: &str = "WebSockets";
 
@@ -20,7 +22,7 @@ impl TransportKind {
     pub(super) fn of(request: &HttpRequest) -> Self {
         if wants_event_stream(request) {
             Self::ServerSentEvents
-        } else if actix_http::ws::verify_handshake(request.head()).is_ok() {
+        } else if check_upgrade(request.head()).is_ok() {
             Self::WebSockets
         } else {
             Self::LongPolling

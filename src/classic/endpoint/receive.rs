@@ -217,7 +217,7 @@ fn content_type(request: &ClassicRequest) -> &'static str {
 
 fn parse_response_kind(request: &ClassicRequest, transport: Transport) -> Result<ResponseKind, ErrorResponse> {
     match transport {
-        Transport::WebSockets if actix_http::ws::verify_handshake(request.http.head()).is_err() => {
+        Transport::WebSockets if websocket::check_upgrade(request.http.head()).is_err() => {
             Err(error_response(StatusCode::BAD_REQUEST, NOT_A_WEBSOCKET_REQUEST))
         }
         Transport::WebSockets => Ok(ResponseKind::WebSocket),
