@@ -7,9 +7,9 @@
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, HttpRequest,
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
-    http::header::{self, HeaderName, HeaderValue},
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use futures_util::future::{Ready, ready};
 use ipnet::IpNet;
@@ -114,6 +114,9 @@ impl TrustedProxies {
     fn apply(&self, request: &mut ServiceRequest) {
         let statements = request.peer_addr().filter(|peer| self.trusts(peer.ip()));
         let statements = statements.map(|peer| Statements::read(request.headers(), peer, self)).unwrap_or_default();
+        if has_forwarding_headers(request.headers()) {
+            request.extensions_mut().insert(Forwarded);
+        }
         let head = request.head_mut();
         for name in &FORWARDING_HEADERS {
             head.headers.remove(name);
@@ -140,6 +143,22 @@ const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-pref
 
 const FORWARDING_HEADERS: [HeaderName; 5] =
     [header::FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PREFIX];
+
+/// Headers by which a request shows that a proxy has forwarded it, besides [`FORWARDING_HEADERS`].
+const OTHER_PROXY_HEADERS: [&str; 3] = ["via", "x-forwarded-port", "x-real-ip"];
+
+/// Marks a request of a proxy, because [`TrustedProxies`] removes the headers.
+struct Forwarded;
+
+fn has_forwarding_headers(headers: &HeaderMap) -> bool {
+    FORWARDING_HEADERS.iter().any(|name| headers.contains_key(name))
+        || OTHER_PROXY_HEADERS.iter().any(|name| headers.contains_key(*name))
+}
+
+/// True if the headers of the request show that a proxy has forwarded it.
+pub(super) fn is_forwarded(request: &HttpRequest) -> bool {
+    has_forwarding_headers(request.headers()) || request.extensions().contains::<Forwarded>()
+}
 
 impl<S, B> Transform<S, ServiceRequest> for TrustedProxies
 where

@@ -2,12 +2,9 @@
 
 use std::net::IpAddr;
 
-use actix_web::{
-    HttpRequest,
-    http::header::{self, HeaderValue},
-};
+use actix_web::{HttpRequest, http::header};
 
-use super::{AuthError, Authenticate, parse_query};
+use super::{AuthError, Authenticate, parse_query, proxies::is_forwarded};
 use crate::{UserId, hub::Identity};
 
 /// Accepts the user in `?user=ann` without verification. Clients without the parameter are anonymous. The resulting
@@ -24,22 +21,34 @@ impl Authenticate for QueryUser {
     }
 }
 
-/// Like [`QueryUser`], but only for requests whose `Host` header names the local machine. It prevents DNS rebinding: a
-/// foreign page can make its own host name resolve to loopback, and the browser would then treat this server as the
-/// page's own origin.
+/// Like [`QueryUser`], but only for requests that come from the local machine and name it in `Host`. It prevents DNS
+/// rebinding: a foreign page can make its own host name resolve to loopback, and the browser would then treat this
+/// server as the page's own origin. It also refuses what a proxy forwards: behind a proxy that rewrites `Host`, every
+/// client of the network would name the local machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalQueryUser;
 
 impl Authenticate for LocalQueryUser {
     fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
-        match request.headers().get(header::HOST).map(HeaderValue::to_str) {
-            Some(Ok(host)) if !is_local(host) => Err(AuthError(format!(
-                "auth.mode = query accepts only requests to localhost, not to `{host}`; \
-                 auth.query_on_network allows other hosts"
-            ))),
-            _ => QueryUser.identify(request),
+        if is_forwarded(request) {
+            return Err(refused("not to those of a proxy"));
+        }
+        // Each host counts: a request that names several could mean any of them.
+        let headers = request.headers().get_all(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+        let target = request.uri().authority().map(|authority| authority.as_str().into());
+        let hosts: Vec<_> = headers.chain(target).collect();
+        match hosts.iter().find(|host| !is_local(host)) {
+            Some(host) => Err(refused(&format!("not to `{}`", host.escape_debug()))),
+            None if hosts.is_empty() => Err(refused("and this one names no host")),
+            None => QueryUser.identify(request),
         }
     }
+}
+
+fn refused(why: &str) -> AuthError {
+    AuthError(format!(
+        "auth.mode = query accepts only requests to localhost, {why}; auth.query_on_network allows all requests"
+    ))
 }
 
 /// True if a host, with or without a port, always names the local machine.
@@ -52,9 +61,15 @@ fn is_local(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
+    use actix_web::{
+        App, HttpResponse,
+        http::{StatusCode, header::HeaderValue},
+        test::{TestRequest, call_service, init_service},
+        web,
+    };
 
     use super::*;
+    use crate::web::TrustedProxies;
 
     fn identify(uri: &str) -> Identity {
         QueryUser.identify(&TestRequest::with_uri(uri).to_http_request()).unwrap()
@@ -83,6 +98,42 @@ mod tests {
             let request = TestRequest::with_uri("/chat?user=ann").insert_header(("Host", host)).to_http_request();
             assert_eq!(LocalQueryUser.identify(&request).is_ok(), is_accepted, "{host}");
         }
+    }
+
+    #[test]
+    fn unreadable_missing_or_second_host_is_refused() {
+        let local = || TestRequest::with_uri("/chat?user=ann").insert_header(("Host", "localhost"));
+        let is_accepted = |request: TestRequest| LocalQueryUser.identify(&request.to_http_request()).is_ok();
+        assert!(is_accepted(local()));
+        assert!(!is_accepted(local().append_header(("Host", "evil.example"))));
+        assert!(!is_accepted(TestRequest::with_uri("/chat?user=ann")));
+        assert!(!is_accepted(TestRequest::with_uri("http://evil.example/chat").insert_header(("Host", "localhost"))));
+        let bytes = HeaderValue::from_bytes(b"ev\xefl.example").unwrap();
+        assert!(!is_accepted(TestRequest::with_uri("/chat?user=ann").insert_header((header::HOST, bytes))));
+    }
+
+    #[test]
+    fn request_of_a_proxy_is_refused() {
+        for header in ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP"] {
+            let request = TestRequest::with_uri("/chat").insert_header(("Host", "localhost"));
+            let request = request.insert_header((header, "x")).to_http_request();
+            assert!(LocalQueryUser.identify(&request).is_err(), "{header}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn request_of_a_trusted_proxy_is_refused() {
+        let identify = |request: HttpRequest| async move {
+            let refusal = LocalQueryUser.identify(&request).err();
+            refusal.map_or_else(|| HttpResponse::Ok().finish(), |refusal| refusal.response())
+        };
+        let proxies = TrustedProxies::new(["10.0.0.1".parse().unwrap()]);
+        let app = init_service(App::new().wrap(proxies).default_service(web::to(identify))).await;
+        let request =
+            || TestRequest::default().insert_header(("Host", "localhost")).peer_addr("10.0.0.1:1".parse().unwrap());
+        let forwarded = request().insert_header(("X-Forwarded-For", "127.0.0.1")).to_request();
+        assert_eq!(call_service(&app, forwarded).await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(call_service(&app, request().to_request()).await.status(), StatusCode::OK);
     }
 
     #[test]

@@ -90,6 +90,7 @@ async fn refused_requests_are_logged_with_status_and_reason() {
             "foreign origin",
             &["WARN", "origin=https://b.example", "path=/chat"],
         ),
+        ("GET /chat?user=ann", "X-Forwarded-For: 10.0.0.1\r\n", "(401)", &["path=/chat", "not to those of a proxy"]),
         ("GET /signalr/connect?transport=foo", "", "request refused", &["status=400", "Unknown transport"]),
         ("POST /chat/negotiate?negotiateVersion=x", "", "negotiation refused", &["non-integer protocol version"]),
     ] {
