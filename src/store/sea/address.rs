@@ -31,6 +31,11 @@ fn path_and_mode(url: &str) -> (&str, Option<Cow<'_, str>>) {
     (path, parameters.find(|(name, _)| name == "mode").map(|(_, mode)| mode))
 }
 
+/// Whether the driver creates a missing file.
+pub(super) fn creates_file(url: &str) -> bool {
+    !is_in_memory(url) && path_and_mode(url).1.is_none_or(|mode| mode == "rwc")
+}
+
 /// Whether each connection would have a separate database.
 pub(super) fn is_in_memory(url: &str) -> bool {
     let (path, mode) = path_and_mode(url);
@@ -75,6 +80,14 @@ mod tests {
         assert!(is_in_memory("sqlite::memory:") && is_in_memory("sqlite:shared?mode=memory"));
         assert!(is_in_memory("sqlite://:memory:") && is_in_memory("sqlite:a?cache=shared&mode=memory"));
         assert!(!is_in_memory("sqlite:///memory.db?mode=rwc"));
+    }
+
+    #[test]
+    fn mode_decides_whether_a_file_is_created() {
+        assert!(creates_file("sqlite:a.db") && creates_file("sqlite:///a.db?mode=rwc"));
+        for url in ["sqlite:a.db?mode=rw", "sqlite:a.db?mode=ro", "sqlite::memory:", "sqlite:a?mode=memory"] {
+            assert!(!creates_file(url), "{url}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! transaction as open and would turn each later transaction of that connection into a savepoint, which is never
 //! committed. Such a connection is closed.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{fs::OpenOptions, future::ready, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
@@ -39,6 +39,13 @@ async fn connect(url: &str, acquire_timeout: Duration) -> Result<(DatabaseConnec
     Ok((db, anchor))
 }
 
+/// Creates a missing database file so that only its owner can read it: SQLite would let everybody read it. The files
+/// beside it (`-wal`, `-shm`) get the same permissions.
+fn create_private_file(path: &Path) {
+    // If this fails, the file exists, or the driver reports why it cannot be created.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
 async fn connect_anchor(db: &DatabaseConnection) -> Result<Arc<SqliteConnection>, DbErr> {
     let connected = db.get_sqlite_connection_pool().connect_options().connect().await;
     connected.map(Arc::new).map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))
@@ -46,6 +53,7 @@ async fn connect_anchor(db: &DatabaseConnection) -> Result<Arc<SqliteConnection>
 
 fn options(url: &str, acquire_timeout: Duration) -> ConnectOptions {
     let (has_mode, is_in_memory) = (address::has_mode(url), address::is_in_memory(url));
+    let creates_file = address::creates_file(url);
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(if is_in_memory { 1 } else { MAX_CONNECTIONS })
@@ -57,6 +65,9 @@ fn options(url: &str, acquire_timeout: Duration) -> ConnectOptions {
         .acquire_timeout(acquire_timeout)
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |sqlite| {
+            if creates_file {
+                create_private_file(sqlite.get_filename());
+            }
             let sqlite = if has_mode { sqlite } else { sqlite.create_if_missing(true) };
             with_pragmas(sqlite).busy_timeout(acquire_timeout)
         })
