@@ -6,6 +6,7 @@ use std::{
 };
 
 use actix::prelude::*;
+use log::warn;
 use tokio_util::task::TaskTracker;
 
 use super::{Engine, checks, checks::BuildError, node_info::NodeInfo};
@@ -239,6 +240,9 @@ impl EngineBuilder {
     /// [`BuildError`] describes the first invalid hub, endpoint or setting.
     pub fn build(self) -> Result<Engine, BuildError> {
         self.check()?;
+        if let Some(warning) = checks::keep_alive_warning(&self.aspnetcore) {
+            warn!("{warning}");
+        }
         let base_path = self.base_path.parse()?;
         let arbiter = Arbiter::try_current().ok_or(BuildError::NoActixSystem)?;
         let metrics = Arc::new(Metrics::default());

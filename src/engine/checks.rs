@@ -144,6 +144,21 @@ fn check_classic(settings: &classic::Settings) -> Result<(), BuildError> {
     check_duration_or_zero("classic.long_poll_delay", settings.long_poll_delay)
 }
 
+/// The time after which a client of ASP.NET Core SignalR that has received nothing disconnects, unless its application
+/// sets another one (`serverTimeoutInMilliseconds`).
+const STOCK_SERVER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The reason why the settings, although valid, probably do not work with stock clients.
+pub(super) fn keep_alive_warning(settings: &aspnetcore::Settings) -> Option<String> {
+    let keep_alive = settings.keep_alive;
+    (keep_alive >= STOCK_SERVER_TIMEOUT).then(|| {
+        format!(
+            "`aspnetcore.keep_alive` is {keep_alive:?}, but stock clients disconnect after {STOCK_SERVER_TIMEOUT:?} \
+             without a message; set it to at most half of that, or set a longer server timeout in every client"
+        )
+    })
+}
+
 /// Checks a duration that must be longer than zero.
 pub(super) fn check_duration(setting: &'static str, duration: Duration) -> Result<(), BuildError> {
     if duration.is_zero() { Err(BuildError::ZeroDuration(setting)) } else { check_duration_or_zero(setting, duration) }
@@ -198,6 +213,16 @@ mod tests {
         }
         let rare = classic::Settings { keep_alive: Some(Duration::MAX), ..Default::default() };
         assert!(error(chat().classic_settings(rare)).starts_with("invalid settings for classic clients"));
+    }
+
+    #[test]
+    fn keep_alive_at_timeout_of_stock_clients_is_a_warning() {
+        let warning = |seconds| {
+            let keep_alive = Duration::from_secs(seconds);
+            keep_alive_warning(&aspnetcore::Settings { keep_alive, ..Default::default() })
+        };
+        assert_eq!(warning(29), None);
+        assert!(warning(30).is_some_and(|text| text.contains("`aspnetcore.keep_alive` is 30s")));
     }
 
     #[actix::test]
