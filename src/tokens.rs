@@ -74,6 +74,24 @@ pub enum BadSecret {
     /// A secret is too short.
     #[error("a signing key needs at least {MIN_SECRET_LENGTH} bytes")]
     TooShort,
+    /// A secret contains a control character, so it is not the text that it should be: for example, a file has been
+    /// filled with zeros by a crash.
+    #[error("a signing key contains a control character")]
+    ControlCharacter,
+}
+
+/// Checks a secret.
+///
+/// # Errors
+/// [`BadSecret`], if it is too short or contains a control character.
+pub(crate) fn check_secret(secret: &str) -> Result<(), BadSecret> {
+    if secret.len() < MIN_SECRET_LENGTH {
+        Err(BadSecret::TooShort)
+    } else if secret.contains(char::is_control) {
+        Err(BadSecret::ControlCharacter)
+    } else {
+        Ok(())
+    }
 }
 
 /// The signing keys of a process. Nodes that serve the same clients must have the same keys.
@@ -124,16 +142,10 @@ impl KeyRing {
     /// Creates a key ring from secrets. The first one signs.
     ///
     /// # Errors
-    /// [`BadSecret`], if there is no secret or one is shorter than 16.
+    /// [`BadSecret`], if there is no secret, or if one is shorter than 16 bytes or contains a control character.
     pub fn new<S: AsRef<str>>(secrets: impl IntoIterator<Item = S>) -> Result<Self, BadSecret> {
-        let check = |secret: S| {
-            if secret.as_ref().len() < MIN_SECRET_LENGTH {
-                Err(BadSecret::TooShort)
-            } else {
-                Ok(Key::new(secret.as_ref()))
-            }
-        };
-        let keys = secrets.into_iter().map(check).collect::<Result<Vec<_>, _>>()?;
+        let key = |secret: S| check_secret(secret.as_ref()).map(|()| Key::new(secret.as_ref()));
+        let keys = secrets.into_iter().map(key).collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() { Err(BadSecret::Missing) } else { Ok(Self { keys }) }
     }
 
@@ -203,9 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn missing_and_short_secrets_are_refused() {
+    fn missing_short_and_binary_secrets_are_refused() {
         assert_eq!(KeyRing::new::<&str>([]).unwrap_err(), BadSecret::Missing);
         assert_eq!(KeyRing::new([NEW, "short"]).unwrap_err(), BadSecret::TooShort);
+        assert_eq!(KeyRing::new(["\0".repeat(64)]).unwrap_err(), BadSecret::ControlCharacter);
     }
 
     #[test]

@@ -289,6 +289,32 @@ fn engine_errors_are_reported_with_other_faults() {
 }
 
 #[test]
+fn address_error_shows_the_right_form() {
+    for (text, part) in [
+        ("8080", "write `127.0.0.1:8080` for this machine, or `0.0.0.0:8080` for the network"),
+        (":8080", "write `127.0.0.1:8080` for this machine"),
+        ("127.0.0.1", "`127.0.0.1` has no port; write `127.0.0.1:8080`"),
+        ("::1", "write `[::1]:8080`"),
+        ("example.org:80", "write for example `127.0.0.1:80`"),
+        ("localhost", "`localhost:8080`"),
+        ("localhost:x", "`localhost:8080`"),
+        ("127.0.0.1:99999", "write for example"),
+    ] {
+        let flags = Flags { listen: Some(text.into()), ..Flags::default() };
+        let faults = Settings::read(&flags, &Environment::new()).unwrap_err();
+        let [fault] = &faults.iter().collect::<Vec<_>>()[..] else { panic!("{text}: {faults}") };
+        assert!(fault.key == "listen" && fault.text.contains(part), "{text}: {}", fault.text);
+    }
+    assert_eq!(keys("listen = 8080\nadmin.listen = 8081", &[]), ["admin.listen", "listen"]);
+}
+
+#[test]
+fn localhost_is_accepted_as_address() {
+    let settings = read("listen = 'localhost:80'", &[("HUBCAST_ADMIN__LISTEN", "localhost:0")]).unwrap();
+    assert_eq!((settings.listen, settings.admin.listen), ("127.0.0.1:80".parse().unwrap(), loopback(0)));
+}
+
+#[test]
 fn admin_and_client_addresses_must_differ() {
     let same = "listen = '127.0.0.1:80'\nadmin.listen = '127.0.0.1:80'";
     assert_eq!(keys(same, &[]), ["admin.listen"]);
@@ -313,6 +339,14 @@ fn secrets_are_never_printed() {
     let faults = read(&format!("signing_keys = ['{short}']\nadmin.token = '{short}'"), &[]).unwrap_err();
     assert_eq!(faults.iter().count(), 2);
     assert!(!faults.to_string().contains(short), "{faults}");
+}
+
+#[test]
+fn secrets_must_not_contain_control_characters() {
+    let content = "signing_keys = [\"\"\"0123456789012345\n\"\"\"]\nadmin.token = \"\\u0000123456789012345\"";
+    let mut found = keys(content, &[]);
+    found.sort();
+    assert_eq!(found, ["admin.token", "signing_keys[0]"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     marker::PhantomData,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::{IntErrorKind, NonZeroUsize, ParseIntError},
     str::FromStr,
     time::Duration,
@@ -17,7 +18,7 @@ use serde::{
 
 use crate::engine::checks::MAX_DURATION;
 
-/// A secret of at least `MIN_LENGTH` bytes. `Debug` redacts it.
+/// A secret of at least `MIN_LENGTH` bytes without control characters. `Debug` redacts it.
 #[derive(Clone, Debug)]
 pub struct Secret<const MIN_LENGTH: usize>(SecretString);
 
@@ -35,8 +36,38 @@ impl<'de, const MIN_LENGTH: usize> Deserialize<'de> for Secret<MIN_LENGTH> {
         if text.len() < MIN_LENGTH {
             return Err(D::Error::custom(format!("must have at least {MIN_LENGTH} bytes")));
         }
+        if text.contains(char::is_control) {
+            return Err(D::Error::custom("must not contain control characters, such as line breaks"));
+        }
         Ok(Self(text.into()))
     }
+}
+
+/// An address to listen on, such as `127.0.0.1:8080`. The only host name is `localhost`, which means `127.0.0.1`.
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    match local.map(|port: u16| (Ipv4Addr::LOCALHOST, port).into()) {
+        Some(address) => Ok(address),
+        None => text.parse().map_err(|_| D::Error::custom(address_error(&text))),
+    }
+}
+
+fn address_error(text: &str) -> String {
+    let host = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        return format!(
+            "`{text}` has no address; write `127.0.0.1:{port}` for this machine, or `0.0.0.0:{port}` for the network"
+        );
+    }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return format!("`{text}` has no port; write `{}`", SocketAddr::from((address, 8080)));
+    }
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(8080);
+    format!(
+        "`{text}` is not an IP address and a port; write for example `127.0.0.1:{port}`, `[::1]:{port}` or \
+         `localhost:{port}`; other host names are not resolved"
+    )
 }
 
 /// A duration longer than zero, such as `15s`.

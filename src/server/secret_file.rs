@@ -9,7 +9,10 @@ use std::{
 
 use secrecy::SecretString;
 
-use crate::{ids, tokens::MIN_SECRET_LENGTH};
+use crate::{
+    ids,
+    tokens::{BadSecret, check_secret},
+};
 
 /// Why a secret file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,11 +29,19 @@ pub enum SecretFileError {
         /// Its permissions.
         mode: u32,
     },
-    /// The file is empty, or the secret is too short.
-    #[error("{} has fewer than {MIN_SECRET_LENGTH} bytes; delete it, and the next start creates a new one", path.display())]
-    TooShort {
+    /// It is a directory, a pipe or a device.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
         /// The file.
         path: PathBuf,
+    },
+    /// It does not contain a secret.
+    #[error("{} does not contain a secret: {reason}; delete it, and the next start creates a new one", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why the content is not a secret.
+        reason: &'static str,
     },
     /// The file cannot be read or created.
     #[error("cannot read or create {}", path.display())]
@@ -44,6 +55,10 @@ pub enum SecretFileError {
 
 /// Reads the secret in the file. If the file does not exist, creates it with a random secret.
 pub(super) fn read_or_create(path: &Path) -> Result<SecretString, SecretFileError> {
+    // Opening a pipe would wait for a writer.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(SecretFileError::NotAFile { path: path.into() });
+    }
     match File::open(path) {
         Ok(file) => read(path, file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
@@ -55,16 +70,25 @@ fn file_error(path: &Path) -> impl Fn(io::Error) -> SecretFileError {
     move |source| SecretFileError::File { path: path.into(), source }
 }
 
-fn read(path: &Path, mut file: File) -> Result<SecretString, SecretFileError> {
+/// The maximum size of the file in bytes. A larger file is not a secret, and is not read into memory.
+const MAX_FILE_SIZE: u64 = 4096;
+
+fn read(path: &Path, file: File) -> Result<SecretString, SecretFileError> {
     let mode = file.metadata().map_err(file_error(path))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(SecretFileError::TooOpen { path: path.into(), mode });
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(file_error(path))?;
-    match text.trim() {
-        short if short.len() < MIN_SECRET_LENGTH => Err(SecretFileError::TooShort { path: path.into() }),
-        secret => Ok(secret.into()),
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(file_error(path))?;
+    let invalid = |reason| SecretFileError::Invalid { path: path.into(), reason };
+    if bytes.len() as u64 > MAX_FILE_SIZE {
+        return Err(invalid("it is longer than 4096 bytes"));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is not text"))?.trim();
+    match check_secret(text) {
+        Ok(()) => Ok(text.into()),
+        Err(BadSecret::ControlCharacter) => Err(invalid("it contains a control character")),
+        Err(BadSecret::TooShort | BadSecret::Missing) => Err(invalid("it has fewer than 16 bytes")),
     }
 }
 
@@ -141,7 +165,31 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         write(&path, " ").unwrap();
-        assert!(matches!(read_or_create(&path), Err(SecretFileError::TooShort { .. })));
+        assert!(matches!(read_or_create(&path), Err(SecretFileError::Invalid { .. })));
         assert!(matches!(read_or_create(&directory.path().join("no/key")), Err(SecretFileError::File { .. })));
+    }
+
+    #[test]
+    fn pipe_and_directory_are_refused_without_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+        for path in [&pipe, directory.path()] {
+            assert!(matches!(read_or_create(path), Err(SecretFileError::NotAFile { .. })), "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn content_that_is_no_secret_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let contents =
+            ["\0".repeat(64).into_bytes(), vec![0xff; 64], vec![b'a'; 5000], b"two lines\nof a secret".to_vec()];
+        for (number, content) in contents.into_iter().enumerate() {
+            let path = directory.path().join(number.to_string());
+            write(&path, "").unwrap();
+            fs::write(&path, content).unwrap();
+            let refused = read_or_create(&path);
+            assert!(matches!(refused, Err(SecretFileError::Invalid { .. })), "{number}: {refused:?}");
+        }
     }
 }

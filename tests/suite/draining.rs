@@ -7,7 +7,7 @@ use hubcast::{Hub, HubError, hub::Disconnected};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-use crate::support::{ClassicClient, CoreClient, Server, with_timeout};
+use crate::support::{ClassicClient, CoreClient, Server, ServiceProcess, with_timeout};
 
 /// A hub whose method and hook wait for the gate and log their start and end.
 fn slow_hub(gate: watch::Receiver<bool>, events: mpsc::UnboundedSender<&'static str>) -> Hub {
@@ -72,4 +72,17 @@ async fn abort_between_polls_is_delivered_on_next_poll() {
     }
     ClassicClient::connect(server.address, "longPolling", "").await;
     assert_eq!(events.next_event().await, "connected", "the first client causes no further event");
+}
+
+#[tokio::test]
+async fn hangup_does_not_end_the_service() {
+    let data = tempfile::tempdir().unwrap();
+    let mut service = ServiceProcess::start_logged(data.path(), None).await;
+    let mut client = CoreClient::connect(service.address, "/chat?user=ann").await;
+    service.signal("HUP").await;
+    service.log_line("reload requested").await;
+    assert_eq!(client.invoke("JoinRoom", json!(["lobby"])).await, true);
+    let (code, log) = service.stop().await;
+    assert!(client.expect_close().await.allow_reconnect);
+    assert!(code == Some(0) && log.iter().any(|line| line.contains("service stopped")), "{code:?} {log:?}");
 }
