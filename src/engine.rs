@@ -121,6 +121,11 @@ impl Engine {
         &self.services.metrics
     }
 
+    /// The metrics of the engine, for those that outlive a call.
+    pub(crate) fn shared_metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.services.metrics)
+    }
+
     /// The directory of live connections.
     #[must_use]
     pub(crate) fn connections(&self) -> &Connections {

@@ -80,6 +80,8 @@ counters! {
     connections_closed,
     /// Requests for a connection that were refused because a limit of connections was reached.
     connections_refused,
+    /// Sockets that were refused because clients have as many as the file descriptors of the process allow.
+    sockets_refused,
     /// Connections that were ended because their client did not read fast enough.
     connections_evicted => "hubcast_connections_terminated" ["reason" = "too_slow"],
     /// Connections that were ended because nothing was received from their client for too long.

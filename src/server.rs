@@ -22,10 +22,12 @@ use crate::{
     admin::{self, MetricsAccess},
     config::Settings,
     page,
-    web::{Cors, TrustedProxies, close_after_unread_body, log_refusal},
+    transport::SocketLimit,
+    web::{Cors, TrustedProxies, close_after_unread_body, log_refusal, refuse_beyond_socket_limit},
 };
 
 mod banner;
+mod descriptors;
 mod open;
 mod secret_file;
 
@@ -85,6 +87,8 @@ pub struct Service {
     pub metrics_access: MetricsAccess,
     /// The number of threads that serve clients.
     pub workers: NonZeroUsize,
+    /// The maximum number of client sockets. Clients beyond it get status 503.
+    pub max_sockets: NonZeroUsize,
     /// The time limit for draining.
     pub drain_timeout: Duration,
 }
@@ -121,16 +125,26 @@ pub async fn run(
 /// other work.
 const SHUTDOWN_TIMEOUT_SECS: u64 = 1;
 
+/// The maximum number of sockets beyond the limit that wait for their refusal, at most 5 s each. Further clients wait
+/// until they are accepted.
+const MAX_REFUSED_SOCKETS: usize = 64;
+
+/// The maximum number of sockets of operators. It fits into the descriptors that clients do not get.
+const MAX_ADMIN_SOCKETS: usize = 32;
+
 fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
-    let Service { engine, cors, proxies, workers, drain_timeout, .. } = service;
+    let Service { engine, cors, proxies, workers, max_sockets, drain_timeout, .. } = service;
     let app = move |engine: &Engine| {
         let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
         // Order: the last middleware runs first, so that all others see the client's address and host.
-        let app = app.wrap(proxies.clone());
+        let app = app.wrap(from_fn(refuse_beyond_socket_limit)).wrap(proxies.clone());
         let app = app.configure(engine.routes()).configure(page::routes_with_base_path(engine.base_path()));
         app.default_service(web::to(not_found))
     };
-    let server = engine.http_server(app).workers(workers.get()).shutdown_timeout(SHUTDOWN_TIMEOUT_SECS);
+    let limit = SocketLimit::new(max_sockets, engine.shared_metrics());
+    let server = engine.http_server(app).on_connect(move |socket, data| limit.on_connect(socket, data));
+    let per_worker = max_sockets.saturating_add(MAX_REFUSED_SOCKETS).get().div_ceil(workers.get());
+    let server = server.workers(workers.get()).max_connections(per_worker).shutdown_timeout(SHUTDOWN_TIMEOUT_SECS);
     Ok(engine.serve(server.listen(listener)?).drain_timeout(drain_timeout))
 }
 
@@ -147,7 +161,8 @@ fn serve_admin(listener: TcpListener, service: &Service) -> io::Result<Server> {
         app.configure(admin::routes(&engine, &admin_token, metrics_access))
     };
     // One thread is enough for operators: they are few, and clients have priority.
-    Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
+    let server = HttpServer::new(app).workers(1).max_connections(MAX_ADMIN_SOCKETS).disable_signals();
+    Ok(server.listen(listener)?.run())
 }
 
 #[cfg(test)]

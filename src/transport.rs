@@ -28,10 +28,13 @@ use crate::{
 };
 
 pub(crate) mod framing;
+mod socket_limit;
 pub(crate) mod streaming;
 pub(crate) mod websocket;
 
 pub use framing::FrameType;
+use socket_limit::SocketPlace;
+pub(crate) use socket_limit::{SocketLimit, SocketRefused};
 
 /// Data received on a channel. The response to this message means that the connection is ready for more data.
 #[derive(Debug, Message)]
@@ -66,11 +69,15 @@ impl Inbound {
 
 /// A second handle to the TCP socket of a request. It writes directly, and disconnects a client that does not read.
 #[derive(Clone, Debug)]
-pub(crate) struct SocketHandle(Arc<std::net::TcpStream>);
+pub(crate) struct SocketHandle {
+    stream: Arc<std::net::TcpStream>,
+    /// Taken as long as a handle has a descriptor.
+    _place: Option<Arc<SocketPlace>>,
+}
 
 impl Sink for SocketHandle {
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.0).write(bytes)
+        (&*self.stream).write(bytes)
     }
 }
 
@@ -78,13 +85,13 @@ impl SocketHandle {
     /// Waits until the socket is writable. The socket is registered with the runtime only for this wait, because most
     /// sockets are never full.
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        TcpStream::from_std(self.0.try_clone()?)?.writable().await
+        TcpStream::from_std(self.stream.try_clone()?)?.writable().await
     }
 
     /// Waits until the peer has closed its side, and returns whether it has. It returns `false` if the peer sends data
     /// instead; the reader of the socket must then detect the close.
     pub(crate) async fn peer_closed(&self) -> bool {
-        let watched = self.0.try_clone().and_then(TcpStream::from_std);
+        let watched = self.stream.try_clone().and_then(TcpStream::from_std);
         let Ok(socket) = watched else { return false };
         socket.ready(Interest::READABLE).await.is_ok_and(|ready| ready.is_read_closed())
     }
@@ -92,13 +99,13 @@ impl SocketHandle {
     /// Closes the writing side of the socket after all written bytes.
     pub(crate) fn shut_down_write(&self) {
         // An error means that the socket is closed already.
-        let _ = self.0.shutdown(Shutdown::Write);
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Shuts the socket down in both directions. All tasks that wait for it are woken.
     pub(crate) fn shut_down(&self) {
         // An error means that the socket is closed already.
-        let _ = self.0.shutdown(Shutdown::Both);
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
@@ -114,6 +121,10 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// can be removed but not disconnected. On Linux it sets `TCP_USER_TIMEOUT`, so that the kernel drops a peer that
 /// acknowledges nothing for 30 s.
 pub fn on_connect(socket: &dyn Any, data: &mut Extensions) {
+    prepare(socket, data, None);
+}
+
+fn prepare(socket: &dyn Any, data: &mut Extensions, place: Option<Arc<SocketPlace>>) {
     let Some(stream) = socket.downcast_ref::<TcpStream>() else { return };
     if let Err(error) = stream.set_nodelay(true) {
         log_socket_error("TCP_NODELAY", &error);
@@ -121,10 +132,13 @@ pub fn on_connect(socket: &dyn Any, data: &mut Extensions) {
     set_tcp_user_timeout(TCP_USER_TIMEOUT, stream);
     match stream.as_fd().try_clone_to_owned() {
         Ok(descriptor) => {
-            data.insert(SocketHandle(Arc::new(descriptor.into())));
+            data.insert(SocketHandle { stream: Arc::new(descriptor.into()), _place: place });
         }
         // Without the handle, a slow client is removed but not disconnected promptly.
-        Err(error) => log_socket_error("duplicate", &error),
+        Err(error) => {
+            log_socket_error("duplicate", &error);
+            data.insert(place);
+        }
     }
 }
 

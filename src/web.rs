@@ -27,6 +27,7 @@ mod jwt;
 mod proxies;
 mod query;
 mod refusal;
+mod socket_limit;
 mod unread_body;
 
 pub use base_path::{BasePath, InvalidBasePath};
@@ -36,6 +37,7 @@ pub use proxies::{ForwardingHeaders, InvalidNetwork, Network, TrustedProxies, Tr
 pub(crate) use query::LocalQueryUser;
 pub use query::QueryUser;
 pub(crate) use refusal::{log_refusal, log_request};
+pub(crate) use socket_limit::refuse_beyond_socket_limit;
 pub use unread_body::close_after_unread_body;
 
 /// Authenticates requests.

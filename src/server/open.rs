@@ -3,16 +3,18 @@
 use std::{
     fs::DirBuilder,
     io,
+    num::NonZeroUsize,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
+use log::warn;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Service, secret_file, secret_file::SecretFileError};
+use super::{Service, descriptors, secret_file, secret_file::SecretFileError};
 use crate::{
-    BuildError, Engine, EngineBuilder, KeyRing, chat,
-    config::{Auth, Mode, Secret, Settings},
+    BuildError, ConnectionLimits, Engine, EngineBuilder, KeyRing, chat,
+    config::{Auth, Limits, Mode, Secret, Settings},
     store::{self, sea::SeaStore},
     tokens::BadSecret,
     web::{Cors, Jwt, LocalQueryUser, QueryUser},
@@ -52,6 +54,7 @@ impl Service {
     /// # Errors
     /// [`OpenError`] names the setting that causes the failure.
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let max_sockets = descriptors::raise_limit(settings.workers);
         create_directory(&settings.data_dir)?;
         let key_ring = key_ring(settings)?;
         let admin_token = admin_token(settings)?;
@@ -66,16 +69,33 @@ impl Service {
             .classic_settings(settings.classic.clone().into())
             .rejoin(settings.rejoin.settings(&settings.store))
             .limits(settings.limits.into())
-            .connection_limits(settings.limits.into())
+            .connection_limits(connection_limits(&settings.limits, max_sockets))
             .node(&settings.node)
             .shards(settings.workers.get())
             .store_deadline(settings.store.deadline)
             .build()?;
         let (workers, drain_timeout) = (settings.workers, settings.drain_timeout);
         let proxies = settings.proxies.trusted_proxies();
-        let (cors, metrics_access) = (cors(&settings.cors.origins), settings.metrics.access());
-        Ok(Self { engine, cors, proxies, admin_token, metrics_access, workers, drain_timeout })
+        Ok(Self {
+            engine,
+            cors: cors(&settings.cors.origins),
+            proxies,
+            admin_token,
+            metrics_access: settings.metrics.access(),
+            workers,
+            max_sockets,
+            drain_timeout,
+        })
     }
+}
+
+/// The limits of connections. By default there are no more connections than sockets.
+fn connection_limits(limits: &Limits, max_sockets: NonZeroUsize) -> ConnectionLimits {
+    let (total, configured) = (limits.connections, ConnectionLimits::from(*limits));
+    if let Some(total) = total.filter(|total| *total > max_sockets) {
+        warn!(connections = total.get(), sockets = max_sockets.get(); "limits.connections exceeds the sockets that the limit of file descriptors allows");
+    }
+    ConnectionLimits { total: total.unwrap_or(configured.total.min(max_sockets)), ..configured }
 }
 
 fn create_directory(path: &Path) -> Result<(), OpenError> {

@@ -50,6 +50,14 @@ impl TestService {
     }
 
     async fn start_in(directory: TempDir, more: &[(&str, &str)]) -> Self {
+        Self::start_changed(directory, more, |_| {}).await
+    }
+
+    async fn start_changed(
+        directory: TempDir,
+        more: &[(&str, &str)],
+        change: impl FnOnce(&mut Service) + Send + 'static,
+    ) -> Self {
         let settings = settings(directory.path(), more);
         let listeners = Listeners::bind(&settings).unwrap();
         let (clients, admin) = (listeners.clients.local_addr().unwrap(), listeners.admin.local_addr().unwrap());
@@ -58,7 +66,8 @@ impl TestService {
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || {
             System::new().block_on(async {
-                let service = Service::open(&settings).await.unwrap();
+                let mut service = Service::open(&settings).await.unwrap();
+                change(&mut service);
                 token_sender.send(service.admin_token.expose_secret().to_owned()).unwrap();
                 // If the test has ended, the service stops too, and its result is ignored.
                 let end = run(listeners, service, async { drop(stopped.await) }, stream::pending()).await;
@@ -328,4 +337,18 @@ fn startup_message_lists_addresses_and_files() {
     for item in expected {
         assert!(text.contains(&item), "{item} in {text}");
     }
+}
+
+#[actix_web::test]
+async fn sockets_beyond_the_limit_are_refused_until_clients_leave() {
+    let limit = |service: &mut Service| service.max_sockets = NonZeroUsize::new(2).unwrap();
+    let service = TestService::start_changed(tempfile::tempdir().unwrap(), &[], limit).await;
+    let (ann, bob) = (service.client("ann").await, service.client("bob").await);
+    let refused = get(service.clients, "/", "").await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: 5\r\n"), "{refused}");
+    let health = get(service.admin, "/healthz/live", "").await;
+    assert!(health.starts_with("HTTP/1.1 200 "), "operators have sockets of their own: {health}");
+    drop((ann, bob));
+    within(async { while !get(service.clients, "/", "").await.starts_with("HTTP/1.1 200 ") {} }).await;
+    service.stop().await;
 }
