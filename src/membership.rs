@@ -1,8 +1,11 @@
 //! The actor that reads and writes durable memberships and connection leases in the store.
 //!
-//! It loads the durable groups of the users of new connections, writes changes in the order of their requests, and
-//! maintains the leases of open connections. Loads that arrive while a query runs are batched into the next query, so a
-//! storm of reconnects costs a few queries instead of one for each connection.
+//! It loads the durable groups of the users of new connections, writes changes of memberships, and maintains the leases
+//! of open connections. Requests that arrive while a call of the store runs are batched into the next call, so a storm of
+//! reconnects costs a few queries instead of one for each connection, and many changes cost a few transactions.
+//!
+//! One write runs at a time. The renewal of the node is first, then durable changes, then leases. Users take turns, so
+//! that one with many changes does not delay the others. The changes of one user in one hub keep their order.
 //!
 //! There is one supervised membership actor for each process. Connections and hubs send it requests. It does not touch
 //! live groups, and answers every request within [`MembershipConfig::deadline`].
@@ -15,28 +18,45 @@ use std::{
 
 use actix::prelude::*;
 use log::{info, warn};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
-    connections::{ConnectionHandle, Connections},
-    ids::GroupName,
+    connections::Connections,
     metrics::Metrics,
-    store::{Change, DynStore, Error, Lease, LeaseChange, Node, Owner},
+    store::{DynStore, Error, LeaseChange, Node, Owner},
 };
 
+mod checks;
 mod deadline;
+mod lease_queue;
+mod requests;
+mod turns;
 
-use deadline::{WithDeadline, answer_loads, call_once, retry_until, send_reply};
+pub(crate) use checks::Check;
+use checks::PendingChecks;
+use deadline::{WithDeadline, answer_loads, call_once, send_reply, write_changes};
+use lease_queue::LeaseQueue;
+use requests::lease_of;
+pub(crate) use requests::{LeaseUpdate, Load, Reply, Write};
+use turns::Turns;
 
 /// The mailbox capacity of the actor. When the mailbox is full, senders wait.
 const MAILBOX_CAPACITY: usize = 1024;
 
-/// The maximum number of pending loads, of pending writes and of pending lease changes. Further loads and writes are
-/// answered with [`Error::Unavailable`]. Of the lease changes, the oldest are dropped.
+/// The maximum number of pending loads and of pending writes. Further ones are answered with [`Error::Unavailable`].
 const MAX_PENDING: usize = 100_000;
 
 /// The maximum number of users in one query.
 const MAX_LOAD_BATCH: usize = 1_000;
+
+/// The maximum number of durable changes in one transaction, which takes some tens of milliseconds then.
+const MAX_WRITE_BATCH: usize = 256;
+
+/// How long pending leases wait while durable changes are written without a pause.
+const MAX_LEASE_DELAY: Duration = Duration::from_secs(1);
+
+/// The minimum time between two searches for writes whose deadline is over.
+const MIN_EXPIRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The settings of the membership actor.
 #[derive(Clone, Debug)]
@@ -51,70 +71,6 @@ pub(crate) struct MembershipConfig {
     pub(crate) lease: Duration,
 }
 
-/// Query: asks for the durable groups of a user.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Load {
-    pub(crate) owner: Owner,
-    pub(crate) answer: Reply<Vec<GroupName>>,
-}
-
-/// Command: adds or removes a durable membership.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Write {
-    pub(crate) owner: Owner,
-    pub(crate) group: GroupName,
-    pub(crate) op: WriteOp,
-    pub(crate) answer: Reply<Change>,
-}
-
-/// The sender of an answer. It is dropped without an answer if the actor dies. The request may be repeated then.
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
-
-/// The kind of a [`Write`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WriteOp {
-    Add,
-    Remove,
-}
-
-/// Command: records that a connection has opened or closed. Its lease is written later, in a batch.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct LeaseUpdate {
-    pub(crate) change: LeaseChange,
-}
-
-impl LeaseUpdate {
-    /// The update for a connection that has opened.
-    pub(crate) fn opened(handle: &ConnectionHandle) -> Self {
-        Self { change: LeaseChange::Opened(lease_of(handle)) }
-    }
-
-    /// The update for a connection that has closed.
-    pub(crate) fn closed(handle: &ConnectionHandle) -> Self {
-        Self { change: LeaseChange::Closed(handle.id.clone()) }
-    }
-}
-
-fn lease_of(handle: &ConnectionHandle) -> Lease {
-    Lease {
-        connection: handle.id.clone(),
-        user: handle.user.clone(),
-        user_agent: handle.info.user_agent.clone(),
-        transport: handle.info.transport().to_owned(),
-        since: handle.info.since,
-    }
-}
-
-/// A write to the store.
-enum StoreWrite {
-    Membership(Write),
-    Renew,
-    Leases,
-}
-
 /// The membership actor. See the module documentation.
 pub(crate) struct Membership {
     store: Arc<dyn DynStore>,
@@ -123,8 +79,14 @@ pub(crate) struct Membership {
     metrics: Arc<Metrics>,
     pending_loads: VecDeque<WithDeadline<Load>>,
     is_loading: bool,
-    pending_writes: VecDeque<WithDeadline<StoreWrite>>,
-    pending_leases: Vec<LeaseChange>,
+    pending_writes: Turns<Owner, Write>,
+    has_expiry_timer: bool,
+    pending_leases: LeaseQueue,
+    /// False after a failure, until the next renewal is due.
+    may_write_leases: bool,
+    last_lease_write: Instant,
+    is_renewal_due: bool,
+    checks: PendingChecks,
     is_writing: bool,
     /// The time of the last renewal of this node's lease by this incarnation of the actor.
     last_renewal: Option<Instant>,
@@ -144,8 +106,13 @@ impl Membership {
             metrics,
             pending_loads: VecDeque::new(),
             is_loading: false,
-            pending_writes: VecDeque::new(),
-            pending_leases: Vec::new(),
+            pending_writes: Turns::new(),
+            has_expiry_timer: false,
+            pending_leases: LeaseQueue::default(),
+            may_write_leases: true,
+            last_lease_write: Instant::now(),
+            is_renewal_due: false,
+            checks: PendingChecks::default(),
             is_writing: false,
             last_renewal: None,
         }
@@ -153,12 +120,6 @@ impl Membership {
 
     fn with_deadline<T>(&self, value: T) -> WithDeadline<T> {
         WithDeadline { deadline: Instant::now() + self.config.deadline, value }
-    }
-
-    fn queue(&mut self, write: StoreWrite, ctx: &mut Context<Self>) {
-        let entry = self.with_deadline(write);
-        self.pending_writes.push_back(entry);
-        self.start_write(ctx);
     }
 
     /// Starts a query for the pending loads, unless one is running.
@@ -182,92 +143,110 @@ impl Membership {
         if self.is_writing {
             return;
         }
-        let Some(WithDeadline { deadline, value }) = self.pending_writes.pop_front() else { return };
+        let Some(write) = self.next_write() else { return };
         self.is_writing = true;
-        let done: LocalBoxActorFuture<Self, ()> = match value {
-            StoreWrite::Membership(write) => self.write_membership(write, deadline),
-            StoreWrite::Renew => self.renew(deadline),
-            StoreWrite::Leases => self.write_leases(deadline),
-        };
-        ctx.spawn(done.map(|(), this, ctx| {
+        ctx.spawn(write.map(|(), this, ctx| {
             this.is_writing = false;
             this.start_write(ctx);
         }));
     }
 
-    fn write_membership(&self, write: Write, deadline: Instant) -> LocalBoxActorFuture<Self, ()> {
-        let store = Arc::clone(&self.store);
-        let written = async move {
-            let Write { owner, group, op, answer } = write;
-            let result = retry_until(deadline, || match op {
-                WriteOp::Add => store.add(&owner, &group),
-                WriteOp::Remove => store.remove(&owner, &group),
-            });
-            let result = result.await;
-            let failed = u64::from(result.is_err());
-            // The requester may be gone. The change is in the store regardless.
-            send_reply(answer, result);
-            failed
-        };
+    fn next_write(&mut self) -> Option<LocalBoxActorFuture<Self, ()>> {
+        let has_leases = self.may_write_leases && !self.pending_leases.is_empty();
+        let leases_first = self.pending_writes.is_empty() || self.last_lease_write.elapsed() > MAX_LEASE_DELAY;
+        if self.is_renewal_due {
+            Some(self.renew())
+        } else if has_leases && leases_first {
+            Some(self.write_leases())
+        } else if self.pending_writes.is_empty() {
+            None
+        } else {
+            Some(self.write_memberships())
+        }
+    }
+
+    fn write_memberships(&mut self) -> LocalBoxActorFuture<Self, ()> {
+        let (store, batch) = (Arc::clone(&self.store), self.pending_writes.take(MAX_WRITE_BATCH));
+        let written = async move { write_changes(&*store, batch).await };
         Box::pin(written.into_actor(self).map(|failed, this, _| this.metrics.store_failures.add(failed)))
     }
 
-    fn renew(&self, deadline: Instant) -> LocalBoxActorFuture<Self, ()> {
+    /// Answers each pending write at its deadline, also while a write is running.
+    fn watch_deadlines(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.pending_writes.next_deadline().filter(|_| !self.has_expiry_timer) else { return };
+        self.has_expiry_timer = true;
+        let wait = next.saturating_duration_since(Instant::now()).max(MIN_EXPIRY_INTERVAL);
+        ctx.run_later(wait, |this, ctx| {
+            this.has_expiry_timer = false;
+            let expired = this.pending_writes.take_expired(Instant::now());
+            this.metrics.store_failures.add(expired.len() as u64);
+            expired.into_iter().for_each(|write| send_reply(write.answer, Err(Error::timed_out())));
+            this.watch_deadlines(ctx);
+        });
+    }
+
+    fn renew(&mut self) -> LocalBoxActorFuture<Self, ()> {
+        self.is_renewal_due = false;
         let (store, config) = (Arc::clone(&self.store), self.config.clone());
+        let deadline = Instant::now() + config.deadline;
         let renewed =
             async move { call_once(deadline, store.renew(&config.node, SystemTime::now(), config.lease)).await };
-        Box::pin(renewed.into_actor(self).map(|renewed, this, ctx| match renewed {
-            Ok(reclaimed) => this.on_renewed(reclaimed, ctx),
-            Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
+        Box::pin(renewed.into_actor(self).map(|renewed, this, _| {
+            this.checks.answer(renewed.as_ref().map(drop));
+            match renewed {
+                Ok(reclaimed) => this.on_renewed(reclaimed),
+                Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
+            }
         }))
     }
 
-    fn on_renewed(&mut self, reclaimed: u64, ctx: &mut Context<Self>) {
+    fn on_renewed(&mut self, reclaimed: u64) {
         self.metrics.leases_reclaimed.add(reclaimed);
         if reclaimed > 0 {
             info!(connections = reclaimed; "deleted leases of dead connections");
         }
         let last = self.last_renewal.replace(Instant::now());
         if last.is_none_or(|last| last.elapsed() > self.config.lease) {
-            self.rewrite_leases(ctx);
+            self.rewrite_leases();
         }
     }
 
     /// Queues the leases of all connections. An earlier incarnation may have died with unwritten changes, and other
     /// nodes may have deleted the leases of a node that renewed too late. Writing a lease twice is harmless.
-    fn rewrite_leases(&mut self, ctx: &mut Context<Self>) {
-        let handles = self.connections.all();
-        if handles.is_empty() {
-            return;
+    fn rewrite_leases(&mut self) {
+        for handle in self.connections.all() {
+            self.queue_lease(LeaseChange::Opened(lease_of(&handle)));
         }
-        self.pending_leases.extend(handles.iter().map(|handle| LeaseChange::Opened(lease_of(handle))));
-        self.queue(StoreWrite::Leases, ctx);
     }
 
-    /// Writes all pending lease changes. If that fails, they stay pending.
-    fn write_leases(&mut self, deadline: Instant) -> LocalBoxActorFuture<Self, ()> {
+    fn queue_lease(&mut self, change: LeaseChange) {
+        let dropped = self.pending_leases.push(change);
+        self.metrics.leases_dropped.add(dropped);
+    }
+
+    /// Writes a batch of pending lease changes. If that fails, they stay pending.
+    fn write_leases(&mut self) -> LocalBoxActorFuture<Self, ()> {
         let (store, node) = (Arc::clone(&self.store), self.config.node.clone());
-        let changes = std::mem::take(&mut self.pending_leases);
+        let (changes, deadline) = (self.pending_leases.take_batch(), Instant::now() + self.config.deadline);
         let written = async move {
             let written = call_once(deadline, store.lease(&node, &changes)).await;
             (written, changes)
         };
-        Box::pin(written.into_actor(self).map(|(written, mut changes), this, _| {
+        Box::pin(written.into_actor(self).map(|(written, changes), this, _| {
+            this.last_lease_write = Instant::now();
             if let Err(error) = written {
                 warn!(leases = changes.len(), error:% = error; "failed to write connection leases; will retry");
-                changes.append(&mut this.pending_leases);
-                this.pending_leases = changes;
-                this.drop_excess_leases();
+                let dropped = this.pending_leases.put_back(changes);
+                this.metrics.leases_dropped.add(dropped);
+                this.may_write_leases = false;
             }
         }))
     }
 
-    /// Drops the oldest lease changes beyond the limit. Leases only inform operators, so losing some in a long outage
-    /// is acceptable.
-    fn drop_excess_leases(&mut self) {
-        let excess = self.pending_leases.len().saturating_sub(MAX_PENDING);
-        self.pending_leases.drain(..excess);
-        self.metrics.leases_dropped.add(excess as u64);
+    /// Begins a renewal of the node, and then a retry of leases that could not be written.
+    fn begin_renewal(&mut self, ctx: &mut Context<Self>) {
+        (self.is_renewal_due, self.may_write_leases) = (true, true);
+        self.start_write(ctx);
     }
 }
 
@@ -278,13 +257,8 @@ impl Actor for Membership {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
-        self.queue(StoreWrite::Renew, ctx);
-        ctx.run_interval(self.config.lease / 3, |this, ctx| {
-            this.queue(StoreWrite::Renew, ctx);
-            if !this.pending_leases.is_empty() {
-                this.queue(StoreWrite::Leases, ctx);
-            }
-        });
+        self.begin_renewal(ctx);
+        ctx.run_interval(self.config.lease / 3, Self::begin_renewal);
     }
 }
 
@@ -310,7 +284,10 @@ impl Handler<Write> for Membership {
             reject_overload(write.answer);
             return;
         }
-        self.queue(StoreWrite::Membership(write), ctx);
+        let entry = self.with_deadline(write);
+        self.pending_writes.push(entry.value.change.owner.clone(), entry);
+        self.watch_deadlines(ctx);
+        self.start_write(ctx);
     }
 }
 
@@ -322,12 +299,8 @@ impl Handler<LeaseUpdate> for Membership {
     type Result = ();
 
     fn handle(&mut self, LeaseUpdate { change }: LeaseUpdate, ctx: &mut Self::Context) {
-        let is_first = self.pending_leases.is_empty();
-        self.pending_leases.push(change);
-        self.drop_excess_leases();
-        if is_first {
-            self.queue(StoreWrite::Leases, ctx);
-        }
+        self.queue_lease(change);
+        self.start_write(ctx);
     }
 }
 

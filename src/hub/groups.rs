@@ -11,8 +11,8 @@ use crate::{
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
     ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
-    membership::{Write, WriteOp},
-    store::{Change, Members, Owner, Page},
+    membership::Write,
+    store::{Change, Members, MembershipChange, MembershipOp, Owner, Page},
 };
 
 /// The groups of a hub. Hub methods take it as a parameter; other code gets it from
@@ -211,7 +211,7 @@ impl Users {
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        self.audited_change("add user to group", user.into(), group.into(), WriteOp::Add).await
+        self.audited_change("add user to group", user.into(), group.into(), MembershipOp::Add).await
     }
 
     /// Removes a user from a group durably. The membership is deleted from the store first, then every live connection
@@ -224,7 +224,7 @@ impl Users {
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        self.audited_change("remove user from group", user.into(), group.into(), WriteOp::Remove).await
+        self.audited_change("remove user from group", user.into(), group.into(), MembershipOp::Remove).await
     }
 
     async fn audited_change(
@@ -232,7 +232,7 @@ impl Users {
         action: &str,
         user: UserId,
         group: GroupName,
-        op: WriteOp,
+        op: MembershipOp,
     ) -> Result<DurableChange, UsersError> {
         let changed = self.change(&user, &group, op).await;
         let subject = [("hub", &*self.hub), ("user", &*user), ("group", &*group)];
@@ -242,10 +242,11 @@ impl Users {
         changed
     }
 
-    async fn change(&self, user: &UserId, group: &GroupName, op: WriteOp) -> Result<DurableChange, UsersError> {
+    async fn change(&self, user: &UserId, group: &GroupName, op: MembershipOp) -> Result<DurableChange, UsersError> {
         let (owner, key) = (self.owner(user), GroupKey::new(&self.hub, group));
-        let _lock = self.services.durable_locks.lock(&(&owner, group)).await?;
-        let write = |answer| Write { owner: owner.clone(), group: group.clone(), op, answer };
+        let _lock = self.services.durable_locks.lock((owner.clone(), group.clone())).await?;
+        let change = MembershipChange { owner, group: group.clone(), op };
+        let write = |answer| Write { change: change.clone(), answer };
         let stored = self.services.membership.ask(write).await??;
         let handles = self.services.connections.of_user(&self.hub, user);
         let changes = join_all(handles.iter().map(|handle| change_one(handle, &key, op))).await;
@@ -300,9 +301,9 @@ impl Users {
 }
 
 /// Applies a durable change to one connection of the user. Returns whether the connection changed.
-async fn change_one(handle: &ConnectionHandle, key: &Arc<GroupKey>, op: WriteOp) -> Result<bool, Error> {
+async fn change_one(handle: &ConnectionHandle, key: &Arc<GroupKey>, op: MembershipOp) -> Result<bool, Error> {
     match op {
-        WriteOp::Add => Ok(handle.join(key, JoinCause::User).await? == Some(Joined::Now)),
-        WriteOp::Remove => Ok(handle.leave(key).await? == Some(Left::Now)),
+        MembershipOp::Add => Ok(handle.join(key, JoinCause::User).await? == Some(Joined::Now)),
+        MembershipOp::Remove => Ok(handle.leave(key).await? == Some(Left::Now)),
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     group::{Joined, Left},
     groups::{self, GroupDirectory},
     ids::{ConnectionId, GroupKey, GroupName, UserId},
-    membership::{Load, Membership},
+    membership::{Check, Load, Membership},
     metrics::Metrics,
     store::{Error, Owner, StoreHandle},
     supervised::Supervised,
@@ -35,7 +35,7 @@ pub(crate) struct HubServices {
     pub(crate) membership: Supervised<Membership>,
     pub(crate) store: StoreHandle,
     /// Serializes durable changes by user and group.
-    pub(crate) durable_locks: KeyedMutex,
+    pub(crate) durable_locks: KeyedMutex<(Owner, GroupName)>,
     pub(crate) metrics: Arc<Metrics>,
     /// Hub methods and hooks that are running. Shutdown waits until they have finished.
     pub(crate) hub_tasks: TaskTracker,
@@ -92,6 +92,12 @@ impl HubServices {
         let told = disconnect_all(&self.connections.of_user_on_any_hub(user), Reconnect::Deny).await;
         self.revoke_tokens(user).await?;
         Ok(told)
+    }
+
+    /// Writes to the store, or shares a write of the last second. The answer comes within a second.
+    pub(crate) async fn check_store(&self) -> Result<(), Error> {
+        let check = |answer| Check { answer };
+        self.membership.ask(check).await.unwrap_or_else(|died| Err(Error::Unavailable(died.to_string())))
     }
 
     /// The connection with that id, unless it is bound to another hub.

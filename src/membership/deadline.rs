@@ -7,22 +7,21 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 
-use super::{Load, Reply};
+use super::{Load, Reply, Write};
 use crate::store::{self, DynStore, Error};
 
 /// The pause before a call is repeated that found the store unavailable.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// A queued request that is given up if it is not done by its deadline.
-///
-/// Invariant: deadlines are non-decreasing in queue order, and every entry is given up at its deadline, so no entry is
-/// delayed past its own.
+/// A request that is given up if it is not done by its deadline.
 pub(super) struct WithDeadline<T> {
     pub(super) deadline: Instant,
     pub(super) value: T,
 }
 
 /// Answers a batch of loads with one query, each by its deadline. Returns the number of failed loads.
+///
+/// Invariant: the deadlines of the batch are in order.
 pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<WithDeadline<Load>>) -> u64 {
     let Some(latest) = batch.last().map(|load| load.deadline) else { return 0 };
     let (owners, mut waiting): (Vec<_>, VecDeque<_>) = batch
@@ -49,6 +48,51 @@ pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<WithDeadline<L
     };
     waiting.into_iter().zip(replies).for_each(|(answer, groups)| send_reply(answer.value, groups));
     failed as u64
+}
+
+/// Writes a batch of changes in one transaction, and answers each by its deadline. Returns the number of failed changes.
+///
+/// At a deadline, the call of the store is dropped, which takes the change back, and the rest is written again.
+pub(super) async fn write_changes(store: &dyn DynStore, mut batch: Vec<WithDeadline<Write>>) -> u64 {
+    let (mut failed, mut last) = (0, Error::timed_out());
+    while let Some(earliest) = batch.iter().map(|write| write.deadline).min() {
+        let changes: Vec<_> = batch.iter().map(|write| write.value.change.clone()).collect();
+        match timeout_at(earliest, store.apply(&changes)).await {
+            Ok(Ok(effects)) => {
+                batch.into_iter().zip(effects).for_each(|(write, effect)| send_reply(write.value.answer, Ok(effect)));
+                return failed;
+            }
+            Ok(Err(error @ Error::Unavailable(_))) => {
+                last = error;
+                sleep_until(earliest.min(Instant::now() + RETRY_PAUSE)).await;
+            }
+            Ok(Err(error)) => return failed + give_up_or_split(store, batch, error).await,
+            Err(_) => {}
+        }
+        failed += fail_expired(&mut batch, &last);
+    }
+    failed
+}
+
+/// A store that cannot carry out one change of a batch refuses the whole batch. The others must not fail with it.
+async fn give_up_or_split(store: &dyn DynStore, batch: Vec<WithDeadline<Write>>, error: Error) -> u64 {
+    if let [_] = &*batch {
+        batch.into_iter().for_each(|write| send_reply(write.value.answer, Err(error.clone())));
+        return 1;
+    }
+    let mut failed = 0;
+    for write in batch {
+        failed += Box::pin(write_changes(store, vec![write])).await;
+    }
+    failed
+}
+
+fn fail_expired(batch: &mut Vec<WithDeadline<Write>>, error: &Error) -> u64 {
+    let now = Instant::now();
+    let expired: Vec<_> = batch.extract_if(.., |write| write.deadline <= now).collect();
+    let failed = expired.len() as u64;
+    expired.into_iter().for_each(|write| send_reply(write.value.answer, Err(error.clone())));
+    failed
 }
 
 pub(super) fn send_reply<T>(answer: Reply<T>, result: Result<T, Error>) {

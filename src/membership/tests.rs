@@ -6,16 +6,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    connections::{Address, Command, ConnectionInfo},
+    connections::{Address, Command, ConnectionHandle, ConnectionInfo},
+    ids::GroupName,
     message::WireForm,
     outbox::{Limits, Outbox, ReplayLimits},
     store::{
-        Store,
+        Change, Lease, MembershipChange, MembershipOp, Store,
         faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
     supervised::{Crash, Died, Supervised},
 };
+
+mod writes;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(30);
@@ -47,8 +50,9 @@ impl Harness {
         self.membership.ask(|answer| Load { owner: owner.clone(), answer }).await.expect("the actor runs or restarts")
     }
 
-    async fn write(&self, op: WriteOp, user: &str, group: &str) -> Result<Change, Error> {
-        let write = |answer| Write { owner: owner(user), group: group.into(), op, answer };
+    async fn write(&self, op: MembershipOp, user: &str, group: &str) -> Result<Change, Error> {
+        let change = MembershipChange { owner: owner(user), group: group.into(), op };
+        let write = |answer| Write { change: change.clone(), answer };
         self.membership.ask(write).await.expect("the actor runs or restarts")
     }
 
@@ -56,12 +60,16 @@ impl Harness {
         self.membership.send(LeaseUpdate { change }).await.unwrap();
     }
 
-    /// The number of leases in the store. Deletes them, as the renewal by a new incarnation of the node does. The write
-    /// before it is answered only after all earlier lease changes are written.
+    /// The number of leases in the store. Deletes them, as the renewal by a new incarnation of the node does. The paused
+    /// clock advances when all lease changes are written.
     async fn count_leases(&self) -> u64 {
-        self.write(WriteOp::Remove, "no user", "no group").await.unwrap();
+        sleep(Duration::from_millis(1)).await;
         let successor = Node { id: "alpha".into(), incarnation: "the next run".into() };
         Store::renew(&*self.store, &successor, SystemTime::now(), LEASE).await.unwrap()
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        self.membership.ask(|answer| Check { answer }).await.expect("the actor runs or restarts")
     }
 
     async fn crash(&self) {
@@ -123,18 +131,18 @@ fn handle(id: &str) -> Arc<ConnectionHandle> {
 async fn writes_are_visible_to_loads() {
     let harness = Harness::new();
     assert_eq!(harness.load("ann").await.unwrap(), []);
-    assert_eq!(harness.write(WriteOp::Add, "ann", "room").await.unwrap(), Change::Applied);
-    assert_eq!(harness.write(WriteOp::Add, "ann", "room").await.unwrap(), Change::Unchanged);
+    assert_eq!(harness.write(MembershipOp::Add, "ann", "room").await.unwrap(), Change::Applied);
+    assert_eq!(harness.write(MembershipOp::Add, "ann", "room").await.unwrap(), Change::Unchanged);
     assert_eq!(harness.load("ann").await.unwrap(), ["room".into()]);
-    assert_eq!(harness.write(WriteOp::Remove, "ann", "room").await.unwrap(), Change::Applied);
-    assert_eq!(harness.write(WriteOp::Remove, "ann", "room").await.unwrap(), Change::Unchanged);
+    assert_eq!(harness.write(MembershipOp::Remove, "ann", "room").await.unwrap(), Change::Applied);
+    assert_eq!(harness.write(MembershipOp::Remove, "ann", "room").await.unwrap(), Change::Unchanged);
     assert_eq!(harness.load("ann").await.unwrap(), []);
 }
 
 #[actix::test]
 async fn writes_take_effect_in_request_order() {
     let harness = Harness::new();
-    let ops = [WriteOp::Add, WriteOp::Remove, WriteOp::Add, WriteOp::Remove, WriteOp::Add];
+    let ops = [MembershipOp::Add, MembershipOp::Remove, MembershipOp::Add, MembershipOp::Remove, MembershipOp::Add];
     let answers = join_all(ops.map(|op| harness.write(op, "ann", "room"))).await;
     assert!(answers.iter().all(|answer| matches!(answer, Ok(Change::Applied))), "{answers:?}");
     assert_eq!(harness.load("ann").await.unwrap(), ["room".into()]);
@@ -145,8 +153,8 @@ async fn writes_take_effect_in_request_order() {
 #[actix::test]
 async fn storm_of_loads_costs_few_queries() {
     let harness = Harness::new();
-    harness.write(WriteOp::Add, "user 4321", "room").await.unwrap();
-    let before = harness.store.calls();
+    harness.write(MembershipOp::Add, "user 4321", "room").await.unwrap();
+    let before = harness.store.calls().len();
     let users: Vec<_> = (0..5_000).map(|number| format!("user {number}")).collect();
     harness.store.set_mode(FaultMode::Hold);
     let release = async {
@@ -157,7 +165,7 @@ async fn storm_of_loads_costs_few_queries() {
     let (answers, ()) = join!(join_all(users.iter().map(|user| harness.load(user))), release);
     let found: Vec<_> = (0..users.len()).filter(|index| !answers[*index].as_ref().unwrap().is_empty()).collect();
     assert_eq!(found, [4321], "each load gets the groups of its own user");
-    let queries = harness.store.calls() - before;
+    let queries = harness.store.calls().len() - before;
     assert!(queries <= 7, "{queries} queries");
 }
 
@@ -166,10 +174,10 @@ async fn short_outage_is_retried() {
     let harness = Harness::new();
     harness.store.set_mode(FaultMode::Refuse);
     let recovery = async {
-        harness.store.wait_for_calls(harness.store.calls() + 5).await;
+        harness.store.wait_for_calls(harness.store.calls().len() + 5).await;
         harness.store.set_mode(FaultMode::None);
     };
-    let (loaded, written, ()) = join!(harness.load("ann"), harness.write(WriteOp::Add, "ann", "room"), recovery);
+    let (loaded, written, ()) = join!(harness.load("ann"), harness.write(MembershipOp::Add, "ann", "room"), recovery);
     assert!(loaded.is_ok(), "{loaded:?}");
     assert_eq!(written.unwrap(), Change::Applied);
 }
@@ -182,13 +190,13 @@ async fn check_requests_fail_at_deadline(fault: FaultMode) {
     assert!(harness.metrics.store_failures.get() >= 16);
     harness.store.set_mode(FaultMode::None);
     assert!(harness.load("ann").await.is_ok());
-    assert!(harness.write(WriteOp::Add, "ann", "room").await.is_ok());
+    assert!(harness.write(MembershipOp::Add, "ann", "room").await.is_ok());
 }
 
 async fn check_answers_within_deadline(harness: &Harness, delay: u64) {
     sleep(Duration::from_secs(delay)).await;
     let (asked, group) = (Instant::now(), delay.to_string());
-    let (loaded, written) = join!(harness.load("ann"), harness.write(WriteOp::Add, "ann", &group));
+    let (loaded, written) = join!(harness.load("ann"), harness.write(MembershipOp::Add, "ann", &group));
     assert!(is_unavailable(&loaded) && is_unavailable(&written), "{loaded:?}, {written:?}");
     assert!(asked.elapsed() <= DEADLINE + Duration::from_millis(10), "{:?}", asked.elapsed());
 }
@@ -211,16 +219,16 @@ async fn lost_replies_fail_requests_at_deadline() {
 #[actix::test]
 async fn restarted_actor_answers_pending_requests() {
     let harness = Harness::new();
-    harness.write(WriteOp::Add, "ann", "room").await.unwrap();
+    harness.write(MembershipOp::Add, "ann", "room").await.unwrap();
     harness.store.set_mode(FaultMode::Hold);
-    let calls = harness.store.calls();
+    let calls = harness.store.calls().len();
     let crash = async {
         harness.store.wait_for_calls(calls + 2).await;
         harness.crash().await;
         harness.store.set_mode(FaultMode::None);
     };
     let loads = join_all((0..100).map(|_| harness.load("ann")));
-    let (loads, written, ()) = join!(loads, harness.write(WriteOp::Add, "bob", "room"), crash);
+    let (loads, written, ()) = join!(loads, harness.write(MembershipOp::Add, "bob", "room"), crash);
     assert!(loads.iter().all(|groups| groups.as_ref().unwrap() == &["room".into()]));
     assert!(written.is_ok());
     assert_eq!(harness.membership.restarts(), 1);
@@ -232,7 +240,7 @@ async fn requests_fail_if_actor_keeps_crashing() {
     harness.store.set_mode(FaultMode::Hold);
     let (waiting, ()) = join!(harness.membership.ask(|answer| Load { owner: owner("ann"), answer }), async {
         for _ in 0..2 {
-            let calls = harness.store.calls();
+            let calls = harness.store.calls().len();
             harness.store.wait_for_calls(calls + 1).await;
             harness.crash().await;
         }
@@ -289,7 +297,7 @@ async fn restart_deletes_leases_of_unknown_connections() {
     assert!(harness.connections.register(&handle("a")));
     harness.update_lease(opened("a")).await;
     harness.update_lease(opened("ended")).await;
-    harness.write(WriteOp::Remove, "no user", "no group").await.unwrap();
+    sleep(Duration::from_millis(1)).await;
     harness.crash().await;
     assert!(harness.load("ann").await.is_ok(), "the actor has restarted");
     assert_eq!(harness.count_leases().await, 1);
@@ -300,7 +308,7 @@ async fn node_considered_dead_rewrites_its_leases() {
     let harness = Harness::new();
     assert!(harness.connections.register(&handle("a")));
     harness.update_lease(opened("a")).await;
-    harness.write(WriteOp::Remove, "no user", "no group").await.unwrap();
+    sleep(Duration::from_millis(1)).await;
     harness.store.set_mode(FaultMode::Refuse);
     sleep(LEASE * 2).await;
     harness.store.set_mode(FaultMode::None);

@@ -34,7 +34,7 @@ pub enum FaultMode {
 pub struct FaultyStore<S> {
     inner: S,
     mode: watch::Sender<FaultMode>,
-    calls: watch::Sender<usize>,
+    calls: watch::Sender<Vec<&'static str>>,
 }
 
 impl<S: Store> FaultyStore<S> {
@@ -50,25 +50,29 @@ impl<S: Store> FaultyStore<S> {
 
     /// Waits until `calls` calls have arrived since construction, in any mode.
     pub async fn wait_for_calls(&self, calls: usize) {
-        let seen = self.calls.subscribe().wait_for(|seen| *seen >= calls).await.is_ok();
+        let seen = self.calls.subscribe().wait_for(|seen| seen.len() >= calls).await.is_ok();
         debug_assert!(seen, "the sender lives in self");
     }
 
-    /// The number of calls that have arrived since construction, in any mode.
-    pub fn calls(&self) -> usize {
-        *self.calls.borrow()
+    /// The methods of the calls that have arrived since construction, in any mode.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.calls.borrow().clone()
     }
 
-    async fn forward<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
-        match self.effective_mode().await {
+    async fn forward<T>(
+        &self,
+        method: &'static str,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        match self.effective_mode(method).await {
             FaultMode::Refuse | FaultMode::RefuseOnce => Err(outage()),
             FaultMode::LoseReply => call.await.and(Err(outage())),
             FaultMode::None | FaultMode::Hold => call.await,
         }
     }
 
-    async fn effective_mode(&self) -> FaultMode {
-        self.calls.send_modify(|calls| *calls += 1);
+    async fn effective_mode(&self, method: &'static str) -> FaultMode {
+        self.calls.send_modify(|calls| calls.push(method));
         let mut mode = self.mode.subscribe();
         let mode = mode.wait_for(|mode| *mode != FaultMode::Hold).await.map_or(FaultMode::Refuse, |mode| *mode);
         // Of several concurrent calls, only the one that ends the mode is refused by it.
@@ -85,31 +89,31 @@ fn outage() -> Error {
 
 impl<S: Store> Store for FaultyStore<S> {
     async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
-        self.forward(self.inner.groups_of(owners)).await
+        self.forward("groups_of", self.inner.groups_of(owners)).await
     }
 
     async fn apply(&self, changes: &[MembershipChange]) -> Result<Vec<Change>, Error> {
-        self.forward(self.inner.apply(changes)).await
+        self.forward("apply", self.inner.apply(changes)).await
     }
 
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
-        self.forward(self.inner.members(hub, group, page)).await
+        self.forward("members", self.inner.members(hub, group, page)).await
     }
 
     async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
-        self.forward(self.inner.lease(node, changes)).await
+        self.forward("lease", self.inner.lease(node, changes)).await
     }
 
     async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
-        self.forward(self.inner.renew(node, now, term)).await
+        self.forward("renew", self.inner.renew(node, now, term)).await
     }
 
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
-        self.forward(self.inner.redeem(redemption)).await
+        self.forward("redeem", self.inner.redeem(redemption)).await
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
-        self.forward(self.inner.revoke(user, before)).await
+        self.forward("revoke", self.inner.revoke(user, before)).await
     }
 }
 

@@ -1,0 +1,58 @@
+//! The requests to the membership actor.
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use crate::{
+    connections::ConnectionHandle,
+    ids::GroupName,
+    store::{Change, Error, Lease, LeaseChange, MembershipChange, Owner},
+};
+
+/// Query: asks for the durable groups of a user.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Load {
+    pub(crate) owner: Owner,
+    pub(crate) answer: Reply<Vec<GroupName>>,
+}
+
+/// Command: adds or removes a durable membership.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Write {
+    pub(crate) change: MembershipChange,
+    pub(crate) answer: Reply<Change>,
+}
+
+/// The sender of an answer. It is dropped without an answer if the actor dies. The request may be repeated then.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Command: records that a connection has opened or closed. Its lease is written later, in a batch.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct LeaseUpdate {
+    pub(crate) change: LeaseChange,
+}
+
+impl LeaseUpdate {
+    /// The update for a connection that has opened.
+    pub(crate) fn opened(handle: &ConnectionHandle) -> Self {
+        Self { change: LeaseChange::Opened(lease_of(handle)) }
+    }
+
+    /// The update for a connection that has closed.
+    pub(crate) fn closed(handle: &ConnectionHandle) -> Self {
+        Self { change: LeaseChange::Closed(handle.id.clone()) }
+    }
+}
+
+pub(super) fn lease_of(handle: &ConnectionHandle) -> Lease {
+    Lease {
+        connection: handle.id.clone(),
+        user: handle.user.clone(),
+        user_agent: handle.info.user_agent.clone(),
+        transport: handle.info.transport().to_owned(),
+        since: handle.info.since,
+    }
+}
