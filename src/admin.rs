@@ -7,9 +7,9 @@
 //! | route | response |
 //! |---|---|
 //! | `GET /healthz/live` | 200 while the process responds |
-//! | `GET /healthz/ready` | 200 if the store responds and the process is not draining, else 503 |
+//! | `GET /healthz/ready` | 200 if the store can be written to and the process is not draining, else 503 with the reason |
 //! | `GET /metrics` | the metrics of the engine as OpenMetrics text; without the token if [`MetricsAccess`] is public |
-//! | `GET /admin/overview` | version, node, uptime, live counts, the longest queue, restarts, all counters |
+//! | `GET /admin/overview` | version, node, uptime, whether the store can be written to, live counts, the longest queue, restarts, all counters |
 //! | `GET /admin/connections?hub=&user=&group=&transport=&sort=&limit=&cursor=` | a page of connections; `group` requires `hub` if the engine has several hubs |
 //! | `GET /admin/connections/{id}` | one connection with its groups, running calls and phase |
 //! | `GET /admin/groups?hub=&prefix=&sort=&limit=&cursor=` | a page of the groups with live members |

@@ -11,6 +11,7 @@ use super::connections::Queue;
 use crate::{
     Engine,
     ids::{ConnectionId, HubName, UserId},
+    store,
 };
 
 #[derive(Serialize)]
@@ -21,11 +22,21 @@ struct Overview {
     since: Option<jiff::Timestamp>,
     uptime_seconds: u64,
     is_draining: bool,
+    store: StoreState,
     hubs: Vec<HubName>,
     live: Live,
     longest_queue: Option<LongestQueue>,
     restarts: Map<String, Value>,
     counters: Map<String, Value>,
+}
+
+/// Whether the store can be written to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StoreState {
+    is_writable: bool,
+    /// Why not.
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -44,11 +55,11 @@ struct LongestQueue {
 }
 
 pub(super) async fn overview(engine: Data<Engine>) -> HttpResponse {
-    HttpResponse::Ok().json(Json(Overview::of(&engine)))
+    HttpResponse::Ok().json(Json(Overview::of(&engine).await))
 }
 
 impl Overview {
-    fn of(engine: &Engine) -> Self {
+    async fn of(engine: &Engine) -> Self {
         let (connections, since) = (engine.connections(), engine.started_at());
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -56,6 +67,7 @@ impl Overview {
             since: since.try_into().ok(),
             uptime_seconds: since.elapsed().unwrap_or_default().as_secs(),
             is_draining: engine.is_draining(),
+            store: StoreState::of(engine.check_store().await),
             hubs: engine.hubs(),
             live: Live {
                 connections: connections.count(),
@@ -66,6 +78,12 @@ impl Overview {
             restarts: to_json_map(engine.restarts()),
             counters: to_json_map(engine.metrics().list()),
         }
+    }
+}
+
+impl StoreState {
+    fn of(check: Result<(), store::Error>) -> Self {
+        Self { is_writable: check.is_ok(), reason: check.err().map(|error| error.to_string()) }
     }
 }
 

@@ -206,6 +206,7 @@ async fn overview_counts_live_connections_groups_and_users() {
     let overview = service.get_ok("/admin/overview").await;
     assert_eq!(overview["live"], json!({ "connections": 3, "groups": 1, "users": 2 }));
     assert_eq!((&overview["version"], &overview["node"]), (&json!(env!("CARGO_PKG_VERSION")), &json!("test")));
+    assert_eq!(overview["store"], json!({ "isWritable": true, "reason": null }));
     assert_eq!((&overview["hubs"], &overview["isDraining"]), (&json!(["chat", "news"]), &json!(false)));
     assert_eq!(overview["counters"]["connections_opened"], json!(3));
     assert_eq!(overview["longestQueue"], Value::Null, "every queue is empty");
@@ -252,11 +253,15 @@ async fn store_failure_makes_the_service_unready() {
     store.set_mode(FaultMode::Refuse);
     let service = start_with(|builder| builder.store(store).store_deadline(Duration::from_millis(10)));
     let (status, body) = service.get_with_authorization("/healthz/ready", None).await;
-    assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "store unavailable" })));
+    let reason = "the store is unavailable: injected fault";
+    let unready = json!({ "status": "store unavailable", "reason": reason });
+    assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, unready));
     assert_eq!(service.get_with_authorization("/healthz/live", None).await.0, StatusCode::OK);
     for path in ["/admin/groups/chat/any", "/admin/users/ann"] {
         let error = service.get_error(path, StatusCode::SERVICE_UNAVAILABLE).await;
         assert!(error.starts_with("the store is unavailable"), "{path}: {error}");
     }
-    assert_eq!(service.get_ok("/admin/overview").await["counters"]["store_failures"], json!(3));
+    let overview = service.get_ok("/admin/overview").await;
+    assert_eq!(overview["store"], json!({ "isWritable": false, "reason": reason }));
+    assert_eq!(overview["counters"]["store_failures"], json!(2));
 }

@@ -3,10 +3,7 @@
 use std::time::SystemTime;
 
 use super::Engine;
-use crate::{
-    ids::HubName,
-    store::{self, Owner},
-};
+use crate::{ids::HubName, store};
 
 /// The identity of this process.
 #[derive(Debug)]
@@ -62,12 +59,12 @@ impl Engine {
         ]
     }
 
-    /// Makes a small query to the store, through the same actor as the other callers.
+    /// Checks whether the store can be written to, by the renewal of the lease of this process. A write that succeeded
+    /// within the last second counts. The answer comes within a second.
     ///
     /// # Errors
-    /// The error of the store, or [`store::Error::Unavailable`] after the store deadline.
+    /// The error of the store, or [`store::Error::Unavailable`] if the write takes longer.
     pub async fn check_store(&self) -> Result<(), store::Error> {
-        let owner = Owner { hub: "".into(), user: "".into() };
-        self.services.durable_groups(&owner).await.map(drop)
+        self.services.check_store().await
     }
 }
