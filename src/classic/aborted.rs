@@ -1,8 +1,9 @@
-//! Connections that a hub has aborted while their clients had no channel. When such a client reconnects, it gets the
-//! disconnect command. Otherwise it would start a new connection.
+//! Connections that a hub has aborted. The disconnect command may not have reached their clients: a client may have no
+//! channel at that moment, or one that has just ended. When such a client reconnects, it gets the command. Otherwise it
+//! would start a new connection.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,7 +20,22 @@ const MAX_REMEMBERED: usize = 10_000;
 pub(super) struct AbortedConnections {
     /// The time that a client may try to reconnect.
     retention: Duration,
-    ids: Mutex<VecDeque<(Instant, ConnectionId)>>,
+    ids: Mutex<Ids>,
+}
+
+/// The ids by age, and as a set.
+#[derive(Debug, Default)]
+struct Ids {
+    by_age: VecDeque<(Instant, ConnectionId)>,
+    set: HashSet<ConnectionId>,
+}
+
+impl Ids {
+    fn remove_oldest(&mut self) {
+        if let Some((_, id)) = self.by_age.pop_front() {
+            self.set.remove(&id);
+        }
+    }
 }
 
 impl AbortedConnections {
@@ -30,22 +46,25 @@ impl AbortedConnections {
     /// Adds a connection that a hub has aborted.
     pub(super) fn add(&self, id: ConnectionId, now: Instant) {
         let mut ids = self.lock_unexpired(now);
-        if ids.len() == MAX_REMEMBERED {
-            ids.pop_front();
+        if !ids.set.insert(id.clone()) {
+            return;
         }
-        ids.push_back((now, id));
+        ids.by_age.push_back((now, id));
+        if ids.by_age.len() > MAX_REMEMBERED {
+            ids.remove_oldest();
+        }
     }
 
     /// True if a hub has aborted the connection with this id within the retention time.
     pub(super) fn contains(&self, id: &ConnectionId, now: Instant) -> bool {
-        self.lock_unexpired(now).iter().any(|(_, known)| known == id)
+        self.lock_unexpired(now).set.contains(id)
     }
 
-    fn lock_unexpired(&self, now: Instant) -> MutexGuard<'_, VecDeque<(Instant, ConnectionId)>> {
-        // After a panic under the lock, the list is still valid. At worst one id is missing.
+    fn lock_unexpired(&self, now: Instant) -> MutexGuard<'_, Ids> {
+        // After a panic under the lock, the ids are still valid. At worst one is missing.
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        while ids.front().is_some_and(|(since, _)| now.duration_since(*since) > self.retention) {
-            ids.pop_front();
+        while ids.by_age.front().is_some_and(|(since, _)| now.duration_since(*since) > self.retention) {
+            ids.remove_oldest();
         }
         ids
     }

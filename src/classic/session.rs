@@ -73,13 +73,13 @@ pub(crate) struct Session {
     start_state: StartState,
     /// The client waits for its first frame. It is sent after OnConnected, on the channel that is current then.
     init_pending: bool,
-    /// A hub has aborted an earlier connection with the same id, and the client does not know it yet.
+    /// A hub has aborted an earlier connection with the same id, and the client may not know it yet.
     is_aborted_by_hub: bool,
     record_abort: RecordAbort,
     has_ended: bool,
 }
 
-/// Records that a hub has aborted the connection while its client had no channel.
+/// Records that a hub has aborted the connection, in case that the disconnect command does not reach its client.
 type RecordAbort = Box<dyn Fn(Instant) + Send>;
 
 /// The arguments of a new session.
@@ -88,7 +88,7 @@ pub(super) struct SessionConfig {
     pub(super) progress_sink: ProgressSink,
     /// The lifetime of a groups token.
     pub(super) groups_token_lifetime: Duration,
-    /// A hub has recently aborted a connection with this id while its client had no channel.
+    /// A hub has recently aborted a connection with this id.
     pub(super) is_aborted_by_hub: bool,
     pub(super) record_abort: RecordAbort,
 }
@@ -317,7 +317,8 @@ impl Session {
 
     /// The client must not reconnect. It gets the disconnect command on its current channel, or else on its next.
     fn on_aborted(&mut self, now: Instant) -> SessionEffects {
-        if self.channel.is_none() {
+        // A poll may have been answered already, and a stream may be broken, although they have not detached yet.
+        if !self.is_aborted_by_hub {
             (self.record_abort)(now);
         }
         SessionEffects::from(Effect::SetInit(DISCONNECT.into())).then(self.end(Reason::Aborted, CLOSE_NORMAL))
