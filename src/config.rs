@@ -49,6 +49,9 @@ pub struct Settings {
     /// The address for clients. Default `127.0.0.1:8080`: access from the network must be configured explicitly.
     #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
+    /// Whether connections of `proxies.trusted` to `listen` begin with a PROXY protocol header, which states the client's
+    /// address. Default false: a connection does not show whether its first bytes are one.
+    pub proxy_protocol: bool,
     /// The path prefix below which clients reach the service, such as `/app`, if a reverse proxy serves it there. The
     /// service accepts paths with the prefix and without it. Default none.
     pub base_path: BasePath,
@@ -95,6 +98,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: loopback(8080),
+            proxy_protocol: false,
             base_path: BasePath::default(),
             workers: available_parallelism().unwrap_or(NonZeroUsize::MIN).min(MAX_WORKERS),
             node: "hubcast".into(),
@@ -126,13 +130,15 @@ pub struct Admin {
     /// The address for operators. Default `127.0.0.1:8081`: a separate listener, so that no proxy exposes it.
     #[serde(deserialize_with = "units::address")]
     pub listen: SocketAddr,
+    /// Whether connections of `proxies.trusted` to this listener begin with a PROXY protocol header. Default false.
+    pub proxy_protocol: bool,
     /// The bearer token for operators, with at least 16 bytes. Default: a random token, stored in `data_dir`.
     pub token: Option<Secret<MIN_SECRET_LENGTH>>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: loopback(8081), token: None }
+        Self { listen: loopback(8081), proxy_protocol: false, token: None }
     }
 }
 
@@ -257,6 +263,10 @@ impl Settings {
         for (key, _) in texts.into_iter().chain(self.auth.texts()).filter(|(_, text)| text.trim().is_empty()) {
             found.push((vec![key], "must not be empty; remove the setting to use its default".into()));
         }
+        found.extend(self.proxies.contradictions(&[
+            ("proxy_protocol", self.proxy_protocol),
+            ("admin.proxy_protocol", self.admin.proxy_protocol),
+        ]));
         if self.listen == self.admin.listen && self.listen.port() != 0 {
             found.push((
                 vec!["admin.listen", "listen"],

@@ -5,6 +5,7 @@
 //! functions that an application which embeds the engine can also use.
 
 use std::{
+    any::Any,
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
@@ -12,7 +13,13 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::Server, middleware::from_fn, rt::spawn, web};
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::{Extensions, Server},
+    middleware::from_fn,
+    rt::spawn,
+    web,
+};
 use futures_util::{Stream, StreamExt};
 use log::info;
 use secrecy::SecretString;
@@ -28,10 +35,13 @@ use crate::{
 
 mod banner;
 mod descriptors;
+mod listener;
 mod open;
+mod proxy_protocol;
 mod secret_file;
 
 pub use banner::startup_message;
+use listener::ProxyProtocolServer;
 pub use open::OpenError;
 pub use secret_file::SecretFileError;
 
@@ -81,6 +91,10 @@ pub struct Service {
     pub cors: Cors,
     /// The proxies whose statements about clients and operators are believed.
     pub proxies: TrustedProxies,
+    /// Whether connections of these proxies to the listener for clients begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Whether connections of these proxies to the admin listener begin with a PROXY header.
+    pub admin_proxy_protocol: bool,
     /// The bearer token for the admin listener.
     pub admin_token: SecretString,
     /// Who may read the metrics on the admin listener.
@@ -133,7 +147,8 @@ const MAX_REFUSED_SOCKETS: usize = 64;
 const MAX_ADMIN_SOCKETS: usize = 32;
 
 fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
-    let Service { engine, cors, proxies, workers, max_sockets, drain_timeout, .. } = service;
+    let Service { engine, cors, proxies, proxy_protocol, workers, max_sockets, drain_timeout, .. } = service;
+    let trusted = proxy_protocol.then(|| proxies.clone());
     let app = move |engine: &Engine| {
         let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
         // Order: the last middleware runs first, so that all others see the client's address and host.
@@ -142,10 +157,18 @@ fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
         app.default_service(web::to(not_found))
     };
     let limit = SocketLimit::new(max_sockets, engine.shared_metrics());
-    let server = engine.http_server(app).on_connect(move |socket, data| limit.on_connect(socket, data));
-    let per_worker = max_sockets.saturating_add(MAX_REFUSED_SOCKETS).get().div_ceil(workers.get());
-    let server = server.workers(workers.get()).max_connections(per_worker).shutdown_timeout(SHUTDOWN_TIMEOUT_SECS);
-    Ok(engine.serve(server.listen(listener)?).drain_timeout(drain_timeout))
+    let on_connect = move |socket: &dyn Any, data: &mut Extensions| limit.on_connect(socket, data);
+    let max_connections = max_sockets.saturating_add(MAX_REFUSED_SOCKETS).get().div_ceil(workers.get());
+    let serve = if let Some(proxies) = trusted {
+        let mounted = engine.clone();
+        let server = ProxyProtocolServer { proxies, workers, max_connections, on_connect };
+        engine.serve_running(server.listen(listener, move || app(&mounted))?)
+    } else {
+        let server = engine.http_server(app).on_connect(on_connect).workers(workers.get());
+        let server = server.max_connections(max_connections).shutdown_timeout(SHUTDOWN_TIMEOUT_SECS);
+        engine.serve(server.listen(listener)?)
+    };
+    Ok(serve.drain_timeout(drain_timeout))
 }
 
 /// A wrong path is a common fault of clients, so its request is logged.
@@ -155,13 +178,20 @@ async fn not_found(request: HttpRequest) -> HttpResponse {
 }
 
 fn serve_admin(listener: TcpListener, service: &Service) -> io::Result<Server> {
-    let Service { engine, proxies, admin_token, metrics_access, .. } = service.clone();
+    let Service { engine, proxies, admin_proxy_protocol, admin_token, metrics_access, .. } = service.clone();
+    let trusted = admin_proxy_protocol.then(|| proxies.clone());
     let app = move || {
         let app = App::new().wrap(from_fn(close_after_unread_body)).wrap(proxies.clone());
         app.configure(admin::routes(&engine, &admin_token, metrics_access))
     };
     // One thread is enough for operators: they are few, and clients have priority.
-    let server = HttpServer::new(app).workers(1).max_connections(MAX_ADMIN_SOCKETS).disable_signals();
+    let workers = NonZeroUsize::MIN;
+    if let Some(proxies) = trusted {
+        let on_connect = |_: &dyn Any, _: &mut Extensions| ();
+        let server = ProxyProtocolServer { proxies, workers, max_connections: MAX_ADMIN_SOCKETS, on_connect };
+        return server.listen(listener, app);
+    }
+    let server = HttpServer::new(app).workers(workers.get()).max_connections(MAX_ADMIN_SOCKETS).disable_signals();
     Ok(server.listen(listener)?.run())
 }
 

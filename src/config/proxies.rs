@@ -21,6 +21,13 @@ pub struct Proxies {
 }
 
 impl Proxies {
+    /// A PROXY protocol setting (key and value) has no effect without trusted proxies.
+    pub(super) fn contradictions(&self, settings: &[(&'static str, bool)]) -> Vec<(Vec<&'static str>, String)> {
+        let without_effect = settings.iter().filter(|(_, is_set)| *is_set && self.trusted.is_empty());
+        let text = "is believed of trusted proxies only; list the addresses of the proxies in `proxies.trusted`";
+        without_effect.map(|(key, _)| (vec![*key, "proxies.trusted"], text.to_owned())).collect()
+    }
+
     /// Converts to the middleware.
     #[must_use]
     pub fn trusted_proxies(&self) -> TrustedProxies {

@@ -85,7 +85,12 @@ impl Engine {
     {
         // A server without a socket would panic.
         let server = (!server.addrs().is_empty()).then(|| server.disable_signals().run());
-        Serve { engine: self.clone(), server, drain_timeout: DEFAULT_DRAIN_TIMEOUT, stop: None }
+        Serve::new(self, server)
+    }
+
+    /// Like [`Engine::serve`], for a server that runs and handles no signals.
+    pub(crate) fn serve_running(&self, server: Server) -> Serve {
+        Serve::new(self, Some(server))
     }
 }
 
@@ -99,6 +104,10 @@ pub struct Serve {
 }
 
 impl Serve {
+    fn new(engine: &Engine, server: Option<Server>) -> Self {
+        Self { engine: engine.clone(), server, drain_timeout: DEFAULT_DRAIN_TIMEOUT, stop: None }
+    }
+
     /// Sets the time limit for draining. Hub methods and hooks that run longer are cancelled. Default 10 s, the
     /// shortest grace period of common process supervisors.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {

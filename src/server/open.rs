@@ -80,6 +80,8 @@ impl Service {
             engine,
             cors: cors(&settings.cors.origins),
             proxies,
+            proxy_protocol: settings.proxy_protocol,
+            admin_proxy_protocol: settings.admin.proxy_protocol,
             admin_token,
             metrics_access: settings.metrics.access(),
             workers,

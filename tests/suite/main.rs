@@ -32,5 +32,6 @@ mod page;
 mod path_prefixes;
 mod python_client;
 mod rejoining;
+mod reverse_proxies;
 mod stalled_readers;
 mod users;

@@ -10,6 +10,7 @@ mod client_process;
 mod core_client;
 mod event_log;
 mod http;
+mod reverse_proxy;
 mod server;
 mod service_process;
 
@@ -21,6 +22,7 @@ pub(crate) use client_process::{ClientProcess, run_node, run_python, send_signal
 pub(crate) use core_client::{CloseMessage, CoreClient};
 pub(crate) use event_log::EventLog;
 pub(crate) use http::{HttpResponse, StreamingResponse, UPGRADE, http_request, http_request_with_body};
+pub(crate) use reverse_proxy::ReverseProxy;
 pub(crate) use server::Server;
 pub(crate) use service_process::ServiceProcess;
 

@@ -26,6 +26,17 @@ fn malformed_proxy_settings_are_refused() {
 }
 
 #[test]
+fn proxy_protocol_needs_trusted_proxies() {
+    let content = "proxy_protocol = true\n[admin]\nproxy_protocol = true\n";
+    let settings = read(&format!("{content}[proxies]\ntrusted = ['10.0.0.1']\n"), &[]).unwrap();
+    assert!(settings.proxy_protocol && settings.admin.proxy_protocol);
+    let faults = faults(content, &[]);
+    let keys: Vec<_> = faults.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["admin.proxy_protocol", "proxy_protocol"]);
+    assert!(faults[0].1.contains("`proxies.trusted`"), "{}", faults[0].1);
+}
+
+#[test]
 fn base_path_is_a_path_prefix() {
     assert_eq!(read("base_path = '/app/'", &[]).unwrap().base_path.as_str(), "/app");
     let faults = faults("base_path = 'app'", &[]);

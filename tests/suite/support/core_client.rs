@@ -4,10 +4,10 @@ use std::{collections::VecDeque, net::SocketAddr};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, protocol::frame::coding::CloseCode},
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
+    tungstenite::{ClientRequestBuilder, Error, Message, protocol::frame::coding::CloseCode},
 };
 
 use super::with_timeout;
@@ -32,15 +32,35 @@ impl CoreClient {
 
     pub(crate) async fn try_open(server: SocketAddr, path: &str) -> Result<Self, Error> {
         let (socket, _) = with_timeout(connect_async(format!("ws://{server}{path}"))).await?;
-        Ok(Self { socket, received: VecDeque::new(), close_code: None, invocations: 0 })
+        Ok(Self::over(socket))
+    }
+
+    fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self { socket, received: VecDeque::new(), close_code: None, invocations: 0 }
     }
 
     /// Opens a WebSocket and completes the handshake.
     pub(crate) async fn connect(server: SocketAddr, path: &str) -> Self {
-        let mut client = Self::open(server, path).await;
-        client.send_record(r#"{"protocol":"json","version":1}"#).await;
-        assert_eq!(client.next_record().await, json!({}), "the handshake response");
-        client
+        Self::open(server, path).await.shake_hands().await
+    }
+
+    /// Like [`CoreClient::connect`], from another address of this machine and with more headers.
+    pub(crate) async fn connect_from(source: &str, server: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
+        let socket = MaybeTlsStream::Plain(with_timeout(socket.connect(server)).await.unwrap());
+        let uri = format!("ws://{server}{path}").parse().unwrap();
+        let request = headers
+            .iter()
+            .fold(ClientRequestBuilder::new(uri), |request, (name, value)| request.with_header(*name, *value));
+        let (socket, _) = with_timeout(client_async(request, socket)).await.unwrap();
+        Self::over(socket).shake_hands().await
+    }
+
+    async fn shake_hands(mut self) -> Self {
+        self.send_record(r#"{"protocol":"json","version":1}"#).await;
+        assert_eq!(self.next_record().await, json!({}), "the handshake response");
+        self
     }
 
     /// Connects to the hub `chat` as `user` and joins `room`.

@@ -1,17 +1,24 @@
 //! The service as a separate process that a test can kill.
 
-use std::{net::SocketAddr, path::Path, process::Stdio};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
+use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
 };
 
-use super::with_timeout;
+use super::{http_request, with_timeout};
 
 /// The service with its data in a directory of the test. Dropping this kills the process.
 pub(crate) struct ServiceProcess {
     pub(crate) address: SocketAddr,
+    admin: SocketAddr,
+    data: PathBuf,
     child: Child,
     log: Option<Lines<BufReader<ChildStderr>>>,
     /// Kept open, because the service could not write to a closed pipe.
@@ -29,6 +36,11 @@ impl ServiceProcess {
         Self::spawn(command(data, listen).env("RUST_LOG", "error")).await
     }
 
+    /// Starts the service on free ports, with more settings in its environment.
+    pub(crate) async fn start_with(data: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::spawn(command(data, "127.0.0.1:0").env("RUST_LOG", "error").envs(environment.iter().copied())).await
+    }
+
     /// Starts the service with its log piped to the test. `filter` is the value of `RUST_LOG`, if it is set.
     pub(crate) async fn start_logged(data: &Path, filter: Option<&str>) -> Self {
         let mut command = command(data, "127.0.0.1:0");
@@ -41,7 +53,16 @@ impl ServiceProcess {
         let log = child.stderr.take().map(|log| BufReader::new(log).lines());
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = read_address(&mut output, "hub chat (ASP.NET Core SignalR)").await;
-        Self { address, child, log, _output: output }
+        let admin = read_address(&mut output, "admin ").await;
+        let data = command.as_std().get_current_dir().expect("it is the data directory").to_owned();
+        Self { address, admin, data, child, log, _output: output }
+    }
+
+    /// The answer of the admin interface.
+    pub(crate) async fn admin_json(&self, path: &str) -> Value {
+        let token = std::fs::read_to_string(self.data.join("admin-token")).unwrap();
+        let bearer = format!("Authorization: Bearer {}\r\n", token.trim());
+        http_request(self.admin, &format!("GET {path}"), &bearer).await.json()
     }
 
     /// The resident memory of the process, in bytes.
