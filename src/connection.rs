@@ -152,7 +152,8 @@ impl<D: Dialect> Connection<D> {
         }
         self.restores_in_progress += 1;
         let joiner = self.group_joiner(ctx);
-        let loaded = self.state.groups_to_restore(self.state.rejoin_token());
+        let token = self.state.take_rejoin_token();
+        let loaded = self.state.groups_to_restore(token);
         let connected = hooks::connect(loaded, joiner, self.state.hub_contexts());
         let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {

@@ -20,7 +20,10 @@ use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use crate::{ids::HubName, message::Json};
+use crate::{
+    ids::{HubName, check_name},
+    message::Json,
+};
 
 pub(crate) mod bind;
 mod call;
@@ -30,13 +33,12 @@ pub mod extract;
 mod groups;
 mod keyed_mutex;
 mod methods;
+mod request;
 mod requester;
 pub(crate) mod services;
 
 pub(crate) use call::HubBehavior;
-pub use call::{
-    Arguments, Call, Caller, CallerState, Connected, Disconnected, HubContext, Identity, Reconnected, Request,
-};
+pub use call::{Arguments, Call, Caller, CallerState, Connected, Disconnected, HubContext, Reconnected};
 pub(crate) use call::{Reporter, Streams};
 pub use clients::{Clients, Target};
 pub use error::{CallError, HubError, SendError, UsersError};
@@ -44,6 +46,7 @@ pub use extract::{Args, FromCall, Progress, State};
 pub use groups::{Added, DurableChange, Groups, Removed, Users};
 pub(crate) use keyed_mutex::KeyedMutex;
 pub use methods::Method;
+pub use request::{Identity, Request};
 pub(crate) use requester::Requester;
 
 type HubFuture<T> = LocalBoxFuture<'static, T>;
@@ -248,6 +251,8 @@ impl Hub {
     /// Finds the method. Fails if the number of arguments is wrong, the caller is not authorized, or the invocation
     /// uses streams.
     fn find_method(&self, call: &Call) -> Result<&MethodFn, CallError> {
+        // The methods of a hub that is an actor have names too.
+        check_name("method", &call.method).map_err(|_| CallError::NoSuchMethod)?;
         let Some((name, entry)) = self.methods.get(&call.method.to_lowercase()) else {
             return self.fallback.as_ref().ok_or(CallError::NoSuchMethod);
         };

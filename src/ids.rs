@@ -68,11 +68,11 @@ name! {
     HubName
 }
 name! {
-    /// The name of a group within its hub. Any text is allowed, including the empty one.
+    /// The name of a group within its hub. Any text of at most 256 characters is allowed, including the empty one.
     GroupName
 }
 name! {
-    /// The id of a user, as the identity provider supplied it.
+    /// The id of a user, as the identity provider supplied it: at most 256 characters.
     UserId
 }
 name! {
@@ -82,6 +82,25 @@ name! {
 name! {
     /// The id of a server process, set by its configuration.
     NodeId
+}
+
+/// The maximum length of the name of a user, group, hub or hub method, in characters. Names are kept as long as the
+/// connections, groups and stored rows that have them.
+pub(crate) const MAX_NAME_LENGTH: usize = 256;
+
+/// A name is too long. It contains the kind of the name, such as `user`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The {0} name has more than {MAX_NAME_LENGTH} characters.")]
+pub struct NameTooLong(pub &'static str);
+
+/// Checks the length of a name of this kind.
+pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), NameTooLong> {
+    if name.chars().nth(MAX_NAME_LENGTH).is_some() { Err(NameTooLong(kind)) } else { Ok(()) }
+}
+
+/// The beginning of a text, at most `bytes` long.
+pub(crate) fn truncated(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 /// 16 random bytes in base64url: 22 characters that cannot be guessed.
@@ -160,6 +179,18 @@ mod tests {
         assert!(["a", "b", "c"].iter().all(|id| set.contains(&(*id).into())));
         assert!(!set.contains(&"d".into()));
         assert!(!ConnectionSet::default().contains(&"a".into()));
+    }
+
+    #[test]
+    fn name_has_at_most_256_characters() {
+        assert_eq!(check_name("user", &"ü".repeat(256)), Ok(()));
+        let error = check_name("user", &"u".repeat(257)).unwrap_err();
+        assert_eq!(error.to_string(), "The user name has more than 256 characters.");
+    }
+
+    #[test]
+    fn text_is_truncated_at_a_character() {
+        assert_eq!((truncated("aüb", 2), truncated("aüb", 3), truncated("aüb", 9)), ("a", "aü", "aüb"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::{
     connections::LimitReached,
     hub::{Authorize, Identity, Request},
+    ids::check_name,
 };
 
 mod base_path;
@@ -69,19 +70,36 @@ impl AuthError {
 /// Authenticates a request to an endpoint and checks that its identity is authorized. Returns the identity.
 ///
 /// # Errors
-/// The response for a client that is not authorized: 403 if its identity is authenticated, else 401.
+/// The response for a client that is not authorized: 403 if its identity is authenticated, else 401. 431 if its request
+/// has too many bytes, and 400 if its user name is too long.
 pub(crate) fn authorize_request(
     authenticate: &dyn Authenticate,
     authorize: Option<&Authorize>,
     request: &HttpRequest,
 ) -> Result<Identity, HttpResponse> {
+    check_head(request)?;
     let identity = authenticate.identify(request).map_err(|error| error.response())?;
+    let user = identity.user.as_ref().map_or(Ok(()), |user| check_name("user", user));
+    user.map_err(|error| HttpResponse::BadRequest().content_type("text/plain").body(error.to_string()))?;
     refusal::remember_user(request, &identity);
     if authorize.is_none_or(|authorize| authorize(&identity)) {
         return Ok(identity);
     }
     let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
     Err(HttpResponse::new(status))
+}
+
+/// The maximum number of bytes of the query and the headers of a request together. A connection keeps most of them, as
+/// hubs can read them. It is the limit of nginx.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+fn check_head(request: &HttpRequest) -> Result<(), HttpResponse> {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    if request.query_string().len() + headers.sum::<usize>() <= MAX_HEAD_BYTES {
+        return Ok(());
+    }
+    let text = format!("The query and the headers of the request have more than {MAX_HEAD_BYTES} bytes.");
+    Err(HttpResponse::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).content_type("text/plain").body(text))
 }
 
 /// Accepts every client as anonymous.

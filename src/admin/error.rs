@@ -9,7 +9,7 @@ use actix_web::{
 
 use crate::client_log::{self, Cause};
 
-use crate::{GroupError, hub::UsersError};
+use crate::{GroupError, NameTooLong, hub::UsersError};
 
 /// The variants correspond to response statuses.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +53,23 @@ impl From<UsersError> for AdminError {
         match error {
             UsersError::Store(error) => Self::store(&error),
             UsersError::Group(error) => error.into(),
+            UsersError::NameTooLong(error) => error.into(),
         }
     }
 }
 
 impl From<GroupError> for AdminError {
     fn from(error: GroupError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            GroupError::Interrupted => Self::Unavailable(error.to_string()),
+            GroupError::NameTooLong(error) => error.into(),
+        }
+    }
+}
+
+impl From<NameTooLong> for AdminError {
+    fn from(error: NameTooLong) -> Self {
+        Self::invalid_parameter(error.0, error.to_string())
     }
 }
 

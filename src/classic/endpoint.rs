@@ -158,7 +158,9 @@ struct EndpointHandler {
 /// An authorized request, with the parts that every operation needs.
 struct ClassicRequest {
     http: HttpRequest,
-    info: Arc<Request>,
+    info: Request,
+    /// What hubs can see of it.
+    kept: Arc<Request>,
     identity: Identity,
     /// The hubs in its `connectionData`.
     hubs: Vec<Arc<Hub>>,
@@ -220,7 +222,8 @@ impl EndpointHandler {
         let identity = authorize_request(&*self.state.authenticate, self.endpoint.authorize.as_ref(), &http)?;
         let hubs = parse_connection_data(query_parameter(&info, "connectionData").as_deref(), &self.hubs);
         let hubs = hubs.map_err(|error| error_response(hubs_error_status(&error, http.path()), error.to_string()))?;
-        Ok(ClassicRequest { http, info: Arc::new(info), identity, hubs, callback })
+        let kept = Arc::new(info.clone().into_kept());
+        Ok(ClassicRequest { http, info, kept, identity, hubs, callback })
     }
 
     async fn dispatch(&self, request: ClassicRequest, payload: Payload) -> Result<HttpResponse, ErrorResponse> {

@@ -30,6 +30,7 @@ pub(super) fn keys_of(error: &BuildError) -> Vec<Cow<'static, str>> {
         | BuildError::HubNameContainsDot(_)
         | BuildError::UnknownHub { .. }
         | BuildError::DuplicatePath(_)
+        | BuildError::NameTooLong(_)
         | BuildError::NoActixSystem => Vec::new(),
     }
 }

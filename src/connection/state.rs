@@ -103,7 +103,7 @@ impl ConnectionState {
             dialect: new.dialect,
             transport: RwLock::new(new.transport),
             remote: request.remote,
-            user_agent: user_agent(&request),
+            user_agent: request.user_agent().to_owned(),
             since: SystemTime::now(),
             hubs: names.clone(),
         };
@@ -146,8 +146,9 @@ impl ConnectionState {
         self.has_ended
     }
 
-    pub(super) fn rejoin_token(&self) -> Option<String> {
-        self.rejoin_token.clone()
+    /// The rejoin token that the client presented, once.
+    pub(super) fn take_rejoin_token(&mut self) -> Option<String> {
+        self.rejoin_token.take()
     }
 
     /// Adds the connection to the directory.
@@ -331,10 +332,4 @@ fn in_background(task: impl Future<Output = ()> + Send + 'static) {
     if let Some(arbiter) = Arbiter::try_current() {
         arbiter.spawn(task);
     }
-}
-
-/// Wire: browsers cannot set `User-Agent`, so the official client sends `X-SignalR-User-Agent` too.
-fn user_agent(request: &Request) -> String {
-    let named = request.header("x-signalr-user-agent").or_else(|| request.header("user-agent"));
-    named.unwrap_or_default().to_owned()
 }

@@ -7,6 +7,7 @@ use crate::{
     classic,
     connection::RejoinSettings,
     hub::Hub,
+    ids::{check_name, truncated},
     web::InvalidBasePath,
 };
 
@@ -27,6 +28,9 @@ pub enum BuildError {
     /// The name of a hub contains a dot. Classic groups are named `hub.group`, so it would be ambiguous.
     #[error("the hub name `{0}` contains a dot, which separates hub and group in the names of classic groups")]
     HubNameContainsDot(String),
+    /// The name of a hub or of a hub method has more than 256 characters. The text contains its beginning.
+    #[error("the name `{0}…` of a hub or hub method has more than 256 characters")]
+    NameTooLong(String),
     /// An endpoint serves a hub that was not added.
     #[error("the endpoint `{path}` serves the hub `{hub}`, which was not added to the engine")]
     UnknownHub {
@@ -71,6 +75,9 @@ pub enum BuildError {
 
 pub(super) fn check_hubs(hubs: &[Hub]) -> Result<(), BuildError> {
     for (index, hub) in hubs.iter().enumerate() {
+        for name in hub.method_names().into_iter().chain([&**hub.name()]) {
+            check_name("hub", name).map_err(|_| BuildError::NameTooLong(truncated(name, 20).to_owned()))?;
+        }
         if hub.name().contains('.') {
             return Err(BuildError::HubNameContainsDot(hub.name().to_string()));
         }
@@ -194,6 +201,10 @@ mod tests {
             assert_eq!(error(chat().hub(path, Hub::new("other"))), expected);
             assert_eq!(error(chat().classic(path)), expected);
         }
+        let long = Hub::new("other").method(&"m".repeat(257), async || Ok(1));
+        let beginning = "m".repeat(20);
+        let too_long = format!("the name `{beginning}…` of a hub or hub method has more than 256 characters");
+        assert_eq!(error(chat().hub("/other", long)), too_long);
         let nowhere = "the endpoint `/x` serves the hub `nowhere`, which was not added to the engine";
         assert_eq!(error(chat().aspnetcore_endpoint(Endpoint::new("/x", &"nowhere".into()))), nowhere);
         assert_eq!(error(chat().classic_endpoint(classic::Endpoint::new("/x").only([&"nowhere".into()]))), nowhere);

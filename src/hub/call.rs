@@ -1,83 +1,18 @@
 //! An invocation of a hub method, and its caller.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::Message;
 use serde_json::{Value, value::RawValue};
 
-use super::{CallError, Clients, Groups, Users, bind::Binding, requester::Requester, services::HubServices};
+use super::{
+    CallError, Clients, Groups, Identity, Request, Users, bind::Binding, requester::Requester, services::HubServices,
+};
 use crate::{
     connections::{ConnectionHandle, Reconnect},
     ids::{ConnectionId, HubName, UserId},
     message::Json,
 };
-
-/// The identity of a client, as determined by the application's authentication.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The user's name, if the client has one.
-    pub user: Option<UserId>,
-    /// True if the credentials were verified. A name that the client merely states is not verified.
-    pub is_authenticated: bool,
-    /// Further claims, by name.
-    pub claims: BTreeMap<String, String>,
-    /// When the credentials expire.
-    pub expires: Option<SystemTime>,
-}
-
-impl Identity {
-    /// A client that states a name without proving it.
-    #[must_use]
-    pub fn named(user: Option<UserId>) -> Self {
-        Self { user, ..Self::default() }
-    }
-
-    /// A client whose name was verified.
-    #[must_use]
-    pub fn authenticated(user: UserId) -> Self {
-        Self { user: Some(user), is_authenticated: true, ..Self::default() }
-    }
-}
-
-/// The HTTP request that started a connection or its current channel.
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// The query parameters, decoded, in their original order.
-    pub query: Vec<(String, String)>,
-    /// The headers, with lowercase names.
-    pub headers: Vec<(String, String)>,
-    /// The address of the client. Behind a proxy it is the proxy's, unless the application is wrapped in
-    /// [`TrustedProxies`](crate::web::TrustedProxies); the port is then 0 if the proxy does not state it.
-    pub remote: Option<SocketAddr>,
-}
-
-impl Request {
-    /// The first query parameter with that name, compared case-insensitively.
-    #[must_use]
-    pub fn query(&self, name: &str) -> Option<&str> {
-        find(&self.query, name)
-    }
-
-    /// The address of the client, without its port.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.remote.map(|remote| remote.ip())
-    }
-
-    /// The first header with that name, compared case-insensitively.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
-    }
-}
-
-fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
-}
 
 /// The client that invoked a hub method, or whose connection a hook is about.
 ///

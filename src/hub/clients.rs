@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::{CallerState, HubBehavior, HubContext, SendError, requester::Requester, services::HubServices};
 use crate::{
     connections::ConnectionHandle,
-    ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId},
+    groups,
+    ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId, check_name},
     message::{Invocation, Message, Source},
     outbox::{Push, SharedMessage},
 };
@@ -239,6 +240,9 @@ impl Clients {
         names: &[GroupName],
         except: &ConnectionSet,
     ) -> Result<usize, SendError> {
+        for name in names {
+            check_name("group", name).map_err(groups::Error::from)?;
+        }
         let content = Message::new(invocation, Source::Hub);
         let mut reached = 0;
         for name in names {

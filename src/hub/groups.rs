@@ -10,7 +10,7 @@ use crate::{
     connections::{ConnectionHandle, JoinCause},
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
-    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+    ids::{ConnectionId, GroupKey, GroupName, HubName, NameTooLong, UserId, check_name},
     membership::Write,
     store::{Change, Members, MembershipChange, MembershipOp, Owner, Page},
 };
@@ -86,12 +86,19 @@ impl Groups {
         GroupKey::new(&self.hub, &group.into())
     }
 
+    /// The key of a group that may be created now.
+    fn new_key(&self, group: impl Into<GroupName>) -> Result<Arc<GroupKey>, NameTooLong> {
+        let key = self.key(group);
+        check_name("group", &key.name).map(|()| key)
+    }
+
     /// Adds a connection to a group. The group is created if it does not exist. Adding twice has no effect.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group's actor crashes repeatedly meanwhile.
+    /// [`Error::Interrupted`], if the group's actor crashes repeatedly meanwhile. [`Error::NameTooLong`], if the name has
+    /// more than 256 characters.
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
-        let (id, key) = (id.into(), self.key(group));
+        let (id, key) = (id.into(), self.new_key(group)?);
         let added = self.services.join(&id, &key, JoinCause::Caller).await.map(Added::of);
         self.audit("add connection to group", &id, &key, &added);
         added
@@ -119,7 +126,7 @@ impl Groups {
     /// The errors of [`Groups::add`].
     pub async fn join(&self, group: impl Into<GroupName>) -> Result<Added, Error> {
         match self.requester.caller() {
-            Some(caller) => caller.join(&self.key(group), JoinCause::Caller).await.map(Added::of),
+            Some(caller) => caller.join(&self.new_key(group)?, JoinCause::Caller).await.map(Added::of),
             None => Ok(Added::NoSuchConnection),
         }
     }
@@ -145,7 +152,7 @@ impl Groups {
         group: impl Into<GroupName>,
         actor: Recipient<Delivery>,
     ) -> Result<ActorMembership, Error> {
-        self.services.groups.join_actor(self.key(group), actor).await
+        self.services.groups.join_actor(self.new_key(group)?, actor).await
     }
 
     /// The current members of a group; `None` if there is no such group.
@@ -204,14 +211,18 @@ impl Users {
     /// group. Later connections of the user join when they start.
     ///
     /// # Errors
-    /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::Group`]: the
-    /// membership is stored, but a group's actor crashed meanwhile; repeating the call completes the change.
+    /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::NameTooLong`]: a name has
+    /// more than 256 characters, and nothing has changed. [`UsersError::Group`]: the membership is stored, but a group's
+    /// actor crashed meanwhile; repeating the call completes the change.
     pub async fn add_to_group(
         &self,
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        self.audited_change("add user to group", user.into(), group.into(), MembershipOp::Add).await
+        let (user, group) = (user.into(), group.into());
+        check_name("user", &user)?;
+        check_name("group", &group)?;
+        self.audited_change("add user to group", user, group, MembershipOp::Add).await
     }
 
     /// Removes a user from a group durably. The membership is deleted from the store first, then every live connection
@@ -280,6 +291,7 @@ impl Users {
     /// the call can safely be repeated.
     pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
         let user = user.into();
+        check_name("user", &user)?;
         let revoked = self.services.revoke_tokens(&user).await;
         self.requester.audit("revoke tokens", &[("user", &*user)], &revoked, |()| "revoked".into());
         Ok(revoked?)

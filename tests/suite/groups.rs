@@ -66,10 +66,10 @@ async fn joining_twice_creates_one_membership() {
 }
 
 #[tokio::test]
-async fn any_string_is_a_valid_group_name() {
+async fn any_string_of_256_characters_names_a_group() {
     let server = Server::start().await;
     let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
-    for name in ["", " ", "a.b", "chat.lobby", "żółw", "\u{1e}", "\"", &"x".repeat(10_000)] {
+    for name in ["", " ", "a.b", "chat.lobby", "żółw", "\u{1e}", "\"", &"x".repeat(256)] {
         ann.invoke("JoinRoom", json!([name])).await;
         ann.invoke("Send", json!([name, name])).await;
         assert_eq!(ann.next_chat_message().await, chat_message("ann", name));

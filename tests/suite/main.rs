@@ -26,6 +26,7 @@ mod malformed_input;
 mod memory;
 mod mixed_clients;
 mod modules;
+mod names;
 mod negotiation;
 mod node_client;
 mod page;

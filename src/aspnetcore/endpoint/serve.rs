@@ -239,7 +239,7 @@ impl EndpointHandler {
             has_one_hub: true,
             rejoin_token: request.query(REJOIN_PARAM).filter(|token| *token != NO_TOKEN_YET).map(str::to_owned),
             identity: Arc::new(identity),
-            request: Arc::new(request),
+            request: Arc::new(request.into_kept()),
             outbox,
             services: Arc::clone(&self.state.services),
             rejoin_service: Arc::clone(&self.state.rejoin_service),

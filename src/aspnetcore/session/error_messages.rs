@@ -3,6 +3,7 @@
 use crate::{
     aspnetcore::json,
     hub::{CallError, Hub, HubError},
+    ids::{MAX_NAME_LENGTH, truncated},
     message::Json,
 };
 
@@ -44,9 +45,10 @@ impl ErrorMessages {
             Ok(result) => return Ok(invocation.id.as_deref().map(|id| json::completion(id, &result))),
             Err(CallError::UnserializableResult(text)) => return Err(HubError::hidden("JsonException", text)),
             // Wire: the text contains the registered method name, or the client's spelling if the method is unknown.
-            Err(error) => {
-                self.call_error(&error, hub.registered_name(&invocation.target).unwrap_or(&invocation.target))
-            }
+            Err(error) => self.call_error(
+                &error,
+                hub.registered_name(&invocation.target).unwrap_or(truncated(&invocation.target, MAX_NAME_LENGTH)),
+            ),
         };
         Ok(invocation.id.as_deref().map(|id| json::error_completion(id, &error)))
     }

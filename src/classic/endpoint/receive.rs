@@ -143,7 +143,7 @@ impl EndpointHandler {
             hubs: request.hubs.clone(),
             has_one_hub: false,
             identity: Arc::new(request.identity.clone()),
-            request: Arc::clone(&request.info),
+            request: Arc::clone(&request.kept),
             outbox,
             services: Arc::clone(&state.services),
             rejoin_service: Arc::clone(&state.rejoin_service),
@@ -170,7 +170,7 @@ impl EndpointHandler {
             sends_start: protocol_version(&request.info).sends_start(),
             hubs: request.hubs.clone(),
             endpoint_hubs: Arc::clone(&self.endpoint_hubs),
-            request: Arc::clone(&request.info),
+            request: Arc::clone(&request.kept),
             cursor: query_or_form(request, form, "messageId"),
             token: query_or_form(request, form, "groupsToken"),
             // The socket of a poll may carry requests of other connections afterwards, so it must not be closed.

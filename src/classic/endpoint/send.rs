@@ -34,7 +34,7 @@ impl EndpointHandler {
         token: &ConnectionToken,
     ) -> Result<HttpResponse, ErrorResponse> {
         let connection = self.find_connection(token).ok_or_else(no_channel)?;
-        let start = StartRequest { hubs: request.hubs.clone(), request: Arc::clone(&request.info) };
+        let start = StartRequest { hubs: request.hubs.clone(), request: Arc::clone(&request.kept) };
         match connection.send(start).await {
             Ok(Ok(())) => json_response(request, br#"{"Response":"started"}"#),
             Ok(Err(error)) if error.is_retryable => Err(unavailable(&error.text)),
@@ -64,7 +64,7 @@ impl EndpointHandler {
         let hub = hub.ok_or_else(|| {
             error_response(StatusCode::BAD_REQUEST, ConnectionDataError::Unknown(call.hub.clone()).to_string())
         })?;
-        let send = SendRequest { hub, call, request: Arc::clone(&request.info) };
+        let send = SendRequest { hub, call, request: Arc::clone(&request.kept) };
         let connection = self.find_connection(token).ok_or_else(no_channel)?;
         match connection.send(send).await {
             Ok(Ok(response)) => json_response(request, &response),

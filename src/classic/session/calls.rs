@@ -13,7 +13,7 @@ use crate::{
     client_log::Cause,
     connection::{Effect, Invoke},
     hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
-    ids::HubName,
+    ids::{HubName, MAX_NAME_LENGTH, truncated},
     message::{Json, json_depth},
 };
 
@@ -165,7 +165,8 @@ impl Calls {
     }
 
     /// Wire: the texts of ASP.NET SignalR, with names in the spelling of the client.
-    fn error_text(&self, error: &CallError, PendingInvocation { hub, method, .. }: &PendingInvocation) -> String {
+    fn error_text(&self, error: &CallError, pending: &PendingInvocation) -> String {
+        let [hub, method] = [&pending.hub, &pending.method].map(|name| truncated(name, MAX_NAME_LENGTH));
         if !self.settings.detailed_errors {
             return format!("There was an error invoking Hub method '{hub}.{method}'.");
         }
