@@ -14,6 +14,7 @@ use std::{
 
 use actix_web::dev::Extensions;
 
+use super::socket;
 use crate::metrics::Metrics;
 
 /// Counts the sockets of clients. Clones share the same count.
@@ -41,9 +42,9 @@ impl SocketLimit {
     }
 
     /// As [`super::on_connect`], but refuses sockets beyond the limit.
-    pub(crate) fn on_connect(&self, socket: &dyn Any, data: &mut Extensions) {
+    pub(crate) fn on_connect(&self, stream: &dyn Any, data: &mut Extensions) {
         match self.take_place() {
-            Some(place) => super::prepare(socket, data, Some(Arc::new(place))),
+            Some(place) => socket::prepare(stream, data, Some(place)),
             None => {
                 self.0.metrics.sockets_refused.increment();
                 data.insert(SocketRefused);

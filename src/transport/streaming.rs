@@ -50,8 +50,8 @@ impl ResponseBody {
     }
 
     /// Ends the channel when the client closes its socket.
-    pub(crate) fn close_on_disconnect(mut self, socket: Option<&SocketHandle>) -> Self {
-        if let (Some(socket), Some(reader)) = (socket.cloned(), &self.reader) {
+    pub(crate) fn close_on_disconnect(mut self, socket: Option<SocketHandle>) -> Self {
+        if let (Some(socket), Some(reader)) = (socket, &self.reader) {
             let control = reader.control();
             self.watch = Some(actix::spawn(async move {
                 if socket.peer_closed().await {

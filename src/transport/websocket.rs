@@ -4,18 +4,16 @@
 //! as long as the socket. Outgoing data does not pass through the actor.
 //!
 //! A write through the HTTP layer costs several times as much as a write to the socket. If the server keeps a second
-//! handle to the socket ([`super::on_connect`]), a separate task writes to that handle. Otherwise the bytes pass
-//! through the HTTP layer, as the body of the response.
+//! handle to a socket without TLS ([`super::on_connect`]), a separate task writes to that handle. Otherwise the bytes
+//! pass through the HTTP layer, as the body of the response.
 //!
 //! Only this file may name `actix_web_actors`, which is deprecated upstream, so that replacing it changes nothing else.
 
 use std::{
     fmt::Display,
-    future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -31,19 +29,22 @@ use tokio::task::JoinHandle;
 use super::{
     Inbound, Received, SocketHandle,
     framing::{close_frame, pong_frame},
+    socket::PlainSocket,
 };
 use crate::{
     client_log::{self, Cause, optional},
-    outbox::{ChannelControl, End, OutboxReader, ReadStep, Sink},
+    outbox::{ChannelControl, End, OutboxReader, ReadStep},
 };
 
 mod splitter;
 mod upgrade;
 mod utf8;
+mod writer;
 
 use splitter::{FrameStream, MAX_FRAGMENT};
 pub(crate) use upgrade::{check_upgrade, offers_websocket};
 use utf8::Utf8Validator;
+use writer::write_until_end;
 
 /// The form in which a connection wants to receive data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +62,6 @@ pub(crate) enum ReadMode {
 /// SignalR.
 const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A write buffer with a larger capacity is freed after use, so that one large message does not occupy memory forever.
-const MAX_KEPT_BUFFER: usize = 4 * 1024;
-
 /// Accepts an upgrade request. The frames of `reader` are written to the socket, and received data goes to `recipient`.
 ///
 /// # Errors
@@ -80,7 +78,7 @@ pub(crate) fn accept(
     let (channel, control, address) = (reader.channel(), reader.control(), request.peer_addr());
     let actor = WebSocketActor { recipient, channel, control, mode, address, fragments: None };
     let frames = WebsocketContext::with_codec(actor, FrameStream::new(payload), Codec::new().max_size(MAX_FRAGMENT));
-    let socket = request.conn_data::<SocketHandle>().cloned();
+    let socket = SocketHandle::of(request);
     let body = WebSocketBody::new(Box::pin(frames), reader, socket);
     // Wire: an upgrade response has no content and therefore no content type.
     Ok(response.message_body(BodyStream::new(body))?.map_into_boxed_body())
@@ -217,7 +215,9 @@ struct WebSocketBody {
     reader: Option<OutboxReader>,
     /// The second handle to the socket, if the server keeps one.
     socket: Option<SocketHandle>,
-    /// The task that writes to `socket`.
+    /// The socket for direct writes, if it is not encrypted.
+    plain: Option<PlainSocket>,
+    /// The task that writes to `plain`.
     task: Option<JoinHandle<OutboxReader>>,
     is_write_done: bool,
     /// Shuts the socket down if the peer does not answer the close frame.
@@ -229,6 +229,7 @@ impl WebSocketBody {
         Self {
             frames: Some(frames),
             reader: Some(reader),
+            plain: socket.as_ref().and_then(SocketHandle::plain),
             socket,
             task: None,
             is_write_done: false,
@@ -241,7 +242,7 @@ impl WebSocketBody {
     /// Order: the HTTP layer polls the body after it has buffered the response header, and writes its buffer before
     /// another task can run. The header is therefore sent before the first frame.
     fn start_writing(&mut self) {
-        if let Some(socket) = &self.socket
+        if let Some(socket) = &self.plain
             && self.task.is_none()
             && !self.is_write_done
         {
@@ -266,8 +267,8 @@ impl WebSocketBody {
     fn poll_outbound(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
         if let Some(task) = &mut self.task {
             if let Poll::Ready(reader) = task.poll_unpin(cx) {
-                (self.reader, self.task, self.is_write_done) = (reader.ok(), None, true);
-                self.close_timeout = self.socket.clone().map(|socket| actix::spawn(shut_down_after_timeout(socket)));
+                (self.reader, self.task) = (reader.ok(), None);
+                self.end_write();
             }
             return None;
         }
@@ -275,12 +276,18 @@ impl WebSocketBody {
         match self.reader.as_mut()?.poll(cx, &mut out) {
             Poll::Ready(ReadStep::Write) => {}
             Poll::Ready(ReadStep::End(End { code })) => {
-                self.is_write_done = true;
+                self.end_write();
                 close_frame(code, &mut out);
             }
             Poll::Pending => return None,
         }
         Some(out.freeze())
+    }
+
+    /// Records that nothing follows, and limits the time until the peer closes its side.
+    fn end_write(&mut self) {
+        self.is_write_done = true;
+        self.close_timeout = self.socket.clone().map(|socket| actix::spawn(shut_down_after_timeout(socket)));
     }
 }
 
@@ -296,8 +303,9 @@ impl Stream for WebSocketBody {
         if !is_read_done || !self.is_write_done {
             return Poll::Pending;
         }
-        if let Some(socket) = &self.socket {
-            // Wire: the server closes the TCP connection first (RFC 6455 section 7.1.1).
+        if let Some(socket) = &self.plain {
+            // Wire: the server closes the TCP connection first (RFC 6455 section 7.1.1). Over TLS the HTTP layer does it,
+            // after the end of the TLS session.
             socket.shut_down_write();
         }
         Poll::Ready(None)
@@ -318,45 +326,4 @@ impl Drop for WebSocketBody {
 async fn shut_down_after_timeout(socket: SocketHandle) {
     tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT).await;
     socket.shut_down();
-}
-
-/// Writes frames until the channel ends or the socket fails, and returns the reader.
-async fn write_until_end(mut reader: OutboxReader, socket: SocketHandle) -> OutboxReader {
-    reader.enable_direct_write(Arc::new(socket.clone()));
-    let mut out = BytesMut::new();
-    loop {
-        let step = poll_fn(|cx| reader.poll(cx, &mut out)).await;
-        if let ReadStep::End(End { code }) = step {
-            close_frame(code, &mut out);
-        }
-        if write_all(&reader, &socket, &out).await.is_err() {
-            // The reading half may be waiting for the connection, and then does not notice the failure.
-            reader.control().close(End { code: CloseCode::Normal.into() });
-            return reader;
-        }
-        if step != ReadStep::Write {
-            return reader;
-        }
-        out.clear();
-        if out.capacity() > MAX_KEPT_BUFFER {
-            out = BytesMut::new();
-        }
-    }
-}
-
-async fn write_all(reader: &OutboxReader, socket: &SocketHandle, mut bytes: &[u8]) -> io::Result<()> {
-    let mut has_taken = false;
-    while !bytes.is_empty() {
-        match socket.try_write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => (bytes, has_taken) = (&bytes[written..], true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                reader.record_write(std::mem::take(&mut has_taken), true);
-                socket.writable().await?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    reader.record_write(has_taken, false);
-    Ok(())
 }

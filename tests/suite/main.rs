@@ -35,4 +35,5 @@ mod python_client;
 mod rejoining;
 mod reverse_proxies;
 mod stalled_readers;
+mod tls;
 mod users;

@@ -13,6 +13,7 @@ mod http;
 mod reverse_proxy;
 mod server;
 mod service_process;
+mod tls;
 
 pub(crate) use audit_log::AuditLog;
 pub(crate) use classic_client::{
@@ -25,6 +26,7 @@ pub(crate) use http::{HttpResponse, StreamingResponse, UPGRADE, http_request, ht
 pub(crate) use reverse_proxy::ReverseProxy;
 pub(crate) use server::Server;
 pub(crate) use service_process::ServiceProcess;
+pub(crate) use tls::Certificate;
 
 /// The time limit of every single wait of a test. It is generous, so that a busy machine does not fail a test.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);

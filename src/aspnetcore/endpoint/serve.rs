@@ -182,7 +182,7 @@ impl EndpointHandler {
         let early_data = accepted.early_data;
         let new_connection =
             self.new_connection((accepted.id, Box::new((permit, accepted.token))), hub, hub_request, identity, outbox);
-        let connection = Connection::spawn(new_connection, request.conn_data::<SocketHandle>().cloned(), session);
+        let connection = Connection::spawn(new_connection, SocketHandle::of(request), session);
         if !early_data.is_empty() {
             let early_data = Received { channel: reader.channel(), data: Inbound::Binary(early_data.freeze()) };
             // This cannot fail: the mailbox of an actor that was just started is empty.

@@ -174,7 +174,7 @@ impl EndpointHandler {
             cursor: query_or_form(request, form, "messageId"),
             token: query_or_form(request, form, "groupsToken"),
             // The socket of a poll may carry requests of other connections afterwards, so it must not be closed.
-            socket: request.http.conn_data::<SocketHandle>().filter(|_| transport != Transport::LongPolling).cloned(),
+            socket: SocketHandle::of(&request.http).filter(|_| transport != Transport::LongPolling),
         }
     }
 
@@ -187,7 +187,7 @@ impl EndpointHandler {
         framer: ClassicFramer,
         connection: Addr<Connection<Session>>,
     ) -> HttpResponse {
-        let socket = request.http.conn_data::<SocketHandle>();
+        let socket = SocketHandle::of(&request.http);
         match (response_kind, payload) {
             (ResponseKind::WebSocket, Some(payload)) => {
                 let read_mode = ReadMode::Messages { limit: self.state.settings.max_message };

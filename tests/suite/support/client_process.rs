@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::TEST_TIMEOUT;
+use super::{TEST_TIMEOUT, with_timeout};
 
 /// The time limit of one step of a scenario. Some steps start a browser.
 const STEP_TIMEOUT: Duration = TEST_TIMEOUT.saturating_mul(4);
@@ -41,11 +41,27 @@ pub(crate) struct ClientProcess {
 
 impl ClientProcess {
     pub(crate) fn start(program: &Path, script: &str, arguments: &[&str]) -> Self {
+        Self::start_with(program, script, arguments, [])
+    }
+
+    /// As [`ClientProcess::start`], with additional environment variables.
+    pub(crate) fn start_with<const N: usize>(
+        program: &Path,
+        script: &str,
+        arguments: &[&str],
+        environment: [(&str, PathBuf); N],
+    ) -> Self {
         let directory = packages_folder();
         assert!(directory.is_dir(), "third-party clients are not installed; run `tests/run`");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
         let mut command = Command::new(program);
-        command.arg(&script).args(arguments).current_dir(directory).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+            .arg(&script)
+            .args(arguments)
+            .envs(environment)
+            .current_dir(directory)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, output, name: format!("{} {arguments:?}", script.display()) }
@@ -69,6 +85,6 @@ impl ClientProcess {
 /// Sends a signal, such as `TERM`, to a process of the test.
 pub(crate) async fn send_signal(process: &Child, name: &str) {
     let id = process.id().expect("the process runs").to_string();
-    let sent = Command::new("kill").args(["-s", name, &id]).status().await.unwrap();
+    let sent = with_timeout(Command::new("kill").args(["-s", name, &id]).status()).await.unwrap();
     assert!(sent.success(), "kill -s {name} {id}: {sent}");
 }

@@ -6,11 +6,11 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async, connect_async_tls_with_config,
     tungstenite::{ClientRequestBuilder, Error, Message, protocol::frame::coding::CloseCode},
 };
 
-use super::with_timeout;
+use super::{Certificate, with_timeout};
 
 pub(crate) const RECORD_SEPARATOR: char = '\u{1e}';
 
@@ -21,6 +21,8 @@ pub(crate) struct CoreClient {
     received: VecDeque<Value>,
     /// The code of the server's WebSocket close frame.
     close_code: Option<CloseCode>,
+    /// The error with which the socket has ended, if it has not ended in order.
+    end_error: Option<Error>,
     invocations: u32,
 }
 
@@ -36,7 +38,14 @@ impl CoreClient {
     }
 
     fn over(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
-        Self { socket, received: VecDeque::new(), close_code: None, invocations: 0 }
+        Self { socket, received: VecDeque::new(), close_code: None, end_error: None, invocations: 0 }
+    }
+
+    /// As [`CoreClient::connect`], over TLS with a server that uses `certificate`.
+    pub(crate) async fn connect_over_tls(server: SocketAddr, path: &str, certificate: &Certificate) -> Self {
+        let url = format!("wss://{server}{path}");
+        let opened = connect_async_tls_with_config(url, None, false, Some(certificate.connector()));
+        Self::over(with_timeout(opened).await.unwrap().0).shake_hands().await
     }
 
     /// Opens a WebSocket and completes the handshake.
@@ -152,7 +161,10 @@ impl CoreClient {
                 }
                 Ok(Message::Close(frame)) => self.close_code = frame.map(|frame| frame.code),
                 Ok(other) => assert!(!other.is_binary(), "JSON is text"),
-                Err(_) => return None,
+                Err(error) => {
+                    self.end_error = Some(error);
+                    return None;
+                }
             }
         }
     }
@@ -200,6 +212,11 @@ impl CoreClient {
     pub(crate) async fn wait_for_close(&mut self) -> Option<CloseCode> {
         while self.next_record_or_end().await.is_some() {}
         self.close_code
+    }
+
+    /// The error with which the socket has ended, if it has not ended in order.
+    pub(crate) fn end_error(&self) -> Option<&Error> {
+        self.end_error.as_ref()
     }
 
     /// Drops the connection without a close frame.

@@ -1,8 +1,8 @@
 //! A server inside the test process, on its own threads.
 
-use std::{net::SocketAddr, thread::JoinHandle, time::Duration};
+use std::{any::Any, net::SocketAddr, thread::JoinHandle, time::Duration};
 
-use actix_web::{App, rt::System, web::scope};
+use actix_web::{App, dev::Extensions, rt::System, web::scope};
 use hubcast::{
     Engine, EngineBuilder, Hub,
     aspnetcore::{Endpoint, Settings},
@@ -11,7 +11,7 @@ use hubcast::{
 use hubcast_fixtures::{hubs, identity};
 use tokio::sync::oneshot;
 
-use super::EventLog;
+use super::{Certificate, EventLog};
 
 /// A server with the fixture hubs, whose engine a test can access. Dropping this stops the server.
 pub(crate) struct Server {
@@ -19,6 +19,14 @@ pub(crate) struct Server {
     pub(crate) engine: Engine,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+type OnConnect = Box<dyn Fn(&dyn Any, &mut Extensions) + Send + Sync>;
+
+/// TLS of a server.
+struct Tls {
+    config: rustls::ServerConfig,
+    on_connect: OnConnect,
 }
 
 /// An engine with the fixture hubs, several endpoints for ASP.NET Core SignalR, and default settings.
@@ -49,19 +57,33 @@ impl Server {
         change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
     ) -> (Self, EventLog) {
         let (events, hub) = EventLog::attach(hubs::chat());
-        (Self::start_on(hub, |engine| change(engine.classic("/signalr"))).await, events)
+        (Self::start_on(hub, None, |engine| change(engine.classic("/signalr"))).await, events)
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
-        Self::start_on(hubs::chat(), |engine| change(engine.classic("/signalr"))).await
+        Self::start_on(hubs::chat(), None, |engine| change(engine.classic("/signalr"))).await
+    }
+
+    /// A server with TLS, and with a hook for accepted streams.
+    pub(crate) async fn start_with_tls(
+        certificate: &Certificate,
+        on_connect: impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static,
+        change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
+    ) -> Self {
+        let tls = Tls { config: certificate.server_config(), on_connect: Box::new(on_connect) };
+        Self::start_on(hubs::chat(), Some(tls), |engine| change(engine.classic("/signalr"))).await
     }
 
     /// A server for ASP.NET Core SignalR clients only.
     pub(crate) async fn start_core_only(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
-        Self::start_on(hubs::chat(), change).await
+        Self::start_on(hubs::chat(), None, change).await
     }
 
-    async fn start_on(hub: Hub, change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
+    async fn start_on(
+        hub: Hub,
+        tls: Option<Tls>,
+        change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
+    ) -> Self {
         let (ready_sender, ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -73,7 +95,13 @@ impl Server {
                 };
                 let server = engine.http_server(app).workers(2).disable_signals();
                 // On a busy machine a request may take longer than the default timeout.
-                let server = server.client_request_timeout(Duration::from_secs(60)).bind(("127.0.0.1", 0)).unwrap();
+                let server = server.client_request_timeout(Duration::from_secs(60));
+                let server = match tls {
+                    Some(Tls { config, on_connect }) => {
+                        server.on_connect(on_connect).bind_rustls_0_23(("127.0.0.1", 0), config).unwrap()
+                    }
+                    None => server.bind(("127.0.0.1", 0)).unwrap(),
+                };
                 assert!(ready_sender.send((server.addrs()[0], engine)).is_ok(), "the test waits for the server");
                 let server = server.run();
                 let handle = server.handle();
