@@ -30,6 +30,7 @@ mod proxies;
 mod serving;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 
 pub use auth::{Auth, Mode, PublicKey};
@@ -38,6 +39,7 @@ pub use faults::{Fault, Faults};
 pub use flags::Flags;
 pub use proxies::Proxies;
 pub use serving::{AspNetCore, Limits, Rejoin};
+pub use tls::{CertificateFiles, Tls};
 pub use units::Secret;
 
 use crate::{admin::MetricsAccess, tokens::MIN_SECRET_LENGTH, web::BasePath};
@@ -72,6 +74,8 @@ pub struct Settings {
     /// finish. Default 10 s, the shortest grace period of common process supervisors.
     #[serde(deserialize_with = "units::duration")]
     pub drain_timeout: Duration,
+    /// TLS of the client listener.
+    pub tls: Tls,
     /// The admin listener.
     pub admin: Admin,
     /// The metrics on the admin listener.
@@ -105,6 +109,7 @@ impl Default for Settings {
             data_dir: "hubcast-data".into(),
             signing_keys: Vec::new(),
             drain_timeout: Duration::from_secs(10),
+            tls: Tls::default(),
             admin: Admin::default(),
             metrics: Metrics::default(),
             auth: Auth::default(),
@@ -245,6 +250,7 @@ impl Settings {
     /// Cross-field checks. Each fault has the keys that are involved, first the key to report, and a text.
     fn contradictions(&self) -> Vec<(Vec<&'static str>, String)> {
         let mut found = self.auth.contradictions(self.listen);
+        found.extend(self.tls.contradictions(self.proxy_protocol));
         if let Some(origin) = self.cors.origins.iter().find(|origin| !is_origin(origin)) {
             let text = format!(
                 "`{origin}` is not an origin; write it as browsers send it, such as `https://app.example` or \
@@ -260,7 +266,12 @@ impl Settings {
             ));
         }
         let texts = [("node", self.node.as_str()), ("data_dir", self.data_dir.to_str().unwrap_or("-"))];
-        for (key, _) in texts.into_iter().chain(self.auth.texts()).filter(|(_, text)| text.trim().is_empty()) {
+        for (key, _) in texts
+            .into_iter()
+            .chain(self.auth.texts())
+            .chain(self.tls.texts())
+            .filter(|(_, text)| text.trim().is_empty())
+        {
             found.push((vec![key], "must not be empty; remove the setting to use its default".into()));
         }
         found.extend(self.proxies.contradictions(&[

@@ -6,7 +6,7 @@
 
 use std::{
     any::Any,
-    future::Future,
+    future::{Future, ready},
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
@@ -39,11 +39,13 @@ mod listener;
 mod open;
 mod proxy_protocol;
 mod secret_file;
+mod tls;
 
 pub use banner::startup_message;
 use listener::ProxyProtocolServer;
 pub use open::OpenError;
 pub use secret_file::SecretFileError;
+pub use tls::{Tls, TlsError};
 
 pub use crate::signals::{reload_signals, stop_signal};
 
@@ -95,6 +97,8 @@ pub struct Service {
     pub proxy_protocol: bool,
     /// Whether connections of these proxies to the admin listener begin with a PROXY header.
     pub admin_proxy_protocol: bool,
+    /// The certificate of the client listener. `None`: it speaks plain HTTP.
+    pub tls: Option<Tls>,
     /// The bearer token for the admin listener.
     pub admin_token: SecretString,
     /// Who may read the metrics on the admin listener.
@@ -108,7 +112,7 @@ pub struct Service {
 }
 
 /// Serves until `stop` completes. Then accepts no new clients, notifies the connected ones, drains, and returns. Each
-/// item of `reload` is a request to reload what can change while the service runs.
+/// item of `reload` is a request to reload the certificate.
 ///
 /// # Errors
 /// If a listener fails.
@@ -119,6 +123,7 @@ pub async fn run(
     reload: impl Stream<Item = ()> + 'static,
 ) -> io::Result<()> {
     let admin = serve_admin(listeners.admin, &service)?;
+    let tls = service.tls.clone();
     let clients = serve_clients(listeners.clients, service)?.until(stop);
     let admin_handle = admin.handle();
     let clients = async {
@@ -127,13 +132,27 @@ pub async fn run(
         admin_handle.stop(false).await;
         served
     };
-    let reloading = spawn(reload.for_each(|()| async { info!("reload requested; no setting can be reloaded") }));
+    let reloading = spawn(reload.for_each(move |()| {
+        reload_certificate(tls.as_ref());
+        ready(())
+    }));
     let served = tokio::try_join!(clients, admin);
     reloading.abort();
     served?;
     info!("service stopped");
     Ok(())
 }
+
+fn reload_certificate(tls: Option<&Tls>) {
+    match tls {
+        Some(tls) => tls.reload_and_log(),
+        None => info!("reload requested, but no TLS certificate is configured"),
+    }
+}
+
+/// The maximum of TLS handshakes at a time of one thread. A client can stall its handshake for 3 s, and further clients
+/// wait meanwhile.
+const MAX_TLS_HANDSHAKES: usize = 1_024;
 
 /// The time limit for open requests when the HTTP server stops, in seconds. The drain before it has waited for all
 /// other work.
@@ -147,7 +166,7 @@ const MAX_REFUSED_SOCKETS: usize = 64;
 const MAX_ADMIN_SOCKETS: usize = 32;
 
 fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
-    let Service { engine, cors, proxies, proxy_protocol, workers, max_sockets, drain_timeout, .. } = service;
+    let Service { engine, cors, proxies, proxy_protocol, tls, workers, max_sockets, drain_timeout, .. } = service;
     let trusted = proxy_protocol.then(|| proxies.clone());
     let app = move |engine: &Engine| {
         let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
@@ -160,13 +179,22 @@ fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
     let on_connect = move |socket: &dyn Any, data: &mut Extensions| limit.on_connect(socket, data);
     let max_connections = max_sockets.saturating_add(MAX_REFUSED_SOCKETS).get().div_ceil(workers.get());
     let serve = if let Some(proxies) = trusted {
+        if tls.is_some() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS does not follow a PROXY header"));
+        }
         let mounted = engine.clone();
         let server = ProxyProtocolServer { proxies, workers, max_connections, on_connect };
         engine.serve_running(server.listen(listener, move || app(&mounted))?)
     } else {
         let server = engine.http_server(app).on_connect(on_connect).workers(workers.get());
         let server = server.max_connections(max_connections).shutdown_timeout(SHUTDOWN_TIMEOUT_SECS);
-        engine.serve(server.listen(listener)?)
+        let server = match tls {
+            Some(tls) => {
+                server.max_connection_rate(MAX_TLS_HANDSHAKES).listen_rustls_0_23(listener, tls.server_config()?)?
+            }
+            None => server.listen(listener)?,
+        };
+        engine.serve(server)
     };
     Ok(serve.drain_timeout(drain_timeout))
 }

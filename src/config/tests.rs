@@ -7,6 +7,7 @@ use crate::{OnStoreFailure, pipeline::Policy};
 
 mod documentation;
 mod proxies;
+mod tls;
 
 fn variables(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()

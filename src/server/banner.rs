@@ -1,6 +1,6 @@
 //! The message on standard output when the service starts.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use super::Listeners;
 use crate::config::{Mode, Settings};
@@ -10,8 +10,9 @@ use crate::config::{Mode, Settings};
 /// # Errors
 /// If a listener cannot report its address.
 pub fn startup_message(settings: &Settings, listeners: &Listeners) -> io::Result<String> {
-    let clients = url(listeners.clients.local_addr()?) + settings.base_path.as_str();
-    let admin = url(listeners.admin.local_addr()?);
+    let scheme = if settings.tls.files().is_some() { "https" } else { "http" };
+    let clients = format!("{scheme}://{}{}", listeners.clients.local_addr()?, settings.base_path.as_str());
+    let admin = format!("http://{}", listeners.admin.local_addr()?);
     let keys = if settings.signing_keys.is_empty() { path(&settings.key_file()) } else { "as configured".into() };
     let token = settings.admin.token.is_none().then(|| path(&settings.token_file()));
     let database = if settings.store.url.is_none() { path(&settings.database_file()) } else { "as configured".into() };
@@ -36,10 +37,6 @@ Try: open the web page in two windows, join a room in both, and send messages. T
 ",
         version = env!("CARGO_PKG_VERSION"),
     ))
-}
-
-fn url(address: SocketAddr) -> String {
-    format!("http://{address}")
 }
 
 fn path(path: &std::path::Path) -> String {

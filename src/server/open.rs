@@ -11,7 +11,7 @@ use std::{
 use log::warn;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Service, descriptors, secret_file, secret_file::SecretFileError};
+use super::{Service, Tls, TlsError, descriptors, secret_file, secret_file::SecretFileError};
 use crate::{
     BuildError, ConnectionLimits, Engine, EngineBuilder, KeyRing, chat,
     config::{Auth, Limits, Mode, Secret, Settings},
@@ -43,6 +43,9 @@ pub enum OpenError {
     /// The database cannot be used.
     #[error("store.url: cannot open the database")]
     Store(#[source] store::Error),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The engine cannot be built.
     #[error(transparent)]
     Engine(#[from] BuildError),
@@ -58,6 +61,7 @@ impl Service {
         create_directory(&settings.data_dir)?;
         let key_ring = key_ring(settings)?;
         let admin_token = admin_token(settings)?;
+        let tls = settings.tls.files().map(Tls::open).transpose()?;
         let store = SeaStore::connect(&settings.store_url()).await.map_err(OpenError::Store)?;
         let engine = with_authentication(Engine::builder(), &settings.auth)
             .hub("/chat", chat::hub())
@@ -82,6 +86,7 @@ impl Service {
             proxies,
             proxy_protocol: settings.proxy_protocol,
             admin_proxy_protocol: settings.admin.proxy_protocol,
+            tls,
             admin_token,
             metrics_access: settings.metrics.access(),
             workers,

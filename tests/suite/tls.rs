@@ -1,4 +1,4 @@
-//! Clients of both generations over TLS, and stalled readers.
+//! Clients of both generations over TLS, stalled readers, and the reload of the certificate.
 
 use std::{any::Any, net::SocketAddr, path::Path};
 
@@ -8,7 +8,10 @@ use hubcast::{Engine, Limits, Overflow, testkit};
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
-use crate::support::{Certificate, ClientProcess, CoreClient, Server, percent_encoded, wait_until, with_timeout};
+use crate::support::{
+    Certificate, ClientProcess, CoreClient, Server, ServiceProcess, percent_encoded, wait_until, wait_until_async,
+    with_timeout,
+};
 
 /// The outbox limit of a client, in bytes.
 const MAX_QUEUED: usize = 256 * 1024;
@@ -134,4 +137,28 @@ async fn stalled_event_stream_reader_loses_its_tls_socket() {
     with_timeout(closed.recv()).await.expect("the end of the start request");
     flood_until_evicted(&server.engine, "ann").await;
     assert_eq!(with_timeout(closed.recv()).await, Some(()), "the client reads nothing, but its socket is closed");
+}
+
+#[tokio::test]
+async fn sighup_reloads_the_certificate() {
+    let (data, old, new) = (tempfile::tempdir().unwrap(), Certificate::generate(), Certificate::generate());
+    let server = ServiceProcess::start_with_tls(data.path(), &old).await;
+    let mut client = CoreClient::connect_over_tls(server.address, "/chat?user=ann", &old).await;
+    assert!(new.connect(server.address).await.is_err(), "the new certificate is not in use yet");
+    new.replace_files_of(&old);
+    server.signal("HUP").await;
+    with_timeout(wait_until_async(async || new.connect(server.address).await.is_ok())).await;
+    assert!(old.connect(server.address).await.is_err());
+    assert_eq!(client.invoke("JoinRoom", json!(["lobby"])).await, true, "open connections continue");
+}
+
+#[tokio::test]
+async fn sighup_without_certificate_changes_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let server = ServiceProcess::start(data.path()).await;
+    let mut client = CoreClient::connect(server.address, "/chat?user=ann").await;
+    server.signal("HUP").await;
+    let (code, _) = server.stop().await;
+    assert_eq!(code, Some(0));
+    assert!(client.expect_close().await.allow_reconnect, "SIGTERM, which comes second, drains");
 }

@@ -14,7 +14,7 @@ fn keys_of(section: &str) -> Vec<String> {
 
 fn all_keys() -> BTreeSet<String> {
     let sections =
-        ["admin", "metrics", "auth", "cors", "proxies", "store", "rejoin", "limits", "aspnetcore", "classic"];
+        ["admin", "metrics", "auth", "cors", "proxies", "store", "rejoin", "limits", "aspnetcore", "classic", "tls"];
     let general = keys_of("").into_iter().filter(|key| !sections.contains(&key.as_str()));
     let in_section = |section: &str| keys_of(section).into_iter().map(move |key| format!("{section}.{key}")).collect();
     general.chain(sections.into_iter().flat_map(|section| -> Vec<_> { in_section(section) })).collect()

@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdout, Command},
 };
 
-use super::{http_request, with_timeout};
+use super::{Certificate, http_request, send_signal, with_timeout};
 
 /// The service with its data in a directory of the test. Dropping this kills the process.
 pub(crate) struct ServiceProcess {
@@ -46,6 +46,13 @@ impl ServiceProcess {
         let mut command = command(data, "127.0.0.1:0");
         command.env_remove("RUST_LOG").envs(filter.map(|filter| ("RUST_LOG", filter))).stderr(Stdio::piped());
         Self::spawn(&mut command).await
+    }
+
+    /// Starts the service with TLS.
+    pub(crate) async fn start_with_tls(data: &Path, certificate: &Certificate) -> Self {
+        let (chain, key) = (certificate.certificate_file(), certificate.key_file());
+        let (chain, key) = (chain.to_str().unwrap(), key.to_str().unwrap());
+        Self::start_with(data, &[("HUBCAST_TLS__CERTIFICATE", chain), ("HUBCAST_TLS__KEY", key)]).await
     }
 
     async fn spawn(command: &mut Command) -> Self {
@@ -87,9 +94,7 @@ impl ServiceProcess {
 
     /// Sends a signal, by its name without `SIG`.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
-        let status = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(with_timeout(status).await.unwrap().success());
+        send_signal(&self.child, name).await;
     }
 
     /// Stops the service by SIGTERM. Returns its exit code and the rest of its log.
@@ -131,8 +136,8 @@ async fn read_address(output: &mut Lines<BufReader<ChildStdout>>, label: &str) -
     loop {
         let line = with_timeout(output.next_line()).await.unwrap().expect("the service prints its addresses");
         if let Some(rest) = line.trim_start().strip_prefix(label) {
-            let url = rest.trim_start().strip_prefix("http://").unwrap();
-            return url.split('/').next().unwrap().parse().unwrap();
+            let address = rest.split('/').nth(2).unwrap_or_else(|| panic!("no URL in: {line}"));
+            return address.parse().unwrap();
         }
     }
 }
