@@ -25,6 +25,7 @@ use crate::{
 mod dialect;
 mod effects;
 mod group_ops;
+mod groups_token;
 mod hooks;
 mod logging;
 mod memberships;
@@ -32,9 +33,10 @@ mod rejoin;
 mod state;
 mod traffic;
 
-pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Ending, Event, GroupsChanged, Invoke, Reason};
+pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Ending, Event, Invoke, Reason};
 pub(crate) use effects::Effects;
 use group_ops::{GroupOp, PendingGroupOps, join_loaded};
+pub(crate) use groups_token::{TokenPlace, TokenSchedule};
 pub(crate) use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest, RejoinService, TokenOutcome};
 pub use rejoin::{OnStoreFailure, RejoinSettings};
 pub(crate) use state::NewConnection;
@@ -70,14 +72,14 @@ pub(crate) struct Connection<D: Dialect> {
 impl<D: Dialect> Connection<D> {
     /// Starts the actor of a connection. It is registered in the directory with [`Effect::Connect`].
     pub(crate) fn spawn(new: NewConnection, socket: Option<SocketHandle>, session: D) -> Addr<Self> {
-        Self::create(move |ctx| Self::new(ConnectionState::new(new, ctx.address()), socket, session))
+        Self::create(move |ctx| Self::new(ConnectionState::new(new, ctx.address(), &session), socket, session))
     }
 
     /// As [`Connection::spawn`], but the connection is in the directory when this returns. Returns `None`, and starts
     /// nothing, if a connection with the same id is still there.
     pub(crate) fn spawn_registered(new: NewConnection, session: D) -> Option<Addr<Self>> {
         let ctx = Context::new();
-        let mut state = ConnectionState::new(new, ctx.address());
+        let mut state = ConnectionState::new(new, ctx.address(), &session);
         state.register().ok()?;
         Some(ctx.run(Self::new(state, None, session)))
     }
@@ -131,7 +133,7 @@ impl<D: Dialect> Connection<D> {
             Effect::SendFrame(bytes) => drop(outbox.push_raw_frame(bytes)),
             Effect::Reply(request, bytes) => drop(request.send(bytes)),
             Effect::SetInit(bytes) => outbox.update_frame_fields(|fields| fields.init = Some(bytes)),
-            Effect::SetGroupsToken(token) => outbox.set_groups_token(token),
+            Effect::SendGroupsToken(sends) => self.send_groups_token(sends),
             Effect::Report(fault) => self.state.log_fault(&fault),
             Effect::CloseChannel(end) => outbox.close_channel(end),
             Effect::RestoreGroups => self.restore(ctx),
@@ -143,6 +145,16 @@ impl<D: Dialect> Connection<D> {
             Effect::End(ending) => self.end(&ending, ctx),
             Effect::MarkClientGone => self.state.mark_client_gone(),
             Effect::Terminate => self.terminate(ctx),
+        }
+    }
+
+    fn send_groups_token(&self, sends: bool) {
+        let (outbox, token) = (&self.state.handle().outbox, self.state.token_field().filter(|_| sends));
+        match D::TOKEN_PLACE {
+            TokenPlace::Field => outbox.set_groups_token(token),
+            TokenPlace::Message => {
+                let _ = outbox.set_deferred(token);
+            }
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) use events::{OutboxEvent, OutboxEvents};
 pub use filter::{ChannelFilter, Resume};
 pub(crate) use flush_batch::FlushBatch;
 pub use flush_batch::FlushScheduler;
-pub use framer::{End, FrameFields, Framer};
+pub use framer::{DeferredField, End, FrameFields, Framer};
 pub(crate) use limits::Backlog;
 pub use limits::{Limits, Overflow, Progress, Push, ReplayLimits};
 use queue::Queue;
@@ -165,7 +165,7 @@ impl Outbox {
 
     /// Sends a groups token with the next frame; it replaces a token that was not sent yet. With a replay window the
     /// token takes a sequence number: a client whose cursor is past that number has received the token.
-    pub fn set_groups_token(&self, token: Option<Box<[u8]>>) {
+    pub fn set_groups_token(&self, token: Option<DeferredField>) {
         let mut shared = self.lock();
         if token.is_some() && shared.queue.keeps_history() {
             // The result is ignored: an empty entry has no bytes, and a full window drops its oldest entry.
@@ -173,6 +173,18 @@ impl Outbox {
         }
         shared.queue.fields_mut().groups_token = token;
         shared.wake_transport_if_output();
+    }
+
+    /// Queues a message for this client that is encoded when it is written, or replaces the one that was not written yet.
+    /// With `None`, that one is not written.
+    pub fn set_deferred(&self, message: Option<DeferredField>) -> Push {
+        let mut shared = self.lock();
+        let push = shared.queue.set_deferred(message);
+        let owner = shared.after_push(push);
+        shared.wake_transport_if_output();
+        drop(shared);
+        owner.into_iter().for_each(Waker::wake);
+        push
     }
 
     /// Ends the current channel at once, without sending the waiting entries. The outbox stays open and keeps them.

@@ -21,7 +21,7 @@ mod refusal;
 mod report;
 mod validator;
 
-pub(crate) use claims::{Claims, RejoinIdentity, TokenGroups, TokenSubject};
+pub(crate) use claims::{Claims, GroupLists, ListKind, ListsSummary, RejoinIdentity, TokenGroups, TokenSubject};
 pub use policy::Policy;
 pub(crate) use refusal::RejoinError;
 pub(crate) use report::{REJOINED_METHOD, RejoinReport};

@@ -6,8 +6,8 @@ pub use crate::{
     groups::GroupDirectory,
     message::{Source, WireForm},
     outbox::{
-        ChannelFilter, End, FlushScheduler, FrameFields, Framer, Outbox, OutboxReader, Progress, Push, ReadStep,
-        Resume, SharedMessage, Sink, Unsent,
+        ChannelFilter, DeferredField, End, FlushScheduler, FrameFields, Framer, Outbox, OutboxReader, Progress, Push,
+        ReadStep, Resume, SharedMessage, Sink, Unsent,
     },
     transport::FrameType,
 };

@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     client_log::Cause,
-    connection::{ClientFault, ConnectError, Dialect, Effect, Effects, Ending, Event, GroupsChanged, Invoke, Reason},
+    connection::{
+        ClientFault, ConnectError, Dialect, Effect, Effects, Ending, Event, Invoke, Reason, TokenPlace, TokenSchedule,
+    },
     connections::Reconnect,
     hub::{Hub, HubBehavior, HubError, Streams},
     outbox::End,
@@ -65,7 +67,7 @@ pub(crate) struct Session {
     settings: Arc<Settings>,
     hub: Arc<Hub>,
     wants_tokens: bool,
-    token_lifetime: Duration,
+    token_schedule: TokenSchedule,
     state: State,
     receive_buffer: RecordBuffer,
     error_messages: ErrorMessages,
@@ -77,7 +79,6 @@ pub(crate) struct Session {
     /// When the client last sent a message. `None` until its first ping: a client that never pings never times out.
     last_received: Option<Instant>,
     expires: Option<Instant>,
-    token_renewal_at: Option<Instant>,
     /// The client's protocol error, and until when the session waits for earlier calls.
     pending_fault: Option<(HubError, Instant)>,
 }
@@ -91,7 +92,7 @@ impl Session {
         Self {
             hub,
             wants_tokens,
-            token_lifetime,
+            token_schedule: TokenSchedule::new(token_lifetime),
             state: State::Handshake,
             receive_buffer: RecordBuffer::new(settings.max_message),
             error_messages: ErrorMessages { is_detailed: settings.detailed_errors },
@@ -101,7 +102,6 @@ impl Session {
             next_ping_at: now + settings.keep_alive,
             last_received: None,
             expires,
-            token_renewal_at: None,
             pending_fault: None,
             settings,
         }
@@ -273,12 +273,6 @@ impl Session {
         let end = if reason == Reason::TooSlow { POLICY_VIOLATION } else { NORMAL_CLOSURE };
         close_message.map(Effect::Send).into_iter().chain([Effect::End(Ending { reason, error, end })]).collect()
     }
-
-    fn send_rejoin_token(&mut self, GroupsChanged { token, .. }: &GroupsChanged, now: Instant) -> SessionEffects {
-        // The token is renewed after half of its lifetime, so that the client always holds a valid one.
-        self.token_renewal_at = Some(now + self.token_lifetime / 2);
-        Effect::Send(json::invocation(REJOIN_TOKEN_METHOD, token)).into()
-    }
 }
 
 impl Dialect for Session {
@@ -298,7 +292,7 @@ impl Dialect for Session {
             Event::Returned(invocation, result) => self.on_returned(&invocation, result, now),
             Event::Detached => self.on_detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
-            Event::GroupsChanged(changed) => self.send_rejoin_token(&changed, now),
+            Event::GroupsChanged { are_known } => self.token_schedule.on_changed(are_known, now),
             Event::Rejoined(report) => Effect::Send(json::invocation(REJOINED_METHOD, &report)).into(),
             Event::Aborted(reconnect) => self.end_with_close(Reason::Aborted, None, reconnect == Reconnect::Allow),
             Event::Draining => self.end_with_close(Reason::Drained, None, true),
@@ -318,6 +312,12 @@ impl Dialect for Session {
 
     fn wants_tokens(&self) -> bool {
         self.wants_tokens
+    }
+
+    const TOKEN_PLACE: TokenPlace = TokenPlace::Message;
+
+    fn encode_token(token: &str) -> Box<[u8]> {
+        json::invocation(REJOIN_TOKEN_METHOD, token)
     }
 
     fn queues_result(invocation: &PendingInvocation) -> bool {

@@ -113,8 +113,8 @@ impl Connection<Session> {
     fn rejoin_request(&self, attach: &AttachChannel) -> RejoinRequest {
         let adjust: Box<GroupAdjustment> = match self.session.resume_point(attach.cursor.as_deref()).0 {
             Resume::From(cursor) => {
-                let memberships = self.state.memberships.clone();
-                Box::new(move |claimed| memberships.adjust(claimed, cursor))
+                let changes = self.state.memberships.changes_since(cursor);
+                Box::new(move |claimed| changes.apply(claimed))
             }
             Resume::Tail | Resume::Waiting => Box::new(|claimed| claimed),
         };
@@ -159,9 +159,11 @@ impl Connection<Session> {
         let resume_position = if has_gap { ResumePosition::Lost } else { resume_position };
         let is_recreated = rejoined.is_some() && !self.session.has_had_channel();
         let report = rejoined.as_ref().and_then(|outcome| outcome.token.as_ref().map(|token| token.report.clone()));
-        let claimed = rejoined.map(|outcome| claimed_groups(outcome, &attach.hubs));
-        if let Some(claimed) = &claimed {
-            self.state.record_restored(&claimed.clone().all());
+        let is_rejoined = rejoined.is_some();
+        if let Some(outcome) = rejoined {
+            let claimed = claimed_groups(outcome, &attach.hubs);
+            self.state.record_presented_token(attach.token.as_deref(), &claimed);
+            self.state.record_restored(&claimed.all());
         }
         self.record_attach(&attach, resume_position, is_recreated);
         let attached = ChannelAttached {
@@ -170,11 +172,11 @@ impl Connection<Session> {
             connect_kind: attach.connect_kind,
             sends_start: attach.sends_start,
             endpoint_hubs: attach.endpoint_hubs,
-            claimed,
-            token: attach.token,
+            is_rejoined,
             resume_position,
             is_recreated,
             has_unsent_token,
+            has_current_token: self.state.is_current_token(attach.token.as_deref()),
         };
         self.socket = attach.socket;
         // Paused reads belong to the channel that this one replaces.

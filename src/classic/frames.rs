@@ -12,7 +12,7 @@ use super::{
     cursor::Cursor,
 };
 use crate::{
-    outbox::{FrameFields, Framer, Unsent},
+    outbox::{DeferredField, FrameFields, Framer, Unsent},
     transport::FrameType,
 };
 
@@ -77,8 +77,8 @@ impl Framer for ClassicFramer {
             out.put_slice(b"{\"C\":\"");
             Cursor { epoch: &self.epoch, sequence: cursor }.write(out);
             out.put_u8(b'"');
-            for member in [&fields.init, &fields.groups_token].into_iter().flatten().filter(|member| !member.is_empty())
-            {
+            let token = fields.groups_token.as_ref().map(DeferredField::encode);
+            for member in [&fields.init, &token].into_iter().flatten().filter(|member| !member.is_empty()) {
                 out.put_u8(b',');
                 out.put_slice(member);
             }
@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn frame_fields_are_between_cursor_and_messages() {
-        let fields = FrameFields { init: Some(b"\"S\":1"[..].into()), groups_token: Some(b"\"G\":\"g\""[..].into()) };
+        let fields =
+            FrameFields { init: Some(b"\"S\":1"[..].into()), groups_token: Some(b"\"G\":\"g\"".as_slice().into()) };
         assert_eq!(encode(FrameFormat::Poll(None), &fields, &[]), r#"{"C":"e-1A","S":1,"G":"g","M":[]}"#);
         let due = FrameFields { init: Some([][..].into()), groups_token: None };
         assert_eq!(encode(FrameFormat::Poll(None), &due, &[]), r#"{"C":"e-1A","M":[]}"#);

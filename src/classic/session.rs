@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     client_log::Cause,
-    connection::{ClientFault, ConnectError, Effect, Effects, Ending, Reason},
+    connection::{ClientFault, ConnectError, Effect, Effects, Ending, Reason, TokenSchedule},
     hub::HubError,
     outbox::{End, Resume},
     transport::{Inbound, Received},
@@ -33,7 +33,6 @@ pub(super) use attached::{ChannelAttached, ResumePosition};
 use calls::{Calls, PendingInvocation};
 pub(super) use calls::{IncomingCall, ProgressSink, ReplyTarget, TooManyInvocations};
 use channel::Channel;
-use groups_token::GroupsTokenState;
 use start::StartState;
 pub(super) use start::{StartError, StartReply};
 
@@ -62,7 +61,7 @@ const DISCONNECT: &[u8] = b"\"D\":1,\"E\":\"The server has closed the connection
 pub(crate) struct Session {
     settings: Arc<Settings>,
     calls: Calls,
-    groups_token: GroupsTokenState,
+    token_schedule: TokenSchedule,
     epoch: Arc<str>,
     channel: Option<Channel>,
     has_had_channel: bool,
@@ -100,7 +99,7 @@ impl Session {
         let SessionConfig { settings, progress_sink, groups_token_lifetime, is_aborted_by_hub, record_abort } = config;
         Self {
             calls: Calls::new(Arc::clone(&settings), progress_sink),
-            groups_token: GroupsTokenState::new(groups_token_lifetime),
+            token_schedule: TokenSchedule::new(groups_token_lifetime),
             epoch: crate::ids::secret().chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().into(),
             channel: None,
             has_had_channel: false,
@@ -169,7 +168,7 @@ impl Session {
         }
         self.init_pending |= awaits_connected;
         let mut effects =
-            self.first_frame(attached).then(self.send_pending_init()).then(self.groups_token.on_attached(attached));
+            self.first_frame(attached).then(self.send_pending_init()).then(groups_token::on_attached(attached));
         if attached.is_recreated {
             effects.append(self.start_state.on_groups_restored(false));
             effects.append(self.calls.run_deferred());
@@ -296,7 +295,7 @@ impl Session {
             None if now >= self.disconnect_deadline => return self.end(Reason::Lost, CLOSE_NORMAL),
             None => SessionEffects::none(),
         };
-        effects.append(self.groups_token.renew_if_due(now));
+        effects.append(self.token_schedule.renew_if_due(now));
         effects
     }
 

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::Effects;
+use super::{Effects, TokenPlace};
 use crate::{
     client_log::{self, Cause},
     connections::Reconnect,
@@ -16,7 +16,7 @@ use crate::{
     message::Json,
     metrics::ConnectionStatus,
     outbox::End,
-    pipeline::{RejoinReport, TokenGroups},
+    pipeline::RejoinReport,
     transport::Received,
 };
 
@@ -39,6 +39,12 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
 
     /// Whether the client receives its groups as a token.
     fn wants_tokens(&self) -> bool;
+
+    /// Where a rejoin token is written.
+    const TOKEN_PLACE: TokenPlace;
+
+    /// Encodes a rejoin token for its place.
+    fn encode_token(token: &str) -> Box<[u8]>;
 
     /// Whether the result of an invocation is queued in the outbox, rather than sent as the response to a request.
     fn queues_result(invocation: &Self::PendingInvocation) -> bool;
@@ -75,20 +81,14 @@ pub(crate) enum Event<T> {
     /// The client has presented a rejoin token, and its groups are restored.
     Rejoined(RejoinReport),
     /// The groups that the client receives messages from have changed, or their token is refreshed.
-    GroupsChanged(GroupsChanged),
+    GroupsChanged {
+        /// The token that the client has lists just these groups.
+        are_known: bool,
+    },
     /// A hub, the application or an operator ends the connection.
     Aborted(Reconnect),
     /// The process is shutting down.
     Draining,
-}
-
-/// The groups that a client receives messages from, and a rejoin token that lists them.
-#[derive(Debug)]
-pub(crate) struct GroupsChanged {
-    pub(crate) groups: TokenGroups,
-    pub(crate) token: String,
-    /// The previous groups token has not been sent yet.
-    pub(crate) has_unsent_token: bool,
 }
 
 /// Why a client was not admitted.
@@ -117,8 +117,9 @@ pub(crate) enum Effect<T> {
     Reply(oneshot::Sender<Box<[u8]>>, Box<[u8]>),
     /// Sets the `init` field of the next frame of the current channel.
     SetInit(Box<[u8]>),
-    /// Sets the groups token of the next frame, or removes it.
-    SetGroupsToken(Option<Box<[u8]>>),
+    /// Sends a rejoin token with the next frame, or does not send one that was not written yet. The token lists the
+    /// groups at the time when the frame is written.
+    SendGroupsToken(bool),
     /// Registers the connection, joins its durable groups and those of its rejoin token, then runs OnConnected.
     /// [`Event::Connected`] follows.
     Connect,
@@ -133,7 +134,7 @@ pub(crate) enum Effect<T> {
     },
     /// Runs a hub method. [`Event::Returned`] follows.
     Invoke(T, Invoke),
-    /// Makes a new rejoin token. [`Event::GroupsChanged`] follows.
+    /// Checks whether the client needs a rejoin token. [`Event::GroupsChanged`] follows.
     RefreshGroupsToken,
     /// Logs a fault of the client.
     Report(ClientFault),

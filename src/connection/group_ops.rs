@@ -132,11 +132,14 @@ impl<D: Dialect> Connection<D> {
         GroupJoiner(joiner)
     }
 
-    /// Passes the groups that the client receives messages from to the session, unless a restore is in progress.
+    /// Tells the session that the groups of the client may have changed, unless a restore is in progress or the client
+    /// receives no tokens.
     pub(super) fn refresh_groups_token(&mut self, ctx: &mut Context<Self>) {
-        if self.restores_in_progress == 0 && self.session.wants_tokens() {
-            let changed = self.state.groups_changed();
-            self.handle_event(Event::GroupsChanged(changed), ctx);
+        if self.restores_in_progress > 0 {
+            return;
+        }
+        if let Some(are_known) = self.state.token_issuer.as_ref().map(|issuer| issuer.are_groups_known()) {
+            self.handle_event(Event::GroupsChanged { are_known }, ctx);
         }
     }
 

@@ -6,22 +6,33 @@
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
     group::{Admission, Generation},
     ids::GroupKey,
+    pipeline::{GroupLists, ListKind},
 };
 
 /// The number of leaves that are remembered for a client that may not know of them yet; the oldest is dropped first.
 /// This is more than a client misses that is disconnected for half a minute.
 const MAX_RECORDED_LEAVES: usize = 1_000;
 
+/// The groups that a client receives messages from, which its outbox reads when it writes a token.
+pub(super) type SharedGroups = Arc<Mutex<GroupLists>>;
+
+pub(super) fn lock_groups(groups: &SharedGroups) -> MutexGuard<'_, GroupLists> {
+    // A panic under the lock loses at most one change.
+    groups.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The memberships of one connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Memberships {
     entries: BTreeMap<Arc<GroupKey>, Entry>,
+    /// The members among `entries` that are not filtered.
+    received: SharedGroups,
     /// Groups that were left, with the sequence number of the outbox at that time.
     leaves: VecDeque<(u64, Arc<GroupKey>)>,
 }
@@ -47,6 +58,22 @@ struct Entry {
 impl Entry {
     fn is_idle(&self) -> bool {
         !self.is_joining && !self.is_member && !self.was_left
+    }
+
+    /// The list of a token that has the group.
+    fn list(&self) -> Option<ListKind> {
+        let kind = if self.is_durable { ListKind::Durable } else { ListKind::Joined };
+        (self.is_member && !self.is_filtered).then_some(kind)
+    }
+
+    /// Changes the entry of a group, and moves the group in `received`. All changes go through here.
+    fn change(&mut self, key: &Arc<GroupKey>, received: &SharedGroups, change: impl FnOnce(&mut Self)) {
+        let before = self.list();
+        change(self);
+        let after = self.list();
+        if before != after {
+            lock_groups(received).move_group(key, before, after);
+        }
     }
 }
 
@@ -81,7 +108,7 @@ impl Memberships {
             if generation <= entry.crashed {
                 return JoinStep::Retry;
             }
-            (entry.is_member, entry.generation) = (true, generation);
+            entry.change(key, &self.received, |entry| (entry.is_member, entry.generation) = (true, generation));
         }
         self.drop_idle(key);
         JoinStep::Done
@@ -92,7 +119,7 @@ impl Memberships {
     #[must_use]
     pub(crate) fn make_durable(&mut self, key: &Arc<GroupKey>) -> bool {
         let entry = self.entries.get_mut(key).filter(|entry| entry.is_member && !entry.is_durable);
-        entry.map(|entry| entry.is_durable = true).is_some()
+        entry.map(|entry| entry.change(key, &self.received, |entry| entry.is_durable = true)).is_some()
     }
 
     /// The groups that the connection is in because its user is a durable member.
@@ -113,9 +140,11 @@ impl Memberships {
     /// Records the end of a leave, which may have failed. While a restore is in progress, the leave is remembered.
     pub(crate) fn end_leave(&mut self, key: &Arc<GroupKey>, is_answered: bool, is_restoring: bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.is_member &= !is_answered;
-        entry.is_durable &= entry.is_member;
-        entry.was_left &= is_restoring;
+        entry.change(key, &self.received, |entry| {
+            entry.is_member &= !is_answered;
+            entry.is_durable &= entry.is_member;
+            entry.was_left &= is_restoring;
+        });
         self.drop_idle(key);
     }
 
@@ -150,7 +179,8 @@ impl Memberships {
     /// Records that the channel receives messages of a group from sequence number `at` on, since a caller joined it.
     pub(crate) fn receive_from(&mut self, key: &Arc<GroupKey>, at: u64) {
         if let Some(entry) = self.entries.get_mut(key) {
-            (entry.is_filtered, entry.received_since) = (false, Some(at));
+            entry.received_since = Some(at);
+            entry.change(key, &self.received, |entry| entry.is_filtered = false);
         }
     }
 
@@ -172,14 +202,10 @@ impl Memberships {
         }
     }
 
-    /// Applies to the groups that a client claims the changes that it cannot know of yet: groups that it joined or left
-    /// at or after its `cursor`.
-    pub(crate) fn adjust(&self, claimed: Vec<Arc<GroupKey>>, cursor: u64) -> Vec<Arc<GroupKey>> {
-        let left: HashSet<_> = self.leaves.iter().filter(|(at, _)| *at >= cursor).map(|(_, left)| left).collect();
-        let mut groups: Vec<_> = claimed.into_iter().filter(|key| !left.contains(key)).collect();
-        let known: HashSet<_> = groups.iter().cloned().collect();
-        groups.extend(self.joined_since(cursor).filter(|key| !known.contains(key)));
-        groups
+    /// The changes that a client with this `cursor` cannot know of yet: groups that it joined or left at or after it.
+    pub(crate) fn changes_since(&self, cursor: u64) -> UnseenChanges {
+        let left = self.leaves.iter().filter(|(at, _)| *at >= cursor).map(|(_, left)| Arc::clone(left)).collect();
+        UnseenChanges { joined: self.joined_since(cursor).collect(), left }
     }
 
     fn joined_since(&self, at: u64) -> impl Iterator<Item = Arc<GroupKey>> {
@@ -191,7 +217,8 @@ impl Memberships {
     pub(crate) fn filter_all_except(&mut self, wanted: &[Arc<GroupKey>], at: u64) {
         let wanted: HashSet<_> = wanted.iter().collect();
         for (key, entry) in &mut self.entries {
-            entry.is_filtered = !wanted.contains(key) && entry.received_since.is_none_or(|from| from < at);
+            let is_filtered = !wanted.contains(key) && entry.received_since.is_none_or(|from| from < at);
+            entry.change(key, &self.received, |entry| entry.is_filtered = is_filtered);
         }
     }
 
@@ -211,15 +238,31 @@ impl Memberships {
         self.entries.iter().filter(|(_, entry)| entry.is_member).map(|(key, _)| key)
     }
 
-    /// The groups that the connection is in and receives messages from, sorted.
-    pub(crate) fn received(&self) -> Vec<Arc<GroupKey>> {
-        let received = self.entries.iter().filter(|(_, entry)| entry.is_member && !entry.is_filtered);
-        received.map(|(key, _)| Arc::clone(key)).collect()
+    /// The groups that the connection is in and receives messages from.
+    pub(super) fn received(&self) -> &SharedGroups {
+        &self.received
     }
 
     /// Every group that may have the connection as a member.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<GroupKey>> {
         self.entries.keys()
+    }
+}
+
+/// Changes of memberships that a client cannot know of yet.
+#[derive(Debug)]
+pub(crate) struct UnseenChanges {
+    joined: Vec<Arc<GroupKey>>,
+    left: HashSet<Arc<GroupKey>>,
+}
+
+impl UnseenChanges {
+    /// Applies the changes to the groups that the client claims.
+    pub(crate) fn apply(self, claimed: Vec<Arc<GroupKey>>) -> Vec<Arc<GroupKey>> {
+        let mut groups: Vec<_> = claimed.into_iter().filter(|key| !self.left.contains(key)).collect();
+        let known: HashSet<_> = groups.iter().cloned().collect();
+        groups.extend(self.joined.into_iter().filter(|key| !known.contains(key)));
+        groups
     }
 }
 

@@ -11,18 +11,19 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConnectError, Connection, Dialect, GroupsChanged, RejoinOutcome, RejoinRequest, RejoinService, TokenOutcome,
-    group_ops::GroupJoin, hooks, memberships::Memberships,
+    ConnectError, Connection, Dialect, RejoinOutcome, RejoinRequest, RejoinService, TokenOutcome,
+    group_ops::GroupJoin,
+    groups_token::TokenIssuer,
+    hooks,
+    memberships::{Memberships, lock_groups},
 };
 use crate::{
-    client_log::Cause,
     connections::{Address, ConnectionHandle, ConnectionInfo},
     hub::{Caller, CallerState, Hub, HubBehavior, HubContext, HubError, Identity, Request, services::HubServices},
     ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
-    outbox::{End, Outbox},
-    pipeline::{Claims, RejoinReport, TokenGroups, TokenSubject},
-    tokens::Purpose,
+    outbox::{DeferredField, End, Outbox},
+    pipeline::{RejoinReport, TokenGroups, TokenSubject},
 };
 
 mod cleanup;
@@ -69,7 +70,8 @@ pub(crate) struct ConnectionState {
     rejoin_service: Arc<RejoinService>,
     behavior: HubBehavior,
     rejoin_token: Option<String>,
-    token_subject: TokenSubject,
+    /// Makes the tokens of a client that receives them.
+    pub(super) token_issuer: Option<Arc<TokenIssuer>>,
     pub(crate) memberships: Memberships,
     /// Receives whether OnConnected succeeded.
     connect_outcome: Option<oneshot::Receiver<bool>>,
@@ -77,14 +79,12 @@ pub(crate) struct ConnectionState {
     is_connected: bool,
     started_at: Instant,
     has_ended: bool,
-    /// The latest rejoin token could not list all groups.
-    token_lacks_groups: bool,
     /// Dropped when the connection ends.
     held_until_end: Option<Box<dyn Any + Send>>,
 }
 
 impl ConnectionState {
-    pub(super) fn new<D: Dialect>(new: NewConnection, address: Addr<Connection<D>>) -> Self {
+    pub(super) fn new<D: Dialect>(new: NewConnection, address: Addr<Connection<D>>, session: &D) -> Self {
         let NewConnection {
             id,
             hubs,
@@ -112,6 +112,9 @@ impl ConnectionState {
         let (user, ended) = (identity.user.clone(), CancellationToken::new());
         let handle = Arc::new(ConnectionHandle { id, user, hub, outbox, info, ended, commands, address });
         let memberships = Memberships::default();
+        let token_issuer = session
+            .wants_tokens()
+            .then(|| TokenIssuer::new::<D>(&rejoin_service, &handle, token_subject, memberships.received()));
         Self {
             handle,
             hubs,
@@ -122,14 +125,13 @@ impl ConnectionState {
             rejoin_service,
             behavior: D::BEHAVIOR,
             rejoin_token,
-            token_subject,
+            token_issuer,
             memberships,
             connect_outcome: None,
             is_registered: false,
             is_connected: false,
             started_at: Instant::now(),
             has_ended: false,
-            token_lacks_groups: false,
             held_until_end: Some(held_until_end),
         }
     }
@@ -237,41 +239,33 @@ impl ConnectionState {
         let (claims, report) = connected?.map(|token| (token.claims, token.report)).unzip();
         if !self.has_ended {
             self.count_connected();
-            if let Some(claims) = claims.flatten() {
-                self.token_subject.family = claims.family;
-                self.token_subject.epoch = claims.epoch + 1;
+            if let Some((issuer, claims)) = self.token_issuer.as_ref().zip(claims.flatten()) {
+                issuer.continue_family(claims);
             }
         }
         Ok(report)
     }
 
-    /// The groups that the client receives messages from, and a rejoin token that lists them.
-    pub(super) fn groups_changed(&mut self) -> GroupsChanged {
-        let groups = self.token_groups();
-        let mut claims =
-            Claims::new(&self.token_subject, &groups, SystemTime::now(), self.rejoin_service.settings.lifetime);
-        let payload = claims.encode();
-        self.record_omitted(claims.omitted());
-        let has_unsent_token = self.handle.outbox.has_unsent_groups_token();
-        GroupsChanged { groups, token: self.rejoin_service.ring.seal(Purpose::Rejoin, &payload), has_unsent_token }
+    /// The field of a frame that brings the client a rejoin token, if it receives them.
+    pub(super) fn token_field(&self) -> Option<DeferredField> {
+        self.token_issuer.as_ref().map(TokenIssuer::field)
     }
 
     /// The groups that the client receives messages from.
     pub(crate) fn token_groups(&self) -> TokenGroups {
-        let received = self.memberships.received().into_iter();
-        let (durable, joined) = received.partition(|group| self.memberships.is_durable(group));
-        TokenGroups { joined, durable }
+        lock_groups(self.memberships.received()).all()
     }
 
-    /// Counts a token that lacks groups, and logs the first of them.
-    fn record_omitted(&mut self, omitted: usize) {
-        let was_complete = !std::mem::replace(&mut self.token_lacks_groups, omitted > 0);
-        if omitted > 0 {
-            self.services.metrics.rejoins_without_list.increment();
+    /// Records the rejoin token that the client has presented, and the groups that it lists.
+    pub(crate) fn record_presented_token(&self, token: Option<&str>, groups: &TokenGroups) {
+        if let Some(issuer) = &self.token_issuer {
+            issuer.record_presented(token, groups);
         }
-        if omitted > 0 && was_complete {
-            self.handle.log(Cause::RejoinTokenFull, &[("omitted", &omitted)]);
-        }
+    }
+
+    /// True if `token` is the last one that was written for the client, or none was.
+    pub(crate) fn is_current_token(&self, token: Option<&str>) -> bool {
+        self.token_issuer.as_ref().is_none_or(|issuer| issuer.is_current(token))
     }
 
     /// Records that the client learns now of its restored groups, except those that it `claimed` (sorted).
@@ -328,7 +322,7 @@ fn names_of(hubs: &[Arc<Hub>]) -> Vec<HubName> {
 }
 
 /// Spawns a detached task, unless the runtime of the thread has stopped.
-fn in_background(task: impl Future<Output = ()> + Send + 'static) {
+pub(super) fn in_background(task: impl Future<Output = ()> + Send + 'static) {
     if let Some(arbiter) = Arbiter::try_current() {
         arbiter.spawn(task);
     }

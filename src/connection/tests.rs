@@ -30,6 +30,7 @@ use crate::{
 
 mod endings;
 mod grouping;
+mod tokens;
 
 const END: End = End { code: 1000 };
 
@@ -38,9 +39,11 @@ const END: End = End { code: 1000 };
 const SETTLE_TIME: Duration = Duration::from_secs(60);
 
 /// A session that runs the texts of its client as commands, and ends on every event that can end a connection.
+#[derive(Default)]
 struct ScriptedSession {
     deadline: Option<Instant>,
     is_full: bool,
+    wants_tokens: bool,
 }
 
 fn end_for(reason: Reason) -> Effects<String> {
@@ -103,13 +106,13 @@ impl Dialect for ScriptedSession {
             Event::Overflowed => end_for(Reason::TooSlow),
             Event::Aborted(_) => end_for(Reason::Aborted),
             Event::Draining => end_for(Reason::Drained),
+            Event::GroupsChanged { are_known } => Effect::SendGroupsToken(!are_known).into(),
             Event::Received(_)
             | Event::Tick
             | Event::Connected(Ok(()))
             | Event::Restored(_)
             | Event::Reconnected(_)
-            | Event::Rejoined(_)
-            | Event::GroupsChanged(_) => Effects::none(),
+            | Event::Rejoined(_) => Effects::none(),
         }
     }
 
@@ -122,7 +125,13 @@ impl Dialect for ScriptedSession {
     }
 
     fn wants_tokens(&self) -> bool {
-        false
+        self.wants_tokens
+    }
+
+    const TOKEN_PLACE: TokenPlace = TokenPlace::Message;
+
+    fn encode_token(token: &str) -> Box<[u8]> {
+        token.as_bytes().into()
     }
 
     fn queues_result(_: &String) -> bool {
@@ -239,9 +248,13 @@ impl TestEngine {
     }
 
     fn open_as(&self, user: &str, id: ConnectionId) -> TestClient {
+        self.open_with(user, id, ScriptedSession::default())
+    }
+
+    fn open_with(&self, user: &str, id: ConnectionId, session: ScriptedSession) -> TestClient {
         let (new, reader) = self.new_connection(user, id.clone());
         let outbox = Arc::clone(&new.outbox);
-        let address = Connection::spawn(new, None, ScriptedSession { deadline: None, is_full: false });
+        let address = Connection::spawn(new, None, session);
         TestClient { id, address, outbox, reader: Some(reader) }
     }
 

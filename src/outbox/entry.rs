@@ -24,6 +24,8 @@ pub(super) enum Payload {
     Private(Box<[u8]>),
     /// An encoded frame for the channel that is current when it is pushed; useless to a later channel.
     RawFrame(Box<[u8]>),
+    /// The place of the deferred message of the queue.
+    Deferred,
 }
 
 /// One sequence number of a client. It is a single pointer to keep memory traffic low: each broadcast touches the
@@ -47,6 +49,10 @@ impl QueueEntry {
         Self(Some(Arc::new(Payload::RawFrame(bytes))))
     }
 
+    pub(super) fn deferred() -> Self {
+        Self(Some(Arc::new(Payload::Deferred)))
+    }
+
     pub(super) fn payload(&self) -> Option<&Payload> {
         self.0.as_deref()
     }
@@ -55,16 +61,21 @@ impl QueueEntry {
     pub(super) fn message(&self) -> Option<&Message> {
         match self.payload() {
             Some(Payload::Shared(message)) => Some(message),
-            Some(Payload::Private(_) | Payload::RawFrame(_)) | None => None,
+            Some(Payload::Private(_) | Payload::RawFrame(_) | Payload::Deferred) | None => None,
         }
     }
 
+    /// The length in bytes. A deferred message counts as empty: there is one at most.
     pub(super) fn len(&self, form: &WireForm) -> usize {
         match self.payload() {
             Some(Payload::Shared(message)) => message.encoded(form).len(),
             Some(Payload::Private(bytes) | Payload::RawFrame(bytes)) => bytes.len(),
-            None => 0,
+            Some(Payload::Deferred) | None => 0,
         }
+    }
+
+    pub(super) fn is_deferred(&self) -> bool {
+        matches!(self.payload(), Some(Payload::Deferred))
     }
 
     pub(super) fn is_raw_frame(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Encoding of entries into the frames that a transport writes.
 
+use std::{fmt, sync::Arc};
+
 use bytes::BytesMut;
 
 /// How a channel ends.
@@ -15,8 +17,47 @@ pub struct FrameFields {
     /// The fields that start a channel. An empty slice requests a frame without fields.
     pub init: Option<Box<[u8]>>,
     /// The field with the client's new groups token.
-    pub groups_token: Option<Box<[u8]>>,
+    pub groups_token: Option<DeferredField>,
 }
+
+/// A field or a message that is encoded when it is written, so that several changes before that cost one encoding.
+#[derive(Clone)]
+pub struct DeferredField(Arc<dyn Fn() -> Box<[u8]> + Send + Sync>);
+
+impl DeferredField {
+    /// A field that `encode` encodes. `encode` must not use the outbox, whose lock is held meanwhile.
+    pub fn new(encode: impl Fn() -> Box<[u8]> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(encode))
+    }
+
+    /// The bytes of the field.
+    #[must_use]
+    pub fn encode(&self) -> Box<[u8]> {
+        (self.0)()
+    }
+}
+
+/// A field of these bytes.
+impl From<&'static [u8]> for DeferredField {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::new(|| bytes.into())
+    }
+}
+
+impl fmt::Debug for DeferredField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeferredField")
+    }
+}
+
+/// Fields are equal if they encode equally.
+impl PartialEq for DeferredField {
+    fn eq(&self, other: &Self) -> bool {
+        self.encode() == other.encode()
+    }
+}
+
+impl Eq for DeferredField {}
 
 impl FrameFields {
     pub(super) fn is_empty(&self) -> bool {

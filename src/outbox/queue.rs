@@ -23,8 +23,10 @@ use super::{
 use crate::message::{Message, WireForm};
 
 mod bounds;
+mod deferred;
 
 use bounds::Replay;
+use deferred::DeferredMessage;
 
 /// An empty queue with a larger capacity frees its memory, so that a burst does not occupy it forever.
 const MAX_IDLE_CAPACITY: usize = 64;
@@ -57,6 +59,7 @@ pub(super) struct Queue {
     dropped: u64,
     replay: Replay,
     fields: FrameFields,
+    deferred: DeferredMessage,
     filter: ChannelFilter,
     state: State,
     attached: bool,
@@ -78,6 +81,7 @@ impl Queue {
             dropped: 0,
             replay: Replay::default(),
             fields: FrameFields::default(),
+            deferred: DeferredMessage::default(),
             filter: ChannelFilter::default(),
             state: State::Open,
             attached: false,
@@ -215,9 +219,12 @@ impl Queue {
         let fields = std::mem::take(&mut self.fields);
         let from = self.offset();
         let (filter, form) = (&self.filter, self.form);
-        let mut elements = self.entries.range(from..from + count).filter_map(|entry| match entry.payload()? {
+        let entries = self.entries.range(from..from + count);
+        let deferred = self.deferred.encode(entries.clone());
+        let mut elements = entries.filter_map(|entry| match entry.payload()? {
             Payload::Shared(message) => filter.passes(message).then(|| &message.encoded(form)[..]),
             Payload::Private(bytes) => Some(&bytes[..]),
+            Payload::Deferred => deferred.as_deref(),
             Payload::RawFrame(_) => None,
         });
         framer.frame(&fields, &mut elements, self.sent + count as u64, out);
@@ -306,7 +313,7 @@ impl Queue {
         (self.first, self.sent) = (self.tail(), self.tail());
         self.entries = VecDeque::new();
         (self.waiting_bytes, self.kept_bytes, self.fields) = (0, 0, FrameFields::default());
-        self.replay = Replay::default();
+        (self.replay, self.deferred) = (Replay::default(), DeferredMessage::default());
     }
 
     /// The end of the channel, once every waiting entry is written.

@@ -32,7 +32,8 @@ struct BracketFramer;
 
 impl Framer for BracketFramer {
     fn frame(&self, fields: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, _: u64, out: &mut BytesMut) {
-        for field in [&fields.init, &fields.groups_token].into_iter().flatten() {
+        let token = fields.groups_token.as_ref().map(DeferredField::encode);
+        for field in [&fields.init, &token].into_iter().flatten() {
             self.write_raw(field, out);
         }
         for element in elements {
@@ -104,12 +105,13 @@ fn events(outbox: &Arc<Outbox>) -> Vec<OutboxEvent> {
 
 #[test]
 fn every_kind_of_push_wakes_waiting_transport() {
-    let pushes: [fn(&Arc<Outbox>); 6] = [
+    let pushes: [fn(&Arc<Outbox>); 7] = [
         |outbox| assert_eq!(outbox.push(&message("a")), Push::Queued),
         |outbox| assert_eq!(outbox.push_private(*b"a"), Push::Queued),
         |outbox| assert_eq!(outbox.push_raw_frame(*b"a"), Push::Queued),
         |outbox| outbox.update_frame_fields(|fields| fields.init = Some((*b"a").into())),
-        |outbox| outbox.set_groups_token(Some((*b"a").into())),
+        |outbox| outbox.set_groups_token(Some(b"a".as_slice().into())),
+        |outbox| assert_eq!(outbox.set_deferred(Some(b"a".as_slice().into())), Push::Queued),
         |outbox| outbox.finish(GOING_AWAY),
     ];
     for (index, push) in pushes.into_iter().enumerate() {
@@ -152,10 +154,36 @@ fn skipped_message_takes_a_sequence_number_with_window() {
 fn groups_token_advances_cursor() {
     let outbox = Outbox::new(&FORM, LIMITS, WINDOW);
     let mut reader = attach(&outbox);
-    outbox.set_groups_token(Some((*b"old").into()));
-    outbox.set_groups_token(Some((*b"new").into()));
+    outbox.set_groups_token(Some(b"old".as_slice().into()));
+    outbox.set_groups_token(Some(b"new".as_slice().into()));
     assert_eq!(poll(&mut reader), "<new>");
     assert_eq!((outbox.cursor(), outbox.tail()), (2, 2));
+}
+
+#[test]
+fn deferred_message_is_encoded_when_written() {
+    let outbox = outbox();
+    let mut reader = attach(&outbox);
+    let encoded = Arc::new(AtomicUsize::new(0));
+    let message = || {
+        let encoded = Arc::clone(&encoded);
+        Some(DeferredField::new(move || encoded.fetch_add(1, Ordering::Relaxed).to_string().as_bytes().into()))
+    };
+    outbox.push_private(*b"a");
+    for _ in 0..3 {
+        assert_eq!(outbox.set_deferred(message()), Push::Queued);
+    }
+    outbox.push_private(*b"b");
+    assert_eq!(poll(&mut reader), "[a][0][b]", "at its first place");
+    outbox.set_deferred(message());
+    outbox.set_deferred(None);
+    assert_eq!(poll(&mut reader), "");
+    outbox.push_private(*b"c");
+    outbox.set_deferred(message());
+    assert_eq!(poll(&mut reader), "[c][1]");
+    outbox.discard_and_close(GOING_AWAY);
+    assert_eq!(outbox.set_deferred(message()), Push::Closed);
+    assert_eq!(poll(&mut reader), "end 1001");
 }
 
 #[test]
@@ -179,9 +207,9 @@ fn replaced_channel_returns_its_unsent_remainder() {
     outbox.push(&message("a"));
     let mut old = attach(&outbox);
     poll(&mut old);
-    outbox.update_frame_fields(|fields| fields.groups_token = Some((*b"unsent").into()));
+    outbox.update_frame_fields(|fields| fields.groups_token = Some(b"unsent".as_slice().into()));
     let new = attach(&outbox);
-    let fields = FrameFields { init: None, groups_token: Some((*b"unsent").into()) };
+    let fields = FrameFields { init: None, groups_token: Some(b"unsent".as_slice().into()) };
     assert_eq!(old.unsent(), Unsent { cursor: 1, fields });
     assert_eq!(new.unsent(), Unsent { cursor: 1, fields: FrameFields::default() });
 }

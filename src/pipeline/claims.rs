@@ -14,6 +14,9 @@ use super::RejoinError;
 use crate::ids::{GroupKey, GroupName, HubName, UserId};
 
 mod encoding;
+mod lists;
+
+pub(crate) use lists::{GroupLists, ListKind, ListsSummary};
 
 /// The claims of a rejoin token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,10 +112,10 @@ fn parse_list(list: &[String]) -> Vec<Arc<GroupKey>> {
 impl Claims {
     /// Creates the claims of `subject` to these groups, valid from `now` for `lifetime`.
     #[must_use]
-    pub(crate) fn new(subject: &TokenSubject, groups: &TokenGroups, now: SystemTime, lifetime: Duration) -> Self {
+    pub(crate) fn new(subject: &TokenSubject, groups: &GroupLists, now: SystemTime, lifetime: Duration) -> Self {
         let mut capacity = encoding::MAX_LIST_BYTES;
-        let (joined, omitted_joined) = encoding::token_list(&groups.joined, &mut capacity);
-        let (durable, omitted_durable) = encoding::token_list(&groups.durable, &mut capacity);
+        let (joined, omitted_joined) = encoding::token_list(groups.parts(ListKind::Joined), &mut capacity);
+        let (durable, omitted_durable) = encoding::token_list(groups.parts(ListKind::Durable), &mut capacity);
         Self {
             family: subject.family.clone(),
             epoch: subject.epoch,
@@ -206,11 +209,15 @@ mod tests {
     }
 
     fn listed() -> TokenGroups {
-        TokenGroups { durable: keys(&["durable"]), ..joined(&["a", "b.c", ""]) }
+        TokenGroups { durable: keys(&["durable"]), ..joined(&["", "a", "b.c"]) }
+    }
+
+    fn claims_for(groups: &TokenGroups, now: SystemTime, lifetime: Duration) -> Claims {
+        Claims::new(&subject(), &groups.into(), now, lifetime)
     }
 
     fn claims() -> Claims {
-        Claims::new(&subject(), &listed(), UNIX_EPOCH + HOUR, HOUR)
+        claims_for(&listed(), UNIX_EPOCH + HOUR, HOUR)
     }
 
     #[test]

@@ -28,11 +28,7 @@ impl Session {
             self.next_ping_at = now + self.settings.keep_alive;
             effects.append(Effect::Send(json::ping()));
         }
-        if self.token_renewal_at.is_some_and(|renewal_at| now >= renewal_at) {
-            self.token_renewal_at = None;
-            effects.append(Effect::RefreshGroupsToken);
-        }
-        effects
+        effects.then(self.token_schedule.renew_if_due(now))
     }
 
     /// When the client times out. `None` while a call is queued, because nothing is read from the client then.
@@ -49,6 +45,10 @@ impl Session {
             State::Faulted => self.pending_fault.as_ref().map(|(_, deadline)| *deadline)?,
             State::Leaving | State::Ended => return None,
         };
-        [self.client_timeout_at(), self.expires, self.token_renewal_at].into_iter().flatten().chain([first]).min()
+        [self.client_timeout_at(), self.expires, self.token_schedule.renewal_due()]
+            .into_iter()
+            .flatten()
+            .chain([first])
+            .min()
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::{hub::CallError, pipeline::TokenGroups, transport::Received};
+use crate::{hub::CallError, transport::Received};
 
 mod properties;
 mod rules;
@@ -72,6 +72,8 @@ impl TestSession {
             }
             Effect::Connect => "connect".into(),
             Effect::RefreshGroupsToken => "renew token".into(),
+            Effect::SendGroupsToken(true) => "send token".into(),
+            Effect::SendGroupsToken(false) => "send no token".into(),
             Effect::MarkClientGone => "mark client gone".into(),
             other => panic!("unexpected effect: {other:?}"),
         })
@@ -125,11 +127,7 @@ fn call(id: &str, target: &str) -> String {
 const PING: &str = "{\"type\":6}\u{1e}";
 
 fn groups_changed() -> Event<PendingInvocation> {
-    Event::GroupsChanged(GroupsChanged {
-        groups: TokenGroups::default(),
-        token: "token".into(),
-        has_unsent_token: false,
-    })
+    Event::GroupsChanged { are_known: false }
 }
 
 fn connect_refused(is_retryable: bool) -> Event<PendingInvocation> {

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    classic::query::{ConnectKind, EndpointHubs, Transport},
-    pipeline::TokenGroups,
-};
+use crate::classic::query::{ConnectKind, EndpointHubs, Transport};
 
 /// A channel that has been attached.
 #[derive(Debug)]
@@ -17,15 +14,15 @@ pub(crate) struct ChannelAttached {
     pub(crate) sends_start: bool,
     /// The hubs that the client can call over this channel.
     pub(crate) endpoint_hubs: Arc<EndpointHubs>,
-    /// The groups token that the client presented.
-    pub(crate) token: Option<String>,
-    /// The groups of that token, if the client was rejoined to its groups.
-    pub(crate) claimed: Option<TokenGroups>,
+    /// The client was rejoined to its groups.
+    pub(crate) is_rejoined: bool,
     pub(crate) resume_position: ResumePosition,
     /// The connection was created again in this process for a client that had it before.
     pub(crate) is_recreated: bool,
     /// The previous channel did not send the last groups token.
     pub(crate) has_unsent_token: bool,
+    /// The client presented the last groups token that was sent, or none was sent.
+    pub(crate) has_current_token: bool,
 }
 
 /// The knowledge about a client's position in the message sequence.

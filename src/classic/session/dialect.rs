@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{CLOSE_POLICY_VIOLATION, PendingInvocation, Session, SessionEffects};
 use crate::{
     classic::message,
-    connection::{Dialect, Effect, Event, Reason},
+    connection::{Dialect, Effect, Event, Reason, TokenPlace},
     connections::Reconnect,
     hub::{HubBehavior, bind::Binding},
     pipeline::RejoinReport,
@@ -38,7 +38,7 @@ impl Dialect for Session {
             Event::Reconnected(outcome) => self.on_reconnected(&outcome),
             Event::Detached => self.on_detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, CLOSE_POLICY_VIOLATION),
-            Event::GroupsChanged(changed) => self.groups_token.on_changed(changed, now),
+            Event::GroupsChanged { are_known } => self.token_schedule.on_changed(are_known, now),
             Event::Rejoined(report) => report_loss(&report),
             Event::Aborted(Reconnect::Deny) => self.on_aborted(now),
             Event::Aborted(Reconnect::Allow) => self.end_for_reconnect(Reason::Aborted),
@@ -52,7 +52,7 @@ impl Dialect for Session {
             Some(channel) => channel.deadline(),
             None => Some(self.disconnect_deadline),
         };
-        deadline.into_iter().chain(self.groups_token.renewal_due()).min()
+        deadline.into_iter().chain(self.token_schedule.renewal_due()).min()
     }
 
     fn is_saturated(&self) -> bool {
@@ -61,6 +61,12 @@ impl Dialect for Session {
 
     fn wants_tokens(&self) -> bool {
         true
+    }
+
+    const TOKEN_PLACE: TokenPlace = TokenPlace::Field;
+
+    fn encode_token(token: &str) -> Box<[u8]> {
+        message::groups_token_member(token)
     }
 
     fn queues_result(pending: &PendingInvocation) -> bool {

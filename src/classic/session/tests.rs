@@ -11,7 +11,6 @@ use crate::{
     connection::{Dialect, Event, Invoke},
     hub::CallError,
     message::Json,
-    pipeline::TokenGroups,
 };
 
 mod beginning;
@@ -101,8 +100,7 @@ impl TestSession {
             connect_kind,
             sends_start: true,
             endpoint_hubs: Arc::new(EndpointHubs::new(&["Chat".into()])),
-            token: None,
-            claimed: None,
+            is_rejoined: false,
             resume_position: if connect_kind == ConnectKind::Connect {
                 ResumePosition::Unspecified
             } else {
@@ -110,6 +108,7 @@ impl TestSession {
             },
             is_recreated: false,
             has_unsent_token: false,
+            has_current_token: true,
         }
     }
 
@@ -174,8 +173,8 @@ impl TestSession {
                 line
             }
             Effect::SetInit(bytes) => format!("init {}", text(&bytes)).trim_end().to_owned(),
-            Effect::SetGroupsToken(Some(bytes)) => format!("groups token {}", text(&bytes)),
-            Effect::SetGroupsToken(None) => "no groups token".into(),
+            Effect::SendGroupsToken(true) => "send token".into(),
+            Effect::SendGroupsToken(false) => "send no token".into(),
             Effect::Connect => "connect".into(),
             Effect::RestoreGroups => "restore groups".into(),
             Effect::RunConnected => "run connected".into(),

@@ -11,6 +11,12 @@ fn names(keys: &[Arc<GroupKey>]) -> Vec<&str> {
     keys.iter().map(|key| key.name.as_str()).collect()
 }
 
+/// The groups that the client receives messages from.
+fn received(memberships: &Memberships) -> Vec<String> {
+    let groups = lock_groups(memberships.received()).all();
+    groups.all().iter().map(|key| key.name.to_string()).collect()
+}
+
 /// The admission by the group of that generation.
 fn admitted_by(generation: u64) -> Option<Admission> {
     Some(Admission::Member(Joined::Now, Generation(generation)))
@@ -58,7 +64,7 @@ fn failed_leave_changes_nothing() {
     let mut memberships = in_groups(&["a"]);
     memberships.begin_leave(&key("a"));
     memberships.end_leave(&key("a"), false, false);
-    assert_eq!(names(&memberships.received()), ["a"]);
+    assert_eq!(received(&memberships), ["a"]);
     leave(&mut memberships, "a", false);
     assert_eq!(memberships.all().count(), 0);
 }
@@ -99,7 +105,7 @@ fn members_rejoin_a_crashed_group() {
     assert!(!memberships.record_crash(&key("a"), Generation(0)), "it is in a later one");
     assert!(memberships.record_crash(&key("a"), Generation(1)));
     assert!(memberships.needs_rejoin(&key("a")));
-    assert_eq!(names(&memberships.received()), ["a"], "it counts as a member meanwhile");
+    assert_eq!(received(&memberships), ["a"], "it counts as a member meanwhile");
     assert!(memberships.begin_join(&key("a"), true));
     assert_eq!(memberships.end_join(&key("a"), admitted_by(2)), JoinStep::Done);
     assert!(!memberships.needs_rejoin(&key("a")));
@@ -114,7 +120,7 @@ fn group_crash_before_join_answer_retries_the_join() {
         assert_eq!(memberships.end_join(&key("a"), admitted_by(1)), JoinStep::Retry);
         assert!(memberships.begin_join(&key("a"), false));
         assert_eq!(memberships.end_join(&key("a"), admitted_by(2)), JoinStep::Done);
-        assert_eq!(names(&memberships.received()), ["a"]);
+        assert_eq!(received(&memberships), ["a"]);
     }
 }
 
@@ -132,13 +138,13 @@ fn groups_not_requested_by_the_channel_are_filtered() {
     let mut memberships = in_groups(&["a", "b", "c"]);
     memberships.receive_from(&key("c"), 7);
     memberships.filter_all_except(&[key("a")], 7);
-    assert_eq!(names(&memberships.received()), ["a", "c"], "groups joined meanwhile are received");
+    assert_eq!(received(&memberships), ["a", "c"], "groups joined meanwhile are received");
     assert_eq!(memberships.filtered(), HashSet::from([key("b")]));
     assert_eq!(memberships.members().count(), 3, "filtered groups stay joined");
     memberships.receive_from(&key("b"), 8);
-    assert_eq!(names(&memberships.received()), ["a", "b", "c"]);
+    assert_eq!(received(&memberships), ["a", "b", "c"]);
     memberships.filter_all_except(&[], 9);
-    assert_eq!(names(&memberships.received()), [""; 0]);
+    assert_eq!(received(&memberships), [""; 0]);
 }
 
 #[test]
@@ -149,7 +155,7 @@ fn claimed_groups_are_adjusted_by_unseen_changes() {
     memberships.record_leave(&key("left early"), 4);
     memberships.record_leave(&key("left late"), 5);
     let claimed = || vec![key("left early"), key("left late"), key("kept")];
-    let adjusted = |cursor| memberships.adjust(claimed(), cursor);
+    let adjusted = |cursor| memberships.changes_since(cursor).apply(claimed());
     assert_eq!(names(&adjusted(5)), ["left early", "kept", "new"]);
     assert_eq!(names(&adjusted(3)), ["kept", "new", "old"]);
     assert_eq!(names(&adjusted(6)), ["left early", "left late", "kept"]);
@@ -163,7 +169,7 @@ fn restored_groups_are_unseen_until_sent_or_claimed() {
     memberships.record_restored(&[key("claimed")], 5);
     memberships.record_restored(&[key("claimed")], 7);
     for (cursor, unseen) in [(3, &["joined", "restored"][..]), (5, &["restored"]), (6, &[])] {
-        assert_eq!(names(&memberships.adjust(Vec::new(), cursor)), unseen, "{cursor}");
+        assert_eq!(names(&memberships.changes_since(cursor).apply(Vec::new())), unseen, "{cursor}");
     }
 }
 
@@ -173,6 +179,17 @@ fn recorded_leaves_are_bounded_and_drop_oldest() {
     for at in 0..=MAX_RECORDED_LEAVES as u64 {
         memberships.record_leave(&key(&at.to_string()), at);
     }
-    let adjusted = memberships.adjust(vec![key("0"), key("1")], 0);
+    let adjusted = memberships.changes_since(0).apply(vec![key("0"), key("1")]);
     assert_eq!(names(&adjusted), ["0"]);
+}
+
+#[test]
+fn durable_groups_are_listed_apart() {
+    let mut memberships = in_groups(&["a", "b"]);
+    assert!(memberships.make_durable(&key("a")));
+    let groups = lock_groups(memberships.received()).all();
+    assert_eq!((groups.joined, groups.durable), (vec![key("b")], vec![key("a")]));
+    leave(&mut memberships, "a", false);
+    join(&mut memberships, "a");
+    assert_eq!(lock_groups(memberships.received()).all().joined, [key("a"), key("b")]);
 }

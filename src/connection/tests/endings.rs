@@ -234,7 +234,7 @@ async fn connection_with_id_in_use_is_refused() {
     let second = engine.open_as("ann", first.id.clone());
     second.send("connect").await;
     let (third, _reader) = engine.new_connection("ann", first.id.clone());
-    assert!(Connection::spawn_registered(third, ScriptedSession { deadline: None, is_full: false }).is_none());
+    assert!(Connection::spawn_registered(third, ScriptedSession::default()).is_none());
     assert_eq!(engine.events().await, Vec::<String>::new(), "the others are not connected");
     assert!(!second.address.connected());
     assert!(engine.services.connections.find(&first.id).is_some_and(|found| Arc::ptr_eq(&found.outbox, &first.outbox)));

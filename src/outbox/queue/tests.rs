@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     ids::GroupKey,
     message::{Invocation, Source},
-    outbox::{Overflow, SharedMessage},
+    outbox::{DeferredField, Overflow, SharedMessage},
 };
 
 mod limits;
@@ -31,8 +31,8 @@ struct TextFramer;
 impl Framer for TextFramer {
     fn frame(&self, fields: &FrameFields, elements: &mut dyn Iterator<Item = &[u8]>, cursor: u64, out: &mut BytesMut) {
         let spell = |element: &[u8]| format!("{} ", str::from_utf8(element).unwrap());
-        let fields: String =
-            [&fields.init, &fields.groups_token].into_iter().flatten().map(|field| spell(field)).collect();
+        let token = fields.groups_token.as_ref().map(DeferredField::encode);
+        let fields: String = [&fields.init, &token].into_iter().flatten().map(|field| spell(field)).collect();
         let elements: String = elements.map(spell).collect();
         write!(out, "[{fields}{elements}@{cursor}]").unwrap();
     }

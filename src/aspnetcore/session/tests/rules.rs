@@ -284,9 +284,9 @@ fn second_protocol_error_does_not_extend_the_wait() {
 #[test]
 fn rejoin_token_is_sent_and_renewed_in_time() {
     let mut session = TestSession::open(without_server_pings());
-    let effects = "send {\"type\":1,\"target\":\"hubcast:rejoinToken\",\"arguments\":[\"token\"]}";
-    for _ in 0..2 {
-        assert_eq!(session.on(groups_changed()), effects);
+    for are_known in [false, true] {
+        assert_eq!(session.on(Event::GroupsChanged { are_known }), "send token");
+        assert_eq!(session.on(Event::GroupsChanged { are_known: true }), "send no token");
         assert_eq!(session.inner.deadline(), Some(session.now + seconds(30)));
         assert_eq!(session.advance(seconds(29)), "");
         assert_eq!(session.advance(seconds(1)), "renew token");

@@ -111,12 +111,8 @@ fn store_outage_refusal_is_retryable() {
 fn reconnect_after_restart_runs_only_on_reconnected() {
     let mut test = TestSession::new(Settings::default());
     let channel = test.channel(Transport::ServerSentEvents, ConnectKind::Reconnect);
-    let back = ChannelAttached {
-        resume_position: ResumePosition::Lost,
-        is_recreated: true,
-        claimed: Some(TokenGroups::default()),
-        ..channel
-    };
+    let back =
+        ChannelAttached { resume_position: ResumePosition::Lost, is_recreated: true, is_rejoined: true, ..channel };
     assert_eq!(test.attached(&back), ["init", "run reconnected with a gap", "refresh groups token"]);
     assert!(test.on(Event::Reconnected(Ok(()))).is_empty());
 }
@@ -127,7 +123,7 @@ fn start_during_rejoin_runs_on_connected() {
     let (effects, mut response) = test.start();
     assert_eq!(effects, ["restore groups"]);
     let channel = test.channel(Transport::ServerSentEvents, ConnectKind::Reconnect);
-    let back = ChannelAttached { is_recreated: true, claimed: Some(TokenGroups::default()), ..channel };
+    let back = ChannelAttached { is_recreated: true, is_rejoined: true, ..channel };
     assert_eq!(test.attached(&back), ["run reconnected", "refresh groups token", "run connected"]);
     assert!(test.on(Event::Restored(Ok(()))).is_empty(), "OnConnected is running already");
     assert!(test.on(Event::Connected(Ok(()))).is_empty());

@@ -114,12 +114,8 @@ fn unknown_position_sends_a_frame_at_once() {
 fn poll_of_a_recreated_connection_is_a_reconnect() {
     let mut test = TestSession::new(Settings::default());
     let channel = test.channel(Transport::LongPolling, ConnectKind::Other);
-    let poll = ChannelAttached {
-        resume_position: ResumePosition::Lost,
-        is_recreated: true,
-        claimed: Some(TokenGroups::default()),
-        ..channel
-    };
+    let poll =
+        ChannelAttached { resume_position: ResumePosition::Lost, is_recreated: true, is_rejoined: true, ..channel };
     assert_eq!(test.attached(&poll), ["init", "run reconnected with a gap", "refresh groups token"]);
 }
 

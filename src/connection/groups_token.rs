@@ -1,0 +1,195 @@
+//! The rejoin tokens of a connection: made when they are written, so that many changes between two frames cost one
+//! token.
+
+use std::{
+    hash::BuildHasher,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, SystemTime},
+};
+
+use foldhash::quality::FixedState;
+use tokio::time::Instant;
+
+use super::{
+    Dialect, Effect, Effects, RejoinService,
+    memberships::{SharedGroups, lock_groups},
+    state::in_background,
+};
+use crate::{
+    client_log::Cause,
+    connections::ConnectionHandle,
+    metrics::Metrics,
+    outbox::DeferredField,
+    pipeline::{Claims, GroupLists, ListsSummary, TokenGroups, TokenSubject},
+    tokens::{KeyRing, Purpose},
+};
+
+/// Where a rejoin token is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenPlace {
+    /// In a field of a frame. A client without a token counts as one whose token lists no groups.
+    Field,
+    /// In a message of its own. A client without a token gets one.
+    Message,
+}
+
+/// Makes the tokens of a connection. The connection and its outbox share it.
+pub(super) struct TokenIssuer {
+    ring: Arc<KeyRing>,
+    lifetime: Duration,
+    groups: SharedGroups,
+    /// Encodes a token in the dialect of the client.
+    encode: fn(&str) -> Box<[u8]>,
+    /// Weak, because the outbox of the connection refers to the issuer.
+    connection: Weak<ConnectionHandle>,
+    metrics: Arc<Metrics>,
+    state: Mutex<IssuerState>,
+}
+
+struct IssuerState {
+    subject: TokenSubject,
+    /// The token that the client has.
+    known: Option<KnownToken>,
+    /// The last token could not list all groups.
+    lacks_groups: bool,
+}
+
+/// The last token that was written for the client, or that it has presented.
+#[derive(Clone, Copy)]
+struct KnownToken {
+    /// `None` if the client has presented none.
+    hash: Option<u64>,
+    content: ListsSummary,
+}
+
+impl KnownToken {
+    fn initial(place: TokenPlace) -> Option<Self> {
+        let content = GroupLists::default().summary();
+        (place == TokenPlace::Field).then_some(Self { hash: None, content })
+    }
+}
+
+fn hash_of(token: &str) -> u64 {
+    FixedState::default().hash_one(token)
+}
+
+impl TokenIssuer {
+    pub(super) fn new<D: Dialect>(
+        service: &RejoinService,
+        connection: &Arc<ConnectionHandle>,
+        subject: TokenSubject,
+        groups: &SharedGroups,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ring: Arc::clone(&service.ring),
+            lifetime: service.settings.lifetime,
+            groups: Arc::clone(groups),
+            encode: D::encode_token,
+            connection: Arc::downgrade(connection),
+            metrics: Arc::clone(&service.services.metrics),
+            state: Mutex::new(IssuerState { subject, known: KnownToken::initial(D::TOKEN_PLACE), lacks_groups: false }),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, IssuerState> {
+        // After a panic under the lock, the client gets one token too many or too few.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection continues the family of a token that it has presented.
+    pub(super) fn continue_family(&self, claims: Claims) {
+        let mut state = self.lock();
+        (state.subject.family, state.subject.epoch) = (claims.family, claims.epoch + 1);
+    }
+
+    /// Records the token that the client has presented, and the groups that it lists.
+    pub(super) fn record_presented(&self, token: Option<&str>, groups: &TokenGroups) {
+        self.lock().known = Some(KnownToken { hash: token.map(hash_of), content: GroupLists::from(groups).summary() });
+    }
+
+    /// Whether the token that the client has lists the groups that it is in.
+    pub(super) fn are_groups_known(&self) -> bool {
+        let known = self.lock().known;
+        let current = lock_groups(&self.groups).summary();
+        known.is_some_and(|known| known.content.describes(&current))
+    }
+
+    /// Whether `presented` is the last token that was written, so that the client has received it.
+    pub(super) fn is_current(&self, presented: Option<&str>) -> bool {
+        let known = self.lock().known.and_then(|known| known.hash);
+        known.is_none_or(|known| presented.map(hash_of) == Some(known))
+    }
+
+    /// The field of a frame that brings the client a new token.
+    pub(super) fn field(self: &Arc<Self>) -> DeferredField {
+        let issuer = Arc::clone(self);
+        DeferredField::new(move || (issuer.encode)(&issuer.issue()))
+    }
+
+    fn issue(&self) -> String {
+        let mut state = self.lock();
+        let groups = lock_groups(&self.groups);
+        let mut claims = Claims::new(&state.subject, &groups, SystemTime::now(), self.lifetime);
+        let content = groups.summary();
+        drop(groups);
+        let token = self.ring.seal(Purpose::Rejoin, &claims.encode());
+        state.known = Some(KnownToken { hash: Some(hash_of(&token)), content });
+        self.record_omitted(claims.omitted(), &mut state);
+        token
+    }
+
+    /// Counts a token that lacks groups, and logs the first of them.
+    fn record_omitted(&self, omitted: usize, state: &mut IssuerState) {
+        let was_complete = !std::mem::replace(&mut state.lacks_groups, omitted > 0);
+        if omitted > 0 {
+            self.metrics.rejoins_without_list.increment();
+        }
+        if omitted > 0 && was_complete {
+            let connection = Weak::clone(&self.connection);
+            // The outbox is locked now, and writing to the log takes time.
+            in_background(async move {
+                if let Some(connection) = connection.upgrade() {
+                    connection.log(Cause::RejoinTokenFull, &[("omitted", &omitted)]);
+                }
+            });
+        }
+    }
+}
+
+/// Decides when a client gets a new token: when its groups differ from those of the token that it has, and after half
+/// of the lifetime of a token, so that the client always holds a valid one.
+#[derive(Debug)]
+pub(crate) struct TokenSchedule {
+    lifetime: Duration,
+    /// The next token is sent even if the client has one with the same groups.
+    renewal_requested: bool,
+    renewal_due: Option<Instant>,
+}
+
+impl TokenSchedule {
+    pub(crate) fn new(lifetime: Duration) -> Self {
+        Self { lifetime, renewal_requested: false, renewal_due: None }
+    }
+
+    /// The time when a new token is due.
+    pub(crate) fn renewal_due(&self) -> Option<Instant> {
+        self.renewal_due
+    }
+
+    /// Requests a new token, if one is due.
+    pub(crate) fn renew_if_due<T>(&mut self, now: Instant) -> Effects<T> {
+        if self.renewal_due.is_none_or(|due| now < due) {
+            return Effects::none();
+        }
+        (self.renewal_due, self.renewal_requested) = (None, true);
+        Effect::RefreshGroupsToken.into()
+    }
+
+    /// The groups have changed, or a requested token can be made. A change that is reverted before its token is written
+    /// needs no token.
+    pub(crate) fn on_changed<T>(&mut self, are_groups_known: bool, now: Instant) -> Effects<T> {
+        self.renewal_due = Some(now + self.lifetime / 2);
+        let is_renewal = std::mem::take(&mut self.renewal_requested);
+        Effect::SendGroupsToken(is_renewal || !are_groups_known).into()
+    }
+}
