@@ -26,9 +26,11 @@ use crate::{
 
 mod by_user;
 mod limiter;
+mod pace;
 
 pub use limiter::ConnectionLimits;
 pub(crate) use limiter::{ConnectionLimiter, ConnectionPermit, LimitReached};
+pub(crate) use pace::Pace;
 
 /// The commands that a connection accepts from other modules. A connection that can no longer answer drops the sender
 /// of the answer.
@@ -140,6 +142,8 @@ pub struct ConnectionHandle {
     pub info: ConnectionInfo,
     /// Cancelled when the connection ends or its client is known not to return.
     pub(crate) ended: CancellationToken,
+    /// Spreads the durable changes that its client causes over time.
+    pub(crate) pace: Pace,
     /// Accepts commands to the connection.
     pub(crate) commands: Recipient<Command>,
     /// The address of the connection's actor, for the dialect that it belongs to.

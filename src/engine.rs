@@ -27,6 +27,7 @@ mod crash;
 mod node_info;
 mod serve;
 
+pub(crate) use builder::DEFAULT_DURABLE_RATE;
 pub use builder::EngineBuilder;
 pub use checks::BuildError;
 #[cfg(any(test, feature = "testkit"))]

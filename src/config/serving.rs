@@ -59,6 +59,10 @@ pub struct Limits {
     /// status 429.
     #[serde(deserialize_with = "units::count_or_none")]
     pub connections_per_address: Option<NonZeroUsize>,
+    /// The number of durable changes of groups that a client may cause per second, or `none` for no limit. Default 100:
+    /// more than a person causes, and so few that the database serves many such clients. Further changes wait.
+    #[serde(deserialize_with = "units::count_or_none")]
+    pub durable_changes: Option<NonZeroUsize>,
     /// The maximum number of messages. Default 10,000: a burst that a healthy client reads in well under a second.
     #[serde(deserialize_with = "units::integer")]
     pub items: NonZeroUsize,
@@ -80,6 +84,7 @@ impl Default for Limits {
             connections: None,
             connections_per_user: per_user,
             connections_per_address: per_address,
+            durable_changes: Some(crate::engine::DEFAULT_DURABLE_RATE),
             items: at_least_one(items),
             bytes: at_least_one(bytes),
             overflow: outbox::Overflow::Close,

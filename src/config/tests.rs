@@ -117,7 +117,7 @@ fn the_file_reaches_every_kind_of_value() {
 }
 
 #[test]
-fn connection_limits_are_numbers_or_none() {
+fn client_limits_are_numbers_or_none() {
     let limits = |content| crate::ConnectionLimits::from(read(content, &[]).unwrap().limits);
     let defaults = limits("");
     assert_eq!(defaults, crate::ConnectionLimits::default());
@@ -125,8 +125,17 @@ fn connection_limits_are_numbers_or_none() {
     let set = limits(content);
     let numbers = (set.total.get(), set.per_user, set.per_address.map(std::num::NonZeroUsize::get));
     assert_eq!(numbers, (5, None, Some(7)));
-    let bad = "[limits]\nconnections = 'none'\nconnections_per_user = 0\nconnections_per_address = 'some'\n";
-    assert_eq!(keys(bad, &[]), ["limits.connections", "limits.connections_per_address", "limits.connections_per_user"]);
+    assert_eq!(read("", &[]).unwrap().limits.durable_changes.map(std::num::NonZeroUsize::get), Some(100));
+    let unlimited = read("[limits]\ndurable_changes = 'none'\n", &[]).unwrap();
+    assert_eq!(unlimited.limits.durable_changes, None);
+    let bad = "[limits]\ndurable_changes = 0\nconnections = 'none'\nconnections_per_user = 0\nconnections_per_address = 'some'\n";
+    let bad_keys = [
+        "limits.connections",
+        "limits.connections_per_address",
+        "limits.connections_per_user",
+        "limits.durable_changes",
+    ];
+    assert_eq!(keys(bad, &[]), bad_keys);
 }
 
 #[test]

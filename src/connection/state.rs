@@ -18,7 +18,7 @@ use super::{
     memberships::{Memberships, lock_groups},
 };
 use crate::{
-    connections::{Address, ConnectionHandle, ConnectionInfo},
+    connections::{Address, ConnectionHandle, ConnectionInfo, Pace},
     hub::{Caller, CallerState, Hub, HubBehavior, HubContext, HubError, Identity, Request, services::HubServices},
     ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
@@ -110,7 +110,8 @@ impl ConnectionState {
         let hub = if new.has_one_hub { names.into_iter().next() } else { None };
         let (commands, address) = (address.clone().recipient(), Address::new(address));
         let (user, ended) = (identity.user.clone(), CancellationToken::new());
-        let handle = Arc::new(ConnectionHandle { id, user, hub, outbox, info, ended, commands, address });
+        let handle =
+            Arc::new(ConnectionHandle { id, user, hub, outbox, info, ended, pace: Pace::default(), commands, address });
         let memberships = Memberships::default();
         let token_issuer = session
             .wants_tokens()

@@ -1,6 +1,7 @@
 //! The builder of the engine: its options, and the order in which the actors start.
 
 use std::{
+    num::NonZeroUsize,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -27,6 +28,9 @@ use crate::{
     tokens::KeyRing,
     web::{Anonymous, Authenticate},
 };
+
+/// The default of [`EngineBuilder::durable_change_rate`].
+pub(crate) const DEFAULT_DURABLE_RATE: NonZeroUsize = NonZeroUsize::new(100).expect("100 is not zero");
 
 /// The default time limit of a store call. A connecting client waits at most that long for the store.
 const DEFAULT_STORE_DEADLINE: Duration = Duration::from_secs(5);
@@ -57,6 +61,7 @@ pub struct EngineBuilder {
     rejoin: RejoinSettings,
     limits: Limits,
     connection_limits: ConnectionLimits,
+    durable_rate: Option<NonZeroUsize>,
     node: String,
     shards: usize,
     store_deadline: Duration,
@@ -87,6 +92,7 @@ impl EngineBuilder {
             rejoin: RejoinSettings::default(),
             limits: Limits::default(),
             connection_limits: ConnectionLimits::default(),
+            durable_rate: Some(DEFAULT_DURABLE_RATE),
             node: "hubcast".into(),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             store_deadline: DEFAULT_STORE_DEADLINE,
@@ -201,6 +207,15 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets how many durable changes of groups a client may cause per second, or `None` for any number. Further changes
+    /// wait. After a pause, a client may make as many at once as in one second. Default 100: more than a person causes,
+    /// and so few that the store serves many such clients. Changes by the application itself have no limit.
+    #[must_use]
+    pub fn durable_change_rate(mut self, per_second: Option<NonZeroUsize>) -> Self {
+        self.durable_rate = per_second;
+        self
+    }
+
     /// Sets the name of this process among the processes that share a store. A process that starts under a name
     /// replaces the process that used it before. Default `hubcast`.
     #[must_use]
@@ -234,15 +249,19 @@ impl EngineBuilder {
         checks::check_duration("store_deadline", self.store_deadline)
     }
 
+    fn log_warnings(&self) {
+        if let Some(warning) = checks::keep_alive_warning(&self.aspnetcore) {
+            warn!("{warning}");
+        }
+    }
+
     /// Starts the engine on the calling thread.
     ///
     /// # Errors
     /// [`BuildError`] describes the first invalid hub, endpoint or setting.
     pub fn build(self) -> Result<Engine, BuildError> {
         self.check()?;
-        if let Some(warning) = checks::keep_alive_warning(&self.aspnetcore) {
-            warn!("{warning}");
-        }
+        self.log_warnings();
         let base_path = self.base_path.parse()?;
         let arbiter = Arbiter::try_current().ok_or(BuildError::NoActixSystem)?;
         let metrics = Arc::new(Metrics::default());
@@ -260,6 +279,7 @@ impl EngineBuilder {
             groups: GroupDirectory::new(self.shards, arbiter.clone()),
             membership,
             store,
+            durable_rate: self.durable_rate,
             durable_locks: KeyedMutex::new(self.store_deadline),
             metrics,
             hub_tasks: TaskTracker::new(),

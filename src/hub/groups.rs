@@ -4,6 +4,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use actix::Recipient;
 use futures_util::future::join_all;
+use tokio::time::{Instant, sleep_until};
 
 use super::{UsersError, requester::Requester, services::HubServices};
 use crate::{
@@ -210,6 +211,9 @@ impl Users {
     /// Adds a user to a group durably. The membership is stored first, then every live connection of the user joins the
     /// group. Later connections of the user join when they start.
     ///
+    /// In a method or hook of a client, the call waits while the client makes more durable changes than
+    /// [`EngineBuilder::durable_change_rate`](crate::EngineBuilder::durable_change_rate) allows.
+    ///
     /// # Errors
     /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::NameTooLong`]: a name has
     /// more than 256 characters, and nothing has changed. [`UsersError::Group`]: the membership is stored, but a group's
@@ -253,8 +257,16 @@ impl Users {
         changed
     }
 
+    /// Waits while the caller makes durable changes faster than a client may.
+    async fn keep_pace(&self) {
+        if let (Some(caller), Some(rate)) = (self.requester.caller(), self.services.durable_rate) {
+            sleep_until(caller.pace.reserve(Instant::now(), rate)).await;
+        }
+    }
+
     async fn change(&self, user: &UserId, group: &GroupName, op: MembershipOp) -> Result<DurableChange, UsersError> {
         let (owner, key) = (self.owner(user), GroupKey::new(&self.hub, group));
+        self.keep_pace().await;
         let _lock = self.services.durable_locks.lock((owner.clone(), group.clone())).await?;
         let change = MembershipChange { owner, group: group.clone(), op };
         let write = |answer| Write { change: change.clone(), answer };

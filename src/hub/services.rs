@@ -1,6 +1,7 @@
 //! Services that all hubs of a process share: connections, groups, the store and metrics.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -34,6 +35,8 @@ pub(crate) struct HubServices {
     pub(crate) groups: GroupDirectory,
     pub(crate) membership: Supervised<Membership>,
     pub(crate) store: StoreHandle,
+    /// The maximum number of durable changes that a client may cause per second.
+    pub(crate) durable_rate: Option<NonZeroUsize>,
     /// Serializes durable changes by user and group.
     pub(crate) durable_locks: KeyedMutex<(Owner, GroupName)>,
     pub(crate) metrics: Arc<Metrics>,

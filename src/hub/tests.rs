@@ -1,6 +1,7 @@
 //! Tests of hubs without a protocol: binding, authorization, and recipients.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         RwLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -14,7 +15,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{bind::Binding, services::HubServices, *};
 use crate::{
-    connections::{Address, Command, ConnectionHandle, ConnectionInfo, ConnectionLimiter, Connections, Reconnect},
+    connections::{
+        Address, Command, ConnectionHandle, ConnectionInfo, ConnectionLimiter, Connections, Pace, Reconnect,
+    },
     group::{Member, MemberSink},
     groups::GroupDirectory,
     ids::{ConnectionId, GroupKey, UserId},
@@ -56,6 +59,7 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
         groups,
         membership,
         store,
+        durable_rate: NonZeroUsize::new(10),
         durable_locks: KeyedMutex::new(Duration::from_secs(5)),
         metrics,
         hub_tasks,
@@ -100,6 +104,7 @@ fn register(services: &HubServices, hub: &str, id: &str, user: Option<&str>, stu
         outbox: Outbox::new(&FORM, Limits::default(), ReplayLimits::default()),
         info,
         ended: CancellationToken::default(),
+        pace: Pace::default(),
         commands: stub.clone().recipient(),
         address: Address::new(stub),
     });

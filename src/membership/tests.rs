@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    connections::{Address, Command, ConnectionHandle, ConnectionInfo},
+    connections::{Address, Command, ConnectionHandle, ConnectionInfo, Pace},
     ids::GroupName,
     message::WireForm,
     outbox::{Limits, Outbox, ReplayLimits},
@@ -124,7 +124,17 @@ fn handle(id: &str) -> Arc<ConnectionHandle> {
     let probe = Probe.start();
     let (commands, address) = (probe.clone().recipient(), Address::new(probe));
     let ended = CancellationToken::new();
-    Arc::new(ConnectionHandle { id: id.into(), user: None, hub: None, outbox, info, ended, commands, address })
+    Arc::new(ConnectionHandle {
+        id: id.into(),
+        user: None,
+        hub: None,
+        outbox,
+        info,
+        ended,
+        pace: Pace::default(),
+        commands,
+        address,
+    })
 }
 
 #[actix::test]

@@ -73,6 +73,7 @@ impl Service {
             .classic_settings(settings.classic.clone().into())
             .rejoin(settings.rejoin.settings(&settings.store))
             .limits(settings.limits.into())
+            .durable_change_rate(settings.limits.durable_changes)
             .connection_limits(connection_limits(&settings.limits, max_sockets))
             .node(&settings.node)
             .shards(settings.workers.get())

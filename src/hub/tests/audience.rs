@@ -109,6 +109,28 @@ async fn sign_out_ends_the_connections_of_all_hubs() {
 }
 
 #[actix::test]
+async fn fast_durable_changes_of_a_client_wait() {
+    let audience = Audience::new().await;
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let application = Users::new(&audience.services, &"chat".into(), &Requester::application());
+    for group in 0..40 {
+        application.add_to_group("zoe", group.to_string()).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO, "the application has no limit");
+    let users = context(&audience.services, &audience.handles[0], Identity::default()).users();
+    for group in 0..14 {
+        users.add_to_group("zoe", format!("client {group}")).await.unwrap();
+    }
+    // The timer rounds up to a millisecond.
+    assert!(
+        (300..310).contains(&start.elapsed().as_millis()),
+        "ten at once, then ten per second: {:?}",
+        start.elapsed()
+    );
+}
+
+#[actix::test]
 async fn no_caller_outside_of_hub_method() {
     for (select, wanted) in [(Clients::caller as SelectTarget, ""), (Clients::others, "ann1 ann2 bob")] {
         let audience = Audience::new().await;
