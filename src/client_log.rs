@@ -64,6 +64,7 @@ causes! {
     RequestRefused Info "request refused"
     ForeignOrigin Warn "WebSocket from a foreign origin refused (403)"
     NegotiationRefused Info "negotiation refused"
+    ProxyHeaderRefused Warn "PROXY header refused"
     HandshakeRefused Info "handshake refused"
     ConnectionRefused Info "connection refused"
     InvalidFrame Info "invalid WebSocket frame"

@@ -6,14 +6,16 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use actix_web::rt::net::TcpStream;
-use log::warn;
 use ppp::{HeaderResult, v1, v2};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     time::timeout,
 };
 
-use crate::web::TrustedProxies;
+use crate::{
+    client_log::{self, Cause},
+    web::TrustedProxies,
+};
 
 /// The time limit for the header. Proxies send it with their first packet.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +59,7 @@ pub(super) async fn client_address(stream: &mut TcpStream, proxies: &TrustedProx
         // A health check that only connects.
         Err(HeaderError::Io(error)) => Err(error),
         Err(error) => {
-            warn!(proxy:% = peer, error:% = error; "PROXY header refused");
+            client_log::log(Cause::ProxyHeaderRefused, &[("proxy", &peer), ("error", &error)]);
             Err(io::Error::new(io::ErrorKind::InvalidData, error))
         }
     }
