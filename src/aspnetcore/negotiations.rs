@@ -4,6 +4,7 @@
 //! which a transport was opened, and the data that clients have sent before it.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -88,14 +89,21 @@ impl Negotiations {
     }
 
     /// Buffers bytes that arrived before the transport. Returns false if the token cannot open a transport, or if the
-    /// bytes exceed the limit of this connection or of all connections together.
-    pub(crate) fn buffer_early_data(&self, token: &str, path: &str, bytes: &[u8], now: Seconds) -> bool {
+    /// bytes exceed the limit of this connection, of the client's address or of all connections together.
+    pub(crate) fn buffer_early_data(
+        &self,
+        token: &str,
+        path: &str,
+        bytes: &[u8],
+        address: Option<IpAddr>,
+        now: Seconds,
+    ) -> bool {
         let Some(ticket) = Ticket::open(&self.ring, path, token) else { return false };
         let mut state = lock(&self.state);
         if state.used.is_open(&ticket).is_some() || ticket.expires <= now {
             return false;
         }
-        state.early_data.add(&ticket, bytes, now)
+        state.early_data.add(&ticket, bytes, address, now)
     }
 
     /// Opens the transport of a token, which no other transport can use from now on. Returns the ticket, the use of the
@@ -178,11 +186,11 @@ mod tests {
     fn early_data_goes_to_its_transport() {
         let negotiations = negotiations();
         let token = negotiations.issue("/chat", IdKind::Separate, NOW).token();
-        assert!(negotiations.buffer_early_data(&token, "/chat", b"ab", NOW));
-        assert!(negotiations.buffer_early_data(&token, "/chat", b"c", NOW));
-        assert!(!negotiations.buffer_early_data(&token, "/other", b"d", NOW));
+        assert!(negotiations.buffer_early_data(&token, "/chat", b"ab", None, NOW));
+        assert!(negotiations.buffer_early_data(&token, "/chat", b"c", None, NOW));
+        assert!(!negotiations.buffer_early_data(&token, "/other", b"d", None, NOW));
         let (_, _open_token, early_data) = negotiations.open(&token, "/chat", NOW).unwrap();
         assert_eq!(&early_data[..], b"abc");
-        assert!(!negotiations.buffer_early_data(&token, "/chat", b"e", NOW), "the transport is open");
+        assert!(!negotiations.buffer_early_data(&token, "/chat", b"e", None, NOW), "the transport is open");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    net::IpAddr,
     sync::Arc,
     time::{Instant as StdInstant, SystemTime},
 };
@@ -92,7 +93,7 @@ impl EndpointHandler {
         let token = token_from_query(&hub_request);
         match *request.method() {
             Method::GET => self.get(request, payload, hub_request, token, identity),
-            Method::POST => self.post(payload, token).await,
+            Method::POST => self.post(payload, token, hub_request.address()).await,
             Method::DELETE => self.delete(token),
             _ => plain_text(StatusCode::METHOD_NOT_ALLOWED, ""),
         }
@@ -132,21 +133,21 @@ impl EndpointHandler {
         }
     }
 
-    async fn post(&self, payload: Payload, token: Option<String>) -> HttpResponse {
+    async fn post(&self, payload: Payload, token: Option<String>, address: Option<IpAddr>) -> HttpResponse {
         let Some(token) = token else { return plain_text(StatusCode::BAD_REQUEST, NO_ID) };
         match self.status(&token) {
             TokenStatus::Unknown => plain_text(StatusCode::NOT_FOUND, NO_CONNECTION),
             TokenStatus::Open => plain_text(StatusCode::METHOD_NOT_ALLOWED, NO_POST),
             TokenStatus::Pending => match read_body(payload, MAX_EARLY_BYTES).await {
-                Ok(bytes) if self.buffer_early_data(&token, &bytes) => plain_text(StatusCode::OK, ""),
+                Ok(bytes) if self.buffer_early_data(&token, &bytes, address) => plain_text(StatusCode::OK, ""),
                 Ok(_) => plain_text(StatusCode::PAYLOAD_TOO_LARGE, ""),
                 Err(error) => plain_text(error.status(), ""),
             },
         }
     }
 
-    fn buffer_early_data(&self, token: &str, bytes: &[u8]) -> bool {
-        self.state.negotiations.buffer_early_data(token, &self.endpoint.path, bytes, Seconds::now())
+    fn buffer_early_data(&self, token: &str, bytes: &[u8], address: Option<IpAddr>) -> bool {
+        self.state.negotiations.buffer_early_data(token, &self.endpoint.path, bytes, address, Seconds::now())
     }
 
     fn delete(&self, token: Option<String>) -> HttpResponse {
