@@ -48,8 +48,9 @@ pub struct SeaStore {
 }
 
 /// The maximum wait for a connection of the pool, and separately for the lock of the database. After it, a call returns
-/// [`Error::Unavailable`]. A healthy database answers much faster, and a client waits much longer.
-const STORE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// [`Error::Unavailable`]. A healthy database answers much faster. Order: it ends before the deadline of the caller, 5 s, so
+/// that the caller hears why the call failed.
+const STORE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The maximum number of bind variables in one statement, well below the lowest limit of the databases (SQLite:
 /// 32,766).

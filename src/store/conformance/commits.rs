@@ -6,7 +6,7 @@
 //! change is stored, because a connection also sees its own uncommitted changes.
 //! [`store_commit_conformance!`](crate::store_commit_conformance) lists the test cases. Each needs new, empty data.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use super::{at, groups_of, owner};
 use crate::store::{
@@ -83,7 +83,8 @@ async fn drop_calls(store: &dyn DynStore) {
 }
 
 /// Polls a call `steps` times, each time when it is woken, and then drops it.
-async fn poll_then_drop<T>(mut call: StoreFuture<'_, T>, mut steps: usize) {
+pub(crate) async fn poll_then_drop(call: impl Future, mut steps: usize) {
+    let mut call = pin!(call);
     poll_fn(|context| match steps.checked_sub(1) {
         None => Poll::Ready(()),
         Some(left) => {

@@ -1,8 +1,4 @@
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    task::Poll,
-};
+use std::future::Future;
 
 use entities::{clock, conversation_room, rejoin_family};
 use futures_util::future::try_join_all;
@@ -10,7 +6,7 @@ use sea_orm::{ConnectionTrait, Database, DbBackend, Schema, Statement};
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::{Holder, TokenUse};
+use crate::store::{Holder, TokenUse, conformance::commits::poll_then_drop};
 
 /// Short, to keep the tests fast, but long enough to open a database on a busy machine.
 const SHORT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -217,17 +213,14 @@ async fn dropped_call_is_atomic() {
     }
 }
 
-/// Polls a call `steps` times, each time when it is woken, and then drops it.
-async fn poll_then_drop(call: impl Future, mut steps: usize) {
-    let mut call = pin!(call);
-    poll_fn(|context| match steps.checked_sub(1) {
-        None => Poll::Ready(()),
-        Some(left) => {
-            steps = left;
-            call.as_mut().poll(context).map(drop)
-        }
-    })
-    .await;
+#[tokio::test]
+async fn read_only_database_says_so() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    store.db.execute_unprepared("pragma query_only = on").await.unwrap();
+    let node = Node { id: "alpha".into(), incarnation: "1".into() };
+    let error = store.renew(&node, SystemTime::now(), Duration::from_secs(30)).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    assert!(error.to_string().ends_with("attempt to write a readonly database"), "{error}");
 }
 
 #[tokio::test]
@@ -297,7 +290,7 @@ async fn file_uses_wal_full_sync_and_busy_timeout() {
     let file = TempDatabase::new();
     let store = file.open().await.unwrap();
     assert_eq!(query_column(&store.db, "pragma journal_mode").await, ["wal"]);
-    assert_eq!(query_column(&store.db, "select cast(timeout as text) from pragma_busy_timeout").await, ["5000"]);
+    assert_eq!(query_column(&store.db, "select cast(timeout as text) from pragma_busy_timeout").await, ["3000"]);
     assert_eq!(
         query_column(&store.db, "select cast(synchronous as text) from pragma_synchronous").await,
         ["2"],
