@@ -3,7 +3,10 @@
 //! Authenticators are values that are built before the engine. Endpoints use this module; it uses actix-web.
 //! It does not answer requests itself, except those that are not authorized and those of other origins ([`Cors`]).
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -14,7 +17,7 @@ use actix_web::{
     web::Payload,
 };
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     connections::LimitReached,
@@ -100,6 +103,13 @@ fn check_head(request: &HttpRequest) -> Result<(), HttpResponse> {
     }
     let text = format!("The query and the headers of the request have more than {MAX_HEAD_BYTES} bytes.");
     Err(HttpResponse::build(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).content_type("text/plain").body(text))
+}
+
+/// When the credentials of an identity expire, as a time of the monotonic clock; `None` if they do not. Times in the past
+/// become the present.
+pub(crate) fn expiry(identity: &Identity) -> Option<Instant> {
+    let remaining = identity.expires?.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now().checked_add(remaining)
 }
 
 /// Accepts every client as anonymous.

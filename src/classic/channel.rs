@@ -38,6 +38,8 @@ pub(super) struct AttachChannel {
     pub(super) cursor: Option<String>,
     pub(super) token: Option<String>,
     pub(super) socket: Option<SocketHandle>,
+    /// When the credentials of the request expire, if that ends the connection.
+    pub(super) expires: Option<Instant>,
 }
 
 /// The reader and the framer of an attached channel, or the reason why none was attached.
@@ -175,6 +177,7 @@ impl Connection<Session> {
             is_rejoined,
             resume_position,
             is_recreated,
+            expires: attach.expires,
             has_unsent_token,
             has_current_token: self.state.is_current_token(attach.token.as_deref()),
         };

@@ -52,6 +52,7 @@ pub struct Endpoint {
     path: Arc<str>,
     hubs: Option<Vec<HubName>>,
     authorize: Option<Authorize>,
+    closes_on_expiry: bool,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -65,7 +66,7 @@ impl Endpoint {
     /// without case.
     #[must_use]
     pub fn new(path: &str) -> Self {
-        Self { path: path.trim_end_matches('/').into(), hubs: None, authorize: None }
+        Self { path: path.trim_end_matches('/').into(), hubs: None, authorize: None, closes_on_expiry: false }
     }
 
     /// Serves only these hubs.
@@ -80,6 +81,13 @@ impl Endpoint {
     #[must_use]
     pub fn require(mut self, authorize: impl Fn(&Identity) -> bool + Send + Sync + 'static) -> Self {
         self.authorize = Some(Arc::new(authorize));
+        self
+    }
+
+    /// Ends connections when the credentials of their channel expire. Clients try to reconnect, which needs new ones.
+    #[must_use]
+    pub fn close_on_expiry(mut self) -> Self {
+        self.closes_on_expiry = true;
         self
     }
 

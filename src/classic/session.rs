@@ -291,6 +291,7 @@ impl Session {
 
     fn on_tick(&mut self, now: Instant) -> SessionEffects {
         let mut effects = match &mut self.channel {
+            Some(channel) if channel.has_expired(now) => return self.end_for_reconnect(Reason::Expired),
             Some(channel) => channel.keep_alive_or_end(&self.settings, now),
             None if now >= self.disconnect_deadline => return self.end(Reason::Lost, CLOSE_NORMAL),
             None => SessionEffects::none(),

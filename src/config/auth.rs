@@ -31,6 +31,9 @@ pub struct Auth {
     pub issuer: Option<String>,
     /// The claim that names the user. Default `sub`.
     pub user_claim: String,
+    /// Ends a connection when its token expires, so that a client that is blocked meanwhile does not stay. The client
+    /// may reconnect with a new token. Default false, as in ASP.NET Core SignalR.
+    pub close_on_expiry: bool,
 }
 
 impl Default for Auth {
@@ -43,6 +46,7 @@ impl Default for Auth {
             audience: None,
             issuer: None,
             user_claim: "sub".into(),
+            close_on_expiry: false,
         }
     }
 }
@@ -120,6 +124,10 @@ impl Auth {
                 found.push((keys.to_vec(), text.into()));
             }
             Mode::Jwt | Mode::Query => {}
+        }
+        if self.close_on_expiry && self.mode == Mode::Query {
+            let text = "has no effect with `query`, whose users do not expire; set auth.mode to `jwt`, or remove it";
+            found.push((vec!["auth.close_on_expiry", "auth.mode"], text.into()));
         }
         found
     }

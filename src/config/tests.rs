@@ -5,6 +5,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::{OnStoreFailure, pipeline::Policy};
 
+mod addresses;
+mod credentials;
 mod documentation;
 mod proxies;
 mod tls;
@@ -214,16 +216,6 @@ fn query_mode_on_network_needs_explicit_setting() {
 }
 
 #[test]
-fn jwt_mode_and_keys_require_each_other() {
-    let secret = "auth.secrets = ['a secret of no less than 32 characters']";
-    assert_eq!(keys("auth.mode = 'jwt'", &[]), ["auth.mode"]);
-    assert_eq!(keys(secret, &[]), ["auth.mode"], "configured keys imply jwt");
-    assert!(read(&format!("auth.mode = 'jwt'\n{secret}\nlisten = '0.0.0.0:80'"), &[]).is_ok());
-    assert_eq!(keys("auth.mode = 'jwt'\nauth.secrets = ['too short']", &[]), ["auth.secrets[0]"]);
-    assert_eq!(keys("auth.mode = 'jwt'\nauth.public_keys = ['no key']", &[]), ["auth.public_keys[0]"]);
-}
-
-#[test]
 fn classic_settings_are_converted_and_checked() {
     let classic = |content: &str| read(content, &[]).map(|settings| crate::classic::Settings::from(settings.classic));
     let settings = classic("[classic]\nkeep_alive = 'none'\nlong_poll_delay = '0s'\nwindow_items = 0").unwrap();
@@ -299,64 +291,11 @@ fn engine_errors_are_reported_with_other_faults() {
 }
 
 #[test]
-fn address_error_shows_the_right_form() {
-    for (text, part) in [
-        ("8080", "write `127.0.0.1:8080` for this machine, or `0.0.0.0:8080` for the network"),
-        (":8080", "write `127.0.0.1:8080` for this machine"),
-        ("127.0.0.1", "`127.0.0.1` has no port; write `127.0.0.1:8080`"),
-        ("::1", "write `[::1]:8080`"),
-        ("example.org:80", "write for example `127.0.0.1:80`"),
-        ("localhost", "`localhost:8080`"),
-        ("localhost:x", "`localhost:8080`"),
-        ("127.0.0.1:99999", "write for example"),
-    ] {
-        let flags = Flags { listen: Some(text.into()), ..Flags::default() };
-        let faults = Settings::read(&flags, &Environment::new()).unwrap_err();
-        let [fault] = &faults.iter().collect::<Vec<_>>()[..] else { panic!("{text}: {faults}") };
-        assert!(fault.key == "listen" && fault.text.contains(part), "{text}: {}", fault.text);
-    }
-    assert_eq!(keys("listen = 8080\nadmin.listen = 8081", &[]), ["admin.listen", "listen"]);
-}
-
-#[test]
-fn localhost_is_accepted_as_address() {
-    let settings = read("listen = 'localhost:80'", &[("HUBCAST_ADMIN__LISTEN", "localhost:0")]).unwrap();
-    assert_eq!((settings.listen, settings.admin.listen), ("127.0.0.1:80".parse().unwrap(), loopback(0)));
-}
-
-#[test]
-fn admin_and_client_addresses_must_differ() {
-    let same = "listen = '127.0.0.1:80'\nadmin.listen = '127.0.0.1:80'";
-    assert_eq!(keys(same, &[]), ["admin.listen"]);
-    assert!(read("listen = '127.0.0.1:0'\nadmin.listen = '127.0.0.1:0'", &[]).is_ok());
-}
-
-#[test]
 fn unknown_key_hides_no_fault_of_shorter_key() {
     assert_eq!(
         keys("listen = '0.0.0.0:80'\nlistener = 1\nauth.modes = 1", &[]),
         ["auth.mode", "auth.modes", "listener"]
     );
-}
-
-#[test]
-fn secrets_are_never_printed() {
-    let (secret, short) = ("a secret of no less than 32 characters", "telltale");
-    let content = format!(
-        "signing_keys = ['{secret}']\nadmin.token = '{secret}'\nauth.mode = 'jwt'\nauth.secrets = ['{secret}']"
-    );
-    assert!(!format!("{:?}", read(&content, &[]).unwrap()).contains(secret));
-    let faults = read(&format!("signing_keys = ['{short}']\nadmin.token = '{short}'"), &[]).unwrap_err();
-    assert_eq!(faults.iter().count(), 2);
-    assert!(!faults.to_string().contains(short), "{faults}");
-}
-
-#[test]
-fn secrets_must_not_contain_control_characters() {
-    let content = "signing_keys = [\"\"\"0123456789012345\n\"\"\"]\nadmin.token = \"\\u0000123456789012345\"";
-    let mut found = keys(content, &[]);
-    found.sort();
-    assert_eq!(found, ["admin.token", "signing_keys[0]"]);
 }
 
 #[test]
@@ -394,12 +333,4 @@ fn empty_values_and_too_many_workers_are_refused() {
 fn database_url_escapes_the_directory_name() {
     let settings = read("data_dir = '/a b/c?mode=memory#%41'", &[]).unwrap();
     assert_eq!(settings.store_url(), "sqlite:///a%20b/c%3Fmode%3Dmemory%23%2541/hubcast.db?mode=rwc");
-}
-
-#[test]
-fn private_key_is_refused_as_public_key() {
-    let private = include_str!("../web/jwt/test-private.pem");
-    let faults = faults(&format!("[auth]\nmode = 'jwt'\npublic_keys = [\"\"\"{private}\"\"\"]"), &[]);
-    let [(key, text)] = &faults[..] else { panic!("{faults:?}") };
-    assert!(key.starts_with("auth.public_keys") && text.contains("private key"), "{key}: {text}");
 }

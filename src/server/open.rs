@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Service, Tls, TlsError, descriptors, secret_file, secret_file::SecretFileError};
 use crate::{
-    BuildError, ConnectionLimits, Engine, EngineBuilder, KeyRing, chat,
+    BuildError, ConnectionLimits, Engine, EngineBuilder, Hub, KeyRing, aspnetcore, chat, classic,
     config::{Auth, Limits, Mode, Secret, Settings},
     store::{self, sea::SeaStore},
     tokens::BadSecret,
@@ -63,9 +63,12 @@ impl Service {
         let admin_token = admin_token(settings)?;
         let tls = settings.tls.files().map(Tls::open).transpose()?;
         let store = SeaStore::connect(&settings.store_url()).await.map_err(OpenError::Store)?;
+        let hub = chat::hub();
+        let (aspnetcore, classic) = endpoints(&hub, &settings.auth);
         let engine = with_authentication(Engine::builder(), &settings.auth)
-            .hub("/chat", chat::hub())
-            .classic("/signalr")
+            .hub_only(hub)
+            .aspnetcore_endpoint(aspnetcore)
+            .classic_endpoint(classic)
             .base_path(settings.base_path.as_str())
             .store(store)
             .keys(key_ring)
@@ -104,6 +107,11 @@ fn connection_limits(limits: &Limits, max_sockets: NonZeroUsize) -> ConnectionLi
         warn!(connections = total.get(), sockets = max_sockets.get(); "limits.connections exceeds the sockets that the limit of file descriptors allows");
     }
     ConnectionLimits { total: total.unwrap_or(configured.total.min(max_sockets)), ..configured }
+}
+
+fn endpoints(hub: &Hub, auth: &Auth) -> (aspnetcore::Endpoint, classic::Endpoint) {
+    let (aspnetcore, classic) = (aspnetcore::Endpoint::new("/chat", hub.name()), classic::Endpoint::new("/signalr"));
+    if auth.close_on_expiry { (aspnetcore.close_on_expiry(), classic.close_on_expiry()) } else { (aspnetcore, classic) }
 }
 
 fn create_directory(path: &Path) -> Result<(), OpenError> {

@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::SystemTime};
 
 use actix_web::rt::{System, net::TcpStream};
 use futures_util::{SinkExt, stream};
@@ -274,6 +274,23 @@ async fn missing_token_is_refused_with_an_explanation() {
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     assert!(answer.contains("www-authenticate: Bearer"), "{answer}");
     assert!(answer.ends_with("as `access_token` in the query"), "{answer}");
+    service.stop().await;
+}
+
+#[actix_web::test]
+async fn expired_token_ends_the_connection_if_configured() {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    let secret = "a secret that is as long as HS256 wants";
+    let settings =
+        [("HUBCAST_AUTH__MODE", "jwt"), ("HUBCAST_AUTH__SECRETS", secret), ("HUBCAST_AUTH__CLOSE_ON_EXPIRY", "true")];
+    let service = TestService::start(&settings).await;
+    // A token is accepted for 60 s after its expiry, so this one has eight seconds left.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({ "sub": "ann", "exp": now - 52 });
+    let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap();
+    let mut ann = TestClient::connect(&format!("ws://{}/chat?access_token={token}", service.clients)).await;
+    let close = ann.next().await.expect("a close message");
+    assert_eq!((&close["type"], &close["allowReconnect"]), (&json!(7), &json!(true)), "{close}");
     service.stop().await;
 }
 

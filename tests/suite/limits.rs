@@ -2,10 +2,11 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use hubcast::{Limits, aspnetcore::Settings};
+use hubcast::{Limits, aspnetcore::Settings, classic};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::support::{CloseMessage, CoreClient, Server};
+use crate::support::{ClassicClient, CloseMessage, CoreClient, Server, wait_until};
 
 /// An invocation of `Echo` of exactly `length` bytes, including the record separator.
 fn echo_of_length(length: usize) -> String {
@@ -129,4 +130,13 @@ async fn expired_credentials_close_the_connection() {
     let server = Server::start().await;
     let mut client = CoreClient::connect(server.address, "/guarded?access_token=ann.member.5").await;
     assert_eq!(client.expect_close().await, CloseMessage { error: None, allow_reconnect: true });
+}
+
+#[tokio::test]
+async fn expired_credentials_close_classic_connections() {
+    let endpoint = classic::Endpoint::new("/signalr").close_on_expiry();
+    let server = Server::start_core_only(|engine| engine.classic_endpoint(endpoint)).await;
+    let mut client = ClassicClient::connect(server.address, "webSockets", "&access_token=ann.member.5").await;
+    assert_eq!(client.wait_for_close().await, Some(CloseCode::Normal));
+    wait_until(|| server.engine.metrics().connections_closed.get() == 1).await;
 }

@@ -1,11 +1,6 @@
 //! Request handlers of an endpoint.
 
-use std::{
-    any::Any,
-    net::IpAddr,
-    sync::Arc,
-    time::{Instant as StdInstant, SystemTime},
-};
+use std::{any::Any, net::IpAddr, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -36,7 +31,7 @@ use crate::{
         FrameType, Inbound, Received, SocketHandle,
         websocket::{self, ReadMode},
     },
-    web::{authorize_request, hub_request, limit_response, log_request, query_value, read_body},
+    web::{authorize_request, expiry, hub_request, limit_response, log_request, query_value, read_body},
 };
 
 const NO_ID: &str = "Connection ID required";
@@ -208,13 +203,12 @@ impl EndpointHandler {
     }
 
     fn session_config(&self, hub: &Arc<Hub>, request: &Request, identity: &Identity) -> SessionConfig {
-        let expires = identity.expires.filter(|_| self.endpoint.closes_on_expiry);
         SessionConfig {
             settings: Arc::clone(&self.state.settings),
             hub: Arc::clone(hub),
             wants_tokens: request.query(REJOIN_PARAM).is_some(),
             token_lifetime: self.state.rejoin_service.settings.lifetime,
-            expires: expires.and_then(to_instant),
+            expires: expiry(identity).filter(|_| self.endpoint.closes_on_expiry),
         }
     }
 
@@ -266,10 +260,4 @@ const NO_TOKEN_YET: &str = "1";
 /// Wire: an empty id counts as missing. The values of a repeated id are joined, so they match no token.
 fn token_from_query(request: &Request) -> Option<String> {
     query_value(&request.query, "id")
-}
-
-/// Converts wall-clock time to monotonic time; `None` if it is out of range. Times in the past become the present.
-fn to_instant(time: SystemTime) -> Option<Instant> {
-    let remaining = time.duration_since(SystemTime::now()).unwrap_or_default();
-    Instant::from_std(StdInstant::now()).checked_add(remaining)
 }

@@ -31,7 +31,7 @@ use crate::{
         streaming::ResponseBody,
         websocket::{self, ReadMode},
     },
-    web::limit_response,
+    web::{expiry, limit_response},
 };
 
 pub(super) const NOT_A_WEBSOCKET_REQUEST: &str = "Not a valid web socket request.";
@@ -175,6 +175,7 @@ impl EndpointHandler {
             token: query_or_form(request, form, "groupsToken"),
             // The socket of a poll may carry requests of other connections afterwards, so it must not be closed.
             socket: SocketHandle::of(&request.http).filter(|_| transport != Transport::LongPolling),
+            expires: expiry(&request.identity).filter(|_| self.endpoint.closes_on_expiry),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::classic::query::{ConnectKind, EndpointHubs, Transport};
 
 /// A channel that has been attached.
@@ -19,6 +21,8 @@ pub(crate) struct ChannelAttached {
     pub(crate) resume_position: ResumePosition,
     /// The connection was created again in this process for a client that had it before.
     pub(crate) is_recreated: bool,
+    /// When the credentials of its request expire, if that ends the connection.
+    pub(crate) expires: Option<Instant>,
     /// The previous channel did not send the last groups token.
     pub(crate) has_unsent_token: bool,
     /// The client presented the last groups token that was sent, or none was sent.

@@ -26,6 +26,8 @@ pub(super) struct Channel {
     keep_alive_due: Option<Instant>,
     /// The time when the channel ends by the connection timeout: polls always, streams only without keep-alive.
     timeout_at: Option<Instant>,
+    /// The time when the credentials of its request expire, if that ends the connection.
+    expires: Option<Instant>,
     /// The channel is closing: data that still arrives is ignored.
     pub(super) is_closing: bool,
 }
@@ -39,6 +41,7 @@ impl Channel {
             endpoint_hubs: Arc::clone(&attached.endpoint_hubs),
             keep_alive_due: settings.keep_alive.map(|period| now + period),
             timeout_at: has_timeout.then(|| now + settings.connection_timeout),
+            expires: attached.expires,
             is_closing: false,
         }
     }
@@ -47,9 +50,14 @@ impl Channel {
         self.transport == Transport::LongPolling
     }
 
-    /// The time when [`Channel::keep_alive_or_end`] is due.
+    /// The time of the next timer.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.keep_alive_due.into_iter().chain(self.timeout_at).min()
+        self.keep_alive_due.into_iter().chain(self.timeout_at).chain(self.expires).min()
+    }
+
+    /// True if the credentials of its request have expired.
+    pub(super) fn has_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
     }
 
     /// Closes the channel. Its client reconnects.

@@ -107,6 +107,7 @@ impl TestSession {
                 ResumePosition::Known
             },
             is_recreated: false,
+            expires: None,
             has_unsent_token: false,
             has_current_token: true,
         }

@@ -96,3 +96,31 @@ fn disconnect_with_reconnect_is_no_abort() {
 fn overflow_ends_the_connection() {
     assert_eq!(TestSession::open().on(Event::Overflowed), ["end TooSlow 1008"]);
 }
+
+#[test]
+fn connection_ends_when_credentials_of_its_channel_expire() {
+    for (transport, connect_kind, end) in [
+        (Transport::WebSockets, ConnectKind::Reconnect, &["end Expired 1000"][..]),
+        (Transport::LongPolling, ConnectKind::Other, &["init \"T\":1", "end Expired 1000"]),
+    ] {
+        let mut test = TestSession::open();
+        let expires = Some(test.now + seconds(5));
+        let channel = ChannelAttached { expires, ..test.channel(transport, connect_kind) };
+        test.attached(&channel);
+        assert_eq!(test.until_deadline(), Some(seconds(5)));
+        assert_eq!(test.advance(seconds(4)), [""; 0]);
+        assert_eq!(test.advance(seconds(1)), end);
+    }
+}
+
+#[test]
+fn channel_with_newer_credentials_extends_the_connection() {
+    let mut test = TestSession::open();
+    for remaining in [5, 8] {
+        let expires = Some(test.now + seconds(remaining));
+        let channel = ChannelAttached { expires, ..test.channel(Transport::WebSockets, ConnectKind::Reconnect) };
+        test.attached(&channel);
+    }
+    assert_eq!(test.advance(seconds(7)), [""; 0]);
+    assert_eq!(test.advance(seconds(1)), ["end Expired 1000"]);
+}
