@@ -115,7 +115,7 @@ impl TrustedProxies {
         let statements = request.peer_addr().filter(|peer| self.trusts(peer.ip()));
         let statements = statements.map(|peer| Statements::read(request.headers(), peer, self)).unwrap_or_default();
         if has_forwarding_headers(request.headers()) {
-            request.extensions_mut().insert(Forwarded);
+            request.extensions_mut().insert(Forwarded { knows_client: statements.client.is_some() });
         }
         let head = request.head_mut();
         for name in &FORWARDING_HEADERS {
@@ -148,16 +148,22 @@ const FORWARDING_HEADERS: [HeaderName; 5] =
 const OTHER_PROXY_HEADERS: [&str; 3] = ["via", "x-forwarded-port", "x-real-ip"];
 
 /// Marks a request of a proxy, because [`TrustedProxies`] removes the headers.
-struct Forwarded;
+struct Forwarded {
+    /// True if a trusted proxy has stated the client, which is then the peer of the request.
+    knows_client: bool,
+}
 
 fn has_forwarding_headers(headers: &HeaderMap) -> bool {
     FORWARDING_HEADERS.iter().any(|name| headers.contains_key(name))
         || OTHER_PROXY_HEADERS.iter().any(|name| headers.contains_key(*name))
 }
 
-/// True if the headers of the request show that a proxy has forwarded it.
-pub(super) fn is_forwarded(request: &HttpRequest) -> bool {
-    has_forwarding_headers(request.headers()) || request.extensions().contains::<Forwarded>()
+/// True if the headers of the request show that a proxy has forwarded it, and no trusted proxy has stated for whom.
+pub(super) fn hides_client(request: &HttpRequest) -> bool {
+    match request.extensions().get::<Forwarded>() {
+        Some(Forwarded { knows_client }) => !knows_client,
+        None => has_forwarding_headers(request.headers()),
+    }
 }
 
 impl<S, B> Transform<S, ServiceRequest> for TrustedProxies

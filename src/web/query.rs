@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use actix_web::{HttpRequest, http::header};
 
-use super::{AuthError, Authenticate, parse_query, proxies::is_forwarded};
+use super::{AuthError, Authenticate, parse_query, proxies::hides_client};
 use crate::{UserId, hub::Identity};
 
 /// Accepts the user in `?user=ann` without verification. Clients without the parameter are anonymous. The resulting
@@ -23,15 +23,19 @@ impl Authenticate for QueryUser {
 
 /// Like [`QueryUser`], but only for requests that come from the local machine and name it in `Host`. It prevents DNS
 /// rebinding: a foreign page can make its own host name resolve to loopback, and the browser would then treat this
-/// server as the page's own origin. It also refuses what a proxy forwards: behind a proxy that rewrites `Host`, every
-/// client of the network would name the local machine.
+/// server as the page's own origin. It also refuses what a proxy forwards for a client that is not known to be local:
+/// behind a proxy that rewrites `Host`, every client of the network would name the local machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalQueryUser;
 
 impl Authenticate for LocalQueryUser {
     fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
-        if is_forwarded(request) {
+        if hides_client(request) {
             return Err(refused("not to those of a proxy"));
+        }
+        // A trusted proxy has stated this address. Other peers are local, because the service listens on loopback.
+        if let Some(client) = request.peer_addr().filter(|client| !client.ip().to_canonical().is_loopback()) {
+            return Err(refused(&format!("not of a client at {}", client.ip())));
         }
         // Each host counts: a request that names several could mean any of them.
         let headers = request.headers().get_all(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
@@ -122,18 +126,31 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn request_of_a_trusted_proxy_is_refused() {
+    async fn trusted_proxy_is_accepted_for_local_clients_only() {
         let identify = |request: HttpRequest| async move {
             let refusal = LocalQueryUser.identify(&request).err();
             refusal.map_or_else(|| HttpResponse::Ok().finish(), |refusal| refusal.response())
         };
-        let proxies = TrustedProxies::new(["10.0.0.1".parse().unwrap()]);
+        let proxies = TrustedProxies::new(["127.0.0.1".parse().unwrap()]);
         let app = init_service(App::new().wrap(proxies).default_service(web::to(identify))).await;
         let request =
-            || TestRequest::default().insert_header(("Host", "localhost")).peer_addr("10.0.0.1:1".parse().unwrap());
-        let forwarded = request().insert_header(("X-Forwarded-For", "127.0.0.1")).to_request();
-        assert_eq!(call_service(&app, forwarded).await.status(), StatusCode::UNAUTHORIZED);
+            || TestRequest::default().insert_header(("Host", "localhost")).peer_addr("127.0.0.1:1".parse().unwrap());
         assert_eq!(call_service(&app, request().to_request()).await.status(), StatusCode::OK);
+        for (header, expected) in [
+            (("X-Forwarded-For", "127.0.0.1"), StatusCode::OK),
+            (("Forwarded", "for=\"[::1]\";proto=https"), StatusCode::OK),
+            (("X-Forwarded-For", "203.0.113.7"), StatusCode::UNAUTHORIZED),
+            (("X-Forwarded-For", "unknown"), StatusCode::UNAUTHORIZED),
+            (("X-Forwarded-Proto", "https"), StatusCode::UNAUTHORIZED),
+            (("Via", "1.1 proxy"), StatusCode::UNAUTHORIZED),
+        ] {
+            let forwarded = request().insert_header(header).to_request();
+            assert_eq!(call_service(&app, forwarded).await.status(), expected, "{header:?}");
+        }
+        // As from a PROXY header.
+        let remote =
+            TestRequest::default().insert_header(("Host", "localhost")).peer_addr("203.0.113.7:1".parse().unwrap());
+        assert_eq!(call_service(&app, remote.to_request()).await.status(), StatusCode::UNAUTHORIZED);
     }
 
     #[test]

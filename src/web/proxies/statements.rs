@@ -20,7 +20,7 @@ use crate::web::BasePath;
 /// What trusted proxies state about a request. A part that they do not state, or state in a wrong form, is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Statements {
-    /// The address of the client; its port is 0 if it is not stated.
+    /// The address of the client; its port is 0 if it is not stated. `None` if no address is stated.
     pub(super) client: Option<SocketAddr>,
     /// `http` or `https`.
     pub(super) scheme: Option<&'static str>,
@@ -54,10 +54,11 @@ impl Statements {
             }
             (client, depth) = (address, depth + 1);
         }
+        let stated = (depth > 0).then_some(client);
         let depth = depth.max(1);
         let scheme = nth_from_end(&list(headers, &X_FORWARDED_PROTO), depth).and_then(parse_scheme);
         let host = nth_from_end(&list(headers, &X_FORWARDED_HOST), depth).and_then(parse_host);
-        (Self { client: Some(client), scheme, host, prefix: None }, depth)
+        (Self { client: stated, scheme, host, prefix: None }, depth)
     }
 
     fn read_forwarded(headers: &HeaderMap, peer: SocketAddr, proxies: &TrustedProxies) -> (Self, usize) {
@@ -72,8 +73,9 @@ impl Statements {
             // A proxy may hide the address (`unknown`, `_name`). What is before it cannot be believed then.
             let Some(address) = parameter(element, "for").and_then(parse_address) else { break };
             client = address;
+            found.client = Some(client);
         }
-        (Self { client: Some(client), ..found }, depth.max(1))
+        (found, depth.max(1))
     }
 }
 
