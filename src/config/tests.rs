@@ -8,6 +8,7 @@ use crate::{OnStoreFailure, pipeline::Policy};
 mod addresses;
 mod credentials;
 mod documentation;
+mod listeners;
 mod proxies;
 mod tls;
 
@@ -170,13 +171,6 @@ fn unknown_keys_are_refused_at_any_level() {
     assert_eq!(keys("[admin]\nlisen = 1\n", &[]), ["admin.lisen"]);
     assert_eq!(keys("[sore]\nurl = 'x'\n", &[]), ["sore"]);
     assert_eq!(keys("", &[("HUBCAST_PORT", "tcp://1.2.3.4:5")]), ["port"]);
-}
-
-#[test]
-fn metrics_need_the_token_by_default() {
-    assert_eq!(Settings::default().metrics.access(), MetricsAccess::Token);
-    assert_eq!(read("metrics.public = true", &[]).unwrap().metrics.access(), MetricsAccess::Public);
-    assert_eq!(keys("metrics.public = 'perhaps'", &[]), ["metrics.public"]);
 }
 
 #[test]
