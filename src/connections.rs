@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix::prelude::*;
-use by_user::ConnectionsByUser;
+use by_user::ByUser;
 use futures_util::future::join_all;
 use papaya::HashMap as SharedMap;
 use tokio::sync::oneshot;
@@ -266,7 +266,7 @@ pub struct Connections(Arc<Directory>);
 #[derive(Debug, Default)]
 struct Directory {
     by_id: ById,
-    by_user: ConnectionsByUser,
+    by_user: ByUser<Arc<ConnectionHandle>>,
 }
 
 impl Connections {
@@ -278,7 +278,7 @@ impl Connections {
             return false;
         }
         if let Some(user) = &handle.user {
-            self.0.by_user.add(user, handle);
+            self.0.by_user.add(user, &handle.id, handle);
         }
         true
     }
@@ -288,7 +288,7 @@ impl Connections {
         let by_id = self.0.by_id.pin();
         let removed = by_id.remove_if(&handle.id, |_, found| Arc::ptr_eq(found, handle));
         if let (Ok(Some(_)), Some(user)) = (removed, &handle.user) {
-            self.0.by_user.remove(user, handle);
+            self.0.by_user.remove(user, &handle.id);
         }
     }
 

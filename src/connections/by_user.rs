@@ -7,53 +7,64 @@ use std::{
 
 use papaya::HashMap as SharedMap;
 
-use super::ConnectionHandle;
 use crate::ids::{ConnectionId, UserId};
 
-/// See the module's documentation. Finding a user takes no lock; only the connections of one user share one.
-#[derive(Debug, Default)]
-pub(super) struct ConnectionsByUser(SharedMap<UserId, Arc<UserEntry>, foldhash::fast::RandomState>);
+/// The values of each user, by connection. Finding a user takes no lock; only the connections of one user share one.
+#[derive(Debug)]
+pub(super) struct ByUser<T>(SharedMap<UserId, Arc<UserEntry<T>>, foldhash::fast::RandomState>);
 
-#[derive(Debug, Default)]
-struct UserEntry(Mutex<UserConnections>);
+#[derive(Debug)]
+struct UserEntry<T>(Mutex<UserConnections<T>>);
 
-#[derive(Debug, Default)]
-struct UserConnections {
-    handles: HashMap<ConnectionId, Arc<ConnectionHandle>, foldhash::fast::RandomState>,
+#[derive(Debug)]
+struct UserConnections<T> {
+    values: HashMap<ConnectionId, T, foldhash::fast::RandomState>,
     /// The last connection was removed. The entry is about to be removed from the map and accepts no connection.
     is_retired: bool,
 }
 
-impl UserEntry {
+impl<T> Default for UserEntry<T> {
+    fn default() -> Self {
+        Self(Mutex::new(UserConnections { values: HashMap::default(), is_retired: false }))
+    }
+}
+
+impl<T: Clone> UserEntry<T> {
     /// After a panic under the lock the map is still valid.
-    fn lock(&self) -> MutexGuard<'_, UserConnections> {
+    fn lock(&self) -> MutexGuard<'_, UserConnections<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a connection. Returns false if the entry is retired.
-    fn add(&self, handle: &Arc<ConnectionHandle>) -> bool {
+    fn add(&self, id: &ConnectionId, value: &T) -> bool {
         let mut connections = self.lock();
         if !connections.is_retired {
-            connections.handles.insert(handle.id.clone(), Arc::clone(handle));
+            connections.values.insert(id.clone(), value.clone());
         }
         !connections.is_retired
     }
 
     /// Removes a connection. Returns true if it was the last one.
-    fn remove(&self, handle: &ConnectionHandle) -> bool {
+    fn remove(&self, id: &ConnectionId) -> bool {
         let mut connections = self.lock();
-        connections.handles.remove(&handle.id);
-        connections.is_retired = connections.handles.is_empty();
+        connections.values.remove(id);
+        connections.is_retired = connections.values.is_empty();
         connections.is_retired
     }
 }
 
-impl ConnectionsByUser {
-    pub(super) fn add(&self, user: &UserId, handle: &Arc<ConnectionHandle>) {
+impl<T> Default for ByUser<T> {
+    fn default() -> Self {
+        Self(SharedMap::default())
+    }
+}
+
+impl<T: Clone> ByUser<T> {
+    pub(super) fn add(&self, user: &UserId, id: &ConnectionId, value: &T) {
         let users = self.0.pin();
         loop {
             let entry = users.get_or_insert_with(user.clone(), Arc::default);
-            if entry.add(handle) {
+            if entry.add(id, value) {
                 return;
             }
             // An error means that the entry was replaced meanwhile.
@@ -61,23 +72,88 @@ impl ConnectionsByUser {
         }
     }
 
-    pub(super) fn remove(&self, user: &UserId, handle: &ConnectionHandle) {
+    pub(super) fn remove(&self, user: &UserId, id: &ConnectionId) {
         let users = self.0.pin();
-        if let Some(entry) = users.get(user).filter(|entry| entry.remove(handle)) {
+        if let Some(entry) = users.get(user).filter(|entry| entry.remove(id)) {
             // An error means that the entry was replaced meanwhile.
             let _ = users.remove_if(user, |_, found| Arc::ptr_eq(found, entry));
         }
     }
 
-    /// The connections of a user for which `filter` returns true, in no particular order.
-    pub(super) fn of(&self, user: &UserId, filter: impl Fn(&ConnectionHandle) -> bool) -> Vec<Arc<ConnectionHandle>> {
+    /// The values of a user for which `filter` returns true, in no particular order.
+    pub(super) fn of(&self, user: &UserId, filter: impl Fn(&T) -> bool) -> Vec<T> {
         let users = self.0.pin();
         let Some(entry) = users.get(user) else { return Vec::new() };
-        entry.lock().handles.values().filter(|handle| filter(handle)).cloned().collect()
+        entry.lock().values.values().filter(|value| filter(value)).cloned().collect()
     }
 
     /// All users, in no particular order.
     pub(super) fn users(&self) -> Vec<UserId> {
         self.0.pin().keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    /// A value that counts its clones.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Self(Arc::clone(&self.0))
+        }
+    }
+
+    fn id(number: usize) -> ConnectionId {
+        number.to_string().into()
+    }
+
+    #[test]
+    fn connection_costs_the_same_beside_many_others() {
+        let (by_user, ann, clones) = (ByUser::default(), UserId::from("ann"), Arc::new(AtomicUsize::new(0)));
+        for number in 0..1_000 {
+            by_user.add(&ann, &id(number), &Counted(Arc::clone(&clones)));
+        }
+        by_user.remove(&ann, &id(0));
+        assert_eq!(clones.load(Ordering::Relaxed), 1_000, "no value is copied for another");
+        assert_eq!(by_user.of(&ann, |_| true).len(), 999);
+    }
+
+    #[test]
+    fn user_is_listed_while_it_has_connections() {
+        let (by_user, ann) = (ByUser::default(), UserId::from("ann"));
+        by_user.add(&ann, &id(1), &1);
+        by_user.add(&ann, &id(2), &2);
+        by_user.remove(&ann, &id(1));
+        assert_eq!((by_user.of(&ann, |_| true), by_user.users()), (vec![2], vec![ann.clone()]));
+        assert!(by_user.of(&ann, |value| *value == 1).is_empty());
+        by_user.remove(&ann, &id(2));
+        assert_eq!((by_user.of(&ann, |_| true), by_user.users()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn no_connection_is_lost_to_a_retired_entry() {
+        let (by_user, ann) = (ByUser::default(), UserId::from("ann"));
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let (by_user, ann) = (&by_user, &ann);
+                scope.spawn(move || {
+                    for number in 0..10_000 {
+                        by_user.add(ann, &id(thread), &number);
+                        assert!(by_user.of(ann, |_| true).contains(&number), "thread {thread}, connection {number}");
+                        by_user.remove(ann, &id(thread));
+                    }
+                });
+            }
+        });
+        assert!(by_user.users().is_empty());
     }
 }
