@@ -1,6 +1,7 @@
 //! The reading end of an outbox, with which a transport drains it.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -15,6 +16,10 @@ use super::{End, FrameFields, Framer, Outbox, OutboxEvent, Shared, wake_transpor
 /// entries that a stalled client has not read are counted here and not hidden in the server's own buffers.
 const WRITE_BUDGET: usize = 32 * 1024;
 
+/// The maximum of control frames that wait to be written. A client that sends more pings without reading gets pongs for
+/// the latest only (RFC 6455 section 5.5.3), and occupies at most 2 KiB. Conformance suites expect ten.
+const MAX_CONTROL_FRAMES: usize = 16;
+
 /// The end of a channel that a newer channel of the same connection has replaced.
 const REPLACED: End = End { code: 1000 };
 
@@ -27,8 +32,8 @@ pub(super) struct ChannelWriter {
     pub(super) transport: Option<Waker>,
     /// The rest of a frame that was written in part. It is written before everything else.
     pub(super) partial_frame: BytesMut,
-    /// A control frame of the transport's protocol. It is written next.
-    control: Option<Box<[u8]>>,
+    /// Control frames of the transport's protocol. They are written next.
+    control: VecDeque<Box<[u8]>>,
     close: Option<End>,
     direct: Option<DirectWrite>,
     /// See [`Progress::writes`](super::Progress::writes).
@@ -201,7 +206,8 @@ impl Shared {
         if !self.writer.partial_frame.is_empty() {
             out.unsplit(std::mem::take(&mut self.writer.partial_frame));
         }
-        if let Some(control) = self.writer.control.take() {
+        // Taking the queue frees its memory.
+        for control in std::mem::take(&mut self.writer.control) {
             out.extend_from_slice(&control);
         }
         self.queue.take(framer, WRITE_BUDGET, out);
@@ -298,10 +304,15 @@ pub struct ChannelControl {
 }
 
 impl ChannelControl {
-    /// Queues a control frame of the transport's protocol, such as a pong, in front of all entries. It replaces a
-    /// control frame that was not written yet. A client that sends many pings without reading thus gets a single pong.
+    /// Queues a control frame of the transport's protocol, such as a pong, in front of all entries. The queue holds 16
+    /// frames that were not written yet. A further frame replaces the oldest.
     pub fn queue_control_frame(&self, frame: Box<[u8]>) {
-        self.change(|writer| writer.control = Some(frame));
+        self.change(|writer| {
+            if writer.control.len() >= MAX_CONTROL_FRAMES {
+                writer.control.pop_front();
+            }
+            writer.control.push_back(frame);
+        });
     }
 
     /// Ends the channel with `end`, without sending the waiting entries, because the client has closed it or is about

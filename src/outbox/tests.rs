@@ -258,13 +258,14 @@ fn control_of_replaced_channel_has_no_effect() {
 }
 
 #[test]
-fn only_newest_control_frame_is_written_first() {
+fn latest_control_frames_are_written_first() {
     let outbox = outbox();
     let mut reader = attach(&outbox);
     outbox.push(&message("a"));
-    reader.control().queue_control_frame((*b"pong 1").into());
-    reader.control().queue_control_frame((*b"pong 2").into());
-    assert_eq!(poll(&mut reader), "pong 2[a]");
+    for number in 1..=17 {
+        reader.control().queue_control_frame(format!("{number} ").into_bytes().into());
+    }
+    assert_eq!(poll(&mut reader), "2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 [a]");
 }
 
 #[test]

@@ -91,6 +91,17 @@ async fn fragmented_message_can_contain_a_ping() {
 }
 
 #[tokio::test]
+async fn ten_pings_get_ten_pongs_in_order() {
+    let server = Server::start().await;
+    let mut raw = RawWebSocket::connect(&server).await;
+    let pings: Vec<_> = (b'0'..=b'9').flat_map(|payload| [0x89, 0x81, 0, 0, 0, 0, payload]).collect();
+    raw.0.write_all(&pings).await.unwrap();
+    for payload in b'0'..=b'9' {
+        assert_eq!(raw.receive().await, (0x8a, vec![payload]));
+    }
+}
+
+#[tokio::test]
 async fn record_can_span_several_frames() {
     let server = Server::start().await;
     let mut raw = RawWebSocket::connect(&server).await;
