@@ -13,6 +13,10 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::ids::{GroupKey, HubName};
 
+mod single_line;
+
+pub(crate) use single_line::{quote, to_line};
+
 /// The number of wire forms: ASP.NET Core JSON and MessagePack, classic JSON.
 const WIRE_FORMS: usize = 3;
 
@@ -26,7 +30,7 @@ pub struct Invocation {
     pub hub: HubName,
     /// The name of the client method, in the sender's case.
     pub target: Box<str>,
-    /// The arguments as a JSON array.
+    /// The arguments as a JSON array on a single line.
     pub arguments: Json,
     /// The changed values of the caller's state (classic dialect). It is empty unless the invocation is sent to the
     /// caller.
@@ -35,7 +39,8 @@ pub struct Invocation {
 
 impl Invocation {
     /// Creates an invocation. A tuple, array or list gives one argument for each element, and `()` by value gives none.
-    /// Any other value is a single argument, which is null for `None` and for numbers that JSON cannot represent.
+    /// Any other value is a single argument, which is null for `None` and for numbers that JSON cannot represent. Raw
+    /// values lose insignificant white space.
     ///
     /// # Errors
     /// The error of the serializer if the arguments cannot be encoded as JSON.
@@ -45,7 +50,7 @@ impl Invocation {
 }
 
 fn to_json_array<T: Serialize>(arguments: &T) -> Result<Json, serde_json::Error> {
-    let text = serde_json::to_string(arguments)?;
+    let text = to_line(arguments)?;
     // A serializer writes `()` and `None` alike, but only `()` has no size.
     let is_unit = size_of::<T>() == 0;
     RawValue::from_string(match text.as_bytes() {

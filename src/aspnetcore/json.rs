@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     hub::HubError,
-    message::{Invocation, Json, WireForm, json_depth},
+    message::{Invocation, Json, WireForm, json_depth, quote, to_line},
 };
 
 /// Wire: terminates every message.
@@ -302,10 +302,6 @@ fn poison_lossy_arguments(arguments: Vec<Json>) -> Vec<Json> {
     arguments.into_iter().map(poison).collect()
 }
 
-fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 fn record(text: String) -> Box<[u8]> {
     let mut bytes = text.into_bytes();
     bytes.push(SEPARATOR);
@@ -314,6 +310,7 @@ fn record(text: String) -> Box<[u8]> {
 
 /// A completion with a result.
 pub(crate) fn completion(id: &str, result: &RawValue) -> Box<[u8]> {
+    let result = to_line(result).expect("a raw value always serializes");
     record(format!(r#"{{"type":3,"invocationId":{},"result":{result}}}"#, quote(id)))
 }
 
@@ -336,7 +333,7 @@ pub(crate) fn close(error: Option<&str>, allows_reconnect: bool) -> Box<[u8]> {
 
 /// An invocation of a client method with one argument. It expects no completion.
 pub(crate) fn invocation(target: &str, argument: &(impl Serialize + ?Sized)) -> Box<[u8]> {
-    let argument = serde_json::json!(argument);
+    let argument = to_line(argument).expect("strings and numbers always serialize");
     record(format!(r#"{{"type":1,"target":{},"arguments":[{argument}]}}"#, quote(target)))
 }
 

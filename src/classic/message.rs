@@ -9,13 +9,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::callback::quote;
 use crate::{
     client_log::Cause,
     connection::ClientFault,
     hub::HubError,
     ids::HubName,
-    message::{Invocation, Json, WireForm, json_depth},
+    message::{Invocation, Json, WireForm, json_depth, quote, to_line},
     pipeline::{REJOINED_METHOD, RejoinReport},
 };
 
@@ -23,21 +22,20 @@ use crate::{
 pub(super) static WIRE_FORM: WireForm = WireForm { slot: 2, encode: encode_invocation };
 
 fn encode_invocation(call: &Invocation) -> Bytes {
-    let (hub, target) = (json_string(&call.hub), json_string(&call.target));
-    let state =
-        if call.state.is_empty() { String::new() } else { format!(r#","S":{}"#, serde_json::json!(call.state)) };
+    let (hub, target) = (quote(&call.hub), quote(&call.target));
+    let state = if call.state.is_empty() { String::new() } else { format!(r#","S":{}"#, encode(&call.state)) };
     format!(r#"{{"H":{hub},"M":{target},"A":{}{state}}}"#, call.arguments).into()
 }
 
 /// An invocation of the client method that receives the report on a groups token.
 pub(super) fn rejoined(hub: &HubName, report: &RejoinReport) -> Box<[u8]> {
-    let (hub, target) = (json_string(hub), json_string(REJOINED_METHOD));
-    format!(r#"{{"H":{hub},"M":{target},"A":[{}]}}"#, serde_json::json!(report)).into_bytes().into()
+    let (hub, target) = (quote(hub), quote(REJOINED_METHOD));
+    format!(r#"{{"H":{hub},"M":{target},"A":[{}]}}"#, encode(report)).into_bytes().into()
 }
 
-/// Encodes a text as a JSON string.
-fn json_string(text: &str) -> String {
-    Value::from(text).to_string()
+/// Encodes a value that contains nothing but strings, numbers and JSON values.
+fn encode(value: &impl Serialize) -> String {
+    to_line(value).expect("strings and JSON values always serialize")
 }
 
 /// Wire: the limits of a client's state: its length in characters of JSON, and the nesting depth, which also limits
@@ -214,7 +212,7 @@ impl<'a> HubResponse<'a> {
     /// Encodes the response for a call with this id. `state` holds the changed members of the client's state.
     pub(super) fn encode(self, id: InvocationId, state: Map<String, Value>) -> Box<[u8]> {
         let response = Self { id, state, ..self };
-        serde_json::to_vec(&response).expect("strings and JSON values always serialize").into()
+        encode(&response).into_bytes().into()
     }
 }
 
@@ -239,7 +237,7 @@ pub(super) fn encode_progress(id: &InvocationId, value: &RawValue, state: Map<St
     }
     let outer = format!("P|{}", id.0.as_deref().unwrap_or_default());
     let response = ProgressResponse { state, id: outer, progress: ProgressData { id, value } };
-    serde_json::to_vec(&response).expect("strings and JSON values always serialize").into()
+    encode(&response).into_bytes().into()
 }
 
 /// Encodes the groups token as a member of a frame.

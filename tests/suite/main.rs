@@ -13,6 +13,7 @@ mod classic_channels;
 mod classic_clients;
 mod classic_groups;
 mod classic_http;
+mod classic_input;
 mod client_log;
 mod connection_limits;
 mod disconnecting;
