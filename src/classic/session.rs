@@ -45,7 +45,6 @@ const CLOSE_NORMAL: End = End { code: 1000 };
 /// In these cases ASP.NET SignalR only drops the connection. The codes tell the client more: 1003 rejects a binary
 /// message, 1009 a message that is too long, and 1008 a client that does not read (RFC 6455 section 7.4.1).
 const CLOSE_UNSUPPORTED_DATA: End = End { code: 1003 };
-const CLOSE_MESSAGE_TOO_BIG: End = End { code: 1009 };
 const CLOSE_POLICY_VIOLATION: End = End { code: 1008 };
 
 /// Wire: the first frame of a channel after `/connect`. The client waits for it.
@@ -254,7 +253,8 @@ impl Session {
             }
             Inbound::TooLarge => {
                 let reason = format!("the message is longer than {} bytes", self.settings.max_message);
-                (ClientFault::new(Cause::MessageTooLong, &reason), CLOSE_MESSAGE_TOO_BIG)
+                // Wire: jquery.signalR raises its error event only after an end without a close frame.
+                (ClientFault::new(Cause::MessageTooLong, &reason), End::ABNORMAL)
             }
         };
         SessionEffects::from(Effect::Report(fault)).then(channel.close(end))

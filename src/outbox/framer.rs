@@ -11,6 +11,12 @@ pub struct End {
     pub code: u16,
 }
 
+impl End {
+    /// Ends a WebSocket without a close frame, which its client treats as an error. Wire: RFC 6455 reserves this code
+    /// for such an end, so it is never sent (section 7.4.1).
+    pub const ABNORMAL: Self = Self { code: 1006 };
+}
+
 /// Extra fields of the next frame of a channel. Setting a field again before it is sent replaces it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameFields {

@@ -275,6 +275,10 @@ impl WebSocketBody {
         let mut out = BytesMut::new();
         match self.reader.as_mut()?.poll(cx, &mut out) {
             Poll::Ready(ReadStep::Write) => {}
+            Poll::Ready(ReadStep::End(End::ABNORMAL)) => {
+                self.is_write_done = true;
+                self.frames = None;
+            }
             Poll::Ready(ReadStep::End(End { code })) => {
                 self.end_write();
                 close_frame(code, &mut out);

@@ -206,6 +206,18 @@ const scenarios = {
   networkOutage: () => Promise.all(["webSockets", "serverSentEvents", "longPolling"].map(surviveOutage)),
   silentNetwork: () => Promise.all(["webSockets", "serverSentEvents"].map(detectSilence)),
 
+  async oversizedMessage() {
+    const ann = await open(base);
+    await ann.start("ann", "webSockets");
+    await ann.page.evaluate(() => {
+      const { connection, chat, record } = window.client;
+      connection.error(() => record("error"));
+      chat.invoke("Echo", "x".repeat(70_000)).fail(() => record("call failed"));
+    });
+    for (const event of ["error", "call failed", "reconnected"]) await ann.waitFor(event);
+    assert.equal(await ann.call("Echo", "short"), "short");
+  },
+
   // The test that reads this script's output kills and restarts the server after "ready".
   async serverRestart() {
     const ann = await openAndJoin(base, "ann", "webSockets", "lobby");

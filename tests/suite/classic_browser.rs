@@ -43,6 +43,11 @@ async fn generated_proxies_work() {
 }
 
 #[tokio::test]
+async fn oversized_message_raises_error_event() {
+    run_scenario(&start_server(DEFAULT_DISCONNECT_TIMEOUT).await, "oversizedMessage", &[]).await;
+}
+
+#[tokio::test]
 async fn no_message_is_lost_during_network_outage() {
     let server = start_server(DEFAULT_DISCONNECT_TIMEOUT).await;
     run_scenario(&server, "networkOutage", &["restored"; 3]).await;

@@ -1,6 +1,10 @@
 //! Unusual messages of classic clients: white space between JSON tokens, lenient JSON, and messages that are too long.
 
+use actix_web::App;
+use hubcast::Engine;
+use hubcast_fixtures::{hubs, identity};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{ClassicClient, NegotiatedConnection, Server, TRANSPORTS};
 
@@ -34,4 +38,29 @@ async fn relayed_json_reaches_every_transport() {
         let (_, method, arguments) = client.next_invocation().await;
         assert_eq!((&*method, arguments), ("relayed", json!([{ "a": [1, "\u{85}\u{2028}\u{2029}"] }])), "{transport}");
     }
+}
+
+#[tokio::test]
+async fn oversized_message_ends_without_close_frame() {
+    let server = Server::start().await;
+    expect_end_without_close_frame(server.address).await;
+}
+
+#[actix_web::test]
+async fn oversized_message_ends_without_second_socket_handle() {
+    let engine = Engine::builder()
+        .hub("/chat", hubs::chat())
+        .classic("/signalr")
+        .authenticate(identity::identify)
+        .build()
+        .unwrap();
+    let server = actix_test::start(move || App::new().configure(engine.routes()));
+    expect_end_without_close_frame(server.addr()).await;
+}
+
+async fn expect_end_without_close_frame(server: std::net::SocketAddr) {
+    let mut client = ClassicClient::connect(server, "webSockets", "").await;
+    let call = json!({ "H": "chat", "M": "Echo", "A": ["x".repeat(66_000)], "I": "0" });
+    client.send_message(Message::text(call.to_string())).await;
+    assert_eq!(client.wait_for_close().await, None);
 }

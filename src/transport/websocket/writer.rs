@@ -19,8 +19,13 @@ pub(super) async fn write_until_end(mut reader: OutboxReader, socket: PlainSocke
     let mut out = BytesMut::new();
     loop {
         let step = poll_fn(|cx| reader.poll(cx, &mut out)).await;
-        if let ReadStep::End(End { code }) = step {
-            close_frame(code, &mut out);
+        match step {
+            ReadStep::End(End::ABNORMAL) => {
+                socket.shut_down_write();
+                return reader;
+            }
+            ReadStep::End(End { code }) => close_frame(code, &mut out),
+            ReadStep::Write => {}
         }
         if write_all(&reader, &socket, &out).await.is_err() {
             // The reading half may be waiting for the connection, and then does not notice the failure.

@@ -180,7 +180,7 @@ fn progress_is_queued_with_its_call_id() {
 #[test]
 fn invalid_data_closes_only_the_channel() {
     for (data, effect) in
-        [(Inbound::Binary(b"x".as_slice().into()), "close channel 1003"), (Inbound::TooLarge, "close channel 1009")]
+        [(Inbound::Binary(b"x".as_slice().into()), "close channel 1003"), (Inbound::TooLarge, "close channel 1006")]
     {
         let mut test = TestSession::open();
         assert_eq!(test.on(Event::Received(Received { channel: 1, data })), [effect]);
