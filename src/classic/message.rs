@@ -18,6 +18,8 @@ use crate::{
     pipeline::{REJOINED_METHOD, RejoinReport},
 };
 
+mod lenient;
+
 /// The encoding of invocations of client methods.
 pub(super) static WIRE_FORM: WireForm = WireForm { slot: 2, encode: encode_invocation };
 
@@ -66,8 +68,15 @@ impl Call {
 #[serde(transparent)]
 pub(super) struct InvocationId(Option<String>);
 
-/// The reason why a message is not a valid call. Wire: over a WebSocket such a message is ignored, since the protocol
-/// has no error message for it. Over HTTP the request is rejected with this text.
+impl InvocationId {
+    /// The id, unless the client gave none because it expects no response.
+    pub(super) fn given(self) -> Option<Self> {
+        Some(self).filter(|id| id.0.is_some())
+    }
+}
+
+/// The reason why a message is not a valid call. Over a WebSocket the text is the response to the message, if its id can
+/// be read. Over HTTP the request is rejected with this text.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidInvocation {
     #[error("The message is no invocation: {0}.")]
@@ -98,42 +107,19 @@ struct Members<'a> {
     state: Option<&'a RawValue>,
 }
 
-/// Wire: an escaped lone surrogate, which scripts produce when they cut a string, is replaced by U+FFFD.
-fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
-    let (mut out, mut rest) = (String::new(), text);
-    while let Some(at) = rest.find('\\') {
-        let (plain, escape) = rest.split_at(at);
-        let length = escape_len(escape);
-        let (escape, behind) = escape.split_at(length);
-        let is_lone_surrogate = matches!(utf16_unit(escape), Some(0xd800..0xe000)) && length == UNIT_ESCAPE_LEN;
-        out.push_str(plain);
-        out.push_str(if is_lone_surrogate { "\u{fffd}" } else { escape });
-        rest = behind;
-    }
-    if out.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(out + rest) }
-}
-
-/// The length of an escaped UTF-16 code unit, such as `\uD83D`.
-const UNIT_ESCAPE_LEN: usize = 6;
-
-fn utf16_unit(escape: &str) -> Option<u16> {
-    let digits = escape.strip_prefix("\\u")?.get(..4)?;
-    u16::from_str_radix(digits, 16).ok()
-}
-
-/// The length of the escape at the start of a text. A surrogate pair counts as one escape.
-fn escape_len(text: &str) -> usize {
-    let is_low = |text: &str| matches!(utf16_unit(text), Some(0xdc00..0xe000));
-    match utf16_unit(text) {
-        Some(0xd800..0xdc00) if is_low(&text[UNIT_ESCAPE_LEN..]) => 2 * UNIT_ESCAPE_LEN,
-        Some(_) => UNIT_ESCAPE_LEN,
-        None => text.char_indices().nth(2).map_or(text.len(), |(at, _)| at),
-    }
-}
-
-/// Decodes a client's call.
+/// Decodes a client's call. A text that is not strict JSON is read a second time, leniently.
 pub(super) fn decode(text: &str) -> Result<Call, InvalidInvocation> {
-    let text = &*replace_lone_surrogates(text);
+    let text = &*lenient::replace_lone_surrogates(text);
+    match decode_strict(text) {
+        Err(error @ (InvalidInvocation::Malformed(_) | InvalidInvocation::NotAnObject)) => match lenient::parse(text) {
+            Some(value) => decode_strict(&encode(&value)),
+            None => Err(error),
+        },
+        decoded => decoded,
+    }
+}
+
+fn decode_strict(text: &str) -> Result<Call, InvalidInvocation> {
     if !text.trim_start().starts_with('{') {
         return Err(InvalidInvocation::NotAnObject);
     }
@@ -148,6 +134,16 @@ pub(super) fn decode(text: &str) -> Result<Call, InvalidInvocation> {
         id: parse_id(members.id)?,
         state: members.state.map_or(Ok(Map::new()), parse_state)?,
     })
+}
+
+/// The id of a message that is not a valid call; `None` if it has none or if it cannot be read.
+pub(super) fn id_of_invalid(text: &str) -> Option<InvocationId> {
+    let message = lenient::parse(&lenient::replace_lone_surrogates(text))?;
+    match message.get("I").or_else(|| message.get("i"))? {
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        Value::String(id) => Some(InvocationId(Some(id.clone()))),
+        plain => Some(InvocationId(Some(plain.to_string()))),
+    }
 }
 
 fn parse_id(id: Option<&RawValue>) -> Result<InvocationId, InvalidInvocation> {
@@ -298,22 +294,37 @@ mod tests {
     }
 
     #[test]
-    fn lone_surrogate_becomes_replacement_character() {
-        for (text, expected) in [
-            (r#""\ud83d""#, "\"\u{fffd}\""),
-            (r#""\uDC22x\ud83d\ud83d\udc22""#, "\"\u{fffd}x\u{fffd}\\ud83d\\udc22\""),
-            (r#""\\ud83d""#, r#""\\ud83d""#),
-            (r#""\u00e9\n\ud83d\n""#, "\"\\u00e9\\n\u{fffd}\\n\""),
-            (r#""\ud8""#, r#""\ud8""#),
-            ("\\", "\\"),
-            ("\\é\\", "\\é\\"),
-            ("plain", "plain"),
-        ] {
-            assert_eq!(replace_lone_surrogates(text), expected, "{text}");
-        }
+    fn lone_surrogate_in_call_is_replaced() {
         let call = decode(r#"{"H":"h","M":"m","A":["\ud83d"],"S":{"a":"\udc22"}}"#).unwrap();
         assert_eq!(call.arguments[0].get(), "\"\u{fffd}\"");
         assert_eq!(call.state["a"], "\u{fffd}");
+    }
+
+    #[test]
+    fn json_of_hand_made_clients_is_accepted() {
+        for text in [
+            "{'H':'chat','M':'Echo','A':['x'],'I':'1'}",
+            r#"{H:"chat",M:"Echo",A:["x"],I:1}"#,
+            r#"/* a */ {"H":"chat",/* b */"M":"Echo","A":["x"],"I":"1"} // c"#,
+            r#"{"H":"chat","M":"Echo","A":["x",],"I":"1",}"#,
+            r#"{"H":"?","H":"chat","M":"Echo","A":["x"],"I":"1"}"#,
+            r#"{"H":"chat","M":"Echo","A":["x"],"I":"1"} and more"#,
+        ] {
+            let call = decode(text).expect(text);
+            assert_eq!((&*call.hub, &*call.method, call.id.0.as_deref()), ("chat", "Echo", Some("1")), "{text}");
+            assert_eq!(call.arguments.iter().map(|argument| argument.get()).collect::<Vec<_>>(), ["\"x\""], "{text}");
+        }
+    }
+
+    #[test]
+    fn id_of_invalid_message_is_read() {
+        let id = |text: &str| id_of_invalid(text).and_then(|id| id.0);
+        assert_eq!(id(r#"{"H":"h","M":"m","A":{},"I":7}"#).as_deref(), Some("7"));
+        assert_eq!(id("{'i':'\\ud83d'}").as_deref(), Some("\u{fffd}"));
+        assert_eq!(id(r#"{"I":true}"#).as_deref(), Some("true"));
+        for text in ["", "not json", "[7]", "{}", r#"{"I":null}"#, r#"{"I":{}}"#, r#"{"I":7"#] {
+            assert_eq!(id(text), None, "{text}");
+        }
     }
 
     #[test]

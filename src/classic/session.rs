@@ -12,7 +12,7 @@ use super::{
     Settings,
     cursor::Cursor,
     message,
-    query::{ConnectKind, Transport},
+    query::{ConnectKind, ConnectionDataError, Transport},
 };
 use crate::{
     client_log::Cause,
@@ -30,7 +30,7 @@ mod groups_token;
 mod start;
 
 pub(super) use attached::{ChannelAttached, ResumePosition};
-use calls::{Calls, PendingInvocation};
+use calls::{Calls, PendingInvocation, refuse};
 pub(super) use calls::{IncomingCall, ProgressSink, ReplyTarget, TooManyInvocations};
 use channel::Channel;
 use start::StartState;
@@ -43,7 +43,7 @@ pub(super) const RECONNECT_GRACE: Duration = Duration::from_secs(5);
 const CLOSE_NORMAL: End = End { code: 1000 };
 
 /// In these cases ASP.NET SignalR only drops the connection. The codes tell the client more: 1003 rejects a binary
-/// message, 1009 a message that is too long, and 1008 a client that does not read (RFC 6455 section 7.4.1).
+/// message, and 1008 a client that does not read (RFC 6455 section 7.4.1).
 const CLOSE_UNSUPPORTED_DATA: End = End { code: 1003 };
 const CLOSE_POLICY_VIOLATION: End = End { code: 1008 };
 
@@ -260,11 +260,14 @@ impl Session {
         SessionEffects::from(Effect::Report(fault)).then(channel.close(end))
     }
 
-    /// Wire: malformed calls and calls of unknown hubs are only logged, because the protocol has no response for them.
+    /// A message without a readable id is only logged, because its client could not assign a response to a call.
     fn on_call(&mut self, text: &str, channel: u32) -> SessionEffects {
         let call = match message::decode(text) {
             Ok(call) => call,
-            Err(error) => return Effect::Report(ClientFault::new(Cause::InvalidMessage, &error.to_string())).into(),
+            Err(error) => {
+                let fault = ClientFault::new(Cause::InvalidMessage, &error.to_string());
+                return refuse(fault, message::id_of_invalid(text), error.to_string());
+            }
         };
         let hubs = self.channel.as_ref().map(|channel| &channel.endpoint_hubs);
         match hubs.and_then(|hubs| hubs.find(&call.hub)).cloned() {
@@ -272,7 +275,10 @@ impl Session {
                 let incoming = IncomingCall { hub, call, reply_to: ReplyTarget::Channel(channel), request: None };
                 self.call(incoming).unwrap_or_else(|TooManyInvocations| SessionEffects::none())
             }
-            None => Effect::Report(call.fault(Cause::UnknownHub, "")).into(),
+            None => {
+                let text = ConnectionDataError::Unknown(call.hub.clone()).to_string();
+                refuse(call.fault(Cause::UnknownHub, ""), call.id.given(), text)
+            }
         }
     }
 

@@ -41,6 +41,22 @@ async fn relayed_json_reaches_every_transport() {
 }
 
 #[tokio::test]
+async fn invalid_call_over_websocket_is_answered() {
+    let server = Server::start().await;
+    let mut client = ClassicClient::connect(server.address, "webSockets", "").await;
+    for (call, member, value) in [
+        ("{'H':'chat','M':'Echo','A':['x',],'I':'a'} ", "R", "x"),
+        (r#"{"H":"chat","M":"Echo","A":["x"],"I":"b"} and more"#, "R", "x"),
+        (r#"{"H":"chat","A":[],"I":"c"}"#, "E", "The message names no method."),
+        (r#"{"H":"nope","M":"Echo","A":[],"I":"d"}"#, "E", "'nope' Hub could not be resolved."),
+    ] {
+        client.send_message(Message::text(call)).await;
+        let response = client.next_frame().await.expect(call);
+        assert_eq!(response[member], value, "{call}: {response}");
+    }
+}
+
+#[tokio::test]
 async fn oversized_message_ends_without_close_frame() {
     let server = Server::start().await;
     expect_end_without_close_frame(server.address).await;

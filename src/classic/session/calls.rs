@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Map;
 use tokio::sync::oneshot;
 
 use super::SessionEffects;
@@ -11,11 +12,17 @@ use crate::{
         message::{self, Call, HubResponse, InvocationId, MAX_NESTING},
     },
     client_log::Cause,
-    connection::{Effect, Invoke},
+    connection::{ClientFault, Effect, Invoke},
     hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
     ids::{HubName, MAX_NAME_LENGTH, truncated},
     message::{Json, json_depth},
 };
+
+/// Reports a message that calls no method. The response has this text, if the client waits for one.
+pub(super) fn refuse(fault: ClientFault, id: Option<InvocationId>, text: String) -> SessionEffects {
+    let response = id.map(|id| Effect::SendFrame(HubResponse::failure(text).encode(id, Map::new())));
+    SessionEffects::from(Effect::Report(fault)).then(response)
+}
 
 /// The destination of the response to a call.
 #[derive(Debug)]

@@ -77,10 +77,14 @@ fn send_request_needs_no_channel() {
 }
 
 #[test]
-fn malformed_or_unknown_call_is_ignored_on_websocket() {
+fn invalid_call_with_readable_id_is_answered() {
     let mut test = TestSession::open();
-    for data in ["", "zzz", "[]", "{}", r#"{"H":"nope","M":"Add","I":0}"#, r#"{"H":"chat","I":0}"#] {
+    for data in ["", "zzz", "[]", "{}", r#"{"H":"nope","M":"Add"}"#, r#"{"H":"chat"}"#] {
         assert!(test.receive_text(data).is_empty(), "{data}");
+    }
+    for data in [r#"{"H":"nope","M":"Add","I":0}"#, r#"{"H":"chat","I":0}"#, r#"{"H":"chat","M":"Add","A":{},"I":0}"#] {
+        let effects = test.receive_text(data);
+        assert!(matches!(&effects[..], [answer] if answer.contains(r#"{"I":"0","E":""#)), "{data}: {effects:?}");
     }
     assert_eq!(test.receive_text(ADD), ["invoke Chat.Add"]);
 }
@@ -90,7 +94,7 @@ fn websocket_calls_only_hubs_of_its_endpoint() {
     let mut test = TestSession::open();
     let elsewhere = test.channel(Transport::WebSockets, ConnectKind::Reconnect);
     test.attached(&ChannelAttached { endpoint_hubs: Arc::new(EndpointHubs::new(&["Other".into()])), ..elsewhere });
-    assert!(test.receive_text(ADD).is_empty());
+    assert!(!test.receive_text(ADD).contains(&"invoke Chat.Add".into()));
     assert_eq!(test.receive_text(r#"{"H":"OTHER","M":"Hi","I":0}"#), ["invoke Other.Hi"]);
 }
 
