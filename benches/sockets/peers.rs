@@ -69,9 +69,9 @@ pub(crate) fn start_server(name: &str, dialect: Dialect, port: u16, command: &mu
 }
 
 pub(crate) fn build_example(example: &str) -> Result<PathBuf> {
-    let status = Command::new(env!("CARGO")).args(["build", "--release", "--example", example]).status()?;
+    let status = Command::new(env!("CARGO")).args(["build", "--profile", "dist", "--example", example]).status()?;
     ensure!(status.success(), "the example {example} does not build");
-    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/examples").join(example))
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dist/examples").join(example))
 }
 
 pub(crate) fn start_hubcast(dialect: Dialect) -> Result<Peer> {
