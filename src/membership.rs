@@ -173,7 +173,10 @@ impl Membership {
 
     /// Answers each pending write at its deadline, also while a write is running.
     fn watch_deadlines(&mut self, ctx: &mut Context<Self>) {
-        let Some(next) = self.pending_writes.next_deadline().filter(|_| !self.has_expiry_timer) else { return };
+        if self.has_expiry_timer {
+            return;
+        }
+        let Some(next) = self.pending_writes.next_deadline() else { return };
         self.has_expiry_timer = true;
         let wait = next.saturating_duration_since(Instant::now()).max(MIN_EXPIRY_INTERVAL);
         ctx.run_later(wait, |this, ctx| {

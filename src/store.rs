@@ -178,7 +178,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The store does not answer now; the same call can succeed later. The requested change was applied in full or not
-    /// at all.
+    /// at all. Operators read the text, also at a route without a token: it must not contain secrets.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// The stored data cannot be read; a retry does not help.

@@ -1,4 +1,4 @@
-//! `conversation_rooms`: every group that has ever had a durable member.
+//! `conversation_rooms`: every group that has a durable member.
 
 use sea_orm::entity::prelude::*;
 

@@ -1,4 +1,4 @@
-//! `users`: every user that has ever had a durable membership or a revocation.
+//! `users`: every user that has a durable membership or a revocation.
 
 use sea_orm::entity::prelude::*;
 

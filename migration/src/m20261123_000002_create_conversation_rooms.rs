@@ -1,4 +1,4 @@
-//! Creates the table of groups that have ever had a durable member.
+//! Creates the table of groups that have durable members.
 
 use sea_orm_migration::{
     prelude::*,

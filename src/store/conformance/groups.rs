@@ -140,7 +140,7 @@ pub async fn removing_a_non_member_changes_nothing(store: &dyn DynStore) -> Resu
     Ok(())
 }
 
-/// The remaining records of the user and the group do not prevent a new membership.
+/// The records of the user and the group end with the membership, and can be created again.
 pub async fn removed_member_can_be_added_again(store: &dyn DynStore) -> Result<(), Error> {
     add(store, "ann", "room").await?;
     remove(store, "ann", "room").await?;
