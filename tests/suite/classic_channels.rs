@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hubcast::{HubError, classic, hub::Connected};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::{Bytes, Message, protocol::frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::{
     ClassicClient, NegotiatedConnection, STREAMING_TRANSPORTS, Server, StreamingResponse, TRANSPORTS, http_request,
@@ -321,32 +321,6 @@ async fn drain_completes_polls_and_ends_streams() {
     let last: Value = serde_json::from_str(&poll.read_to_end().await).unwrap();
     assert_eq!((&last["T"], &last["M"]), (&json!(1), &json!([])));
     assert_eq!(stream.wait_for_close().await, Some(CloseCode::Normal));
-}
-
-#[tokio::test]
-async fn invalid_message_ends_only_the_channel() {
-    let (server, mut events) = Server::start_with_event_log(|engine| engine).await;
-    let mut client = ClassicClient::connect(server.address, "webSockets", "").await;
-    assert_eq!(events.next_event().await, "connected");
-    for (message, code) in [
-        (Message::Binary(Bytes::from_static(b"x")), CloseCode::Unsupported),
-        (Message::Binary(Bytes::new()), CloseCode::Unsupported),
-        (Message::text("x".repeat(64 * 1024 + 1)), CloseCode::Size),
-    ] {
-        client.send_message(message).await;
-        assert_eq!(client.wait_for_close().await, Some(code));
-        client.reconnect().await;
-        assert_eq!(events.next_event().await, "reconnected");
-    }
-}
-
-#[tokio::test]
-async fn message_of_maximum_length_is_accepted() {
-    let server = Server::start().await;
-    let mut client = ClassicClient::connect(server.address, "webSockets", "").await;
-    let frame = json!({ "H": "chat", "M": "Echo", "A": [""], "I": "1" }).to_string();
-    let text = "x".repeat(64 * 1024 - frame.len());
-    assert_eq!(client.invoke("Echo", json!([text])).await, text);
 }
 
 #[tokio::test]

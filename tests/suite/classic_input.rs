@@ -4,7 +4,7 @@ use actix_web::App;
 use hubcast::Engine;
 use hubcast_fixtures::{hubs, identity};
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Bytes, Message, protocol::frame::coding::CloseCode};
 
 use crate::support::{ClassicClient, NegotiatedConnection, Server, TRANSPORTS};
 
@@ -79,4 +79,31 @@ async fn expect_end_without_close_frame(server: std::net::SocketAddr) {
     let call = json!({ "H": "chat", "M": "Echo", "A": ["x".repeat(66_000)], "I": "0" });
     client.send_message(Message::text(call.to_string())).await;
     assert_eq!(client.wait_for_close().await, None);
+}
+
+#[tokio::test]
+async fn invalid_message_ends_only_the_channel() {
+    let (server, mut events) = Server::start_with_event_log(|engine| engine).await;
+    let mut client = ClassicClient::connect(server.address, "webSockets", "").await;
+    assert_eq!(events.next_event().await, "connected");
+    for (message, code) in [
+        (Message::Binary(Bytes::from_static(b"x")), Some(CloseCode::Unsupported)),
+        (Message::Binary(Bytes::new()), Some(CloseCode::Unsupported)),
+        // Wire: ASP.NET SignalR sends no close frame here, so that the client reports an error.
+        (Message::text("x".repeat(64 * 1024 + 1)), None),
+    ] {
+        client.send_message(message).await;
+        assert_eq!(client.wait_for_close().await, code);
+        client.reconnect().await;
+        assert_eq!(events.next_event().await, "reconnected");
+    }
+}
+
+#[tokio::test]
+async fn message_of_maximum_length_is_accepted() {
+    let server = Server::start().await;
+    let mut client = ClassicClient::connect(server.address, "webSockets", "").await;
+    let frame = json!({ "H": "chat", "M": "Echo", "A": [""], "I": "1" }).to_string();
+    let text = "x".repeat(64 * 1024 - frame.len());
+    assert_eq!(client.invoke("Echo", json!([text])).await, text);
 }

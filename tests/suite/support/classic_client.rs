@@ -168,6 +168,7 @@ impl ClassicClient {
 
     async fn attach(&mut self, operation: &str) {
         let position = self.position_query();
+        self.close_code = None;
         self.channel = match self.transport {
             "webSockets" => Channel::WebSocket(Box::new(self.open_socket(operation, &position).await.unwrap())),
             "serverSentEvents" => {
