@@ -5,7 +5,6 @@ use tempfile::TempDir;
 use super::*;
 use crate::{OnStoreFailure, pipeline::Policy};
 
-mod addresses;
 mod credentials;
 mod documentation;
 mod listeners;
