@@ -238,13 +238,13 @@ impl<D: Dialect> Connection<D> {
 
     /// Drains a connection that was admitted while the process was draining the others.
     fn drain_if_draining(&mut self, ctx: &mut Context<Self>) {
-        if self.state.services().is_draining() {
+        if self.state.services().drain.has_begun() {
             self.handle_event(Event::Draining, ctx);
         }
     }
 
     fn run_reconnected(&mut self, has_gap: bool, ctx: &mut Context<Self>) {
-        let hub_tasks = &self.state.services().hub_tasks;
+        let hub_tasks = &self.state.services().drain.hub_tasks;
         let reconnected =
             hooks::run_to_completion(hub_tasks, hooks::run_reconnected(self.state.hub_contexts(), has_gap), identity);
         ctx.spawn(
@@ -255,7 +255,7 @@ impl<D: Dialect> Connection<D> {
     fn invoke(&mut self, invocation: D::PendingInvocation, invoke: Invoke, ctx: &mut Context<Self>) {
         let services = self.state.services();
         let method = hooks::invoke(self.state.hub(&invoke.hub), Arc::clone(&services.metrics), invoke);
-        let returned = hooks::run_to_completion(&services.hub_tasks, method, CallError::Failed);
+        let returned = hooks::run_to_completion(&services.drain.hub_tasks, method, CallError::Failed);
         let outbox = D::queues_result(&invocation).then(|| Arc::clone(&self.state.handle().outbox));
         let returned = hooks::wait_for_capacity(outbox, returned);
         ctx.spawn(
@@ -273,7 +273,7 @@ impl<D: Dialect> Connection<D> {
         }
         self.pending_ops.clear();
         self.state.end(ending);
-        let is_draining = self.state.services().is_draining();
+        let is_draining = self.state.services().drain.has_begun();
         let limit = if is_draining { DRAIN_CLOSE_TIMEOUT } else { CLOSE_HANDSHAKE_TIMEOUT };
         ctx.run_later(limit, |this, ctx| this.terminate(ctx));
     }

@@ -29,7 +29,7 @@ mod limiter;
 mod pace;
 
 pub use limiter::ConnectionLimits;
-pub(crate) use limiter::{ConnectionLimiter, ConnectionPermit, LimitReached, network};
+pub(crate) use limiter::{ConnectionLimiter, LimitReached, network};
 pub(crate) use pace::Pace;
 
 /// The commands that a connection accepts from other modules. A connection that can no longer answer drops the sender

@@ -4,7 +4,7 @@
 //! messages from anywhere. Clones refer to the same engine. Only the service and applications use it. It takes no part
 //! in serving clients once it is built.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
 use futures_util::future::join_all;
@@ -142,12 +142,11 @@ impl Engine {
     /// Asks every client to reconnect later or to another node, and ends its connection. Then waits for all running hub
     /// methods and hooks, including OnDisconnected, without a time limit. The caller sets a time limit if it needs one.
     pub async fn drain(&self) {
-        self.services.is_draining.store(true, Ordering::Relaxed);
+        self.services.drain.begin();
         let handles = self.services.connections.all();
         // A send fails only if the connection has ended, so it is drained.
         join_all(handles.iter().map(|handle| handle.commands.send(Command::Drain))).await;
-        self.services.hub_tasks.close();
-        self.services.hub_tasks.wait().await;
+        self.services.drain.hub_tasks_finished().await;
     }
 }
 

@@ -44,7 +44,6 @@ pub use clients::{Clients, Target};
 pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};
 pub use groups::{Added, DurableChange, Groups, Removed, Users};
-pub(crate) use keyed_mutex::KeyedMutex;
 pub use methods::Method;
 pub use request::{Identity, Request};
 pub(crate) use requester::Requester;

@@ -80,6 +80,7 @@ pub mod metrics;
 mod outbox;
 pub mod page;
 pub mod pipeline;
+mod router;
 pub mod server;
 mod signals;
 pub mod store;

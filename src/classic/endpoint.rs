@@ -276,7 +276,8 @@ impl EndpointHandler {
     }
 
     fn negotiate(&self, request: &ClassicRequest, url: &str) -> Result<HttpResponse, ErrorResponse> {
-        self.state.services.check_limits(&request.identity, &request.info).map_err(limit_response)?;
+        let limiter = &self.state.services.limiter;
+        limiter.check(request.identity.user.as_ref(), request.info.address()).map_err(limit_response)?;
         let token = ConnectionToken::new(request.identity.user.as_ref());
         let sealed = token.seal(&self.state.rejoin_service.ring);
         let version = protocol_version(&request.info);

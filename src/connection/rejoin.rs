@@ -182,7 +182,7 @@ impl RejoinService {
     async fn durable_groups(&self, client: &ConnectionHandle, hub: &HubName) -> Result<Vec<GroupName>, ConnectError> {
         let Some(user) = client.user.clone() else { return Ok(Vec::new()) };
         let owner = Owner { hub: hub.clone(), user };
-        match self.services.durable_groups(&owner).await {
+        match self.services.durable.groups_of(&owner).await {
             Ok(groups) => Ok(groups),
             Err(error) => {
                 client.log(Cause::GroupsNotLoaded, &[("hub", hub), ("error", &error)]);

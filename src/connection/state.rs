@@ -227,7 +227,7 @@ impl ConnectionState {
             let _ = report.send(outcome.is_ok());
             outcome
         };
-        hooks::run_to_completion(&self.services.hub_tasks, connect, ConnectError::interrupted)
+        hooks::run_to_completion(&self.services.drain.hub_tasks, connect, ConnectError::interrupted)
     }
 
     /// Records the outcome of OnConnected. The client is admitted if it succeeded. Returns the report on the rejoin
@@ -310,7 +310,7 @@ impl ConnectionState {
     }
 
     fn send_lease_update(&self, update: LeaseUpdate) {
-        let membership = self.services.membership.clone();
+        let membership = self.services.durable.membership.clone();
         in_background(async move {
             // After a restart the membership actor reads all live connections from the directory.
             let _ = membership.send(update).await;

@@ -228,7 +228,7 @@ impl TestEngine {
         let validator = RejoinValidator {
             node: "alpha".into(),
             ring: Arc::clone(&ring),
-            store: services.store.clone(),
+            store: services.durable.store.clone(),
             modules: Arc::new([]),
             connections: services.connections.clone(),
             metrics: Arc::clone(&services.metrics),
@@ -287,7 +287,7 @@ impl TestEngine {
         client.send("connect").await;
         assert_eq!(self.event_log.recv().await.as_deref(), Some("connected"));
         for group in groups {
-            let joined = self.services.join(&client.id, &key(group), JoinCause::Caller).await;
+            let joined = self.services.router.join(&client.id, &key(group), JoinCause::Caller).await;
             assert_eq!(joined, Ok(Some(Joined::Now)), "{group}");
         }
         client
@@ -365,7 +365,7 @@ async fn pending_hub_method_does_not_block_its_connection() {
     let mut client = engine.connect("ann", &[]).await;
     engine.gate.send_replace(false);
     client.send("Hold").await;
-    let joined = engine.services.join(&client.id, &key("lobby"), JoinCause::Caller).await;
+    let joined = engine.services.router.join(&client.id, &key("lobby"), JoinCause::Caller).await;
     assert_eq!(joined, Ok(Some(Joined::Now)));
     assert!(client.next_frame().now_or_never().is_none());
     engine.gate.send_replace(true);

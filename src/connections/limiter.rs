@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::ids::UserId;
+use crate::{ids::UserId, metrics::Metrics};
 
 /// The maximum numbers of connections. A client beyond one of them is refused until another connection ends. Connections
 /// that wait for their client to return count too.
@@ -47,7 +47,10 @@ pub(crate) enum LimitReached {
 
 /// Counts connections, and refuses those beyond the limits. Clones share the same counts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ConnectionLimiter(Arc<Shared>);
+pub(crate) struct ConnectionLimiter {
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+}
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -84,26 +87,33 @@ impl Shared {
 }
 
 impl ConnectionLimiter {
-    pub(crate) fn new(limits: ConnectionLimits) -> Self {
-        Self(Arc::new(Shared { limits, counts: Mutex::default() }))
+    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Self {
+        Self { shared: Arc::new(Shared { limits, counts: Mutex::default() }), metrics }
     }
 
     /// Checks whether a client could connect now.
+    ///
+    /// # Errors
+    /// The limit that is reached. The metrics count the refusal.
     pub(crate) fn check(&self, user: Option<&UserId>, address: Option<IpAddr>) -> Result<(), LimitReached> {
-        self.0.counts().check(&self.0.limits, &Owner::new(user, address))
+        let checked = self.shared.counts().check(&self.shared.limits, &Owner::new(user, address));
+        checked.inspect_err(|_| self.metrics.connections_refused.increment())
     }
 
-    /// Counts a connection of a client.
+    /// Counts a connection of a client until the permit is dropped.
+    ///
+    /// # Errors
+    /// The limit that is reached. The metrics count the refusal.
     pub(crate) fn acquire(
         &self,
         user: Option<&UserId>,
         address: Option<IpAddr>,
     ) -> Result<ConnectionPermit, LimitReached> {
-        let (mut counts, owner) = (self.0.counts(), Owner::new(user, address));
-        counts.check(&self.0.limits, &owner)?;
+        let (mut counts, owner) = (self.shared.counts(), Owner::new(user, address));
+        counts.check(&self.shared.limits, &owner).inspect_err(|_| self.metrics.connections_refused.increment())?;
         counts.add(&owner);
         drop(counts);
-        Ok(ConnectionPermit { owner, shared: Arc::clone(&self.0) })
+        Ok(ConnectionPermit { owner, shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -184,7 +194,8 @@ mod tests {
     fn limiter(total: usize, per_user: usize, per_address: usize) -> ConnectionLimiter {
         let [total, per_user, per_address] =
             [total, per_user, per_address].map(|limit| NonZeroUsize::new(limit).unwrap());
-        ConnectionLimiter::new(ConnectionLimits { total, per_user: Some(per_user), per_address: Some(per_address) })
+        let limits = ConnectionLimits { total, per_user: Some(per_user), per_address: Some(per_address) };
+        ConnectionLimiter::new(limits, Arc::default())
     }
 
     fn address(text: &str) -> Option<IpAddr> {
@@ -197,6 +208,7 @@ mod tests {
         let (first, _second) = (limiter.acquire(None, None).unwrap(), limiter.acquire(None, None).unwrap());
         assert_eq!(limiter.acquire(None, None).unwrap_err(), LimitReached::Total);
         assert_eq!(limiter.check(None, None), Err(LimitReached::Total));
+        assert_eq!(limiter.metrics.connections_refused.get(), 2);
         drop(first);
         assert_eq!(limiter.check(None, None), Ok(()));
         assert!(limiter.acquire(None, None).is_ok());
@@ -232,7 +244,7 @@ mod tests {
         let permit = limiter.acquire(Some(&ann), address("10.0.0.1")).unwrap();
         assert!(limiter.acquire(Some(&bob), address("10.0.0.1")).is_err());
         drop(permit);
-        let counts = limiter.0.counts();
+        let counts = limiter.shared.counts();
         assert_eq!((counts.total, counts.users.len(), counts.addresses.len()), (0, 0, 0));
     }
 }

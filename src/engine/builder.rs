@@ -1,14 +1,9 @@
 //! The builder of the engine: its options, and the order in which the actors start.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use log::warn;
-use tokio_util::task::TaskTracker;
 
 use super::{Engine, checks, checks::BuildError, node_info::NodeInfo};
 use crate::{
@@ -17,12 +12,16 @@ use crate::{
     connection::{RejoinService, RejoinSettings},
     connections::{ConnectionLimiter, ConnectionLimits, Connections},
     groups::GroupDirectory,
-    hub::{Hub, KeyedMutex, services::HubServices},
+    hub::{
+        Hub,
+        services::{Drain, DurableGroups, HubServices},
+    },
     ids::NodeId,
     membership::{Membership, MembershipConfig},
     metrics::Metrics,
     outbox::Limits,
     pipeline::{DynModule, Module, Pipeline, RejoinValidator},
+    router::Router,
     store::{DynStore, Node, Store, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
     tokens::KeyRing,
@@ -272,18 +271,17 @@ impl EngineBuilder {
         let membership =
             start_membership(&arbiter, &self.store, node.clone(), self.store_deadline, &connections, &metrics);
         let store = StoreHandle::new(self.store, self.store_deadline);
+        let durable = DurableGroups::new(membership, store, self.durable_rate, self.store_deadline);
+        let groups = GroupDirectory::new(self.shards, arbiter.clone());
         let services = Arc::new(HubServices {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
+            router: Arc::new(Router::new(connections.clone(), groups.clone(), Arc::clone(&metrics))),
             connections,
-            limiter: ConnectionLimiter::new(self.connection_limits),
-            groups: GroupDirectory::new(self.shards, arbiter.clone()),
-            membership,
-            store,
-            durable_rate: self.durable_rate,
-            durable_locks: KeyedMutex::new(self.store_deadline),
+            limiter: ConnectionLimiter::new(self.connection_limits, Arc::clone(&metrics)),
+            groups,
+            durable: Arc::new(durable),
             metrics,
-            hub_tasks: TaskTracker::new(),
-            is_draining: AtomicBool::new(false),
+            drain: Drain::default(),
         });
         let rejoin_service = start_rejoin_service(&arbiter, key_ring, node, self.modules, self.rejoin, &services);
         let classic_state = classic::EndpointState::new(
@@ -323,7 +321,7 @@ fn start_rejoin_service(
     let validator = RejoinValidator {
         node,
         ring: Arc::clone(&ring),
-        store: services.store.clone(),
+        store: services.durable.store.clone(),
         modules: modules.into(),
         connections: services.connections.clone(),
         metrics: Arc::clone(&services.metrics),

@@ -26,7 +26,7 @@ impl Engine {
     /// Makes an actor panic, and returns when it has. Does nothing if the actor does not exist.
     pub async fn crash(&self, target: &CrashTarget) {
         match target {
-            CrashTarget::Membership => drop(self.services.membership.send_once(Crash).await),
+            CrashTarget::Membership => drop(self.services.durable.membership.send_once(Crash).await),
             CrashTarget::Pipeline => drop(self.classic_state.rejoin_service.pipeline.send_once(Crash).await),
             CrashTarget::Shards => self.services.groups.crash(None).await,
             CrashTarget::Group(hub, name) => self.services.groups.crash(Some(&GroupKey::new(hub, name))).await,

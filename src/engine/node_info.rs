@@ -40,13 +40,13 @@ impl Engine {
     /// Whether [`Engine::drain`] was called. A load balancer should send no further clients to this node.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.services.is_draining()
+        self.services.drain.has_begun()
     }
 
     /// The number of running hub methods and hooks, such as OnDisconnected.
     #[must_use]
     pub fn hub_tasks(&self) -> usize {
-        self.services.hub_tasks.len()
+        self.services.drain.hub_tasks.len()
     }
 
     /// The number of restarts of each kind of actor that lives as long as the process.
@@ -54,7 +54,7 @@ impl Engine {
     pub fn restarts(&self) -> [(&'static str, u64); 3] {
         [
             ("groups", self.services.groups.restarts()),
-            ("membership", self.services.membership.restarts()),
+            ("membership", self.services.durable.membership.restarts()),
             ("pipeline", self.aspnetcore_state.rejoin_service.pipeline.restarts()),
         ]
     }
@@ -65,6 +65,6 @@ impl Engine {
     /// # Errors
     /// The error of the store, or [`store::Error::Unavailable`] if the write takes longer.
     pub async fn check_store(&self) -> Result<(), store::Error> {
-        self.services.check_store().await
+        self.services.durable.check_store().await
     }
 }

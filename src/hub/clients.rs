@@ -1,16 +1,14 @@
 //! Sending invocations to clients of a hub.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{CallerState, HubBehavior, HubContext, SendError, requester::Requester, services::HubServices};
 use crate::{
-    connections::ConnectionHandle,
-    groups,
-    ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId, check_name},
-    message::{Invocation, Message, Source},
-    outbox::{Push, SharedMessage},
+    ids::{ConnectionId, ConnectionSet, GroupName, HubName, UserId},
+    message::Invocation,
+    router::{Destination, Recipients, Router},
 };
 
 mod disconnect;
@@ -29,7 +27,7 @@ mod disconnect;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Clients {
-    services: Arc<HubServices>,
+    router: Arc<Router>,
     hub: HubName,
     requester: Requester,
     state: CallerState,
@@ -39,7 +37,7 @@ pub struct Clients {
 impl Clients {
     pub(super) fn of_context(HubContext { caller, state, behavior, services }: &HubContext) -> Self {
         Self {
-            services: Arc::clone(services),
+            router: Arc::clone(&services.router),
             hub: caller.hub().clone(),
             requester: Requester::Caller(Arc::clone(&caller.handle)),
             state: state.clone(),
@@ -49,7 +47,7 @@ impl Clients {
 
     pub(crate) fn of_hub(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
         Self {
-            services: Arc::clone(services),
+            router: Arc::clone(&services.router),
             hub: hub.clone(),
             requester: requester.clone(),
             state: CallerState::default(),
@@ -57,8 +55,13 @@ impl Clients {
         }
     }
 
-    fn target(&self, recipients: Recipients) -> Target {
-        Target { clients: self.clone(), recipients }
+    fn target(&self, destination: impl Into<Destination>) -> Target {
+        Target { clients: self.clone(), destination: destination.into(), is_caller: false, refuses_empty_group: false }
+    }
+
+    fn group_target(&self, name: GroupName, except: ConnectionSet) -> Target {
+        let destination = Destination { recipients: Recipients::Groups(vec![name]), except };
+        Target { refuses_empty_group: self.behavior.refuses_empty_group, ..self.target(destination) }
     }
 
     fn caller_list(&self) -> Vec<ConnectionId> {
@@ -68,19 +71,19 @@ impl Clients {
     /// All connections on the hub. Unlike the members of a group, two clients can receive the messages of two senders
     /// in different orders.
     pub fn all(&self) -> Target {
-        self.target(Recipients::All { except: ConnectionSet::default() })
+        self.target(Recipients::All)
     }
 
     /// All connections on the hub except these.
     pub fn all_except<I: Into<ConnectionId>>(&self, except: impl IntoIterator<Item = I>) -> Target {
-        self.target(Recipients::All { except: connection_set(except) })
+        self.target(Destination { recipients: Recipients::All, except: connection_set(except) })
     }
 
     /// The caller; no connection outside of a hub method or hook. Changes of its [`CallerState`] are sent along if it
     /// is a classic client. Sending waits until the caller's outbox has capacity or the connection has ended. A hub
     /// method therefore cannot overflow the outbox of its own caller, and the caller misses no message.
     pub fn caller(&self) -> Target {
-        self.target(Recipients::Caller)
+        Target { is_caller: true, ..self.clients(self.caller_list()) }
     }
 
     /// All connections on the hub except the caller.
@@ -100,7 +103,7 @@ impl Clients {
 
     /// The members of a group.
     pub fn group(&self, name: impl Into<GroupName>) -> Target {
-        self.target(Recipients::Group { name: name.into(), except: ConnectionSet::default() })
+        self.group_target(name.into(), ConnectionSet::default())
     }
 
     /// The members of a group except these connections.
@@ -109,7 +112,7 @@ impl Clients {
         name: impl Into<GroupName>,
         except: impl IntoIterator<Item = I>,
     ) -> Target {
-        self.target(Recipients::Group { name: name.into(), except: connection_set(except) })
+        self.group_target(name.into(), connection_set(except))
     }
 
     /// The members of a group except the caller. The caller need not be a member.
@@ -119,7 +122,8 @@ impl Clients {
 
     /// The members of these groups, one group after the other. A member of two of them receives the invocation twice.
     pub fn groups<I: Into<GroupName>>(&self, names: impl IntoIterator<Item = I>) -> Target {
-        self.target(Recipients::Groups(names.into_iter().map(Into::into).collect()))
+        let groups = Recipients::Groups(names.into_iter().map(Into::into).collect());
+        Target { refuses_empty_group: true, ..self.target(groups) }
     }
 
     /// All connections of a user.
@@ -143,17 +147,10 @@ fn connection_set<I: Into<ConnectionId>>(ids: impl IntoIterator<Item = I>) -> Co
 #[must_use = "nothing happens until `send` or `disconnect` is awaited"]
 pub struct Target {
     clients: Clients,
-    recipients: Recipients,
-}
-
-#[derive(Clone, Debug)]
-enum Recipients {
-    All { except: ConnectionSet },
-    Caller,
-    Connections(Vec<ConnectionId>),
-    Group { name: GroupName, except: ConnectionSet },
-    Groups(Vec<GroupName>),
-    Users(Vec<UserId>),
+    destination: Destination,
+    /// True for the caller of a hub method: a send waits for capacity and carries the changed state.
+    is_caller: bool,
+    refuses_empty_group: bool,
 }
 
 impl Target {
@@ -168,92 +165,27 @@ impl Target {
     /// # Errors
     /// [`SendError`], which a hub method can return with `?`.
     pub async fn send(self, method: &str, arguments: impl Serialize) -> Result<usize, SendError> {
-        let invocation = Invocation::new(&self.clients.hub, method, &arguments)?;
-        let services = Arc::clone(&self.clients.services);
-        let reached = self.deliver(invocation).await?;
-        services.metrics.sends.increment();
-        services.metrics.deliveries.add(reached as u64);
-        Ok(reached)
+        let mut invocation = Invocation::new(&self.clients.hub, method, &arguments)?;
+        self.check_group_names()?;
+        if self.is_caller {
+            invocation.state = self.clients.state.changed();
+            self.wait_for_capacity(&invocation).await;
+        }
+        Ok(self.clients.router.send(&self.destination, invocation).await?)
     }
 
-    async fn deliver(self, invocation: Invocation) -> Result<usize, SendError> {
-        let Self { clients, recipients } = self;
-        match recipients {
-            Recipients::All { except } => Ok(clients.send_to_all(invocation, &except)),
-            Recipients::Caller => {
-                let invocation = Invocation { state: clients.state.changed(), ..invocation };
-                Ok(clients.send_to_caller(invocation).await)
+    fn check_group_names(&self) -> Result<(), SendError> {
+        match &self.destination.recipients {
+            Recipients::Groups(names) if self.refuses_empty_group && names.iter().any(|name| name.is_empty()) => {
+                Err(SendError::EmptyGroupName)
             }
-            Recipients::Connections(ids) => Ok(clients.send_to_connections(invocation, &ids)),
-            Recipients::Users(users) => Ok(clients.send_to_users(invocation, &users)),
-            Recipients::Group { name, except } => {
-                if clients.behavior.refuses_empty_group && name.is_empty() {
-                    return Err(SendError::EmptyGroupName);
-                }
-                clients.send_to_groups(invocation, &[name], &except).await
-            }
-            Recipients::Groups(names) if names.iter().any(|name| name.is_empty()) => Err(SendError::EmptyGroupName),
-            Recipients::Groups(names) => clients.send_to_groups(invocation, &names, &ConnectionSet::default()).await,
+            _ => Ok(()),
         }
     }
-}
 
-impl Clients {
-    fn send_to_all(&self, invocation: Invocation, except: &ConnectionSet) -> usize {
-        let message = Message::new(invocation, Source::Hub);
-        let shared = SharedMessage::new(message.clone());
-        let mut reached = 0;
-        self.services.connections.for_each_on(&self.hub, |handle| {
-            if except.contains(&handle.id) {
-                handle.outbox.skip(&message);
-            } else {
-                reached += push(handle, &shared);
-            }
-        });
-        reached
-    }
-
-    async fn send_to_caller(&self, invocation: Invocation) -> usize {
-        let handle = self.requester.caller().and_then(|caller| self.services.connections.find(&caller.id));
-        let Some(handle) = handle.filter(|handle| handle.listens_to(&self.hub)) else { return 0 };
-        handle.outbox.wait_for_capacity(invocation.arguments.get().len()).await;
-        push(&handle, &SharedMessage::new(Message::new(invocation, Source::Connection)))
-    }
-
-    fn send_to_connections(&self, invocation: Invocation, ids: &[ConnectionId]) -> usize {
-        let shared = SharedMessage::new(Message::new(invocation, Source::Connection));
-        let unique: HashSet<_> = ids.iter().collect();
-        let handles = unique.into_iter().filter_map(|id| self.services.connections.find(id));
-        handles.filter(|handle| handle.listens_to(&self.hub)).map(|handle| push(&handle, &shared)).sum()
-    }
-
-    fn send_to_users(&self, invocation: Invocation, users: &[UserId]) -> usize {
-        let shared = SharedMessage::new(Message::new(invocation, Source::User));
-        let unique: HashSet<_> = users.iter().collect();
-        let handles = unique.into_iter().flat_map(|user| self.services.connections.of_user(&self.hub, user));
-        handles.map(|handle| push(&handle, &shared)).sum()
-    }
-
-    async fn send_to_groups(
-        &self,
-        invocation: Invocation,
-        names: &[GroupName],
-        except: &ConnectionSet,
-    ) -> Result<usize, SendError> {
-        for name in names {
-            check_name("group", name).map_err(groups::Error::from)?;
+    async fn wait_for_capacity(&self, invocation: &Invocation) {
+        if let Some(caller) = self.clients.requester.caller() {
+            caller.outbox.wait_for_capacity(invocation.arguments.get().len()).await;
         }
-        let content = Message::new(invocation, Source::Hub);
-        let mut reached = 0;
-        for name in names {
-            let key = GroupKey::new(&self.hub, name);
-            let message = Arc::new(content.with_source(Source::Group(Arc::clone(&key))));
-            reached += self.services.groups.publish(&key, &message, except).await?.0;
-        }
-        Ok(reached)
     }
-}
-
-fn push(handle: &ConnectionHandle, shared: &SharedMessage) -> usize {
-    usize::from(handle.outbox.push(shared) == Push::Queued)
 }

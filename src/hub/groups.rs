@@ -3,17 +3,20 @@
 use std::{fmt::Debug, sync::Arc};
 
 use actix::Recipient;
-use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until};
 
-use super::{UsersError, requester::Requester, services::HubServices};
+use super::{
+    UsersError,
+    requester::Requester,
+    services::{DurableGroups, HubServices},
+};
 use crate::{
-    connections::{ConnectionHandle, JoinCause},
+    connections::{JoinCause, Reconnect},
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
     ids::{ConnectionId, GroupKey, GroupName, HubName, NameTooLong, UserId, check_name},
-    membership::Write,
-    store::{Change, Members, MembershipChange, MembershipOp, Owner, Page},
+    router::Router,
+    store::{self, Change, Members, MembershipChange, MembershipOp, Owner, Page},
 };
 
 /// The groups of a hub. Hub methods take it as a parameter; other code gets it from
@@ -31,7 +34,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Groups {
-    services: Arc<HubServices>,
+    router: Arc<Router>,
     hub: HubName,
     requester: Requester,
 }
@@ -80,7 +83,7 @@ impl Removed {
 
 impl Groups {
     pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
-        Self { services: Arc::clone(services), hub: hub.clone(), requester: requester.clone() }
+        Self { router: Arc::clone(&services.router), hub: hub.clone(), requester: requester.clone() }
     }
 
     fn key(&self, group: impl Into<GroupName>) -> Arc<GroupKey> {
@@ -100,7 +103,7 @@ impl Groups {
     /// more than 256 characters.
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
         let (id, key) = (id.into(), self.new_key(group)?);
-        let added = self.services.join(&id, &key, JoinCause::Caller).await.map(Added::of);
+        let added = self.router.join(&id, &key, JoinCause::Caller).await.map(Added::of);
         self.audit("add connection to group", &id, &key, &added);
         added
     }
@@ -111,7 +114,7 @@ impl Groups {
     /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
     pub async fn remove(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Removed, Error> {
         let (id, key) = (id.into(), self.key(group));
-        let removed = self.services.leave(&id, &key).await.map(Removed::of);
+        let removed = self.router.leave(&id, &key).await.map(Removed::of);
         self.audit("remove connection from group", &id, &key, &removed);
         removed
     }
@@ -153,7 +156,7 @@ impl Groups {
         group: impl Into<GroupName>,
         actor: Recipient<Delivery>,
     ) -> Result<ActorMembership, Error> {
-        self.services.groups.join_actor(self.new_key(group)?, actor).await
+        self.router.local_groups().join_actor(self.new_key(group)?, actor).await
     }
 
     /// The current members of a group; `None` if there is no such group.
@@ -161,13 +164,13 @@ impl Groups {
     /// # Errors
     /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
     pub async fn members(&self, group: impl Into<GroupName>) -> Result<Option<group::GroupSnapshot>, Error> {
-        self.services.groups.inspect(&self.key(group)).await
+        self.router.local_groups().inspect(&self.key(group)).await
     }
 
     /// The groups that exist now, in no particular order.
     #[must_use]
     pub fn list(&self) -> Vec<GroupName> {
-        self.services.groups.keys(Some(&self.hub)).iter().map(|key| key.name.clone()).collect()
+        self.router.local_groups().keys(Some(&self.hub)).iter().map(|key| key.name.clone()).collect()
     }
 }
 
@@ -185,7 +188,8 @@ impl Groups {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Users {
-    services: Arc<HubServices>,
+    router: Arc<Router>,
+    durable: Arc<DurableGroups>,
     hub: HubName,
     requester: Requester,
 }
@@ -201,7 +205,12 @@ pub struct DurableChange {
 
 impl Users {
     pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
-        Self { services: Arc::clone(services), hub: hub.clone(), requester: requester.clone() }
+        Self {
+            router: Arc::clone(&services.router),
+            durable: Arc::clone(&services.durable),
+            hub: hub.clone(),
+            requester: requester.clone(),
+        }
     }
 
     fn owner(&self, user: &UserId) -> Owner {
@@ -259,7 +268,7 @@ impl Users {
 
     /// Waits while the caller makes durable changes faster than a client may.
     async fn keep_pace(&self) {
-        if let (Some(caller), Some(rate)) = (self.requester.caller(), self.services.durable_rate) {
+        if let (Some(caller), Some(rate)) = (self.requester.caller(), self.durable.rate) {
             sleep_until(caller.pace.reserve(Instant::now(), rate)).await;
         }
     }
@@ -267,14 +276,13 @@ impl Users {
     async fn change(&self, user: &UserId, group: &GroupName, op: MembershipOp) -> Result<DurableChange, UsersError> {
         let (owner, key) = (self.owner(user), GroupKey::new(&self.hub, group));
         self.keep_pace().await;
-        let _lock = self.services.durable_locks.lock((owner.clone(), group.clone())).await?;
-        let change = MembershipChange { owner, group: group.clone(), op };
-        let write = |answer| Write { change: change.clone(), answer };
-        let stored = self.services.membership.ask(write).await??;
-        let handles = self.services.connections.of_user(&self.hub, user);
-        let changes = join_all(handles.iter().map(|handle| change_one(handle, &key, op))).await;
-        let changed = changes.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(DurableChange { stored, connections: changed.into_iter().filter(|changed| *changed).count() })
+        let _lock = self.durable.lock(&owner, group).await?;
+        let stored = self.durable.write(MembershipChange { owner, group: group.clone(), op }).await?;
+        let connections = match op {
+            MembershipOp::Add => self.router.join_user(user, &key).await?,
+            MembershipOp::Remove => self.router.leave_user(user, &key).await?,
+        };
+        Ok(DurableChange { stored, connections })
     }
 
     /// The durable groups of a user.
@@ -282,7 +290,7 @@ impl Users {
     /// # Errors
     /// [`UsersError::Store`], if the store fails or does not answer in time.
     pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, UsersError> {
-        Ok(self.services.durable_groups(&self.owner(&user.into())).await?)
+        Ok(self.durable.groups_of(&self.owner(&user.into())).await?)
     }
 
     /// The users that are durable members of a group, ordered by name.
@@ -291,7 +299,7 @@ impl Users {
     /// [`UsersError::Store`], if the store fails or does not answer in time.
     pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, UsersError> {
         let group = group.into();
-        Ok(self.services.store.call(|store| store.members(&self.hub, &group, page)).await?)
+        Ok(self.durable.members_of(&self.hub, &group, page).await?)
     }
 
     /// Revokes all rejoin tokens of a user that were issued until now, on all hubs and all nodes. If several nodes share
@@ -304,7 +312,7 @@ impl Users {
     pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
         let user = user.into();
         check_name("user", &user)?;
-        let revoked = self.services.revoke_tokens(&user).await;
+        let revoked = self.durable.revoke_tokens(&user).await;
         self.requester.audit("revoke tokens", &[("user", &*user)], &revoked, |()| "revoked".into());
         Ok(revoked?)
     }
@@ -318,16 +326,17 @@ impl Users {
     /// call can safely be repeated.
     pub async fn sign_out(&self, user: impl Into<UserId>) -> Result<usize, UsersError> {
         let user = user.into();
-        let signed_out = self.services.sign_out(&user).await;
+        let signed_out = self.revoke_and_disconnect(&user).await;
         self.requester.audit("sign out", &[("user", &*user)], &signed_out, |count| format!("{count} disconnected"));
         Ok(signed_out?)
     }
-}
 
-/// Applies a durable change to one connection of the user. Returns whether the connection changed.
-async fn change_one(handle: &ConnectionHandle, key: &Arc<GroupKey>, op: MembershipOp) -> Result<bool, Error> {
-    match op {
-        MembershipOp::Add => Ok(handle.join(key, JoinCause::User).await? == Some(Joined::Now)),
-        MembershipOp::Remove => Ok(handle.leave(key).await? == Some(Left::Now)),
+    /// Order: the first revocation refuses the tokens of clients that return at once. The second one covers tokens that
+    /// were issued between the first and the end of the connections.
+    async fn revoke_and_disconnect(&self, user: &UserId) -> Result<usize, store::Error> {
+        self.durable.revoke_tokens(user).await?;
+        let told = self.router.disconnect_user(user, Reconnect::Deny).await;
+        self.durable.revoke_tokens(user).await?;
+        Ok(told)
     }
 }

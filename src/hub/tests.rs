@@ -4,16 +4,20 @@ use std::{
     num::NonZeroUsize,
     sync::{
         RwLock,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use actix::{Arbiter, Context};
 use serde_json::{json, value::RawValue};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use super::{bind::Binding, services::HubServices, *};
+use super::{
+    bind::Binding,
+    services::{Drain, DurableGroups, HubServices},
+    *,
+};
 use crate::{
     connections::{
         Address, Command, ConnectionHandle, ConnectionInfo, ConnectionLimiter, Connections, Pace, Reconnect,
@@ -25,6 +29,7 @@ use crate::{
     message::{Invocation, WireForm},
     metrics::Metrics,
     outbox::{Limits, Outbox, ReplayLimits},
+    router::Router,
     store::{DynStore, Node, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
 };
@@ -50,20 +55,18 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
         let (deadline, lease) = (Duration::from_secs(5), Duration::from_secs(30));
         Membership::new(store, MembershipConfig { node, deadline, lease }, connections, metrics)
     });
-    let (groups, store) = (GroupDirectory::new(1, Arbiter::current()), StoreHandle::new(store, Duration::from_secs(5)));
-    let (hubs, hub_tasks) = (hubs.into_iter().map(Arc::new).collect(), TaskTracker::new());
+    let groups = GroupDirectory::new(1, Arbiter::current());
+    let deadline = Duration::from_secs(5);
+    let durable = DurableGroups::new(membership, StoreHandle::new(store, deadline), NonZeroUsize::new(10), deadline);
     Arc::new(HubServices {
-        hubs,
+        hubs: hubs.into_iter().map(Arc::new).collect(),
+        router: Arc::new(Router::new(connections.clone(), groups.clone(), Arc::clone(&metrics))),
         connections,
         limiter: ConnectionLimiter::default(),
         groups,
-        membership,
-        store,
-        durable_rate: NonZeroUsize::new(10),
-        durable_locks: KeyedMutex::new(Duration::from_secs(5)),
+        durable: Arc::new(durable),
         metrics,
-        hub_tasks,
-        is_draining: AtomicBool::new(false),
+        drain: Drain::default(),
     })
 }
 

@@ -59,7 +59,7 @@ impl EndpointHandler {
             return plain_text(StatusCode::METHOD_NOT_ALLOWED, "");
         }
         let hub_request = hub_request(request);
-        if let Err(limit) = self.state.services.check_limits(&identity, &hub_request) {
+        if let Err(limit) = self.state.services.limiter.check(identity.user.as_ref(), hub_request.address()) {
             return limit_response(limit);
         }
         match negotiate_version(&hub_request, self.endpoint.minimum_version) {
@@ -163,7 +163,7 @@ impl EndpointHandler {
         identity: Identity,
     ) -> HttpResponse {
         let state = &*self.state;
-        let permit = match state.services.admit(&identity, &hub_request) {
+        let permit = match state.services.limiter.acquire(identity.user.as_ref(), hub_request.address()) {
             Ok(permit) => permit,
             Err(limit) => return limit_response(limit),
         };

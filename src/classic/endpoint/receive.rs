@@ -120,7 +120,8 @@ impl EndpointHandler {
         token: &ConnectionToken,
     ) -> Result<Addr<Connection<Session>>, ErrorResponse> {
         let state = &*self.state;
-        let permit = state.services.admit(&request.identity, &request.info).map_err(limit_response)?;
+        let permit = state.services.limiter.acquire(request.identity.user.as_ref(), request.info.address());
+        let permit = permit.map_err(limit_response)?;
         let outbox = Outbox::new(&WIRE_FORM, state.limits, state.settings.window);
         outbox.update_filter(|filter| filter.hubs = Some(hub_names(&request.hubs)));
         let progress_outbox = Arc::clone(&outbox);

@@ -96,7 +96,7 @@ impl ConnectionState {
             (Arc::clone(hub), Disconnected { context: self.context(hub), error: error.clone(), is_stop })
         };
         let disconnects: Vec<_> = self.connected_hubs.iter().map(disconnected).collect();
-        let (metrics, hub_tasks) = (Arc::clone(&self.services.metrics), self.services.hub_tasks.token());
+        let (metrics, hub_tasks) = (Arc::clone(&self.services.metrics), self.services.drain.hub_tasks.token());
         if let Some(arbiter) = Arbiter::try_current() {
             arbiter.spawn_fn(move || {
                 let disconnect = hooks::run_disconnected(disconnects, connect_outcome, metrics);

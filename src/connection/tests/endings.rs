@@ -1,7 +1,5 @@
 //! Tests that every way to end a connection cleans up completely.
 
-use std::sync::atomic::Ordering;
-
 use super::*;
 
 const ENDINGS: [&str; 13] = [
@@ -134,7 +132,7 @@ async fn join_in_progress_at_end_leaves_no_group() {
         let mut client = engine.connect("ann", &[]).await;
         let (id, services) = (client.id.clone(), Arc::clone(&engine.services));
         let lobby = key("lobby");
-        let join = services.join(&id, &lobby, JoinCause::Caller);
+        let join = services.router.join(&id, &lobby, JoinCause::Caller);
         // The join may or may not succeed, depending on the order.
         let (_, ()) = tokio::join!(join, end(&mut client, ending));
         engine.events().await;
@@ -177,7 +175,9 @@ async fn draining_shortens_the_close_handshake() {
     for (is_draining, limit) in [(false, CLOSE_HANDSHAKE_TIMEOUT), (true, DRAIN_CLOSE_TIMEOUT)] {
         let mut engine = TestEngine::new();
         let client = engine.connect("ann", &[]).await;
-        engine.services.is_draining.store(is_draining, Ordering::Relaxed);
+        if is_draining {
+            engine.services.drain.begin();
+        }
         client.command(Command::Drain).await;
         let before = Instant::now();
         while client.address.connected() {

@@ -40,7 +40,7 @@ async fn completed_join_survives_concurrent_group_crash() {
             services.groups.crash(Some(&key("lobby"))).await;
         });
         let (services, id) = (Arc::clone(&engine.services), ann.id.clone());
-        let join = actix::spawn(async move { services.join(&id, &key("lobby"), JoinCause::Caller).await });
+        let join = actix::spawn(async move { services.router.join(&id, &key("lobby"), JoinCause::Caller).await });
         assert_eq!(join.await.unwrap(), Ok(Some(Joined::Now)));
         crash.await.unwrap();
         sleep(SETTLE_TIME).await;
@@ -54,15 +54,18 @@ async fn last_of_concurrent_group_operations_wins() {
     let mut engine = TestEngine::new();
     let client = engine.connect("ann", &[]).await;
     let lobby = key("lobby");
-    let join = |cause| engine.services.join(&client.id, &lobby, cause);
+    let join = |cause| engine.services.router.join(&client.id, &lobby, cause);
     for cause in [JoinCause::Caller, JoinCause::Store] {
-        let (joined, left) = tokio::join!(join(cause), engine.services.leave(&client.id, &lobby));
+        let (joined, left) = tokio::join!(join(cause), engine.services.router.leave(&client.id, &lobby));
         assert_eq!((joined, left), (Ok(Some(Joined::Now)), Ok(Some(Left::Now))));
         sleep(SETTLE_TIME).await;
         assert_eq!(members(&engine, "lobby").await, []);
     }
-    let (joined, left, again) =
-        tokio::join!(join(JoinCause::Caller), engine.services.leave(&client.id, &lobby), join(JoinCause::Caller));
+    let (joined, left, again) = tokio::join!(
+        join(JoinCause::Caller),
+        engine.services.router.leave(&client.id, &lobby),
+        join(JoinCause::Caller)
+    );
     assert_eq!((joined, left, again), (Ok(Some(Joined::Now)), Ok(Some(Left::Now)), Ok(Some(Joined::Now))));
     assert_eq!(members(&engine, "lobby").await, std::slice::from_ref(&client.id));
 }
@@ -79,7 +82,7 @@ async fn left_group_is_not_rejoined_after_crash() {
             yield_times(pause).await;
             services.groups.crash(Some(&key("lobby"))).await;
         });
-        let left = engine.services.leave(&ann.id, &key("lobby")).await;
+        let left = engine.services.router.leave(&ann.id, &key("lobby")).await;
         crash.await.unwrap();
         sleep(SETTLE_TIME).await;
         let is_member = members(&engine, "lobby").await.contains(&ann.id);

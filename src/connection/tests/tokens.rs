@@ -23,7 +23,7 @@ impl TestEngine {
     }
 
     async fn join(&self, client: &TestClient, group: &str) {
-        let joined = self.services.join(&client.id, &key(group), JoinCause::Caller).await;
+        let joined = self.services.router.join(&client.id, &key(group), JoinCause::Caller).await;
         assert_eq!(joined, Ok(Some(Joined::Now)), "{group}");
     }
 

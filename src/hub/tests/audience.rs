@@ -1,6 +1,7 @@
 //! Recipients of each target.
 
 use super::*;
+use crate::router::{Destination, Recipients};
 
 /// User `ann` has the connections `ann1` and `ann2` on hub `chat` and `eve` on hub `news`; user `bob` has `bob` on
 /// `chat`. `ann1` and `bob` are in the group `lobby`, `bob` is in the group `attic`.
@@ -85,6 +86,25 @@ async fn each_target_reaches_exactly_its_recipients() {
         assert_eq!(reached, wanted.split_whitespace().count(), "{name}");
         let counted = (audience.services.metrics.sends.get(), audience.services.metrics.deliveries.get());
         assert_eq!(counted, (1, reached as u64), "{name}");
+    }
+}
+
+#[actix::test]
+async fn each_kind_of_recipients_has_exclusions() {
+    for (recipients, wanted) in [
+        (Recipients::All, "ann2 bob"),
+        (Recipients::Connections(vec!["ann1".into(), "bob".into()]), "bob"),
+        (Recipients::Users(vec!["ann".into()]), "ann2"),
+        (Recipients::Groups(vec!["lobby".into()]), "bob"),
+    ] {
+        let audience = Audience::new().await;
+        let destination = Destination { recipients, except: ["ann1".into()].into_iter().collect() };
+        let router = &audience.services.router;
+        let reached = router.send(&destination, Invocation::new(&"chat".into(), "tell", &()).unwrap()).await;
+        assert_eq!(audience.recipients(), wanted);
+        assert_eq!(reached, Ok(wanted.split_whitespace().count()), "{destination:?}");
+        let told = router.disconnect(&"chat".into(), &destination, Reconnect::Deny).await;
+        assert_eq!((told, audience.disconnected().join(" ")), (reached, wanted.to_owned()), "{destination:?}");
     }
 }
 

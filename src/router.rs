@@ -1,0 +1,155 @@
+//! The router: sends invocations to connections, users and groups, and changes the membership of connections.
+//!
+//! Hub code names recipients by id and never looks them up; the router finds them. All of them are on this process:
+//! [`local`] finds them in the directories of connections and groups. The router is the seam for a cluster, where an
+//! operation also concerns other processes. `docs/decisions/0008-router-as-the-seam-for-a-cluster.md` states which
+//! orders and counts hold on one process and which of them also hold in a cluster.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::{
+    connections::{ConnectionHandle, Connections, JoinCause, Reconnect, disconnect_all},
+    group::{Joined, Left},
+    groups::{Error, GroupDirectory},
+    ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId, check_name},
+    message::Invocation,
+    metrics::Metrics,
+};
+
+mod local;
+
+use local::LocalNode;
+
+/// The recipients of an invocation on a hub.
+#[derive(Clone, Debug)]
+pub(crate) struct Destination {
+    pub(crate) recipients: Recipients,
+    /// The connections that are excluded.
+    pub(crate) except: ConnectionSet,
+}
+
+/// See [`Destination`].
+#[derive(Clone, Debug)]
+pub(crate) enum Recipients {
+    /// All connections on the hub.
+    All,
+    /// These connections, as far as they are on the hub. Duplicate ids count once.
+    Connections(Vec<ConnectionId>),
+    /// All connections of these users on the hub. Duplicate users count once.
+    Users(Vec<UserId>),
+    /// The members of these groups, one group after the other. A member of two of them is reached twice.
+    Groups(Vec<GroupName>),
+}
+
+impl From<Recipients> for Destination {
+    fn from(recipients: Recipients) -> Self {
+        Self { recipients, except: ConnectionSet::default() }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Router {
+    local: LocalNode,
+    metrics: Arc<Metrics>,
+}
+
+impl Router {
+    pub(crate) fn new(connections: Connections, groups: GroupDirectory, metrics: Arc<Metrics>) -> Self {
+        Self { local: LocalNode { connections, groups }, metrics }
+    }
+
+    /// Sends an invocation to the connections of a destination on its hub. Returns the number of connections on this
+    /// process that have it in their outbox. Invocations of one sender to one destination arrive in order.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`], and nothing was sent. [`Error::Interrupted`], if the actor of a group crashes meanwhile;
+    /// groups earlier in the list have received the invocation.
+    pub(crate) async fn send(&self, destination: &Destination, invocation: Invocation) -> Result<usize, Error> {
+        if let Recipients::Groups(names) = &destination.recipients {
+            names.iter().try_for_each(|name| check_name("group", name))?;
+        }
+        let reached = self.local.send(destination, invocation).await?;
+        self.metrics.sends.increment();
+        self.metrics.deliveries.add(reached as u64);
+        Ok(reached)
+    }
+
+    /// Ends the connections of a destination on a hub, each once. Returns the number of clients that were told.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the actor of a group crashes meanwhile. No connection was ended.
+    pub(crate) async fn disconnect(
+        &self,
+        hub: &HubName,
+        destination: &Destination,
+        reconnect: Reconnect,
+    ) -> Result<usize, Error> {
+        Ok(disconnect_all(&self.local.find(hub, destination).await?, reconnect).await)
+    }
+
+    /// Ends the connections of a user on all hubs. Returns the number of clients that were told.
+    pub(crate) async fn disconnect_user(&self, user: &UserId, reconnect: Reconnect) -> usize {
+        disconnect_all(&self.local.connections.of_user_on_any_hub(user), reconnect).await
+    }
+
+    /// Adds a connection to a group. `None` if there is no such connection on the group's hub. A connection that is
+    /// added receives every invocation that is sent to the group afterwards.
+    pub(crate) async fn join(
+        &self,
+        id: &ConnectionId,
+        group: &Arc<GroupKey>,
+        cause: JoinCause,
+    ) -> Result<Option<Joined>, Error> {
+        match self.local.find_on(&group.hub, id) {
+            Some(handle) => handle.join(group, cause).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Removes a connection from a group. `None` if there is no such connection on the group's hub.
+    pub(crate) async fn leave(&self, id: &ConnectionId, group: &Arc<GroupKey>) -> Result<Option<Left>, Error> {
+        match self.local.find_on(&group.hub, id) {
+            Some(handle) => handle.leave(group).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Adds all connections of a user to a durable group of the user. Returns the number of connections that joined.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the actor of the group crashes meanwhile. Other connections may have joined.
+    pub(crate) async fn join_user(&self, user: &UserId, group: &Arc<GroupKey>) -> Result<usize, Error> {
+        let join =
+            async |handle: &ConnectionHandle| Ok(handle.join(group, JoinCause::User).await? == Some(Joined::Now));
+        self.change_user(user, &group.hub, join).await
+    }
+
+    /// Removes all connections of a user from a group. Returns the number of connections that left.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`], if the actor of the group crashes meanwhile. Other connections may have left.
+    pub(crate) async fn leave_user(&self, user: &UserId, group: &Arc<GroupKey>) -> Result<usize, Error> {
+        let leave = async |handle: &ConnectionHandle| Ok(handle.leave(group).await? == Some(Left::Now));
+        self.change_user(user, &group.hub, leave).await
+    }
+
+    async fn change_user(
+        &self,
+        user: &UserId,
+        hub: &HubName,
+        change: impl AsyncFn(&ConnectionHandle) -> Result<bool, Error>,
+    ) -> Result<usize, Error> {
+        let handles = self.local.connections.of_user(hub, user);
+        let changes = join_all(handles.iter().map(|handle| change(handle))).await;
+        let changed = changes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(changed.into_iter().filter(|has_changed| *has_changed).count())
+    }
+
+    /// The groups with members on this process. Actors are members on their process only.
+    pub(crate) fn local_groups(&self) -> &GroupDirectory {
+        &self.local.groups
+    }
+}
