@@ -44,7 +44,7 @@ pub use clients::{Clients, Target};
 pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};
 pub use groups::{Added, DurableChange, Groups, Removed, Users};
-pub use methods::Method;
+pub use methods::{Method, MethodFuture, Parameters};
 pub use request::{Identity, Request};
 pub(crate) use requester::Requester;
 
@@ -134,28 +134,51 @@ impl Hub {
         })
     }
 
-    /// Adds a hub method. Clients invoke it by `name`, compared case-insensitively. A later method with the same name
-    /// replaces it.
+    /// Adds a hub method: an async function or closure whose parameters are extractors ([`extract`]). Clients invoke it by
+    /// `name`, compared case-insensitively. A later method with the same name replaces it.
+    ///
+    /// `docs/hub-methods.md` lists the rules of hub methods. The compiler names the rule that a function violates.
     #[must_use]
-    pub fn method<M: Method<E>, E: 'static>(self, name: &str, method: M) -> Self {
+    pub fn method<M, ParameterTypes>(self, name: &str, method: M) -> Self
+    where
+        M: Method<ParameterTypes> + Send + Sync + 'static,
+        ParameterTypes: Parameters, // a closure states the types of its parameters
+        M::Returned: MethodFuture,
+        <M::Returned as MethodFuture>::Returned: IntoHubResult,
+    {
         self.insert(name, method, None)
     }
 
     /// Adds a hub method for callers that `authorize` accepts. Invocations of other callers fail with
     /// [`CallError::Unauthorized`].
     #[must_use]
-    pub fn authorized_method<M: Method<E>, E: 'static>(
+    pub fn authorized_method<M, ParameterTypes>(
         self,
         name: &str,
         authorize: impl Fn(&Identity) -> bool + Send + Sync + 'static,
         method: M,
-    ) -> Self {
+    ) -> Self
+    where
+        M: Method<ParameterTypes> + Send + Sync + 'static,
+        ParameterTypes: Parameters, // a closure states the types of its parameters
+        M::Returned: MethodFuture,
+        <M::Returned as MethodFuture>::Returned: IntoHubResult,
+    {
         self.insert(name, method, Some(Arc::new(authorize)))
     }
 
-    fn insert<M: Method<E>, E: 'static>(mut self, name: &str, method: M, authorize: Option<Authorize>) -> Self {
-        let run: MethodFn = Arc::new(move |call, states| method.call(call, states));
-        let entry = Entry { run, argument_count: Some(M::ARGUMENT_COUNT), authorize, is_listed: true };
+    fn insert<M, P>(mut self, name: &str, method: M, authorize: Option<Authorize>) -> Self
+    where
+        M: Method<P> + Send + Sync + 'static,
+        P: Parameters,
+        M::Returned: MethodFuture,
+        <M::Returned as MethodFuture>::Returned: IntoHubResult,
+    {
+        let run: MethodFn = Arc::new(move |call, states| match P::from_call(&call, states) {
+            Ok(parameters) => method.call(parameters).map(IntoHubResult::into_hub_result).boxed_local(),
+            Err(error) => async { Err(error) }.boxed_local(),
+        });
+        let entry = Entry { run, argument_count: Some(P::ARGUMENT_COUNT), authorize, is_listed: true };
         self.methods.insert(name.to_lowercase(), (name.to_owned(), entry));
         self
     }
@@ -304,6 +327,12 @@ fn actor_stopped() -> HubError {
 }
 
 /// A return type of hub methods.
+#[diagnostic::on_unimplemented(
+    message = "a hub method must return `Result<_, HubError>`, but this one returns `{Self}`",
+    label = "does not return a `Result<_, HubError>`",
+    note = "return `Ok(value)` or `Err(HubError::new(text))`; `?` converts every other error to a `HubError`",
+    note = "docs/hub-methods.md lists the rules of hub methods"
+)]
 pub trait IntoHubResult {
     /// The result as JSON; null for `()`.
     ///

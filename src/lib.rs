@@ -57,6 +57,10 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/hub-methods.md")]
+struct HubMethods;
+
 pub mod admin;
 pub mod aspnetcore;
 pub mod chat;

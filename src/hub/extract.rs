@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::{Call, CallError, Caller, CallerState, Clients, Groups, HubError, Users, call::Reporter};
@@ -26,6 +26,13 @@ use super::{Call, CallError, Caller, CallerState, Clients, Groups, HubError, Use
 pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 /// A type that a hub method can take as a parameter.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a hub method",
+    label = "has a parameter of type `{Self}`, which is not an extractor",
+    note = "arguments of the client are wrapped in one `Args`: `Args((room, text)): Args<(String, String)>`",
+    note = "the other parameters are `Caller`, `Clients`, `Groups`, `Users`, `State<T>`, `CallerState` or `Progress`, by value",
+    note = "docs/hub-methods.md lists the rules of hub methods"
+)]
 pub trait FromCall: Sized {
     /// The number of invocation arguments that this extractor binds; `None` for extractors that bind no arguments. A
     /// method whose extractors are all `None` takes no arguments.
@@ -63,6 +70,13 @@ impl<T: BindArguments> FromCall for Args<T> {
 }
 
 /// A tuple that arguments can be bound to.
+#[diagnostic::on_unimplemented(
+    message = "`Args<{Self}>` does not list the arguments of a hub method",
+    label = "`{Self}` is not a tuple of at most eight types",
+    note = "`Args` takes a tuple of at most eight types, also for a single argument: `Args((room,)): Args<(String,)>`",
+    note = "more values fit into a struct that derives `serde::Deserialize`",
+    note = "docs/hub-methods.md lists the rules of hub methods"
+)]
 pub trait BindArguments: Sized {
     /// The number of arguments.
     const ARGUMENT_COUNT: usize;
@@ -74,9 +88,22 @@ pub trait BindArguments: Sized {
     fn bind(call: &Call) -> Result<Self, CallError>;
 }
 
+/// A type of an argument: deserialized from JSON, and without borrowed parts, because the hub method outlives the message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a hub method",
+    label = "has an argument of type `{Self}`, which does not implement `serde::Deserialize`",
+    note = "add `#[derive(serde::Deserialize)]` to the type, or enable the `serde` feature of its crate",
+    note = "arguments own their values: `String` instead of `&str`",
+    note = "docs/hub-methods.md lists the rules of hub methods"
+)]
+pub trait OwnedArgument<'json>: Deserialize<'json> {}
+
+#[diagnostic::do_not_recommend]
+impl<'json, T: Deserialize<'json>> OwnedArgument<'json> for T {}
+
 macro_rules! bind_tuples {
     ($($count:literal: $($type:ident $index:tt),*;)*) => {
-        $(impl<$($type: DeserializeOwned),*> BindArguments for ($($type,)*) {
+        $(impl<$($type: for<'json> OwnedArgument<'json>),*> BindArguments for ($($type,)*) {
             const ARGUMENT_COUNT: usize = $count;
 
             fn bind(_call: &Call) -> Result<Self, CallError> {

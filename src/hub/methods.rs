@@ -1,19 +1,55 @@
 //! Implements hub methods for plain async functions with up to eight extractors in any order.
+//!
+//! The bounds of a hub method are separate traits, so that the compiler reports the one that is violated. With the same
+//! bounds on the implementations of [`Method`], it would report every mistake as a missing `Method<_>`.
 
 use std::future::Future;
 
-use futures_util::future::{FutureExt, LocalBoxFuture};
+use super::{Call, CallError, FromCall, extract::States};
 
-use super::{Call, CallError, FromCall, IntoHubResult, extract::States};
-use crate::message::Json;
+/// A function or closure with at most eight parameters. `ParameterTypes` is the tuple of their types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a hub method",
+    label = "not an async function with at most eight parameters",
+    note = "a hub method is an async function or closure with at most eight parameters",
+    note = "one parameter takes all arguments of the client: `Args((room, text)): Args<(String, String)>`",
+    note = "docs/hub-methods.md lists the rules of hub methods"
+)]
+pub trait Method<ParameterTypes> {
+    /// The type that a call returns: of an async function, its future.
+    type Returned;
 
-/// An async function whose parameters are extractors and which returns `Result<impl Serialize, HubError>`.
-pub trait Method<Extractors>: Send + Sync + 'static {
+    /// Calls the function.
+    fn call(&self, parameters: ParameterTypes) -> Self::Returned;
+}
+
+/// A tuple of extractors: the parameters of a hub method.
+pub trait Parameters: Sized + 'static {
     /// The number of arguments that an invocation must have.
     const ARGUMENT_COUNT: usize;
 
-    /// Binds the arguments and runs the function.
-    fn call(&self, call: Call, states: &States) -> LocalBoxFuture<'static, Result<Json, CallError>>;
+    /// Extracts all parameters from the invocation.
+    ///
+    /// # Errors
+    /// The error of the first extractor that fails.
+    fn from_call(call: &Call, states: &States) -> Result<Self, CallError>;
+}
+
+/// The future of a hub method. Every future without borrowed values implements it.
+#[diagnostic::on_unimplemented(
+    message = "a hub method must be async, but this one returns `{Self}`",
+    label = "not an async function",
+    note = "write `async fn` for a function, and `async |…|` for a closure",
+    note = "docs/hub-methods.md lists the rules of hub methods"
+)]
+pub trait MethodFuture: Future<Output = Self::Returned> + 'static {
+    /// The type that the hub method returns after its awaits.
+    type Returned;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: Future + 'static> MethodFuture for F {
+    type Returned = F::Output;
 }
 
 /// The number of arguments that the extractors bind. Only one extractor may bind arguments: two would both bind the
@@ -22,7 +58,10 @@ const fn count(counts: &[Option<usize>]) -> usize {
     let (mut at, mut found) = (0, None);
     while at < counts.len() {
         if let Some(count) = counts[at] {
-            assert!(found.is_none(), "a hub method takes its arguments with one `Args`");
+            assert!(
+                found.is_none(),
+                "a hub method takes its arguments with one `Args`: write `Args<(A, B)>` for two arguments"
+            );
             found = Some(count);
         }
         at += 1;
@@ -34,23 +73,25 @@ const fn count(counts: &[Option<usize>]) -> usize {
 }
 
 macro_rules! methods {
-    ($(($($extractor:ident)*))*) => {
-        $(impl<Function, HubFuture, $($extractor: FromCall + 'static),*> Method<($($extractor,)*)> for Function
-        where
-            Function: Fn($($extractor),*) -> HubFuture + Send + Sync + 'static,
-            HubFuture: Future + 'static,
-            HubFuture::Output: IntoHubResult,
-        {
-            const ARGUMENT_COUNT: usize = count(&[$($extractor::ARGUMENT_COUNT),*]);
+    ($(($($parameter:ident)*))*) => {
+        $(
+            impl<Function: Fn($($parameter),*) -> Returned, Returned, $($parameter),*> Method<($($parameter,)*)> for Function {
+                type Returned = Returned;
 
-            fn call(&self, _call: Call, _states: &States) -> LocalBoxFuture<'static, Result<Json, CallError>> {
-                let bind = || Ok(self($($extractor::from_call(&_call, _states)?),*));
-                match bind() {
-                    Ok(result) => result.map(IntoHubResult::into_hub_result).boxed_local(),
-                    Err(error) => async { Err(error) }.boxed_local(),
+                #[allow(non_snake_case, reason = "the names of the types also name the values")]
+                fn call(&self, ($($parameter,)*): ($($parameter,)*)) -> Returned {
+                    self($($parameter),*)
                 }
             }
-        })*
+
+            impl<$($parameter: FromCall + 'static),*> Parameters for ($($parameter,)*) {
+                const ARGUMENT_COUNT: usize = count(&[$($parameter::ARGUMENT_COUNT),*]);
+
+                fn from_call(_call: &Call, _states: &States) -> Result<Self, CallError> {
+                    Ok(($($parameter::from_call(_call, _states)?,)*))
+                }
+            }
+        )*
     };
 }
 

@@ -15,6 +15,7 @@ mod classic_groups;
 mod classic_http;
 mod classic_input;
 mod client_log;
+mod compile_errors;
 mod connection_limits;
 mod disconnecting;
 mod draining;
