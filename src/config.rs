@@ -74,6 +74,11 @@ pub struct Settings {
     /// finish. Default 10 s, the shortest grace period of common process supervisors.
     #[serde(deserialize_with = "units::duration")]
     pub drain_timeout: Duration,
+    /// The time, when the service stops, over which clients are sent away in batches, so that they do not all reach
+    /// other nodes at the same moment; `0s` sends all at once. Default: half of `drain_timeout`, so that hub methods of
+    /// the last clients have the other half. At most `drain_timeout`.
+    #[serde(deserialize_with = "units::optional_duration_or_zero")]
+    pub drain_window: Option<Duration>,
     /// TLS of the client listener.
     pub tls: Tls,
     /// The admin listener.
@@ -109,6 +114,7 @@ impl Default for Settings {
             data_dir: "hubcast-data".into(),
             signing_keys: Vec::new(),
             drain_timeout: Duration::from_secs(10),
+            drain_window: None,
             tls: Tls::default(),
             admin: Admin::default(),
             metrics: Metrics::default(),
@@ -278,6 +284,10 @@ impl Settings {
             ("proxy_protocol", self.proxy_protocol),
             ("admin.proxy_protocol", self.admin.proxy_protocol),
         ]));
+        if self.drain_window() > self.drain_timeout {
+            let text = "must not exceed `drain_timeout`, or the last clients lose their connection without notice";
+            found.push((vec!["drain_window", "drain_timeout"], text.into()));
+        }
         if self.listen == self.admin.listen && self.listen.port() != 0 {
             found.push((
                 vec!["admin.listen", "listen"],
@@ -285,6 +295,12 @@ impl Settings {
             ));
         }
         found
+    }
+
+    /// The time over which clients are sent away when the service stops, configured or default.
+    #[must_use]
+    pub fn drain_window(&self) -> Duration {
+        self.drain_window.unwrap_or(self.drain_timeout / 2)
     }
 
     /// The URL of the database, configured or default.

@@ -4,15 +4,14 @@
 //! messages from anywhere. Clones refer to the same engine. Only the service and applications use it. It takes no part
 //! in serving clients once it is built.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::web::ServiceConfig;
-use futures_util::future::join_all;
 
 use crate::{
     aspnetcore::{self, Endpoint},
     classic,
-    connections::{Command, Connections},
+    connections::Connections,
     groups::GroupDirectory,
     hub::{Clients, Groups, Requester, Users, services::HubServices},
     ids::HubName,
@@ -24,6 +23,7 @@ mod builder;
 pub(crate) mod checks;
 #[cfg(any(test, feature = "testkit"))]
 mod crash;
+mod drain;
 mod node_info;
 mod serve;
 
@@ -139,13 +139,16 @@ impl Engine {
         &self.services.groups
     }
 
-    /// Asks every client to reconnect later or to another node, and ends its connection. Then waits for all running hub
-    /// methods and hooks, including OnDisconnected, without a time limit. The caller sets a time limit if it needs one.
-    pub async fn drain(&self) {
+    /// Asks every client to reconnect later or to another node, and ends its connection. The clients are spread evenly
+    /// over `window`, in batches of 10 and more, at most one per 100 ms, so that they do not all reach the other nodes
+    /// at the same moment. A zero window sends them away at once, and so does a drain of at most 10 clients. A client
+    /// that connects meanwhile is sent away as soon as it has connected.
+    ///
+    /// Then waits for all running hub methods and hooks, including OnDisconnected, without a time limit. The caller sets
+    /// a time limit if it needs one.
+    pub async fn drain(&self, window: Duration) {
         self.services.drain.begin();
-        let handles = self.services.connections.all();
-        // A send fails only if the connection has ended, so it is drained.
-        join_all(handles.iter().map(|handle| handle.commands.send(Command::Drain))).await;
+        drain::send_away(&self.services.connections, window).await;
         self.services.drain.hub_tasks_finished().await;
     }
 }

@@ -109,6 +109,8 @@ pub struct Service {
     pub max_sockets: NonZeroUsize,
     /// The time limit for draining.
     pub drain_timeout: Duration,
+    /// The time over which clients are sent away.
+    pub drain_window: Duration,
 }
 
 /// Serves until `stop` completes. Then accepts no new clients, notifies the connected ones, drains, and returns. Each
@@ -166,7 +168,9 @@ const MAX_REFUSED_SOCKETS: usize = 64;
 const MAX_ADMIN_SOCKETS: usize = 32;
 
 fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
-    let Service { engine, cors, proxies, proxy_protocol, tls, workers, max_sockets, drain_timeout, .. } = service;
+    let Service {
+        engine, cors, proxies, proxy_protocol, tls, workers, max_sockets, drain_timeout, drain_window, ..
+    } = service;
     let trusted = proxy_protocol.then(|| proxies.clone());
     let app = move |engine: &Engine| {
         let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
@@ -196,7 +200,7 @@ fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
         };
         engine.serve(server)
     };
-    Ok(serve.drain_timeout(drain_timeout))
+    Ok(serve.drain_timeout(drain_timeout).drain_window(drain_window))
 }
 
 /// A wrong path is a common fault of clients, so its request is logged.

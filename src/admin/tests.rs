@@ -190,7 +190,7 @@ async fn health_needs_no_token_and_reports_draining() {
     );
     let head = service.server.head("/healthz/live").send().await.expect("a response");
     assert_eq!(head.status(), StatusCode::OK);
-    service.engine.drain().await;
+    service.engine.drain(Duration::ZERO).await;
     let (status, body) = service.get_with_authorization("/healthz/ready", None).await;
     assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "draining" })));
     assert_eq!(service.get_with_authorization("/healthz/live", None).await.0, StatusCode::OK);

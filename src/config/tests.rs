@@ -90,6 +90,7 @@ fn the_file_reaches_every_kind_of_value() {
         workers = 3
         signing_keys = ['a secret, long enough', '0123456789012345']
         drain_timeout = '2m'
+        drain_window = '90s'
         [rejoin]
         lifetime = '1h 30m'
         policies = { chat = 'union' }
@@ -108,6 +109,7 @@ fn the_file_reaches_every_kind_of_value() {
     assert_eq!(settings.signing_keys[0].expose(), "a secret, long enough");
     assert_eq!(settings.signing_keys[1].expose(), "0123456789012345");
     assert_eq!(settings.drain_timeout, Duration::from_secs(120));
+    assert_eq!(settings.drain_window(), Duration::from_secs(90));
     assert_eq!(settings.store.on_failure, OnStoreFailure::Continue);
     let rejoin = settings.rejoin.settings(&settings.store);
     assert_eq!(rejoin.lifetime, Duration::from_secs(5400));
@@ -253,6 +255,15 @@ fn integers_reject_other_values() {
     }
     let [(key, text)] = &faults("", &[("HUBCAST_WORKERS", "yes")])[..] else { panic!("one fault") };
     assert_eq!((&**key, &**text), ("workers", "expected a whole number, found `yes`"));
+}
+
+#[test]
+fn drain_window_is_at_most_the_drain_timeout() {
+    assert_eq!(read("drain_timeout = '4s'", &[]).unwrap().drain_window(), Duration::from_secs(2));
+    for window in ["0s", "4s"] {
+        assert!(read(&format!("drain_timeout = '4s'\ndrain_window = '{window}'"), &[]).is_ok(), "{window}");
+    }
+    assert_eq!(keys("drain_timeout = '4s'\ndrain_window = '5s'", &[]), ["drain_window"]);
 }
 
 #[test]

@@ -92,6 +92,13 @@ pub(super) fn duration_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Re
     if duration > MAX_DURATION { Err(D::Error::custom("must be at most 100 years")) } else { Ok(duration) }
 }
 
+/// A duration, which can be zero, that replaces a default which is not a fixed duration.
+pub(super) fn optional_duration_or_zero<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration_or_zero(deserializer).map(Some)
+}
+
 /// One of a fixed set of keywords. The error for any other value lists the set.
 pub(super) fn keyword<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
     T::deserialize(StrDeserializer::new(&String::deserialize(deserializer)?))

@@ -54,8 +54,9 @@ impl Engine {
     /// engine ([`Engine::drain`]), stops the server and returns. Await the result; its methods change when and how the
     /// server stops.
     ///
-    /// Clients of hubs delay the stop by about a second at most. Requests of the application's own routes may take
-    /// [`HttpServer::shutdown_timeout`] after the drain, 30 s unless it is set. SIGHUP is left to the application.
+    /// Clients of hubs delay the stop by [`Serve::drain_window`] and about a second, or by a second if they are at most
+    /// 10. Requests of the application's own routes may take [`HttpServer::shutdown_timeout`] after the drain, 30 s
+    /// unless it is set. SIGHUP is left to the application.
     ///
     /// ```no_run
     /// use actix_web::App;
@@ -100,18 +101,27 @@ pub struct Serve {
     engine: Engine,
     server: Option<Server>,
     drain_timeout: Duration,
+    drain_window: Option<Duration>,
     stop: Option<LocalBoxFuture<'static, ()>>,
 }
 
 impl Serve {
     fn new(engine: &Engine, server: Option<Server>) -> Self {
-        Self { engine: engine.clone(), server, drain_timeout: DEFAULT_DRAIN_TIMEOUT, stop: None }
+        Self { engine: engine.clone(), server, drain_timeout: DEFAULT_DRAIN_TIMEOUT, drain_window: None, stop: None }
     }
 
     /// Sets the time limit for draining. Hub methods and hooks that run longer are cancelled. Default 10 s, the
     /// shortest grace period of common process supervisors.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.drain_timeout = limit;
+        self
+    }
+
+    /// Sets the time over which clients are sent away: see [`Engine::drain`]. Default: half of the time limit for
+    /// draining, so that hub methods of the last clients have the other half. Clients whose turn is after the time limit
+    /// lose their connection without notice.
+    pub fn drain_window(mut self, window: Duration) -> Self {
+        self.drain_window = Some(window);
         self
     }
 
@@ -122,7 +132,8 @@ impl Serve {
     }
 
     async fn run(self) -> io::Result<()> {
-        let Self { engine, server, drain_timeout, stop } = self;
+        let Self { engine, server, drain_timeout, drain_window, stop } = self;
+        let drain_window = drain_window.unwrap_or(drain_timeout / 2);
         let mut server = server.ok_or_else(not_bound)?;
         let stop = match stop {
             Some(stop) => stop,
@@ -133,7 +144,7 @@ impl Serve {
             stop.await;
             info!("draining connections");
             handle.pause().await;
-            if timeout(drain_timeout, engine.drain()).await.is_err() {
+            if timeout(drain_timeout, engine.drain(drain_window)).await.is_err() {
                 warn!(unfinished = engine.hub_tasks(); "drain timed out; unfinished hub methods and hooks are cancelled");
             }
             handle.stop(true).await;
@@ -163,7 +174,10 @@ impl IntoFuture for Serve {
 
 impl fmt::Debug for Serve {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serve").field("drain_timeout", &self.drain_timeout).finish_non_exhaustive()
+        f.debug_struct("Serve")
+            .field("drain_timeout", &self.drain_timeout)
+            .field("drain_window", &self.drain_window)
+            .finish_non_exhaustive()
     }
 }
 

@@ -70,9 +70,9 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
     })
 }
 
-/// Replaces a connection's actor and counts the disconnects that it receives.
+/// Replaces a connection's actor and counts the requests to end that it receives.
 #[derive(Default)]
-struct Stub(Arc<AtomicU32>);
+pub(crate) struct Stub(pub(crate) Arc<AtomicU32>);
 
 impl Actor for Stub {
     type Context = Context<Self>;
@@ -82,15 +82,23 @@ impl Handler<Command> for Stub {
     type Result = ();
 
     fn handle(&mut self, command: Command, _: &mut Self::Context) {
-        if let Command::Disconnect { answer, .. } = command {
-            self.0.fetch_add(1, Ordering::SeqCst);
-            answer.send(()).expect("the caller waits");
+        match command {
+            Command::Disconnect { answer, .. } => answer.send(()).expect("the caller waits"),
+            Command::Drain => {}
+            _ => return,
         }
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 /// Registers a connection that is not in any group.
-fn register(services: &HubServices, hub: &str, id: &str, user: Option<&str>, stub: Stub) -> Arc<ConnectionHandle> {
+pub(crate) fn register(
+    services: &HubServices,
+    hub: &str,
+    id: &str,
+    user: Option<&str>,
+    stub: Stub,
+) -> Arc<ConnectionHandle> {
     let info = ConnectionInfo {
         dialect: "none",
         hubs: vec![hub.into()],

@@ -96,6 +96,7 @@ impl Service {
             workers,
             max_sockets,
             drain_timeout,
+            drain_window: settings.drain_window(),
         })
     }
 }

@@ -317,7 +317,7 @@ async fn drain_completes_polls_and_ends_streams() {
     let cursor = format!("&messageId={}", polling.cursor.as_ref().unwrap());
     let poll = polling.connection.start_poll("poll", &cursor).await;
     let mut stream = ClassicClient::connect(server.address, "webSockets", "").await;
-    with_timeout(server.engine.drain()).await;
+    with_timeout(server.engine.drain(Duration::ZERO)).await;
     let last: Value = serde_json::from_str(&poll.read_to_end().await).unwrap();
     assert_eq!((&last["T"], &last["M"]), (&json!(1), &json!([])));
     assert_eq!(stream.wait_for_close().await, Some(CloseCode::Normal));

@@ -1,8 +1,15 @@
 //! Draining a server and aborting a connection: messages to clients, and hub code that is still running.
 
-use std::{iter, pin::pin};
+use std::{
+    iter,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
-use futures_util::FutureExt;
+use futures_util::{
+    FutureExt,
+    future::{join, join_all},
+};
 use hubcast::{Hub, HubError, hub::Disconnected};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -33,7 +40,7 @@ async fn drain_waits_for_running_hub_code() {
     let mut client = CoreClient::connect(server.address, "/slow").await;
     client.invoke_nonblocking("Work", json!([])).await;
     assert_eq!(with_timeout(events.recv()).await, Some("method started"));
-    let mut drain = pin!(server.engine.drain());
+    let mut drain = pin!(server.engine.drain(Duration::ZERO));
     let close = tokio::select! {
         () = &mut drain => panic!("the method still runs"),
         close = client.expect_close() => close,
@@ -52,6 +59,20 @@ async fn drain_waits_for_running_hub_code() {
     let hooks =
         ["OnDisconnected finished", "OnDisconnected finished", "OnDisconnected started", "OnDisconnected started"];
     assert_eq!(logged, [&hooks[..], &["method finished"]].concat());
+}
+
+#[tokio::test]
+async fn drain_spreads_clients_over_the_window() {
+    let server = Server::start_with(|engine| engine.hub("/quiet", Hub::new("quiet"))).await;
+    let mut clients = Vec::new();
+    for _ in 0..25 {
+        clients.push(CoreClient::connect(server.address, "/quiet").await);
+    }
+    let start = Instant::now();
+    let closes = join_all(clients.iter_mut().map(CoreClient::expect_close));
+    let (closes, ()) = with_timeout(join(closes, server.engine.drain(Duration::from_millis(300)))).await;
+    assert!(closes.iter().all(|close| close.allow_reconnect));
+    assert!(start.elapsed() >= Duration::from_millis(200), "three batches: {:?}", start.elapsed());
 }
 
 #[tokio::test]

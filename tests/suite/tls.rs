@@ -1,6 +1,6 @@
 //! Clients of both generations over TLS, stalled readers, and the reload of the certificate.
 
-use std::{any::Any, net::SocketAddr, path::Path};
+use std::{any::Any, net::SocketAddr, path::Path, time::Duration};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{dev::Extensions, rt::net::TcpStream};
@@ -49,7 +49,7 @@ async fn drained_client_gets_an_orderly_end_over_tls() {
     let server = Server::start_with_tls(&certificate, hubcast::on_connect, |engine| engine).await;
     let mut client = CoreClient::connect_over_tls(server.address, "/chat?user=ann", &certificate).await;
     assert_eq!(client.invoke("Add", json!([2, 3])).await, 5);
-    server.engine.drain().await;
+    server.engine.drain(Duration::ZERO).await;
     assert!(client.expect_close().await.allow_reconnect);
     assert!(client.end_error().is_none(), "the TLS session ends before its socket: {:?}", client.end_error());
 }
