@@ -44,8 +44,6 @@ use actix_web::{
     middleware::{Next, from_fn},
     web::{self, ServiceConfig},
 };
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
 
 use crate::{
     Engine,
@@ -63,10 +61,12 @@ mod methods;
 mod metrics;
 mod overview;
 mod query;
+mod token;
 mod users;
 
 use error::AdminError;
 use methods::Methods;
+pub use token::AdminToken;
 
 /// Who may read `/metrics`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub enum MetricsAccess {
 /// public, need `token` as their bearer token. If `token` is empty, all of them are refused.
 pub fn routes(
     engine: &Engine,
-    token: &SecretString,
+    token: &AdminToken,
     metrics_access: MetricsAccess,
 ) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let (engine, token) = (web::Data::new(engine.clone()), token.clone());
@@ -134,13 +134,11 @@ fn mount(config: &mut ServiceConfig) {
 
 /// Middleware that refuses requests without the token.
 async fn authorize(
-    token: SecretString,
+    token: AdminToken,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let token = token.expose_secret();
-    let is_token = |presented: &str| !token.is_empty() && bool::from(token.as_bytes().ct_eq(presented.as_bytes()));
-    if bearer_header(request.headers()).is_some_and(is_token) {
+    if bearer_header(request.headers()).is_some_and(|presented| token.matches(presented)) {
         return next.call(request).await;
     }
     let address = optional(request.peer_addr());

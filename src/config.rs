@@ -33,7 +33,7 @@ mod tests;
 mod tls;
 mod units;
 
-pub use auth::{Auth, Mode, PublicKey};
+pub use auth::{Auth, Mode};
 pub use classic::{Classic, KeepAlive};
 pub use faults::{Fault, Faults};
 pub use flags::Flags;

@@ -22,11 +22,10 @@ use actix_web::{
 };
 use futures_util::{Stream, StreamExt};
 use log::info;
-use secrecy::SecretString;
 
 use crate::{
     Engine, Serve,
-    admin::{self, MetricsAccess},
+    admin::{self, AdminToken, MetricsAccess},
     config::Settings,
     page,
     transport::SocketLimit,
@@ -100,7 +99,7 @@ pub struct Service {
     /// The certificate of the client listener. `None`: it speaks plain HTTP.
     pub tls: Option<Tls>,
     /// The bearer token for the admin listener.
-    pub admin_token: SecretString,
+    pub admin_token: AdminToken,
     /// Who may read the metrics on the admin listener.
     pub metrics_access: MetricsAccess,
     /// The number of threads that serve clients.

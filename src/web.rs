@@ -36,7 +36,7 @@ mod unread_body;
 
 pub use base_path::{BasePath, InvalidBasePath};
 pub use cors::{Cors, CorsService};
-pub use jwt::Jwt;
+pub use jwt::{InvalidPublicKey, Jwt, PublicKey};
 pub use proxies::{ForwardingHeaders, InvalidNetwork, Network, TrustedProxies, TrustedProxiesService};
 pub(crate) use query::LocalQueryUser;
 pub use query::QueryUser;

@@ -1,11 +1,11 @@
 //! Settings of the authentication of clients.
 
-use std::{fmt, net::SocketAddr};
+use std::net::SocketAddr;
 
-use jsonwebtoken::DecodingKey;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 
 use super::units::{self, Secret};
+use crate::web::PublicKey;
 
 /// The minimum length of an HS256 secret in bytes: that of its hash (RFC 7518 section 3.2).
 const MIN_HS256_SECRET: usize = 32;
@@ -60,37 +60,6 @@ pub enum Mode {
     Query,
     /// With a JSON Web Token.
     Jwt,
-}
-
-/// A public key that verifies RS256 tokens.
-#[derive(Clone)]
-pub struct PublicKey(DecodingKey);
-
-impl PublicKey {
-    /// The key.
-    #[must_use]
-    pub fn key(&self) -> &DecodingKey {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PublicKey")
-    }
-}
-
-impl<'de> Deserialize<'de> for PublicKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let pem = String::deserialize(deserializer)?;
-        if pem.contains("PRIVATE KEY") {
-            return Err(D::Error::custom(
-                "this is a private key; keep it where tokens are issued, and configure its public key",
-            ));
-        }
-        let key = DecodingKey::from_rsa_pem(pem.as_bytes());
-        key.map(Self).map_err(|_| D::Error::custom("expected an RSA public key in PEM format"))
-    }
 }
 
 impl Auth {

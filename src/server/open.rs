@@ -9,11 +9,13 @@ use std::{
 };
 
 use log::warn;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::{Service, Tls, TlsError, descriptors, secret_file, secret_file::SecretFileError};
 use crate::{
-    BuildError, ConnectionLimits, Engine, EngineBuilder, Hub, KeyRing, aspnetcore, chat, classic,
+    BuildError, ConnectionLimits, Engine, EngineBuilder, Hub, KeyRing,
+    admin::AdminToken,
+    aspnetcore, chat, classic,
     config::{Auth, Limits, Mode, Secret, Settings},
     store::{self, sea::SeaStore},
     tokens::BadSecret,
@@ -128,11 +130,12 @@ fn key_ring(settings: &Settings) -> Result<KeyRing, OpenError> {
     Ok(KeyRing::new(settings.signing_keys.iter().map(Secret::expose))?)
 }
 
-fn admin_token(settings: &Settings) -> Result<SecretString, OpenError> {
-    match &settings.admin.token {
-        Some(token) => Ok(token.expose().into()),
-        None => secret_file::read_or_create(&settings.token_file()).map_err(OpenError::TokenFile),
+fn admin_token(settings: &Settings) -> Result<AdminToken, OpenError> {
+    if let Some(token) = &settings.admin.token {
+        return Ok(token.expose().into());
     }
+    let token = secret_file::read_or_create(&settings.token_file()).map_err(OpenError::TokenFile)?;
+    Ok(token.expose_secret().into())
 }
 
 fn with_authentication(builder: EngineBuilder, auth: &Auth) -> EngineBuilder {
@@ -146,7 +149,7 @@ fn with_authentication(builder: EngineBuilder, auth: &Auth) -> EngineBuilder {
 fn jwt(auth: &Auth) -> Jwt {
     let jwt = Jwt::default().user_claim(&auth.user_claim).audience(auth.audience.clone()).issuer(auth.issuer.clone());
     let jwt = auth.secrets.iter().fold(jwt, |jwt, secret| jwt.secret(secret.expose()));
-    auth.public_keys.iter().fold(jwt, |jwt, key| jwt.public_key(key.key().clone()))
+    auth.public_keys.iter().fold(jwt, |jwt, key| jwt.public_key(key.clone()))
 }
 
 fn cors(origins: &[String]) -> Cors {

@@ -2,7 +2,6 @@ use std::{fs, path::Path, time::SystemTime};
 
 use actix_web::rt::{System, net::TcpStream};
 use futures_util::{SinkExt, stream};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -70,7 +69,7 @@ impl TestService {
             System::new().block_on(async {
                 let mut service = Service::open(&settings).await.unwrap();
                 change(&mut service);
-                token_sender.send(service.admin_token.expose_secret().to_owned()).unwrap();
+                token_sender.send(service.admin_token.expose().to_owned()).unwrap();
                 // If the test has ended, the service stops too, and its result is ignored.
                 let end = run(listeners, service, async { drop(stopped.await) }, stream::pending()).await;
                 drop(end_sender.send(end));
@@ -306,7 +305,7 @@ async fn keys_are_created_once_for_owner_only() {
         assert_eq!((parent, mode), (0o700, 0o600), "{}", path.display());
     }
     let second = Service::open(&settings).await.unwrap();
-    assert_eq!(first.admin_token.expose_secret(), second.admin_token.expose_secret());
+    assert_eq!(first.admin_token.expose(), second.admin_token.expose());
     fs::set_permissions(settings.key_file(), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(matches!(Service::open(&settings).await, Err(OpenError::KeyFile(_))));
 }

@@ -16,6 +16,10 @@ use serde_json::{Map, Value};
 use super::{AuthError, Authenticate, bearer};
 use crate::hub::Identity;
 
+mod public_key;
+
+pub use public_key::{InvalidPublicKey, PublicKey};
+
 /// The tolerated difference between the clocks of issuer and server.
 const LEEWAY: Duration = Duration::from_secs(60);
 
@@ -50,8 +54,8 @@ impl Jwt {
 
     /// Accepts RS256 tokens signed with the private key of this RSA public key.
     #[must_use]
-    pub fn public_key(mut self, key: DecodingKey) -> Self {
-        self.keys.push((Algorithm::RS256, key));
+    pub fn public_key(mut self, key: PublicKey) -> Self {
+        self.keys.push((Algorithm::RS256, key.0));
         self
     }
 

@@ -10,7 +10,7 @@ use super::*;
 const SECRET: &str = "a secret that is as long as HS256 wants";
 /// Keys that are used only in these tests.
 const PRIVATE: &[u8] = include_bytes!("test-private.pem");
-const PUBLIC: &[u8] = include_bytes!("test-public.pem");
+const PUBLIC: &str = include_str!("test-public.pem");
 
 /// The Unix time `seconds` from now.
 fn at(seconds: i64) -> i64 {
@@ -18,8 +18,8 @@ fn at(seconds: i64) -> i64 {
     i64::try_from(now).unwrap() + seconds
 }
 
-fn public_key() -> DecodingKey {
-    DecodingKey::from_rsa_pem(PUBLIC).unwrap()
+fn public_key() -> PublicKey {
+    PUBLIC.parse().unwrap()
 }
 
 fn hs256(claims: &Value, secret: &str) -> String {
@@ -118,9 +118,18 @@ fn token_signed_with_another_key_is_refused() {
 }
 
 #[test]
+fn only_public_keys_are_parsed() {
+    let private = str::from_utf8(PRIVATE).unwrap();
+    assert_eq!(private.parse::<PublicKey>().unwrap_err(), InvalidPublicKey::PrivateKey);
+    for text in ["", "no key", &PUBLIC[..PUBLIC.len() / 2]] {
+        assert_eq!(text.parse::<PublicKey>().unwrap_err(), InvalidPublicKey::NotAPublicKey);
+    }
+}
+
+#[test]
 fn public_key_cannot_be_used_as_secret() {
     let jwt = Jwt::default().public_key(public_key());
-    let forged = hs256(&ann(), std::str::from_utf8(PUBLIC).unwrap());
+    let forged = hs256(&ann(), PUBLIC);
     assert!(refusal(&jwt, &forged).contains("none of the keys is for its algorithm"));
 }
 
