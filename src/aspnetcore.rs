@@ -26,6 +26,7 @@ mod session;
 
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::{EndpointState, mount};
+pub use negotiate::Redirect;
 
 /// Settings for ASP.NET Core SignalR clients. The defaults are those of ASP.NET Core SignalR, because its clients are
 /// tuned for them.

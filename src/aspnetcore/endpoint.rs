@@ -14,10 +14,10 @@ use actix_web::{
     web::{self, Payload},
 };
 
-use super::{Settings, negotiations::Negotiations};
+use super::{Redirect, Settings, negotiations::Negotiations};
 use crate::{
     connection::RejoinService,
-    hub::{Authorize, Identity, services::HubServices},
+    hub::{Authorize, Identity, Request, services::HubServices},
     ids::HubName,
     outbox::Limits,
     web::{Authenticate, BasePath, log_refusal},
@@ -35,7 +35,10 @@ pub struct Endpoint {
     accepts_websockets: bool,
     authorize: Option<Authorize>,
     closes_on_expiry: bool,
+    redirect: Option<RedirectFn>,
 }
+
+type RedirectFn = Arc<dyn Fn(&Request, &Identity) -> Option<Redirect> + Send + Sync>;
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,6 +57,7 @@ impl Endpoint {
             accepts_websockets: true,
             authorize: None,
             closes_on_expiry: false,
+            redirect: None,
         }
     }
 
@@ -83,6 +87,18 @@ impl Endpoint {
     #[must_use]
     pub fn close_on_expiry(mut self) -> Self {
         self.closes_on_expiry = true;
+        self
+    }
+
+    /// Redirects clients that negotiate to another endpoint, if `redirect` returns one. It sees only requests that are
+    /// authenticated and authorized. A client that reconnects asks this endpoint again. Clients that skip the
+    /// negotiation are not redirected.
+    #[must_use]
+    pub fn redirect(
+        mut self,
+        redirect: impl Fn(&Request, &Identity) -> Option<Redirect> + Send + Sync + 'static,
+    ) -> Self {
+        self.redirect = Some(Arc::new(redirect));
         self
     }
 

@@ -31,6 +31,31 @@ struct Transport {
     transfer_formats: [&'static str; 1],
 }
 
+/// Another server, or another endpoint, that a client is told to negotiate with: see [`Endpoint::redirect`](super::Endpoint::redirect).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Redirect {
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+}
+
+impl Redirect {
+    /// Redirects to the endpoint at this URL, such as `https://other.example/chat`. The client appends `/negotiate` to
+    /// its path and keeps its query.
+    #[must_use]
+    pub fn to(url: impl Into<String>) -> Self {
+        Self { url: url.into(), access_token: None }
+    }
+
+    /// Gives the client a bearer token, which it sends to the other endpoint instead of its own.
+    #[must_use]
+    pub fn access_token(mut self, token: impl Into<String>) -> Self {
+        self.access_token = Some(token.into());
+        self
+    }
+}
+
 /// A rejected negotiation. Wire: it has status 200.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct NegotiateError {
@@ -123,6 +148,15 @@ mod tests {
         let error = "The client requested version '0', but the server does not support this version.";
         assert_eq!(negotiated(&[], 1), Err(error.into()));
         assert!(negotiated(&[("negotiateVersion", "-1")], 0).is_err());
+    }
+
+    #[test]
+    fn redirect_names_url_and_token_only() {
+        let redirect = Redirect::to("https://other.example/chat?tenant=7");
+        let json = |redirect: &Redirect| serde_json::to_string(redirect).unwrap();
+        assert_eq!(json(&redirect), r#"{"url":"https://other.example/chat?tenant=7"}"#);
+        let expected = r#"{"url":"https://other.example/chat?tenant=7","accessToken":"secret"}"#;
+        assert_eq!(json(&redirect.access_token("secret")), expected);
     }
 
     #[test]

@@ -49,6 +49,18 @@ const scenarios = {
     await ann.connection.stop();
   },
 
+  // `front` redirects to an endpoint for members, with a token.
+  async redirect() {
+    const ann = await connect("ann", "front");
+    assert.equal(await ann.call("Secret"), "for members");
+    assert.equal(await ann.call("Query", "tenant"), "7");
+    assert.equal(await ann.call("WhoAmI"), ann.connection.connectionId);
+    await ann.connection.stop();
+    const bob = await connect("bob&stay=1", "front");
+    await assertFails(bob.call("Secret"), "Failed to invoke 'Secret' because user is unauthorized");
+    await bob.connection.stop();
+  },
+
   async groups() {
     const [ann, bob, eve] = await Promise.all(["ann", "bob", "eve"].map((user) => connect(user)));
     for (const one of [ann, bob, eve]) await one.call("JoinRoom", "lobby");

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use hubcast::aspnetcore::{Endpoint, Redirect};
+
 use crate::support::{ClientProcess, Server, ServiceProcess, run_node};
 
 async fn run_scenario(scenario: &str) {
@@ -12,6 +14,21 @@ async fn run_scenario(scenario: &str) {
 #[tokio::test]
 async fn client_invokes_methods() {
     run_scenario("calls").await;
+}
+
+#[tokio::test]
+async fn client_follows_redirect_with_its_token() {
+    let members = Server::start().await;
+    let url = members.http("/guarded?tenant=7");
+    let server = Server::start_with(move |engine| {
+        let front = Endpoint::new("/front", &"chat".into()).redirect(move |request, _| match request.query("stay") {
+            Some(_) => None,
+            None => Some(Redirect::to(&*url).access_token("ann.member")),
+        });
+        engine.aspnetcore_endpoint(front)
+    })
+    .await;
+    run_node("node.mjs", &["redirect", &server.http("")]).await;
 }
 
 #[tokio::test]

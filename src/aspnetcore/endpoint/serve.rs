@@ -59,6 +59,9 @@ impl EndpointHandler {
             return plain_text(StatusCode::METHOD_NOT_ALLOWED, "");
         }
         let hub_request = hub_request(request);
+        if let Some(redirect) = self.endpoint.redirect.as_ref().and_then(|redirect| redirect(&hub_request, &identity)) {
+            return HttpResponse::Ok().json(redirect);
+        }
         if let Err(limit) = self.state.services.limiter.check(identity.user.as_ref(), hub_request.address()) {
             return limit_response(limit);
         }
