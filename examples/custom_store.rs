@@ -1,6 +1,6 @@
 //! A store of your own: durable groups in a text file.
 //!
-//! Learn: a store implements the seven methods of `Store`, and may delegate those that it does not need. This one keeps
+//! Learn: a store implements the eight methods of `Store`, and may delegate those that it does not need. This one keeps
 //! memberships in memory and appends each change to a file, which it reads again at the start. Run: `cargo run --example
 //! custom_store`, open the page, and call `AddToRoom` of a room from the page's console or another client. Then restart
 //! the example: the user is still a member. Your own store should pass `hubcast::store::conformance` (feature `testkit`).
@@ -18,8 +18,8 @@ use actix_web::App;
 use hubcast::{
     Engine, GroupName, HubName, UserId, chat,
     store::{
-        Change, Error, LeaseChange, Members, MembershipChange, MembershipOp, Node, Owner, Page, Redemption, Store,
-        Verdict, memory::MemoryStore,
+        Change, Error, LeaseChange, Members, MembershipChange, MembershipOp, Node, Owner, Page, Redemption, Renewal,
+        Store, Verdict, memory::MemoryStore,
     },
     web::QueryUser,
 };
@@ -78,8 +78,12 @@ impl Store for FileStore {
         self.memory.lease(node, changes).await
     }
 
-    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
+    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, Error> {
         self.memory.renew(node, now, term).await
+    }
+
+    async fn release(&self, node: &Node) -> Result<(), Error> {
+        self.memory.release(node).await
     }
 
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {

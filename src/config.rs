@@ -60,10 +60,11 @@ pub struct Settings {
     /// The number of threads that serve clients. Default: one per processor.
     #[serde(deserialize_with = "units::integer")]
     pub workers: NonZeroUsize,
-    /// The name of this process among the processes that share a store. Default `hubcast`.
+    /// The name of this process among the processes that share a store. The start fails if another running process uses
+    /// it. Default `hubcast`.
     pub node: String,
     /// The directory for the database, the signing key and the admin token. Default `hubcast-data` in the working
-    /// directory; it is created if it is missing.
+    /// directory; it is created if it is missing. The start fails if another process uses it.
     pub data_dir: PathBuf,
     /// The secrets that sign tokens. The first one signs and all verify, so that a secret can be replaced without
     /// invalidating tokens. Each has at least 16 bytes; all nodes need the same list. Default: a random secret,

@@ -15,6 +15,7 @@ use crate::{
     groups::GroupDirectory,
     hub::{Clients, Groups, Requester, Users, services::HubServices},
     ids::HubName,
+    membership::NodeClaim,
     metrics::Metrics,
     web::BasePath,
 };
@@ -54,6 +55,7 @@ pub struct Engine {
     aspnetcore_endpoints: Arc<[Endpoint]>,
     aspnetcore_state: Arc<aspnetcore::EndpointState>,
     node_info: Arc<NodeInfo>,
+    node_claim: NodeClaim,
     classic_endpoints: Arc<[classic::Endpoint]>,
     classic_state: Arc<classic::EndpointState>,
 }
@@ -144,12 +146,14 @@ impl Engine {
     /// at the same moment. A zero window sends them away at once, and so does a drain of at most 10 clients. A client
     /// that connects meanwhile is sent away as soon as it has connected.
     ///
-    /// Then waits for all running hub methods and hooks, including OnDisconnected, without a time limit. The caller sets
-    /// a time limit if it needs one.
+    /// Then waits for all running hub methods and hooks, including OnDisconnected, without a time limit, and gives up the
+    /// name of the node in the store. The caller sets a time limit if it needs one.
     pub async fn drain(&self, window: Duration) {
         self.services.drain.begin();
         drain::send_away(&self.services.connections, window).await;
         self.services.drain.hub_tasks_finished().await;
+        // Order: last, because the ends of connections are recorded under the name of the node.
+        self.node_claim.release().await;
     }
 }
 

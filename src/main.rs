@@ -43,9 +43,12 @@ fn main() -> ExitCode {
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
     // Order: first, so that a signal during the start neither ends the process nor is lost.
-    let (stop, reload) = (server::stop_signal()?, server::reload_signals()?);
+    let (mut stop, reload) = (Box::pin(server::stop_signal()?), server::reload_signals()?);
     let listeners = Listeners::bind(settings)?;
-    let service = Service::open(settings).await?;
+    let service = tokio::select! {
+        service = Service::open(settings) => service?,
+        () = &mut stop => return Ok(()),
+    };
     let welcome = server::startup_message(settings, &listeners)?;
     io::stdout().write_all(welcome.as_bytes()).context("standard output")?;
     Ok(server::run(listeners, service, stop, reload).await?)

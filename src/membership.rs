@@ -4,6 +4,9 @@
 //! of open connections. Requests that arrive while a call of the store runs are batched into the next call, so a storm of
 //! reconnects costs a few queries instead of one for each connection, and many changes cost a few transactions.
 //!
+//! It also holds the name of the node in the store, so that only one process uses it. Leases are written once the store has
+//! granted the name.
+//!
 //! One write runs at a time. The renewal of the node is first, then durable changes, then leases. Users take turns, so
 //! that one with many changes does not delay the others. The changes of one user in one hub keep their order.
 //!
@@ -18,17 +21,19 @@ use std::{
 
 use actix::prelude::*;
 use log::{info, warn};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     connections::Connections,
     metrics::Metrics,
-    store::{DynStore, Error, LeaseChange, Node, Owner},
+    store::{DynStore, Error, LeaseChange, Node, Owner, Renewal},
 };
 
 mod checks;
 mod deadline;
 mod lease_queue;
+mod node_claim;
+mod node_name;
 mod requests;
 mod turns;
 
@@ -36,6 +41,10 @@ pub(crate) use checks::Check;
 use checks::PendingChecks;
 use deadline::{WithDeadline, answer_loads, call_once, send_reply, write_changes};
 use lease_queue::LeaseQueue;
+pub(crate) use node_claim::NodeClaim;
+use node_name::Claimant;
+pub use node_name::NodeInUse;
+pub(crate) use node_name::{NodeName, ReleaseNode};
 use requests::lease_of;
 pub(crate) use requests::{LeaseUpdate, Load, Reply, Write};
 use turns::Turns;
@@ -57,6 +66,9 @@ const MAX_LEASE_DELAY: Duration = Duration::from_secs(1);
 
 /// The minimum time between two searches for writes whose deadline is over.
 const MIN_EXPIRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The pause between two attempts to get the name of the node while another process holds it.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The settings of the membership actor.
 #[derive(Clone, Debug)]
@@ -90,6 +102,11 @@ pub(crate) struct Membership {
     is_writing: bool,
     /// The time of the last renewal of this node's lease by this incarnation of the actor.
     last_renewal: Option<Instant>,
+    claimant: Claimant,
+    has_claim_timer: bool,
+    node_name: watch::Sender<NodeName>,
+    /// The request to give up the name of the node. It waits until nothing else is pending.
+    pending_release: Option<Reply<()>>,
 }
 
 impl Membership {
@@ -98,6 +115,7 @@ impl Membership {
         config: MembershipConfig,
         connections: Connections,
         metrics: Arc<Metrics>,
+        node_name: watch::Sender<NodeName>,
     ) -> Self {
         Self {
             store,
@@ -115,6 +133,10 @@ impl Membership {
             checks: PendingChecks::default(),
             is_writing: false,
             last_renewal: None,
+            claimant: Claimant::default(),
+            has_claim_timer: false,
+            node_name,
+            pending_release: None,
         }
     }
 
@@ -152,17 +174,21 @@ impl Membership {
     }
 
     fn next_write(&mut self) -> Option<LocalBoxActorFuture<Self, ()>> {
-        let has_leases = self.may_write_leases && !self.pending_leases.is_empty();
+        let has_leases = self.may_write_leases && self.has_name(&NodeName::Held) && !self.pending_leases.is_empty();
         let leases_first = self.pending_writes.is_empty() || self.last_lease_write.elapsed() > MAX_LEASE_DELAY;
         if self.is_renewal_due {
             Some(self.renew())
         } else if has_leases && leases_first {
             Some(self.write_leases())
-        } else if self.pending_writes.is_empty() {
-            None
-        } else {
+        } else if !self.pending_writes.is_empty() {
             Some(self.write_memberships())
+        } else {
+            self.pending_release.take().map(|answer| self.release_node(answer))
         }
+    }
+
+    fn has_name(&self, name: &NodeName) -> bool {
+        *self.node_name.borrow() == *name
     }
 
     fn write_memberships(&mut self) -> LocalBoxActorFuture<Self, ()> {
@@ -194,19 +220,25 @@ impl Membership {
         let deadline = Instant::now() + config.deadline;
         let renewed =
             async move { call_once(deadline, store.renew(&config.node, SystemTime::now(), config.lease)).await };
-        Box::pin(renewed.into_actor(self).map(|renewed, this, _| {
-            this.checks.answer(renewed.as_ref().map(drop));
-            match renewed {
-                Ok(reclaimed) => this.on_renewed(reclaimed),
-                Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
-            }
-        }))
+        Box::pin(renewed.into_actor(self).map(Self::on_renewal))
     }
 
-    fn on_renewed(&mut self, reclaimed: u64) {
-        self.metrics.leases_reclaimed.add(reclaimed);
-        if reclaimed > 0 {
-            info!(connections = reclaimed; "deleted leases of dead connections");
+    fn on_renewal(result: Result<Renewal, Error>, this: &mut Self, ctx: &mut Context<Self>) {
+        if let Ok(renewal) = &result {
+            this.follow_node_name(renewal, ctx);
+        }
+        this.checks.answer(node_name::check_result(&result, &this.node_name.borrow()));
+        match result {
+            Ok(Renewal::Renewed { deleted }) => this.on_renewed(deleted),
+            Ok(Renewal::Held(_)) => {}
+            Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
+        }
+    }
+
+    fn on_renewed(&mut self, deleted: u64) {
+        self.metrics.leases_reclaimed.add(deleted);
+        if deleted > 0 {
+            info!(connections = deleted; "deleted leases of dead connections");
         }
         let last = self.last_renewal.replace(Instant::now());
         if last.is_none_or(|last| last.elapsed() > self.config.lease) {
@@ -248,6 +280,9 @@ impl Membership {
 
     /// Begins a renewal of the node, and then a retry of leases that could not be written.
     fn begin_renewal(&mut self, ctx: &mut Context<Self>) {
+        if self.has_name(&NodeName::Released) {
+            return;
+        }
         (self.is_renewal_due, self.may_write_leases) = (true, true);
         self.start_write(ctx);
     }

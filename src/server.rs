@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod banner;
+mod data_lock;
 mod descriptors;
 mod listener;
 mod open;
@@ -41,6 +42,7 @@ mod secret_file;
 mod tls;
 
 pub use banner::startup_message;
+pub use data_lock::{DataLock, DataLockError};
 use listener::ProxyProtocolServer;
 pub use open::OpenError;
 pub use secret_file::SecretFileError;
@@ -110,13 +112,15 @@ pub struct Service {
     pub drain_timeout: Duration,
     /// The time over which clients are sent away.
     pub drain_window: Duration,
+    /// The lock on the data directory.
+    pub data_lock: DataLock,
 }
 
 /// Serves until `stop` completes. Then accepts no new clients, notifies the connected ones, drains, and returns. Each
 /// item of `reload` is a request to reload the certificate.
 ///
 /// # Errors
-/// If a listener fails.
+/// If a listener fails, or if another process has taken the name of the node.
 pub async fn run(
     listeners: Listeners,
     service: Service,
@@ -124,7 +128,7 @@ pub async fn run(
     reload: impl Stream<Item = ()> + 'static,
 ) -> io::Result<()> {
     let admin = serve_admin(listeners.admin, &service)?;
-    let tls = service.tls.clone();
+    let (tls, data_lock) = (service.tls.clone(), service.data_lock.clone());
     let clients = serve_clients(listeners.clients, service)?.until(stop);
     let admin_handle = admin.handle();
     let clients = async {
@@ -139,6 +143,7 @@ pub async fn run(
     }));
     let served = tokio::try_join!(clients, admin);
     reloading.abort();
+    drop(data_lock);
     served?;
     info!("service stopped");
     Ok(())

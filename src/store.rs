@@ -1,6 +1,6 @@
 //! Durable state of the engine: durable group memberships, leases of open connections, and used rejoin tokens.
 //!
-//! The [`Store`] trait has seven methods to implement and hides the database behind them. An application builds its store before
+//! The [`Store`] trait has eight methods to implement and hides the database behind them. An application builds its store before
 //! the engine. The engine shares it, and it outlives every actor. The `Membership` and `Pipeline` actors call it, and
 //! so do the hub functions that revoke tokens or list members. A store does not know live groups, and none of its
 //! calls waits for a client.
@@ -10,20 +10,23 @@
 
 use std::{
     future::Future,
-    pin::Pin,
     time::{Duration, SystemTime},
 };
 
 use crate::ids::{ConnectionId, GroupName, HubName, NodeId, UserId};
 
+pub use dynamic::{DynStore, StoreFuture};
 pub(crate) use handle::StoreHandle;
+pub use process::{NodeLease, Process, Renewal};
 
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
+mod dynamic;
 #[cfg(any(test, feature = "testkit"))]
 pub mod faulty;
 mod handle;
 pub mod memory;
+mod process;
 pub mod sea;
 
 /// The maximum difference between the clocks of two nodes that revocations allow for. Clocks that are synchronized over
@@ -95,10 +98,13 @@ pub struct Members {
 /// A process that holds leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Its configured name. A process that starts under this name replaces the process that used it before.
+    /// Its configured name. One process at a time holds it.
     pub id: NodeId,
-    /// Identifies this run of the process; different at each start.
+    /// Identifies the part of the process that opens leases. It differs after each start, and after each restart of that
+    /// part within the process.
     pub incarnation: String,
+    /// The process.
+    pub process: Process,
 }
 
 /// The stored record of an open connection.
@@ -238,15 +244,26 @@ pub trait Store: Send + Sync + 'static {
     /// counts as expired.
     fn lease(&self, node: &Node, changes: &[LeaseChange]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Renews the lease of `node` for `term` from `now`. Deletes the connections of earlier incarnations of this node
-    /// and of expired nodes, and the records of token uses that have expired. Returns the number of deleted
-    /// connections.
+    /// Takes the name of `node` for its process, or renews it, for `term` from `now`. Deletes the connections of earlier
+    /// incarnations of this node and of expired nodes, and the records of token uses that have expired.
+    ///
+    /// If another process holds the name, and its lease has not expired, nothing changes: [`Renewal::Held`]. Of two
+    /// processes that take a free name at the same time, one gets it.
     ///
     /// Token uses expire by a clock that all nodes share. Each renewal sets it to `now`, but not further ahead than
     /// `term`. It follows the slowest node, so that a node whose clock is ahead deletes no records that others need.
     ///
     /// If a node renews later than `term`, its own connections may have been deleted. It then opens its leases again.
-    fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> impl Future<Output = Result<u64, Error>> + Send;
+    fn renew(
+        &self,
+        node: &Node,
+        now: SystemTime,
+        term: Duration,
+    ) -> impl Future<Output = Result<Renewal, Error>> + Send;
+
+    /// Lets the lease of `node` expire at once, if its process holds the name, so that another process can take it. The
+    /// next renewal of any node deletes its connections.
+    fn release(&self, node: &Node) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Validates a token and records the use of a single-use token: of two callers with the same epoch exactly one
     /// receives [`Verdict::Accepted`]. The use of a revoked token is not recorded.
@@ -273,67 +290,4 @@ async fn apply_one(
     let change = MembershipChange { owner: owner.clone(), group: group.clone(), op };
     let effects = store.apply(&[change]).await?;
     effects.first().copied().ok_or_else(|| Error::Corrupt("the store returned no effect".into()))
-}
-
-/// The future of a method of [`DynStore`].
-pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
-
-/// The object-safe form of [`Store`]. Every store implements it through a blanket implementation.
-pub trait DynStore: Send + Sync + 'static {
-    /// See [`Store::groups_of`].
-    fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> StoreFuture<'a, Vec<Vec<GroupName>>>;
-    /// See [`Store::apply`].
-    fn apply<'a>(&'a self, changes: &'a [MembershipChange]) -> StoreFuture<'a, Vec<Change>>;
-    /// See [`Store::add`].
-    fn add<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change>;
-    /// See [`Store::remove`].
-    fn remove<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change>;
-    /// See [`Store::members`].
-    fn members<'a>(&'a self, hub: &'a HubName, group: &'a GroupName, page: &'a Page) -> StoreFuture<'a, Members>;
-    /// See [`Store::lease`].
-    fn lease<'a>(&'a self, node: &'a Node, changes: &'a [LeaseChange]) -> StoreFuture<'a, ()>;
-    /// See [`Store::renew`].
-    fn renew<'a>(&'a self, node: &'a Node, now: SystemTime, term: Duration) -> StoreFuture<'a, u64>;
-    /// See [`Store::redeem`].
-    fn redeem<'a>(&'a self, redemption: &'a Redemption) -> StoreFuture<'a, Verdict>;
-    /// See [`Store::revoke`].
-    fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()>;
-}
-
-impl<S: Store> DynStore for S {
-    fn groups_of<'a>(&'a self, owners: &'a [Owner]) -> StoreFuture<'a, Vec<Vec<GroupName>>> {
-        Box::pin(Store::groups_of(self, owners))
-    }
-
-    fn apply<'a>(&'a self, changes: &'a [MembershipChange]) -> StoreFuture<'a, Vec<Change>> {
-        Box::pin(Store::apply(self, changes))
-    }
-
-    fn add<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change> {
-        Box::pin(Store::add(self, owner, group))
-    }
-
-    fn remove<'a>(&'a self, owner: &'a Owner, group: &'a GroupName) -> StoreFuture<'a, Change> {
-        Box::pin(Store::remove(self, owner, group))
-    }
-
-    fn members<'a>(&'a self, hub: &'a HubName, group: &'a GroupName, page: &'a Page) -> StoreFuture<'a, Members> {
-        Box::pin(Store::members(self, hub, group, page))
-    }
-
-    fn lease<'a>(&'a self, node: &'a Node, changes: &'a [LeaseChange]) -> StoreFuture<'a, ()> {
-        Box::pin(Store::lease(self, node, changes))
-    }
-
-    fn renew<'a>(&'a self, node: &'a Node, now: SystemTime, term: Duration) -> StoreFuture<'a, u64> {
-        Box::pin(Store::renew(self, node, now, term))
-    }
-
-    fn redeem<'a>(&'a self, redemption: &'a Redemption) -> StoreFuture<'a, Verdict> {
-        Box::pin(Store::redeem(self, redemption))
-    }
-
-    fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()> {
-        Box::pin(Store::revoke(self, user, before))
-    }
 }

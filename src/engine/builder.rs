@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use log::warn;
+use tokio::sync::watch;
 
 use super::{Engine, checks, checks::BuildError, node_info::NodeInfo};
 use crate::{
@@ -17,12 +18,12 @@ use crate::{
         services::{Drain, DurableGroups, HubServices},
     },
     ids::NodeId,
-    membership::{Membership, MembershipConfig},
+    membership::{Membership, MembershipConfig, NodeClaim, NodeName},
     metrics::Metrics,
     outbox::Limits,
     pipeline::{DynModule, Module, Pipeline, RejoinValidator},
     router::Router,
-    store::{DynStore, Node, Store, StoreHandle, memory::MemoryStore},
+    store::{DynStore, Node, Process, Store, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
     tokens::KeyRing,
     web::{Anonymous, Authenticate},
@@ -62,6 +63,7 @@ pub struct EngineBuilder {
     connection_limits: ConnectionLimits,
     durable_rate: Option<NonZeroUsize>,
     node: String,
+    process: Process,
     shards: usize,
     store_deadline: Duration,
 }
@@ -93,6 +95,7 @@ impl EngineBuilder {
             connection_limits: ConnectionLimits::default(),
             durable_rate: Some(DEFAULT_DURABLE_RATE),
             node: "hubcast".into(),
+            process: Process::current(),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             store_deadline: DEFAULT_STORE_DEADLINE,
         }
@@ -215,11 +218,23 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the name of this process among the processes that share a store. A process that starts under a name
-    /// replaces the process that used it before. Default `hubcast`.
+    /// Sets the name of this process among the processes that share a store. Default `hubcast`.
+    ///
+    /// One process at a time holds a name in the store. [`Engine::serve`] fails if another running process holds it. A process
+    /// that ends without [`Engine::drain`] holds it for up to 30 s longer; meanwhile its successor serves clients, but
+    /// writes no records of connections.
     #[must_use]
     pub fn node(mut self, name: &str) -> Self {
         name.clone_into(&mut self.node);
+        self
+    }
+
+    /// Sets the identity of this process, for an application that knows that the previous process with the same
+    /// [`Process::id`] has ended, for example by a lock on a file. It then takes over the name of the node at once.
+    /// Default: [`Process::current`].
+    #[must_use]
+    pub fn process(mut self, process: Process) -> Self {
+        self.process = process;
         self
     }
 
@@ -268,8 +283,9 @@ impl EngineBuilder {
         let key_ring = Arc::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let node_info = NodeInfo::new(&self.node);
         let node = NodeId::from(self.node);
-        let membership =
-            start_membership(&arbiter, &self.store, node.clone(), self.store_deadline, &connections, &metrics);
+        let identity = (node.clone(), self.process);
+        let (membership, node_claim) =
+            start_membership(&arbiter, &self.store, identity, self.store_deadline, &connections, &metrics);
         let store = StoreHandle::new(self.store, self.store_deadline);
         let durable = DurableGroups::new(membership, store, self.durable_rate, self.store_deadline);
         let groups = GroupDirectory::new(self.shards, arbiter.clone());
@@ -306,6 +322,7 @@ impl EngineBuilder {
             classic_endpoints: self.classic_endpoints.into(),
             classic_state: Arc::new(classic_state),
             node_info: Arc::new(node_info),
+            node_claim,
         })
     }
 }
@@ -333,17 +350,20 @@ fn start_rejoin_service(
 fn start_membership(
     arbiter: &ArbiterHandle,
     store: &Arc<dyn DynStore>,
-    id: NodeId,
+    (id, process): (NodeId, Process),
     deadline: Duration,
     connections: &Connections,
     metrics: &Arc<Metrics>,
-) -> Supervised<Membership> {
+) -> (Supervised<Membership>, NodeClaim) {
     let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
-    Supervised::start("membership", arbiter, move || {
+    let node_names = watch::Sender::new(NodeName::default());
+    let node_name = node_names.subscribe();
+    let membership = Supervised::start("membership", arbiter, move || {
         // Each actor gets a new incarnation: a crashed one can have lost ends of connections, and the renewal deletes
         // the rows of earlier incarnations.
-        let node = Node { id: id.clone(), incarnation: crate::ids::secret() };
+        let node = Node { id: id.clone(), incarnation: crate::ids::secret(), process: process.clone() };
         let config = MembershipConfig { node, deadline, lease: LEASE_TERM };
-        Membership::new(Arc::clone(&store), config, connections.clone(), Arc::clone(&metrics))
-    })
+        Membership::new(Arc::clone(&store), config, connections.clone(), Arc::clone(&metrics), node_names.clone())
+    });
+    (membership.clone(), NodeClaim::new(membership, node_name))
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::Engine;
-use crate::{ids::HubName, store};
+use crate::{ids::HubName, membership::NodeInUse, store};
 
 /// The identity of this process.
 #[derive(Debug)]
@@ -29,6 +29,16 @@ impl Engine {
     #[must_use]
     pub fn node(&self) -> &str {
         &self.node_info.name
+    }
+
+    /// Waits until this process holds its [name](crate::EngineBuilder::node) in the store. That takes a write of the store,
+    /// or up to 40 s if another process holds the name: until that process renews its lease, or the lease of a dead
+    /// process expires.
+    ///
+    /// # Errors
+    /// [`NodeInUse`] names the other process, which is running.
+    pub async fn claim_node(&self) -> Result<(), NodeInUse> {
+        self.node_claim.granted().await
     }
 
     /// When the engine was built.

@@ -70,8 +70,9 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// The future returns an error if the server is not bound, if signal handlers cannot be installed, or if the server
-    /// fails.
+    /// The future returns an error if the server is not bound, if signal handlers cannot be installed, if the server fails,
+    /// or if another running process holds the [name of this node](crate::EngineBuilder::node). In the last case the engine
+    /// is drained first.
     pub fn serve<F, I, S, B>(&self, server: HttpServer<F, I, S, B>) -> Serve
     where
         F: Fn() -> I + Send + Clone + 'static,
@@ -141,7 +142,10 @@ impl Serve {
         };
         let handle = server.handle();
         let stopping = pin!(async {
-            stop.await;
+            tokio::select! {
+                () = stop => {}
+                () = engine.node_claim.lost() => {}
+            }
             info!("draining connections");
             handle.pause().await;
             if timeout(drain_timeout, engine.drain(drain_window)).await.is_err() {
@@ -155,7 +159,7 @@ impl Serve {
             () = stopping => server.await,
         };
         client_log::flush();
-        served
+        served.and_then(|()| engine.node_claim.check().map_err(io::Error::other))
     }
 }
 

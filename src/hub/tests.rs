@@ -11,6 +11,7 @@ use std::{
 
 use actix::{Arbiter, Context};
 use serde_json::{json, value::RawValue};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -30,7 +31,7 @@ use crate::{
     metrics::Metrics,
     outbox::{Limits, Outbox, ReplayLimits},
     router::Router,
-    store::{DynStore, Node, StoreHandle, memory::MemoryStore},
+    store::{DynStore, Node, Process, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
 };
 
@@ -49,11 +50,13 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
     let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
     let store: Arc<dyn DynStore> = Arc::new(MemoryStore::default());
     let inside = (Arc::clone(&store), connections.clone(), Arc::clone(&metrics));
+    let process = Process::current();
     let membership = Supervised::start("membership", &Arbiter::current(), move || {
         let (store, connections, metrics) = inside.clone();
-        let node = Node { id: "alpha".into(), incarnation: crate::ids::secret() };
+        let node = Node { id: "alpha".into(), incarnation: crate::ids::secret(), process: process.clone() };
         let (deadline, lease) = (Duration::from_secs(5), Duration::from_secs(30));
-        Membership::new(store, MembershipConfig { node, deadline, lease }, connections, metrics)
+        let config = MembershipConfig { node, deadline, lease };
+        Membership::new(store, config, connections, metrics, watch::Sender::default())
     });
     let groups = GroupDirectory::new(1, Arbiter::current());
     let deadline = Duration::from_secs(5);

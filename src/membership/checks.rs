@@ -36,8 +36,7 @@ pub(super) struct PendingChecks {
 
 impl PendingChecks {
     /// Answers all waiting checks with the result of a renewal.
-    pub(super) fn answer(&mut self, result: Result<(), &Error>) {
-        let result = result.map_err(Clone::clone);
+    pub(super) fn answer(&mut self, result: Result<(), Error>) {
         self.waiting.drain(..).for_each(|(_, answer)| send_reply(answer, result.clone()));
         self.last = Some((Instant::now(), result));
     }

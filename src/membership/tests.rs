@@ -11,13 +11,14 @@ use crate::{
     message::WireForm,
     outbox::{Limits, Outbox, ReplayLimits},
     store::{
-        Change, Lease, MembershipChange, MembershipOp, Store,
+        Change, Lease, MembershipChange, MembershipOp, Process, Store,
         faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
     supervised::{Crash, Died, Supervised},
 };
 
+mod node_names;
 mod writes;
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -29,6 +30,8 @@ struct Harness {
     connections: Connections,
     metrics: Arc<Metrics>,
     membership: Supervised<Membership>,
+    process: Process,
+    node_name: watch::Receiver<NodeName>,
 }
 
 impl Harness {
@@ -37,12 +40,15 @@ impl Harness {
         let store = Arc::new(FaultyStore::new(MemoryStore::default()));
         let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
         let parts = (Arc::clone(&store), connections.clone(), Arc::clone(&metrics));
+        let (process, (publisher, node_name)) = (Process::current(), watch::channel(NodeName::default()));
+        let own = process.clone();
         let membership = Supervised::start("membership", &Arbiter::current(), move || {
             let (store, connections, metrics) = parts.clone();
-            let node = Node { id: "alpha".into(), incarnation: crate::ids::secret() };
-            Membership::new(store, MembershipConfig { node, deadline: DEADLINE, lease: LEASE }, connections, metrics)
+            let node = Node { id: "alpha".into(), incarnation: crate::ids::secret(), process: own.clone() };
+            let config = MembershipConfig { node, deadline: DEADLINE, lease: LEASE };
+            Membership::new(store, config, connections, metrics, publisher.clone())
         });
-        Self { store, connections, metrics, membership }
+        Self { store, connections, metrics, membership, process, node_name }
     }
 
     async fn load(&self, user: &str) -> Result<Vec<GroupName>, Error> {
@@ -64,8 +70,8 @@ impl Harness {
     /// clock advances when all lease changes are written.
     async fn count_leases(&self) -> u64 {
         sleep(Duration::from_millis(1)).await;
-        let successor = Node { id: "alpha".into(), incarnation: "the next run".into() };
-        Store::renew(&*self.store, &successor, SystemTime::now(), LEASE).await.unwrap()
+        let successor = Node { id: "alpha".into(), incarnation: "the next run".into(), process: self.process.clone() };
+        renew(&*self.store, &successor, SystemTime::now()).await
     }
 
     async fn check(&self) -> Result<(), Error> {
@@ -74,6 +80,13 @@ impl Harness {
 
     async fn crash(&self) {
         assert_eq!(self.membership.send_once(Crash).await, Err(Died));
+    }
+}
+
+async fn renew(store: &impl Store, node: &Node, now: SystemTime) -> u64 {
+    match Store::renew(store, node, now, LEASE).await.unwrap() {
+        Renewal::Renewed { deleted } => deleted,
+        Renewal::Held(lease) => panic!("held by {lease:?}"),
     }
 }
 
@@ -322,8 +335,8 @@ async fn node_considered_dead_rewrites_its_leases() {
     harness.store.set_mode(FaultMode::Refuse);
     sleep(LEASE * 2).await;
     harness.store.set_mode(FaultMode::None);
-    let beta = Node { id: "beta".into(), incarnation: "1".into() };
-    let deleted = Store::renew(&*harness.store, &beta, SystemTime::now() + LEASE * 2, LEASE).await.unwrap();
+    let beta = Node { id: "beta".into(), incarnation: "1".into(), process: Process::current() };
+    let deleted = renew(&*harness.store, &beta, SystemTime::now() + LEASE * 2).await;
     assert_eq!(deleted, 1);
     sleep(LEASE).await;
     assert_eq!(harness.count_leases().await, 1);

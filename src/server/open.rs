@@ -11,9 +11,9 @@ use std::{
 use log::warn;
 use secrecy::ExposeSecret;
 
-use super::{Service, Tls, TlsError, descriptors, secret_file, secret_file::SecretFileError};
+use super::{DataLockError, Service, Tls, TlsError, data_lock, descriptors, secret_file, secret_file::SecretFileError};
 use crate::{
-    BuildError, ConnectionLimits, Engine, EngineBuilder, Hub, KeyRing,
+    BuildError, ConnectionLimits, Engine, EngineBuilder, Hub, KeyRing, NodeInUse,
     admin::AdminToken,
     aspnetcore, chat, classic,
     config::{Auth, Limits, Mode, Secret, Settings},
@@ -33,6 +33,9 @@ pub enum OpenError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The data directory cannot be locked.
+    #[error("data_dir")]
+    DataLock(#[from] DataLockError),
     /// The file with the signing key cannot be used.
     #[error("signing_keys")]
     KeyFile(#[source] SecretFileError),
@@ -51,16 +54,23 @@ pub enum OpenError {
     /// The engine cannot be built.
     #[error(transparent)]
     Engine(#[from] BuildError),
+    /// Another process uses the name of the node in the database.
+    #[error("node")]
+    Node(#[from] NodeInUse),
 }
 
 impl Service {
     /// Opens everything that `settings` configure. Requires a running actix system.
+    ///
+    /// If another process on the same database uses the name of the node, that takes up to 40 s: see
+    /// [`Engine::claim_node`].
     ///
     /// # Errors
     /// [`OpenError`] names the setting that causes the failure.
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
         let max_sockets = descriptors::raise_limit(settings.workers);
         create_directory(&settings.data_dir)?;
+        let (data_lock, process) = data_lock::lock(&settings.data_dir, &settings.node)?;
         let key_ring = key_ring(settings)?;
         let admin_token = admin_token(settings)?;
         let tls = settings.tls.files().map(Tls::open).transpose()?;
@@ -81,9 +91,11 @@ impl Service {
             .durable_change_rate(settings.limits.durable_changes)
             .connection_limits(connection_limits(&settings.limits, max_sockets))
             .node(&settings.node)
+            .process(process)
             .shards(settings.workers.get())
             .store_deadline(settings.store.deadline)
             .build()?;
+        engine.claim_node().await?;
         let (workers, drain_timeout) = (settings.workers, settings.drain_timeout);
         let proxies = settings.proxies.trusted_proxies();
         Ok(Self {
@@ -99,6 +111,7 @@ impl Service {
             max_sockets,
             drain_timeout,
             drain_window: settings.drain_window(),
+            data_lock,
         })
     }
 }

@@ -304,8 +304,11 @@ async fn keys_are_created_once_for_owner_only() {
         let parent = fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777;
         assert_eq!((parent, mode), (0o700, 0o600), "{}", path.display());
     }
+    let token = first.admin_token.expose().to_owned();
+    drop(first);
     let second = Service::open(&settings).await.unwrap();
-    assert_eq!(first.admin_token.expose(), second.admin_token.expose());
+    assert_eq!(token, second.admin_token.expose());
+    drop(second);
     fs::set_permissions(settings.key_file(), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(matches!(Service::open(&settings).await, Err(OpenError::KeyFile(_))));
 }
@@ -351,5 +354,15 @@ async fn sockets_beyond_the_limit_are_refused_until_clients_leave() {
     assert!(health.starts_with("HTTP/1.1 200 "), "operators have sockets of their own: {health}");
     drop((ann, bob));
     within(async { while !get(service.clients, "/", "").await.starts_with("HTTP/1.1 200 ") {} }).await;
+    service.stop().await;
+}
+
+#[actix_web::test]
+async fn second_service_on_a_data_directory_is_refused() {
+    let service = TestService::start(&[]).await;
+    let error = Service::open(&settings(service.directory.path(), &[])).await.unwrap_err();
+    let text = format!("{:#}", anyhow::Error::from(error));
+    assert!(text.starts_with("data_dir: /"), "{text}");
+    assert!(text.contains("/data is used by process ") && text.contains("(node `hubcast`)"), "{text}");
     service.stop().await;
 }

@@ -18,7 +18,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{DynStore, Error, Owner};
+use super::{DynStore, Error, Node, Owner, Process, Renewal};
 
 pub mod commits;
 pub mod groups;
@@ -60,6 +60,12 @@ macro_rules! store_conformance {
             renewal_keeps_leases_of_live_nodes
             new_incarnation_removes_leases_of_previous_one
             expired_node_loses_its_connections
+            name_of_a_node_is_held_by_one_process
+            expired_name_goes_to_the_next_process
+            released_name_is_free_at_once
+            only_the_holder_releases_a_name
+            refused_renewal_changes_nothing
+            concurrent_processes_get_a_name_once
             node_that_never_renewed_is_expired
             last_opener_holds_the_lease
             term_beyond_the_clock_never_expires
@@ -101,6 +107,19 @@ fn at(millis: u64) -> SystemTime {
 /// A user of the hub that most test cases use.
 fn owner(user: &str) -> Owner {
     Owner { hub: "chat".into(), user: user.into() }
+}
+
+/// A process with an id.
+fn process(id: &str) -> Process {
+    Process { id: id.into(), host: "web-1".into(), pid: 4711, since: at(0) }
+}
+
+/// Renews a node that no other process holds, and returns the number of deleted connections.
+async fn renew(store: &dyn DynStore, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
+    match store.renew(node, now, term).await? {
+        Renewal::Renewed { deleted } => Ok(deleted),
+        Renewal::Held(lease) => panic!("{} is held by {lease:?}", node.id),
+    }
 }
 
 /// The groups of `owner`, sorted by name, because a store may return them in any order.

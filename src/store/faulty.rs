@@ -10,7 +10,9 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Change, Error, LeaseChange, Members, MembershipChange, Node, Owner, Page, Redemption, Store, Verdict};
+use super::{
+    Change, Error, LeaseChange, Members, MembershipChange, Node, Owner, Page, Redemption, Renewal, Store, Verdict,
+};
 use crate::ids::{GroupName, HubName, UserId};
 
 /// How the store treats calls.
@@ -104,8 +106,12 @@ impl<S: Store> Store for FaultyStore<S> {
         self.forward("lease", self.inner.lease(node, changes)).await
     }
 
-    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
+    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, Error> {
         self.forward("renew", self.inner.renew(node, now, term)).await
+    }
+
+    async fn release(&self, node: &Node) -> Result<(), Error> {
+        self.forward("release", self.inner.release(node)).await
     }
 
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {

@@ -15,8 +15,8 @@ use std::{
 };
 
 use super::{
-    CLOCK_TOLERANCE, Change, Error, Holder, LeaseChange, Members, MembershipChange, MembershipOp, Node, Owner, Page,
-    Redemption, Store, TokenUse, Verdict,
+    CLOCK_TOLERANCE, Change, Error, Holder, LeaseChange, Members, MembershipChange, MembershipOp, Node, NodeLease,
+    Owner, Page, Process, Redemption, Renewal, Store, TokenUse, Verdict,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
@@ -52,8 +52,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
+    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, Error> {
         Ok(self.tables().renew(node, now, term))
+    }
+
+    async fn release(&self, node: &Node) -> Result<(), Error> {
+        self.tables().release(node);
+        Ok(())
     }
 
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
@@ -66,8 +71,32 @@ impl Store for MemoryStore {
     }
 }
 
-/// When a node expires; `None`, a time beyond the range of the clock, means never.
-type Expiry = Option<SystemTime>;
+/// Who opened a connection: a node and its incarnation.
+#[derive(Debug, PartialEq, Eq)]
+struct Opener {
+    node: NodeId,
+    incarnation: String,
+}
+
+impl Opener {
+    fn of(node: &Node) -> Self {
+        Self { node: node.id.clone(), incarnation: node.incarnation.clone() }
+    }
+}
+
+/// The lease of a node. The process is `None` if the node has never renewed it.
+#[derive(Debug)]
+struct NodeRow {
+    process: Option<Process>,
+    /// `None`, a time beyond the range of the clock, means never.
+    until: Option<SystemTime>,
+}
+
+impl NodeRow {
+    fn has_expired(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
 
 /// The latest use of a token of a family.
 #[derive(Debug)]
@@ -84,8 +113,8 @@ struct Tables {
     groups: HashMap<Owner, BTreeSet<GroupName>>,
     members: HashMap<GroupKey, BTreeSet<UserId>>,
     /// Invariant: the node of every lease is in `nodes`.
-    leases: HashMap<ConnectionId, Node>,
-    nodes: HashMap<NodeId, Expiry>,
+    leases: HashMap<ConnectionId, Opener>,
+    nodes: HashMap<NodeId, NodeRow>,
     token_uses: HashMap<String, LatestUse>,
     /// The families whose token an open connection holds. Invariant: `token_uses` has the family and the holder.
     held: HashMap<ConnectionId, String>,
@@ -125,11 +154,12 @@ impl Tables {
     }
 
     fn lease(&mut self, node: &Node, changes: &[LeaseChange]) {
-        self.nodes.entry(node.id.clone()).or_insert(Some(SystemTime::UNIX_EPOCH));
+        let never_renewed = NodeRow { process: None, until: Some(SystemTime::UNIX_EPOCH) };
+        self.nodes.entry(node.id.clone()).or_insert(never_renewed);
         for change in changes {
             match change {
                 LeaseChange::Opened(lease) => {
-                    self.leases.insert(lease.connection.clone(), node.clone());
+                    self.leases.insert(lease.connection.clone(), Opener::of(node));
                 }
                 LeaseChange::Closed(connection) => self.close(node, connection),
             }
@@ -137,14 +167,14 @@ impl Tables {
     }
 
     fn close(&mut self, node: &Node, connection: &ConnectionId) {
-        if self.leases.get(connection) == Some(node) {
+        if self.leases.get(connection) == Some(&Opener::of(node)) {
             self.leases.remove(connection);
         }
-        self.release(node, connection);
+        self.release_token(node, connection);
     }
 
     /// Records that a connection of `node` no longer holds a token.
-    fn release(&mut self, node: &Node, connection: &ConnectionId) {
+    fn release_token(&mut self, node: &Node, connection: &ConnectionId) {
         let held = self.held.get(connection).and_then(|family| self.token_uses.get_mut(family));
         if let Some(latest) = held.filter(|latest| latest.holder.as_ref().is_some_and(|it| it.node == node.id)) {
             latest.holder = None;
@@ -152,11 +182,29 @@ impl Tables {
         }
     }
 
-    fn renew(&mut self, node: &Node, now: SystemTime, term: Duration) -> u64 {
-        self.nodes.insert(node.id.clone(), now.checked_add(term));
-        self.nodes.retain(|_, expiry| expiry.is_none_or(|expiry| expiry > now));
+    fn renew(&mut self, node: &Node, now: SystemTime, term: Duration) -> Renewal {
+        if let Some(lease) = self.lease_of_other_process(node, now) {
+            return Renewal::Held(lease);
+        }
+        let row = NodeRow { process: Some(node.process.clone()), until: now.checked_add(term) };
+        self.nodes.insert(node.id.clone(), row);
+        self.nodes.retain(|_, row| !row.has_expired(now));
         self.delete_expired_uses(now, term);
-        self.delete_dead_leases(node)
+        Renewal::Renewed { deleted: self.delete_dead_leases(node) }
+    }
+
+    fn lease_of_other_process(&self, node: &Node, now: SystemTime) -> Option<NodeLease> {
+        let row = self.nodes.get(&node.id).filter(|row| !row.has_expired(now))?;
+        let process = row.process.as_ref().filter(|process| process.id != node.process.id)?;
+        Some(NodeLease { process: process.clone(), until: row.until })
+    }
+
+    fn release(&mut self, node: &Node) {
+        let row = self.nodes.get_mut(&node.id);
+        let own = row.filter(|row| row.process.as_ref().is_some_and(|process| process.id == node.process.id));
+        if let Some(row) = own {
+            row.until = Some(SystemTime::UNIX_EPOCH);
+        }
     }
 
     fn delete_expired_uses(&mut self, now: SystemTime, term: Duration) {
@@ -172,7 +220,9 @@ impl Tables {
     fn delete_dead_leases(&mut self, node: &Node) -> u64 {
         let before = self.leases.len();
         let nodes = &self.nodes;
-        self.leases.retain(|_, holder| nodes.contains_key(&holder.id) && (holder.id != node.id || holder == node));
+        let is_live = |opener: &Opener| nodes.contains_key(&opener.node);
+        let is_earlier = |opener: &Opener| opener.node == node.id && opener.incarnation != node.incarnation;
+        self.leases.retain(|_, opener| is_live(opener) && !is_earlier(opener));
         (before - self.leases.len()) as u64
     }
 

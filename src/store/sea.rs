@@ -26,7 +26,7 @@ use sea_orm::{
 
 use super::{
     CLOCK_TOLERANCE, Change, Error, Lease, LeaseChange, Members, MembershipChange, Node, Owner, Page, Redemption,
-    Store, Verdict,
+    Renewal, Store, Verdict,
 };
 use crate::ids::{ConnectionId, GroupName, HubName, UserId};
 
@@ -35,6 +35,7 @@ mod cause;
 mod lease_changes;
 mod membership_changes;
 mod millis;
+mod nodes;
 mod pool;
 mod retry;
 mod space;
@@ -134,8 +135,7 @@ impl Store for SeaStore {
         let transaction = self.begin().await?;
         // Invariant: every node with connections has a row, so that `renew` finds it after it dies. The first row
         // expires at the Unix epoch.
-        let row = node::Entity::insert(node_row(node, 0)).on_conflict_do_nothing();
-        row.exec_without_returning(&transaction).await?;
+        nodes::insert_expired(&transaction, node).await?;
         insert_leases(&transaction, node, &opened).await?;
         delete_leases(&transaction, node, &closed).await?;
         token_uses::release(&transaction, node, &closed).await?;
@@ -143,16 +143,25 @@ impl Store for SeaStore {
         Ok(())
     }
 
-    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
+    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, Error> {
         let now = millis::floor(now);
         let transaction = self.begin().await?;
-        renew_node(&transaction, node, now.saturating_add(millis::duration(term))).await?;
-        let removed =
-            delete_previous_incarnations(&transaction, node).await? + delete_expired_nodes(&transaction, now).await?;
+        if let Some(holder) = nodes::renew(&transaction, node, now, millis::duration(term)).await? {
+            return Ok(Renewal::Held(holder));
+        }
+        let deleted = nodes::delete_previous_incarnations(&transaction, node).await?
+            + nodes::delete_expired(&transaction, now).await?;
         token_uses::delete_expired(&transaction, now, millis::duration(term)).await?;
         transaction.commit().await?;
         space::release(&self.db).await;
-        Ok(removed)
+        Ok(Renewal::Renewed { deleted })
+    }
+
+    async fn release(&self, node: &Node) -> Result<(), Error> {
+        let transaction = self.begin().await?;
+        nodes::release(&transaction, node).await?;
+        transaction.commit().await?;
+        Ok(())
     }
 
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
@@ -202,11 +211,6 @@ fn was_inserted(inserted: Result<u64, DbErr>) -> Result<bool, DbErr> {
     }
 }
 
-fn node_row(node: &Node, lease_until: i64) -> node::ActiveModel {
-    let (node_id, incarnation) = (node.id.to_string(), node.incarnation.clone());
-    node::Model { node_id, incarnation, lease_until }.into_active_model()
-}
-
 async fn insert_leases(transaction: &Transaction, node: &Node, leases: &[&Lease]) -> Result<(), DbErr> {
     use connection::Column;
     let upsert = OnConflict::column(Column::ConnectionId).update_columns(Column::iter()).to_owned();
@@ -238,35 +242,6 @@ async fn delete_leases(transaction: &Transaction, node: &Node, connections: &[&C
         connection::Entity::delete_many().filter(named).filter(holder.clone()).exec(transaction).await?;
     }
     Ok(())
-}
-
-async fn renew_node(transaction: &Transaction, node: &Node, until: i64) -> Result<(), DbErr> {
-    let upsert = OnConflict::column(node::Column::NodeId).update_columns(node::Column::iter()).to_owned();
-    let row = node::Entity::insert(node_row(node, until)).on_conflict(upsert);
-    row.exec_without_returning(transaction).await.map(drop)
-}
-
-/// Deletes the connections of earlier incarnations of this node and returns their number. The conditions are `<` and
-/// `>` instead of `<>`, because an index serves those: the cost depends on the deleted rows only.
-async fn delete_previous_incarnations(transaction: &Transaction, node: &Node) -> Result<u64, DbErr> {
-    use connection::Column;
-    let (of_node, current) = (Column::NodeId.eq(node.id.as_str()), node.incarnation.as_str());
-    let mut removed = 0;
-    for earlier in [Column::Incarnation.lt(current), Column::Incarnation.gt(current)] {
-        let rows = connection::Entity::delete_many().filter(of_node.clone()).filter(earlier);
-        removed += rows.exec(transaction).await?.rows_affected;
-    }
-    Ok(removed)
-}
-
-/// Deletes the nodes whose lease has expired, and their connections. Returns the number of deleted connections.
-async fn delete_expired_nodes(transaction: &Transaction, now: i64) -> Result<u64, DbErr> {
-    use node::Column;
-    let expired = node::Entity::find().select_only().column(Column::NodeId).filter(Column::LeaseUntil.lte(now));
-    let of_expired = connection::Column::NodeId.in_subquery(expired.into_query());
-    let removed = connection::Entity::delete_many().filter(of_expired).exec(transaction).await?.rows_affected;
-    node::Entity::delete_many().filter(Column::LeaseUntil.lte(now)).exec(transaction).await?;
-    Ok(removed)
 }
 
 /// Checks only whether the token is revoked, not whether it was used.

@@ -31,6 +31,7 @@ mod modules;
 mod names;
 mod negotiation;
 mod node_client;
+mod node_names;
 mod page;
 mod path_prefixes;
 mod python_client;

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 
 use super::*;
-use crate::{Hub, hub::Disconnected};
+use crate::{Hub, hub::Disconnected, store::sea::SeaStore};
 
 /// The time limit of every wait in a test.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -116,4 +116,19 @@ async fn server_without_address_is_refused() {
     let server = engine.http_server(|engine| App::new().configure(engine.routes()));
     let error = engine.serve(server).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[actix_web::test]
+async fn engine_with_a_node_name_in_use_is_not_served() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let engine = || Engine::builder().hub("/chat", Hub::new("chat")).store(store.clone()).build().unwrap();
+    let (first, second) = (engine(), engine());
+    within(first.claim_node()).await.unwrap();
+    let server = second.http_server(|engine| App::new().configure(engine.routes()));
+    let served = second.serve(server.workers(1).bind(("127.0.0.1", 0)).unwrap());
+    let error = within(served.into_future()).await.unwrap_err().to_string();
+    assert!(error.starts_with("the node name `hubcast` is used by process "), "{error}");
+    assert_eq!(within(second.claim_node()).await.unwrap_err().to_string(), error);
+    within(first.drain(Duration::ZERO)).await;
+    assert!(within(engine().claim_node()).await.is_ok(), "the first one has released it");
 }

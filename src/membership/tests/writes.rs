@@ -134,10 +134,16 @@ const CALL_DURATION: Duration = Duration::from_millis(10);
 struct SlowStore(MemoryStore);
 
 fn start(store: Arc<dyn DynStore>) -> Supervised<Membership> {
-    let node = Node { id: "alpha".into(), incarnation: "1".into() };
+    let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
     let config = MembershipConfig { node, deadline: DEADLINE, lease: LEASE };
     Supervised::start("membership", &Arbiter::current(), move || {
-        Membership::new(Arc::clone(&store), config.clone(), Connections::default(), Arc::default())
+        Membership::new(
+            Arc::clone(&store),
+            config.clone(),
+            Connections::default(),
+            Arc::default(),
+            watch::Sender::default(),
+        )
     })
 }
 
@@ -162,8 +168,12 @@ impl Store for SlowStore {
         Ok(())
     }
 
-    async fn renew(&self, _: &Node, _: SystemTime, _: Duration) -> Result<u64, Error> {
-        Ok(0)
+    async fn renew(&self, _: &Node, _: SystemTime, _: Duration) -> Result<Renewal, Error> {
+        Ok(Renewal::Renewed { deleted: 0 })
+    }
+
+    async fn release(&self, _: &Node) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn redeem(&self, _: &Redemption) -> Result<Verdict, Error> {

@@ -8,7 +8,7 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
-use super::{at, groups_of, owner};
+use super::{at, groups_of, owner, process, renew};
 use crate::store::{
     Change, DynStore, Error, Holder, Lease, LeaseChange, Node, Redemption, StoreFuture, TokenUse, Verdict,
 };
@@ -52,7 +52,7 @@ const ROUNDS: usize = 11;
 const MAX_STEPS: usize = 8;
 
 fn node(id: &str, incarnation: &str) -> Node {
-    Node { id: id.into(), incarnation: incarnation.into() }
+    Node { id: id.into(), incarnation: incarnation.into(), process: process("one") }
 }
 
 fn opened(connection: &str) -> [LeaseChange; 1] {
@@ -111,9 +111,9 @@ async fn check_later_writes(faults: &dyn CommitFaults) -> Result<(), Error> {
         assert!(matches!(second, Verdict::InUse(_)), "redeemed in round {round}: {second:?}");
         store.revoke(&later.user, at(1)).await?;
         assert_eq!(witness.redeem(&token(&name, "b")).await?, Verdict::Revoked, "revoked in round {round}");
-        store.renew(&node(&name, "1"), at(0), TERM).await?;
+        renew(store, &node(&name, "1"), at(0), TERM).await?;
         store.lease(&node(&name, "1"), &opened(&name)).await?;
-        assert_eq!(witness.renew(&node(&name, "2"), at(1), TERM).await?, 1, "leased in round {round}");
+        assert_eq!(renew(witness, &node(&name, "2"), at(1), TERM).await?, 1, "leased in round {round}");
     }
     Ok(())
 }
@@ -144,7 +144,7 @@ pub async fn writes_after_failed_lease_are_stored(faults: &dyn CommitFaults) -> 
     let alpha = node("alpha", "1");
     faults.store().renew(&alpha, at(0), TERM).await?;
     fail(faults, faults.store().lease(&alpha, &opened("a"))).await?;
-    assert_eq!(faults.witness().renew(&node("alpha", "2"), at(1), TERM).await?, 0);
+    assert_eq!(renew(faults.witness(), &node("alpha", "2"), at(1), TERM).await?, 0);
     check_later_writes(faults).await
 }
 
@@ -154,7 +154,7 @@ pub async fn writes_after_failed_renewal_are_stored(faults: &dyn CommitFaults) -
     faults.store().renew(&alpha, at(0), TERM).await?;
     faults.store().lease(&alpha, &opened("a")).await?;
     fail(faults, faults.store().renew(&alpha, at(29_000), TERM)).await?;
-    assert_eq!(faults.witness().renew(&node("beta", "1"), at(30_000), TERM).await?, 1);
+    assert_eq!(renew(faults.witness(), &node("beta", "1"), at(30_000), TERM).await?, 1);
     check_later_writes(faults).await
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join_all;
 
-use super::{at, groups_of, owner};
+use super::{at, groups_of, owner, process, renew};
 use crate::store::{CLOCK_TOLERANCE, DynStore, Error, Holder, LeaseChange, Node, Redemption, TokenUse, Verdict};
 
 fn ann(issued_at: SystemTime) -> Redemption {
@@ -32,12 +32,12 @@ fn used_by(token: &Redemption, holder: Holder, ended: Option<Holder>) -> Redempt
 }
 
 fn node(id: &str) -> Node {
-    Node { id: id.into(), incarnation: "1".into() }
+    Node { id: id.into(), incarnation: "1".into(), process: process("one") }
 }
 
 /// Lets the store delete the records that are expired at `now`.
 async fn delete_expired(store: &dyn DynStore, now: SystemTime) -> Result<(), Error> {
-    store.renew(&node("alpha"), now, Duration::from_secs(30)).await.map(drop)
+    renew(store, &node("alpha"), now, Duration::from_secs(30)).await.map(drop)
 }
 
 /// The token can be of a known user, of an unknown user, or anonymous.
@@ -152,9 +152,9 @@ pub async fn node_with_fast_clock_deletes_no_valid_use(store: &dyn DynStore) -> 
     store.redeem(&single_use("f", 1)).await?;
     for second in 0..30 {
         let now = at(second * 1_000);
-        store.renew(&node("slow"), now, term).await?;
+        renew(store, &node("slow"), now, term).await?;
         for _ in 0..3 {
-            store.renew(&node("fast"), now + day, term).await?;
+            renew(store, &node("fast"), now + day, term).await?;
         }
         assert!(matches!(store.redeem(&single_use("f", 1)).await?, Verdict::InUse(_)), "{second} s");
     }
@@ -174,7 +174,7 @@ pub async fn revocation_is_precise_to_the_millisecond(store: &dyn DynStore) -> R
 /// Another node can have issued a token before the revocation with a clock that is ahead.
 pub async fn revocation_covers_fast_clocks_of_other_nodes(store: &dyn DynStore) -> Result<(), Error> {
     for id in ["alpha", "beta"] {
-        store.renew(&node(id), at(0), Duration::from_secs(30)).await?;
+        renew(store, &node(id), at(0), Duration::from_secs(30)).await?;
     }
     store.revoke(&"ann".into(), at(1_000)).await?;
     let covered = at(1_000) + CLOCK_TOLERANCE;

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, Database, DbBackend, Schema, Statement};
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::{Holder, TokenUse, conformance::commits::poll_then_drop};
+use crate::store::{Holder, Process, TokenUse, conformance::commits::poll_then_drop};
 
 /// Short, to keep the tests fast, but long enough to open a database on a busy machine.
 const SHORT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -109,7 +109,7 @@ async fn migrating_up_and_down_leaves_nothing() {
 #[tokio::test]
 async fn used_tokens_survive_the_migration_to_families() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    Migrator::down(&store.db, Some(3)).await.unwrap();
+    Migrator::down(&store.db, Some(4)).await.unwrap();
     let uses = "insert into rejoin_uses (family, epoch, expires_at) values ('f', 1, 5), ('f', 2, 6), ('g', 1, 7)";
     store.db.execute_unprepared(uses).await.unwrap();
     Migrator::up(&store.db, None).await.unwrap();
@@ -184,7 +184,8 @@ async fn locked_database_is_unavailable_until_released() {
 #[tokio::test]
 async fn expired_rows_are_deleted() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    let [alpha, beta] = ["alpha", "beta"].map(|id| Node { id: id.into(), incarnation: "1".into() });
+    let [alpha, beta] =
+        ["alpha", "beta"].map(|id| Node { id: id.into(), incarnation: "1".into(), process: Process::current() });
     store.renew(&alpha, SystemTime::UNIX_EPOCH, Duration::from_secs(30)).await.unwrap();
     store.redeem(&single_use_token()).await.unwrap();
     for term in [30, 31] {
@@ -217,7 +218,7 @@ async fn dropped_call_is_atomic() {
 async fn read_only_database_says_so() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     store.db.execute_unprepared("pragma query_only = on").await.unwrap();
-    let node = Node { id: "alpha".into(), incarnation: "1".into() };
+    let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
     let error = store.renew(&node, SystemTime::now(), Duration::from_secs(30)).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
     assert!(error.to_string().ends_with("attempt to write a readonly database"), "{error}");
@@ -314,7 +315,7 @@ async fn mismatching_schema_is_corrupt() {
     let newer = file.open().await.unwrap_err();
     assert!(matches!(newer, Error::Corrupt(_)), "{newer}");
     store.db.execute_unprepared("drop table rejoin_families").await.unwrap();
-    let node = Node { id: "alpha".into(), incarnation: "1".into() };
+    let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
     let missing = store.renew(&node, SystemTime::now(), Duration::ZERO).await.unwrap_err();
     assert!(matches!(missing, Error::Corrupt(_)), "{missing}");
 }

@@ -55,6 +55,19 @@ impl ServiceProcess {
         Self::start_with(data, &[("HUBCAST_TLS__CERTIFICATE", chain), ("HUBCAST_TLS__KEY", key)]).await
     }
 
+    /// Runs a service that cannot start. Returns its exit code and its log.
+    pub(crate) async fn run_to_end(data: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+        let mut command = command(data, "127.0.0.1:0");
+        command.env("RUST_LOG", "error").envs(environment.iter().copied()).kill_on_drop(true);
+        let output = with_timeout(command.output()).await.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     async fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let log = child.stderr.take().map(|log| BufReader::new(log).lines());
@@ -74,8 +87,7 @@ impl ServiceProcess {
 
     /// The resident memory of the process, in bytes.
     pub(crate) fn resident_memory(&self) -> usize {
-        let id = self.child.id().expect("it runs");
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
     }

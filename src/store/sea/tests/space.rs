@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::MembershipOp;
+use crate::store::{MembershipOp, Process};
 
 const ALL_ROWS: &str = "select user_name from users union all select room_name from conversation_rooms order by 1";
 
@@ -26,7 +26,7 @@ async fn last_membership_ends_with_its_user_and_group() {
 async fn migration_deletes_rows_without_memberships() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     store.add(&ann(), &"room".into()).await.unwrap();
-    Migrator::down(&store.db, Some(1)).await.unwrap();
+    Migrator::down(&store.db, Some(2)).await.unwrap();
     let unused = "insert into users values ('bob', 0, null), ('cid', 0, 1);
         insert into conversation_rooms values ('chat', 'empty', 0), ('news', 'room', 0)";
     store.db.execute_unprepared(unused).await.unwrap();
@@ -52,7 +52,7 @@ async fn file_shrinks_after_rows_are_deleted() {
     store.apply(&change(MembershipOp::Add)).await.unwrap();
     assert!(file_size(&store, &file).await > 10_000_000);
     store.apply(&change(MembershipOp::Remove)).await.unwrap();
-    let node = Node { id: "alpha".into(), incarnation: "1".into() };
+    let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
     // Each renewal returns a part of the pages.
     for _ in 0..10 {
         store.renew(&node, SystemTime::now(), Duration::from_secs(30)).await.unwrap();
