@@ -15,8 +15,10 @@
 //! | `SendToOthers(room, message)` | | sends to all members except the caller |
 //! | `SendExcept(room, message, ids)` | | sends to all members except these connections |
 //! | `SendToUser(user, message)` | | sends to all connections of a user |
+//! | `WhoAmI()` | the caller's name | none: tells a client the user that the server has authenticated |
 //!
-//! Messages arrive as calls of the client method `addChatMessage(name, message)`.
+//! Messages arrive as calls of the client method `addChatMessage(name, message, room)`. The room is null if the message
+//! was sent to a user. A client that is in several rooms distinguishes their messages by it.
 
 use crate::{
     Args, Caller, Clients, Groups, Hub, HubError, UserId, Users,
@@ -42,6 +44,7 @@ pub fn hub() -> Hub {
         .method("SendToOthers", send_to_others)
         .method("SendExcept", send_except)
         .method("SendToUser", send_to_user)
+        .method("WhoAmI", who_am_i)
 }
 
 async fn join_room(groups: Groups, Args((room,)): Args<(String,)>) -> HubResult<bool> {
@@ -56,7 +59,8 @@ async fn enter_room(
 ) -> HubResult<bool> {
     let is_new = groups.join(&*room).await? == Added::Joined;
     if is_new {
-        send_message(clients.group(&*room), &caller, format!("{} has joined {room}", caller.name())).await?;
+        let message = format!("{} has joined {room}", caller.name());
+        send_message(clients.group(&*room), &caller, message, Some(&room)).await?;
     }
     Ok(is_new)
 }
@@ -81,7 +85,7 @@ fn require_user(caller: &Caller) -> HubResult<UserId> {
 }
 
 async fn send(caller: Caller, clients: Clients, Args((room, message)): Args<(String, String)>) -> HubResult<()> {
-    send_message(clients.group(room), &caller, message).await
+    send_message(clients.group(&*room), &caller, message, Some(&room)).await
 }
 
 async fn send_to_others(
@@ -89,7 +93,7 @@ async fn send_to_others(
     clients: Clients,
     Args((room, message)): Args<(String, String)>,
 ) -> HubResult<()> {
-    send_message(clients.others_in_group(room), &caller, message).await
+    send_message(clients.others_in_group(&*room), &caller, message, Some(&room)).await
 }
 
 async fn send_except(
@@ -97,7 +101,7 @@ async fn send_except(
     clients: Clients,
     Args((room, message, except)): Args<(String, String, Vec<String>)>,
 ) -> HubResult<()> {
-    send_message(clients.group_except(room, except), &caller, message).await
+    send_message(clients.group_except(&*room, except), &caller, message, Some(&room)).await
 }
 
 async fn send_to_user(
@@ -105,10 +109,14 @@ async fn send_to_user(
     clients: Clients,
     Args((user, message)): Args<(String, String)>,
 ) -> HubResult<()> {
-    send_message(clients.user(user), &caller, message).await
+    send_message(clients.user(user), &caller, message, None).await
 }
 
-async fn send_message(target: Target, caller: &Caller, message: String) -> HubResult<()> {
-    target.send(MESSAGE_METHOD, (caller.name(), message)).await?;
+async fn who_am_i(caller: Caller) -> HubResult<String> {
+    Ok(caller.name().to_owned())
+}
+
+async fn send_message(target: Target, caller: &Caller, message: String, room: Option<&str>) -> HubResult<()> {
+    target.send(MESSAGE_METHOD, (caller.name(), message, room)).await?;
     Ok(())
 }
