@@ -6,7 +6,7 @@ use hubcast::classic;
 
 use crate::support::{ClientProcess, Server, ServiceProcess};
 
-const SCRIPT: &str = "browser.mjs";
+const SCRIPT: &str = "classic_browser.mjs";
 
 const DEFAULT_DISCONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -35,6 +35,7 @@ mod node_names;
 mod page;
 mod path_prefixes;
 mod python_client;
+mod rejoin_helper;
 mod rejoining;
 mod reverse_proxies;
 mod stalled_readers;

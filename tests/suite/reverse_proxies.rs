@@ -106,5 +106,5 @@ async fn page_works_below_a_removed_prefix() {
     let data = tempfile::tempdir().unwrap();
     let service = start_service(&data, &[]).await;
     let proxy = ReverseProxy::nginx(service.address).await;
-    run_node("browser.mjs", &["pageOverBothProtocols", &format!("http://{}/app", proxy.address)]).await;
+    run_node("page.mjs", &["bothProtocols", &format!("http://{}/app", proxy.address)]).await;
 }

@@ -33,12 +33,16 @@ impl ServiceProcess {
 
     /// Starts the service at a given address.
     pub(crate) async fn start_at(data: &Path, listen: &str) -> Self {
-        Self::spawn(command(data, listen).env("RUST_LOG", "error")).await
+        Self::start_at_with(data, listen, &[]).await
     }
 
     /// Starts the service on free ports, with more settings in its environment.
     pub(crate) async fn start_with(data: &Path, environment: &[(&str, &str)]) -> Self {
-        Self::spawn(command(data, "127.0.0.1:0").env("RUST_LOG", "error").envs(environment.iter().copied())).await
+        Self::start_at_with(data, "127.0.0.1:0", environment).await
+    }
+
+    async fn start_at_with(data: &Path, listen: &str, environment: &[(&str, &str)]) -> Self {
+        Self::spawn(command(data, listen).env("RUST_LOG", "error").envs(environment.iter().copied())).await
     }
 
     /// Starts the service with its log piped to the test. `filter` is the value of `RUST_LOG`, if it is set.
@@ -128,9 +132,14 @@ impl ServiceProcess {
 
     /// Kills the service and starts it again with the same data and address.
     pub(crate) async fn kill_and_restart(self, data: &Path) -> Self {
+        self.kill_and_restart_with(data, &[]).await
+    }
+
+    /// As [`Self::kill_and_restart`], with more settings in the environment.
+    pub(crate) async fn kill_and_restart_with(self, data: &Path, environment: &[(&str, &str)]) -> Self {
         let listen = self.address.to_string();
         self.kill().await;
-        Self::start_at(data, &listen).await
+        Self::start_at_with(data, &listen, environment).await
     }
 }
 

@@ -1,17 +1,9 @@
-// Scenarios of web pages in Chromium. Usage: browser.mjs SCENARIO URL. Exits with 0, or prints the error.
-// The classic scenarios run the official jQuery client. The page scenarios run the server's own chat page.
-// The working directory must contain the npm packages, because the repository does not.
+// Scenarios of the official jQuery client in Chromium. Usage: classic_browser.mjs SCENARIO URL. Exits with 0, or prints the
+// error.
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import net from "node:net";
 
-const require = createRequire(`${process.cwd()}/`);
-const { chromium } = require("playwright-core");
-
-const [scenario, base] = process.argv.slice(2);
-const TIMEOUT_MS = 180_000;
-const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args, timeout: TIMEOUT_MS });
+import { base, newPage, require, run } from "./chromium.mjs";
+import { startProxy } from "./proxy.mjs";
 
 // Runs in the page: one client, and a log of its messages and state changes, in order.
 const installClient = () => {
@@ -46,9 +38,7 @@ const installClient = () => {
 
 // Opens a page of `origin` and installs the client in it.
 const open = async (origin, { withoutEventSource = false, proxies = false } = {}) => {
-  const page = await (await browser.newContext()).newPage();
-  page.setDefaultTimeout(TIMEOUT_MS);
-  page.on("pageerror", (error) => { console.error(error); process.exit(1); });
+  const page = await newPage();
   if (withoutEventSource) await page.addInitScript(() => { delete window.EventSource; });
   await page.goto(`${origin}/signalr/ping`); // any page of that origin will do
   for (const script of ["jquery/dist/jquery.js", "signalr/jquery.signalR.js"]) await page.addScriptTag({ path: require.resolve(script) });
@@ -65,34 +55,9 @@ const openAndJoin = async (origin, user, transport, room) => {
   return client;
 };
 
-// A TCP proxy between the pages and the server that can cut connections and can drop all data silently.
-const startProxy = async () => {
-  const { hostname, port } = new URL(base);
-  const connections = new Set();
-  const state = { isCut: false, isSilent: false };
-  const server = net.createServer((client) => {
-    if (state.isCut) return client.destroy();
-    const upstream = net.connect(Number(port), hostname);
-    const connection = { client, upstream };
-    connections.add(connection);
-    const end = () => { client.destroy(); upstream.destroy(); connections.delete(connection); };
-    const forward = (to) => (bytes) => { if (!state.isSilent) to.write(bytes); };
-    client.on("data", forward(upstream)).on("error", end).on("close", end);
-    upstream.on("data", forward(client)).on("error", end).on("close", end);
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const drop = () => { for (const { client, upstream } of connections) { client.destroy(); upstream.destroy(); } };
-  return {
-    origin: `http://127.0.0.1:${server.address().port}`,
-    cut() { state.isCut = true; drop(); },
-    silence() { state.isSilent = true; },
-    restore() { state.isCut = state.isSilent = false; drop(); },
-  };
-};
-
 // The network of a client is down while another client sends messages, and is then restored.
 const surviveOutage = async (transport) => {
-  const proxy = await startProxy();
+  const proxy = await startProxy(base);
   const [ann, bob] = [await openAndJoin(proxy.origin, "ann", transport, transport), await openAndJoin(base, "bob", "webSockets", transport)];
   await bob.call("Send", transport, "before");
   assert.equal(await ann.next(), "bob: before");
@@ -112,7 +77,7 @@ const surviveOutage = async (transport) => {
 
 // The server sends keep-alives every 2 s. Without them, the client reports a slow connection, and after 4 s a lost one.
 const detectSilence = async (transport) => {
-  const proxy = await startProxy();
+  const proxy = await startProxy(base);
   const ann = await openAndJoin(proxy.origin, "ann", transport, transport);
   proxy.silence();
   // On a busy machine the client may have reported a slow connection before.
@@ -124,29 +89,6 @@ const detectSilence = async (transport) => {
   assert.equal(await ann.next(), "reconnected");
   assert.equal(await ann.call("Add", 2, 3), 5);
   console.log("restored");
-};
-
-// Opens the server's own chat page and joins the lobby.
-const openChatPage = async (name, protocol) => {
-  const page = await (await browser.newContext()).newPage();
-  page.setDefaultTimeout(TIMEOUT_MS);
-  page.on("pageerror", (error) => { console.error(error); process.exit(1); });
-  await page.goto(`${base}/?name=${name}&room=lobby&wire=${protocol}`);
-  await page.click("#join");
-  await page.waitForSelector("#state[data-state=joined]");
-  return {
-    send: async (text) => { await page.fill("#message", text); await page.click("#send"); },
-    waitForMessage: (sender, text) => page.waitForFunction(([sender, text]) => [...document.querySelectorAll("#log li")].filter((line) =>
-      line.querySelector("b")?.textContent === sender && line.querySelector("span")?.textContent.trim() === text).length === 1, [sender, text]),
-  };
-};
-
-const exchangeMessages = async (protocols) => {
-  const [ann, bob] = [await openChatPage("ann", protocols[0]), await openChatPage("bob", protocols[1])];
-  await ann.send("hello");
-  for (const one of [ann, bob]) await one.waitForMessage("ann", "hello");
-  await bob.send("hi");
-  for (const one of [ann, bob]) await one.waitForMessage("bob", "hi");
 };
 
 const scenarios = {
@@ -226,12 +168,6 @@ const scenarios = {
     await ann.call("Send", "lobby", "after");
     await ann.waitFor("ann: after");
   },
-
-  page: () => exchangeMessages(["aspnetcore", "aspnetcore"]),
-  pageOverBothProtocols: () => exchangeMessages(["classic", "aspnetcore"]),
 };
 
-assert.ok(scenarios[scenario], `no such scenario: ${scenario}`);
-await scenarios[scenario]();
-await browser.close();
-process.exit(0);
+await run(scenarios);
