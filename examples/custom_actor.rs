@@ -92,7 +92,7 @@ async fn main() -> anyhow::Result<()> {
     let hub = Hub::actor("chat", &ChatHub::default().start());
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
     let groups = engine.hub("chat").expect("the hub was added to the engine").groups();
-    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes);
+    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes(engine));
     let server = engine.http_server(app).bind(address)?;
     let url = format!("http://{}/", server.addrs()[0]);
     // The logger is a member until this value is dropped.

@@ -103,7 +103,7 @@ async fn main() -> anyhow::Result<()> {
     let path = arguments.next().unwrap_or_else(|| "memberships.jsonl".into());
     let store = FileStore::open(Path::new(&path)).await?;
     let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).store(store).build()?;
-    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes);
+    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes(engine));
     let server = engine.http_server(app).bind(address)?;
     println!("Open http://{}/ and add yourself to a room. Memberships are kept in {path}.", server.addrs()[0]);
     Ok(engine.serve(server).await?)

@@ -41,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
             .route("/menu", get().to(menu))
             .route("/orders/{dish}", post().to(take_order))
             .configure(engine.routes())
-            .configure(hubcast::page::routes)
+            .configure(hubcast::page::routes(engine))
     };
     let server = engine.http_server(app).bind(address)?;
     let url = format!("http://{}/", server.addrs()[0]);

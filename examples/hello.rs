@@ -23,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let hub = Hub::new("chat").method("JoinRoom", join_room).method("Send", send);
     let engine = Engine::builder().hub("/chat", hub).classic("/signalr").authenticate(QueryUser).build()?;
-    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes);
+    let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes(engine));
     let server = engine.http_server(app).bind(address)?;
     let url = format!("http://{}/", server.addrs()[0]);
     println!("Open {url} in two tabs, and join the same room.");

@@ -118,6 +118,11 @@ impl Engine {
         &self.base_path
     }
 
+    /// The maximum message of an ASP.NET Core client, if it is limited, and of a classic client, in bytes.
+    pub(crate) fn message_limits(&self) -> (Option<usize>, usize) {
+        (self.aspnetcore_state.settings.max_message, self.classic_state.settings.max_message)
+    }
+
     /// The metrics of the engine.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {

@@ -180,7 +180,7 @@ fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
         let app = App::new().wrap(cors.clone()).wrap(from_fn(close_after_unread_body));
         // Order: the last middleware runs first, so that all others see the client's address and host.
         let app = app.wrap(from_fn(refuse_beyond_socket_limit)).wrap(proxies.clone());
-        let app = app.configure(engine.routes()).configure(page::routes_with_base_path(engine.base_path()));
+        let app = app.configure(engine.routes()).configure(page::routes(engine));
         app.default_service(web::to(not_found))
     };
     let limit = SocketLimit::new(max_sockets, engine.shared_metrics());
