@@ -12,7 +12,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::support::{CoreClient, http_request, send_signal, with_timeout};
+use crate::support::{CoreClient, http_request, run_node, send_signal, with_timeout};
 
 /// A running example. Dropping it kills the process.
 struct Example {
@@ -112,11 +112,8 @@ async fn custom_store_keeps_members_across_restarts() {
 #[tokio::test]
 async fn rejoin_restores_only_allowed_groups() {
     let directory = tempfile::tempdir().unwrap();
-    let output = with_timeout(command("rejoin", directory.path()).output()).await.unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("here I am again"), "{text}");
-    assert!(text.ends_with("false\n"), "{text}");
+    let example = Example::start("rejoin", directory.path(), &["127.0.0.1:0"]).await;
+    run_node("rejoin_browser.mjs", &["example", &format!("http://{}", example.address)]).await;
 }
 
 #[tokio::test]
