@@ -24,7 +24,7 @@ struct Example {
 impl Example {
     /// Starts an example and reads its address from its first line.
     async fn start(name: &str, directory: &Path, arguments: &[&str]) -> Self {
-        let mut process = command(name, directory).args(arguments).spawn().unwrap();
+        let mut process = example(name, directory).args(arguments).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = with_timeout(output.next_line()).await.unwrap().expect("the example prints its address");
         let url = line.split("http://").nth(1).unwrap_or_else(|| panic!("no address in: {line}"));
@@ -52,7 +52,7 @@ impl Example {
 }
 
 /// `cargo test` builds the examples beside the directory of the test programs.
-fn command(name: &str, directory: &Path) -> Command {
+pub(crate) fn example(name: &str, directory: &Path) -> Command {
     let test_program = std::env::current_exe().unwrap();
     let program: PathBuf = test_program.parent().unwrap().with_file_name("examples").join(name);
     assert!(program.is_file(), "{} is missing: run `cargo build --examples`", program.display());

@@ -40,4 +40,5 @@ mod rejoining;
 mod reverse_proxies;
 mod stalled_readers;
 mod tls;
+mod typescript_functional;
 mod users;

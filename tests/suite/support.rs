@@ -19,7 +19,7 @@ pub(crate) use audit_log::AuditLog;
 pub(crate) use classic_client::{
     ClassicClient, NegotiatedConnection, STREAMING_TRANSPORTS, TRANSPORTS, percent_encoded,
 };
-pub(crate) use client_process::{ClientProcess, run_node, run_python, send_signal};
+pub(crate) use client_process::{ClientProcess, packages_folder, run_node, run_python, send_signal};
 pub(crate) use core_client::{CloseMessage, CoreClient};
 pub(crate) use event_log::EventLog;
 pub(crate) use http::{HttpResponse, StreamingResponse, UPGRADE, http_request, http_request_with_body};

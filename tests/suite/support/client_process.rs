@@ -18,7 +18,7 @@ use super::{TEST_TIMEOUT, with_timeout};
 const STEP_TIMEOUT: Duration = TEST_TIMEOUT.saturating_mul(4);
 
 /// The folder into which `tests/run` installs the packages of the scripts.
-fn packages_folder() -> PathBuf {
+pub(crate) fn packages_folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder").join("clients")
 }
 

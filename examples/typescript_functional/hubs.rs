@@ -1,0 +1,76 @@
+//! The hubs of the tests. Members of objects have .NET names.
+
+use hubcast::{Args, Caller, Clients, Hub, HubError, hub::Connected};
+use serde::{Deserialize, Serialize};
+
+type UnitResult = Result<(), HubError>;
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CustomObject {
+    name: Option<String>,
+    value: i32,
+}
+
+/// The hub of most tests.
+pub(super) fn test_hub() -> Hub {
+    Hub::new("TestHub")
+        .method("Echo", echo)
+        .method("ThrowException", throw_exception)
+        .method("InvokeWithString", invoke_with_string)
+        .method("SendCustomObject", send_custom_object)
+        .method("GetCallerConnectionId", async |caller: Caller| Ok(caller.id().clone()))
+        .method("GetNumRedirects", get_num_redirects)
+        .method("GetActiveTransportName", async |caller: Caller| Ok(caller.transport()))
+        .method("GetContentTypeHeader", async |caller: Caller| Ok(header(&caller, "content-type")))
+        .method("GetHeader", async |caller: Caller, Args((name,)): Args<(String,)>| Ok(header(&caller, &name)))
+        .method("GetCookie", async |caller: Caller, Args((name,)): Args<(String,)>| Ok(cookie(&caller, &name)))
+}
+
+/// The hub for clients with a token.
+pub(super) fn authorized_hub() -> Hub {
+    Hub::new("HubWithAuthorization").method("Echo", echo)
+}
+
+/// The hub that refuses every connection.
+pub(super) fn uncreatable_hub() -> Hub {
+    let text = "Unable to resolve service for type 'System.Object' while attempting to activate \
+                'FunctionalTests.UncreatableHub'.";
+    Hub::new("UncreatableHub").on_connected(move |_: Connected| async move { Err(failure(text)) })
+}
+
+/// Wire: the tests expect the type name of .NET.
+fn failure(text: &str) -> HubError {
+    HubError::hidden("InvalidOperationException", text)
+}
+
+async fn echo(Args((message,)): Args<(Option<String>,)>) -> Result<Option<String>, HubError> {
+    Ok(message)
+}
+
+async fn throw_exception(Args((message,)): Args<(String,)>) -> UnitResult {
+    Err(failure(&message))
+}
+
+async fn invoke_with_string(caller: Caller, clients: Clients, Args((message,)): Args<(String,)>) -> UnitResult {
+    clients.client(caller.id().clone()).send("Message", (message,)).await?;
+    Ok(())
+}
+
+async fn send_custom_object(caller: Caller, clients: Clients, Args((object,)): Args<(CustomObject,)>) -> UnitResult {
+    clients.client(caller.id().clone()).send("CustomObject", (object,)).await?;
+    Ok(())
+}
+
+async fn get_num_redirects(caller: Caller) -> Result<u64, HubError> {
+    Ok(caller.request().query("numRedirects").unwrap_or_default().parse()?)
+}
+
+fn header(caller: &Caller, name: &str) -> Option<String> {
+    caller.request().header(name).map(str::to_owned)
+}
+
+fn cookie(caller: &Caller, name: &str) -> Option<String> {
+    let cookies = caller.request().header("cookie")?.split(';').filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.filter(|(found, _)| *found == name).map(|(_, value)| value.to_owned()).next()
+}
