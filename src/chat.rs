@@ -21,7 +21,7 @@
 //! was sent to a user. A client that is in several rooms distinguishes their messages by it.
 
 use crate::{
-    Args, Caller, Clients, Groups, Hub, HubError, UserId, Users,
+    Args, Caller, Clients, Groups, Hub, HubError, UserId, Users, aspnetcore, classic,
     hub::{Added, Removed, Target},
     store::Change,
 };
@@ -45,6 +45,11 @@ pub fn hub() -> Hub {
         .method("SendExcept", send_except)
         .method("SendToUser", send_to_user)
         .method("WhoAmI", who_am_i)
+}
+
+/// The endpoints at which the service serves the hub.
+pub(crate) fn endpoints(hub: &Hub) -> (aspnetcore::Endpoint, classic::Endpoint) {
+    (aspnetcore::Endpoint::new("/chat", hub.name()), classic::Endpoint::new("/signalr"))
 }
 
 async fn join_room(groups: Groups, Args((room,)): Args<(String,)>) -> HubResult<bool> {

@@ -248,7 +248,7 @@ impl Settings {
         for (keys, text) in settings.contradictions() {
             faults.add_unless_known(&layers, &keys, text);
         }
-        for error in settings.build_errors() {
+        for error in settings.build_faults() {
             faults.add_unless_known(&layers, &building::keys_of(&error), error.to_string());
         }
         faults.into_result(settings)

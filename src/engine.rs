@@ -25,14 +25,16 @@ pub(crate) mod checks;
 #[cfg(any(test, feature = "testkit"))]
 mod crash;
 mod drain;
+mod faults;
 mod node_info;
+pub(crate) mod paths;
 mod serve;
 
 pub(crate) use builder::DEFAULT_DURABLE_RATE;
 pub use builder::EngineBuilder;
-pub use checks::BuildError;
 #[cfg(any(test, feature = "testkit"))]
 pub use crash::CrashTarget;
+pub use faults::{BuildError, BuildFault};
 use node_info::NodeInfo;
 pub use serve::Serve;
 

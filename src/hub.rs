@@ -8,12 +8,7 @@
 //! Code in this module must not depend on which generation of SignalR a client uses. The dialects pass the
 //! differences in as `HubBehavior`.
 
-use std::{
-    any::TypeId,
-    collections::{BTreeMap, HashMap},
-    future::Future,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 use futures_util::future::{FutureExt, LocalBoxFuture};
@@ -36,6 +31,7 @@ mod methods;
 mod request;
 mod requester;
 pub(crate) mod services;
+mod states;
 
 pub(crate) use call::HubBehavior;
 pub use call::{Arguments, Call, Caller, CallerState, Connected, Disconnected, HubContext, Reconnected};
@@ -47,9 +43,10 @@ pub use groups::{Added, DurableChange, Groups, Removed, Users};
 pub use methods::{Method, MethodFuture, Parameters};
 pub use request::{Identity, Request};
 pub(crate) use requester::Requester;
+pub use states::{StateType, States};
 
 type HubFuture<T> = LocalBoxFuture<'static, T>;
-type MethodFn = Arc<dyn Fn(Call, &extract::States) -> HubFuture<Result<Json, CallError>> + Send + Sync>;
+type MethodFn = Arc<dyn Fn(Call, &States) -> HubFuture<Result<Json, CallError>> + Send + Sync>;
 type Hook<M, T> = Arc<dyn Fn(M) -> HubFuture<T> + Send + Sync>;
 /// Decides whether an identity may use a hub method or an endpoint.
 pub(crate) type Authorize = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
@@ -60,6 +57,7 @@ struct Entry {
     argument_count: Option<usize>,
     authorize: Option<Authorize>,
     is_listed: bool,
+    required_states: Vec<StateType>,
 }
 
 /// Hub methods that clients invoke and lifecycle hooks, under one name.
@@ -81,7 +79,9 @@ pub struct Hub {
     methods: BTreeMap<String, (String, Entry)>,
     /// Runs invocations of methods that are not registered.
     fallback: Option<MethodFn>,
-    states: extract::States,
+    states: States,
+    /// Names of methods that replaced an earlier one.
+    duplicate_methods: Vec<String>,
     connected: Option<Hook<Connected, Result<(), HubError>>>,
     reconnected: Option<Hook<Reconnected, Result<(), HubError>>>,
     disconnected: Option<Hook<Disconnected, ()>>,
@@ -101,7 +101,8 @@ impl Hub {
             name: name.into(),
             methods: BTreeMap::new(),
             fallback: None,
-            states: HashMap::new(),
+            states: States::default(),
+            duplicate_methods: Vec::new(),
             connected: None,
             reconnected: None,
             disconnected: None,
@@ -135,7 +136,8 @@ impl Hub {
     }
 
     /// Adds a hub method: an async function or closure whose parameters are extractors ([`extract`]). Clients invoke it by
-    /// `name`, compared case-insensitively. A later method with the same name replaces it.
+    /// `name`, compared case-insensitively. [`EngineBuilder::build`](crate::EngineBuilder::build) refuses a hub
+    /// with two methods of the same name, or without a `State<T>` that a method takes.
     ///
     /// `docs/hub-methods.md` lists the rules of hub methods. The compiler names the rule that a function violates.
     #[must_use]
@@ -178,8 +180,16 @@ impl Hub {
             Ok(parameters) => method.call(parameters).map(IntoHubResult::into_hub_result).boxed_local(),
             Err(error) => async { Err(error) }.boxed_local(),
         });
-        let entry = Entry { run, argument_count: Some(P::ARGUMENT_COUNT), authorize, is_listed: true };
-        self.methods.insert(name.to_lowercase(), (name.to_owned(), entry));
+        let entry = Entry {
+            run,
+            argument_count: Some(P::ARGUMENT_COUNT),
+            authorize,
+            is_listed: true,
+            required_states: P::required_states(),
+        };
+        if self.methods.insert(name.to_lowercase(), (name.to_owned(), entry)).is_some() {
+            self.duplicate_methods.push(name.to_owned());
+        }
         self
     }
 
@@ -198,7 +208,7 @@ impl Hub {
     /// Adds a value that hub methods can take as [`State<T>`]. There is one value for each type.
     #[must_use]
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.states.insert(TypeId::of::<T>(), Arc::new(value));
+        self.states.insert(value);
         self
     }
 

@@ -98,7 +98,7 @@ pub mod web;
 
 pub use connection::{OnStoreFailure, RejoinSettings};
 pub use connections::{ConnectionLimits, Reconnect};
-pub use engine::{BuildError, Engine, EngineBuilder, HubHandle, Serve};
+pub use engine::{BuildError, BuildFault, Engine, EngineBuilder, HubHandle, Serve};
 pub use group::{Delivery, GroupSnapshot};
 pub use groups::{ActorMembership, Error as GroupError};
 pub use hub::{Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, Users};

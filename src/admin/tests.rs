@@ -169,7 +169,7 @@ async fn admin_routes_require_the_token() {
 
 #[actix::test]
 async fn empty_token_refuses_all_requests() {
-    let engine = Engine::builder().build().expect("an engine without hubs is valid");
+    let engine = Engine::builder().hub("/chat", Hub::new("chat")).build().expect("a valid engine");
     let server = actix_test::start(move || App::new().configure(routes(&engine, &"".into(), MetricsAccess::Token)));
     for authorization in ["Bearer ", "Bearer x"] {
         let request = server.get("/admin/overview").insert_header(("Authorization", authorization));

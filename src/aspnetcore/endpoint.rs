@@ -47,11 +47,12 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// Serves the hub with this name at `path`, without authorization. Paths are case-insensitive.
+    /// Serves the hub with this name at `path`, such as `/chat`, without authorization. Requests match without case and with
+    /// or without a `/` at the end.
     #[must_use]
     pub fn new(path: &str, hub: &HubName) -> Self {
         Self {
-            path: path.trim_end_matches('/').into(),
+            path: path.into(),
             hub: hub.clone(),
             minimum_version: 0,
             accepts_websockets: true,
@@ -102,7 +103,7 @@ impl Endpoint {
         self
     }
 
-    /// The path, without trailing slashes.
+    /// The path.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path

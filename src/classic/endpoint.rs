@@ -66,7 +66,7 @@ impl Endpoint {
     /// without case.
     #[must_use]
     pub fn new(path: &str) -> Self {
-        Self { path: path.trim_end_matches('/').into(), hubs: None, authorize: None, closes_on_expiry: false }
+        Self { path: path.into(), hubs: None, authorize: None, closes_on_expiry: false }
     }
 
     /// Serves only these hubs.

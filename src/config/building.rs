@@ -3,34 +3,48 @@
 use std::borrow::Cow;
 
 use super::Settings;
-use crate::{BuildError, chat, engine::checks};
+use crate::{
+    BuildFault, chat,
+    engine::{checks, paths},
+};
 
 impl Settings {
-    /// Every error for which the engine would refuse these settings.
-    pub(super) fn build_errors(&self) -> Vec<BuildError> {
+    /// Every fault for which the engine would refuse these settings.
+    pub(super) fn build_faults(&self) -> Vec<BuildFault> {
         let rejoin = self.rejoin.settings(&self.store);
         let classic = self.classic.clone().into();
-        let mut found = checks::settings_errors(&[chat::hub()], &rejoin, &self.aspnetcore.clone().into(), &classic);
-        found.extend(checks::check_rejoin_lifetime(&rejoin, &classic).err());
+        let hubs = [chat::hub()];
+        let mut found = checks::settings_faults(&hubs, &rejoin, &self.aspnetcore.clone().into(), &classic);
+        found.extend(checks::rejoin_lifetime_fault(&rejoin, &classic));
+        let endpoints = chat::endpoints(&hubs[0]);
+        found.extend(paths::endpoint_faults(&[endpoints.0], &[endpoints.1], &hubs, &self.base_path));
         found
     }
 }
 
-/// The keys that an error involves, first the key to report.
-pub(super) fn keys_of(error: &BuildError) -> Vec<Cow<'static, str>> {
-    match error {
-        BuildError::ZeroDuration(key) | BuildError::DurationTooLong(key) => vec![(*key).into()],
-        BuildError::UnknownPolicyHub(hub) => vec![format!("rejoin.policies.{hub}").into()],
-        BuildError::InvalidBasePath(_) => vec!["base_path".into()],
-        BuildError::MaxMessageTooSmall => vec!["aspnetcore.max_message".into()],
-        BuildError::InvalidClassicSettings(_) => vec!["classic.disconnect_timeout".into(), "classic.keep_alive".into()],
-        BuildError::RejoinLifetimeTooShort(_) => vec!["rejoin.lifetime".into(), "classic.disconnect_timeout".into()],
+/// The keys that a fault involves, first the key to report.
+pub(super) fn keys_of(fault: &BuildFault) -> Vec<Cow<'static, str>> {
+    match fault {
+        BuildFault::ZeroDuration(key) | BuildFault::DurationTooLong(key) => vec![(*key).into()],
+        BuildFault::UnknownPolicyHub(hub) => vec![format!("rejoin.policies.{hub}").into()],
+        BuildFault::EmptyNodeName => vec!["node".into()],
+        // The endpoints of the service overlap only with a base path.
+        BuildFault::InvalidBasePath(_) | BuildFault::OverlappingPaths { .. } => vec!["base_path".into()],
+        BuildFault::MaxMessageTooSmall => vec!["aspnetcore.max_message".into()],
+        BuildFault::InvalidClassicSettings(_) => vec!["classic.disconnect_timeout".into(), "classic.keep_alive".into()],
+        BuildFault::RejoinLifetimeTooShort(_) => vec!["rejoin.lifetime".into(), "classic.disconnect_timeout".into()],
         // These concern hubs and endpoints, which no setting names.
-        BuildError::DuplicateHub(_)
-        | BuildError::HubNameContainsDot(_)
-        | BuildError::UnknownHub { .. }
-        | BuildError::DuplicatePath(_)
-        | BuildError::NameTooLong(_)
-        | BuildError::NoActixSystem => Vec::new(),
+        BuildFault::NoHubs
+        | BuildFault::DuplicateHub(_)
+        | BuildFault::EmptyHubName
+        | BuildFault::HubNameContainsDot(_)
+        | BuildFault::UnknownHub { .. }
+        | BuildFault::InvalidPath { .. }
+        | BuildFault::DuplicatePath(_)
+        | BuildFault::NameTooLong(_)
+        | BuildFault::EmptyMethodName(_)
+        | BuildFault::DuplicateMethod { .. }
+        | BuildFault::MissingState { .. }
+        | BuildFault::NoActixSystem => Vec::new(),
     }
 }

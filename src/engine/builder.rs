@@ -6,7 +6,7 @@ use actix::prelude::*;
 use log::warn;
 use tokio::sync::watch;
 
-use super::{Engine, checks, checks::BuildError, node_info::NodeInfo};
+use super::{BuildError, BuildFault, Engine, checks, node_info::NodeInfo, paths};
 use crate::{
     aspnetcore::{self, Endpoint},
     classic,
@@ -26,7 +26,7 @@ use crate::{
     store::{DynStore, Node, Process, Store, StoreHandle, memory::MemoryStore},
     supervised::Supervised,
     tokens::KeyRing,
-    web::{Anonymous, Authenticate},
+    web::{Anonymous, Authenticate, BasePath},
 };
 
 /// The default of [`EngineBuilder::durable_change_rate`].
@@ -101,7 +101,7 @@ impl EngineBuilder {
         }
     }
 
-    /// Serves a hub to clients of ASP.NET Core SignalR at `path`.
+    /// Serves a hub to clients of ASP.NET Core SignalR at `path`, such as `/chat`.
     #[must_use]
     pub fn hub(self, path: &str, hub: Hub) -> Self {
         let endpoint = Endpoint::new(path, hub.name());
@@ -252,15 +252,29 @@ impl EngineBuilder {
         self
     }
 
-    fn check(&self) -> Result<(), BuildError> {
-        checks::check_hubs(&self.hubs)?;
-        checks::check_endpoints(&self.aspnetcore_endpoints, &self.classic_endpoints, &self.hubs)?;
-        let faults = checks::settings_errors(&self.hubs, &self.rejoin, &self.aspnetcore, &self.classic);
-        faults.into_iter().next().map_or(Ok(()), Err)?;
+    /// Checks everything, so that all faults are reported together. Returns the thread of the engine and the base path.
+    fn check(&self) -> Result<(ArbiterHandle, BasePath), BuildError> {
+        let parsed = self.base_path.parse::<BasePath>();
+        let base_path = parsed.clone().unwrap_or_default();
+        let arbiter = Arbiter::try_current();
+        let mut faults = checks::hub_faults(&self.hubs);
+        faults.extend(paths::endpoint_faults(
+            &self.aspnetcore_endpoints,
+            &self.classic_endpoints,
+            &self.hubs,
+            &base_path,
+        ));
+        faults.extend(parsed.err().map(BuildFault::from));
+        faults.extend(checks::settings_faults(&self.hubs, &self.rejoin, &self.aspnetcore, &self.classic));
         if !self.classic_endpoints.is_empty() {
-            checks::check_rejoin_lifetime(&self.rejoin, &self.classic)?;
+            faults.extend(checks::rejoin_lifetime_fault(&self.rejoin, &self.classic));
         }
-        checks::check_duration("store_deadline", self.store_deadline)
+        faults.extend(checks::duration_fault("store_deadline", self.store_deadline));
+        faults.extend(self.node.is_empty().then_some(BuildFault::EmptyNodeName));
+        match arbiter {
+            Some(arbiter) => BuildError::unless_empty(faults).map(|()| (arbiter, base_path)),
+            None => Err(BuildError::with(faults, BuildFault::NoActixSystem)),
+        }
     }
 
     fn log_warnings(&self) {
@@ -272,12 +286,10 @@ impl EngineBuilder {
     /// Starts the engine on the calling thread.
     ///
     /// # Errors
-    /// [`BuildError`] describes the first invalid hub, endpoint or setting.
+    /// [`BuildError`] lists every fault of the hubs, endpoints and settings.
     pub fn build(self) -> Result<Engine, BuildError> {
-        self.check()?;
+        let (arbiter, base_path) = self.check()?;
         self.log_warnings();
-        let base_path = self.base_path.parse()?;
-        let arbiter = Arbiter::try_current().ok_or(BuildError::NoActixSystem)?;
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
         let key_ring = Arc::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));

@@ -1,14 +1,13 @@
-//! Checks of the hubs, endpoints and settings of an engine, and the errors that they return.
+//! Checks of the hubs, endpoints and settings of an engine. Each returns all faults that it finds.
 
 use std::time::Duration;
 
+use super::BuildFault;
 use crate::{
-    aspnetcore::{self, Endpoint},
-    classic,
+    aspnetcore, classic,
     connection::RejoinSettings,
     hub::Hub,
     ids::{check_name, truncated},
-    web::InvalidBasePath,
 };
 
 /// The longest duration that can be set. It is practically endless, and additions to a clock do not overflow.
@@ -16,139 +15,95 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 6
 
 /// The smallest limit of a message, in bytes: a handshake has 33 bytes, or a few more if a client formats it with
 /// spaces.
-const MIN_MESSAGE_LIMIT: usize = 64;
+pub(super) const MIN_MESSAGE_LIMIT: usize = 64;
 
-/// Why an engine cannot be built.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// Two hubs have the same name; clients do not distinguish case.
-    #[error("two hubs are named `{0}`, ignoring case")]
-    DuplicateHub(String),
-    /// The name of a hub contains a dot. Classic groups are named `hub.group`, so it would be ambiguous.
-    #[error("the hub name `{0}` contains a dot, which separates hub and group in the names of classic groups")]
-    HubNameContainsDot(String),
-    /// The name of a hub or of a hub method has more than 256 characters. The text contains its beginning.
-    #[error("the name `{0}…` of a hub or hub method has more than 256 characters")]
-    NameTooLong(String),
-    /// An endpoint serves a hub that was not added.
-    #[error("the endpoint `{path}` serves the hub `{hub}`, which was not added to the engine")]
-    UnknownHub {
-        /// The path of the endpoint.
-        path: String,
-        /// The missing hub.
-        hub: String,
-    },
-    /// Two endpoints have the same path; paths do not distinguish case.
-    #[error("two endpoints have the path `{0}`, ignoring case")]
-    DuplicatePath(String),
-    /// The base path is not a path prefix.
-    #[error("base_path: {0}")]
-    InvalidBasePath(#[from] InvalidBasePath),
-    /// A duration is zero, but must not be.
-    #[error("`{0}` must be longer than 0 s")]
-    ZeroDuration(&'static str),
-    /// A duration is too long.
-    #[error("`{0}` must be at most 100 years")]
-    DurationTooLong(&'static str),
-    /// A rejoin policy names a hub that was not added. Policies use the registered case of the name.
-    #[error("`rejoin.policies` names the hub `{0}`, which does not exist; the name must match in case")]
-    UnknownPolicyHub(String),
-    /// The message limit is too small for a handshake.
-    #[error("`aspnetcore.max_message` must be at least {MIN_MESSAGE_LIMIT} bytes, so that a handshake fits")]
-    MaxMessageTooSmall,
-    /// The settings violate a rule of SignalR 2.x clients.
-    #[error("invalid settings for classic clients: {0}")]
-    InvalidClassicSettings(&'static str),
-    /// The rejoin token of a classic client could expire before the client reconnects in time.
-    #[error(
-        "`rejoin.lifetime` must be at least {0:?}: a token is replaced after half of its lifetime, and the other half \
-         must cover the longest disconnection of a classic client"
-    )]
-    RejoinLifetimeTooShort(Duration),
-    /// No actix system runs on this thread.
-    #[error(
-        "no actix system is running on this thread; build the engine inside one, for example under `#[actix_web::main]`"
-    )]
-    NoActixSystem,
-}
-
-pub(super) fn check_hubs(hubs: &[Hub]) -> Result<(), BuildError> {
+pub(super) fn hub_faults(hubs: &[Hub]) -> Vec<BuildFault> {
+    let mut found = Vec::new();
+    if hubs.is_empty() {
+        found.push(BuildFault::NoHubs);
+    }
     for (index, hub) in hubs.iter().enumerate() {
-        for name in hub.method_names().into_iter().chain([&**hub.name()]) {
-            check_name("hub", name).map_err(|_| BuildError::NameTooLong(truncated(name, 20).to_owned()))?;
-        }
-        if hub.name().contains('.') {
-            return Err(BuildError::HubNameContainsDot(hub.name().to_string()));
-        }
+        found.extend(hub_name_faults(hub));
         // The same comparison as in the lookup of hubs by classic clients.
         let name = hub.name().to_lowercase();
         if hubs[..index].iter().any(|earlier| earlier.name().to_lowercase() == name) {
-            return Err(BuildError::DuplicateHub(hub.name().to_string()));
+            found.push(BuildFault::DuplicateHub(hub.name().to_string()));
         }
+        found.extend(method_faults(hub));
     }
-    Ok(())
+    found
 }
 
-pub(super) fn check_endpoints(
-    aspnetcore: &[Endpoint],
-    classic: &[classic::Endpoint],
-    hubs: &[Hub],
-) -> Result<(), BuildError> {
-    let aspnetcore = aspnetcore.iter().map(|endpoint| (endpoint.path(), std::slice::from_ref(endpoint.hub())));
-    let classic = classic.iter().map(|endpoint| (endpoint.path(), endpoint.hubs().unwrap_or_default()));
-    let mut paths = Vec::new();
-    for (path, served) in aspnetcore.chain(classic) {
-        let normalized = path.trim_matches('/').to_lowercase();
-        if paths.contains(&normalized) {
-            return Err(BuildError::DuplicatePath(path.to_owned()));
-        }
-        paths.push(normalized);
-        if let Some(unknown) = served.iter().find(|name| !hubs.iter().any(|hub| hub.name() == *name)) {
-            return Err(BuildError::UnknownHub { path: path.to_owned(), hub: unknown.to_string() });
-        }
-    }
-    Ok(())
+fn hub_name_faults(hub: &Hub) -> impl Iterator<Item = BuildFault> {
+    let name = hub.name();
+    let empty = name.is_empty().then_some(BuildFault::EmptyHubName);
+    let dotted = name.contains('.').then(|| BuildFault::HubNameContainsDot(name.to_string()));
+    [empty, dotted, name_length_fault(name)].into_iter().flatten()
 }
 
-/// Every error of the settings, for an engine with these hubs.
-pub(crate) fn settings_errors(
+fn method_faults(hub: &Hub) -> impl Iterator<Item = BuildFault> {
+    let name = || hub.name().to_string();
+    let names = hub.method_names().into_iter();
+    let invalid = names.filter_map(move |method| match method {
+        "" => Some(BuildFault::EmptyMethodName(name())),
+        method => name_length_fault(method),
+    });
+    let duplicates = hub.duplicate_methods().iter().cloned();
+    let duplicates = duplicates.map(move |method| BuildFault::DuplicateMethod { hub: name(), method });
+    let missing = hub.missing_states().map(move |(method, state)| BuildFault::MissingState {
+        hub: name(),
+        method: method.to_owned(),
+        state: state.name(),
+    });
+    invalid.chain(duplicates).chain(missing)
+}
+
+fn name_length_fault(name: &str) -> Option<BuildFault> {
+    check_name("hub", name).err().map(|_| BuildFault::NameTooLong(truncated(name, 20).to_owned()))
+}
+
+/// All faults of the settings, for an engine with these hubs.
+pub(crate) fn settings_faults(
     hubs: &[Hub],
     rejoin: &RejoinSettings,
     aspnetcore: &aspnetcore::Settings,
     classic: &classic::Settings,
-) -> Vec<BuildError> {
+) -> Vec<BuildFault> {
     let unknown = rejoin.policies.iter().filter(|(name, _)| !hubs.iter().any(|hub| hub.name() == name));
-    let policies = unknown.map(|(name, _)| Err(BuildError::UnknownPolicyHub(name.to_string())));
-    let others =
-        [check_aspnetcore(aspnetcore), check_classic(classic), check_duration("rejoin.lifetime", rejoin.lifetime)];
-    policies.chain(others).filter_map(Result::err).collect()
+    let policies = unknown.map(|(name, _)| BuildFault::UnknownPolicyHub(name.to_string()));
+    let lifetime = duration_fault("rejoin.lifetime", rejoin.lifetime);
+    policies.chain(aspnetcore_faults(aspnetcore)).chain(classic_faults(classic)).chain(lifetime).collect()
 }
 
-/// Checks that tokens outlast the longest disconnection of a classic client. Only for engines that serve them.
-pub(crate) fn check_rejoin_lifetime(rejoin: &RejoinSettings, classic: &classic::Settings) -> Result<(), BuildError> {
+/// The fault of a token lifetime that the longest disconnection of a classic client can exceed. Only for engines that
+/// serve classic clients.
+pub(crate) fn rejoin_lifetime_fault(rejoin: &RejoinSettings, classic: &classic::Settings) -> Option<BuildFault> {
     let least = classic.max_time_without_channel().saturating_mul(2);
-    if rejoin.lifetime < least { Err(BuildError::RejoinLifetimeTooShort(least)) } else { Ok(()) }
+    (rejoin.lifetime < least).then_some(BuildFault::RejoinLifetimeTooShort(least))
 }
 
-fn check_aspnetcore(settings: &aspnetcore::Settings) -> Result<(), BuildError> {
-    if settings.max_message.is_some_and(|limit| limit < MIN_MESSAGE_LIMIT) {
-        return Err(BuildError::MaxMessageTooSmall);
-    }
-    check_duration("aspnetcore.keep_alive", settings.keep_alive)?;
-    check_duration("aspnetcore.client_timeout", settings.client_timeout)?;
-    check_duration("aspnetcore.handshake_timeout", settings.handshake_timeout)?;
-    check_duration("aspnetcore.disconnect_timeout", settings.disconnect_timeout)?;
-    check_duration("aspnetcore.send_timeout", settings.send_timeout)
+fn aspnetcore_faults(settings: &aspnetcore::Settings) -> impl Iterator<Item = BuildFault> {
+    let is_too_small = settings.max_message.is_some_and(|limit| limit < MIN_MESSAGE_LIMIT);
+    let durations = [
+        duration_fault("aspnetcore.keep_alive", settings.keep_alive),
+        duration_fault("aspnetcore.client_timeout", settings.client_timeout),
+        duration_fault("aspnetcore.handshake_timeout", settings.handshake_timeout),
+        duration_fault("aspnetcore.disconnect_timeout", settings.disconnect_timeout),
+        duration_fault("aspnetcore.send_timeout", settings.send_timeout),
+    ];
+    is_too_small.then_some(BuildFault::MaxMessageTooSmall).into_iter().chain(durations.into_iter().flatten())
 }
 
-fn check_classic(settings: &classic::Settings) -> Result<(), BuildError> {
-    settings.fault().map_or(Ok(()), |fault| Err(BuildError::InvalidClassicSettings(fault)))?;
-    check_duration("classic.disconnect_timeout", settings.disconnect_timeout)?;
-    check_duration("classic.connection_timeout", settings.connection_timeout)?;
-    check_duration("classic.transport_connect_timeout", settings.transport_connect_timeout)?;
-    check_duration("classic.send_timeout", settings.send_timeout)?;
-    check_duration_or_zero("classic.long_poll_delay", settings.long_poll_delay)
+fn classic_faults(settings: &classic::Settings) -> impl Iterator<Item = BuildFault> {
+    let rule = settings.fault().map(BuildFault::InvalidClassicSettings);
+    let durations = [
+        duration_fault("classic.disconnect_timeout", settings.disconnect_timeout),
+        duration_fault("classic.connection_timeout", settings.connection_timeout),
+        duration_fault("classic.transport_connect_timeout", settings.transport_connect_timeout),
+        duration_fault("classic.send_timeout", settings.send_timeout),
+        duration_or_zero_fault("classic.long_poll_delay", settings.long_poll_delay),
+    ];
+    rule.into_iter().chain(durations.into_iter().flatten())
 }
 
 /// The time after which a client of ASP.NET Core SignalR that has received nothing disconnects, unless its application
@@ -166,20 +121,23 @@ pub(super) fn keep_alive_warning(settings: &aspnetcore::Settings) -> Option<Stri
     })
 }
 
-/// Checks a duration that must be longer than zero.
-pub(super) fn check_duration(setting: &'static str, duration: Duration) -> Result<(), BuildError> {
-    if duration.is_zero() { Err(BuildError::ZeroDuration(setting)) } else { check_duration_or_zero(setting, duration) }
+/// The fault of a duration that must be longer than zero.
+pub(super) fn duration_fault(setting: &'static str, duration: Duration) -> Option<BuildFault> {
+    if duration.is_zero() {
+        return Some(BuildFault::ZeroDuration(setting));
+    }
+    duration_or_zero_fault(setting, duration)
 }
 
-/// Checks a duration that can be zero.
-fn check_duration_or_zero(setting: &'static str, duration: Duration) -> Result<(), BuildError> {
-    if duration > MAX_DURATION { Err(BuildError::DurationTooLong(setting)) } else { Ok(()) }
+/// The fault of a duration that can be zero.
+fn duration_or_zero_fault(setting: &'static str, duration: Duration) -> Option<BuildFault> {
+    (duration > MAX_DURATION).then_some(BuildFault::DurationTooLong(setting))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Engine, EngineBuilder, RejoinSettings};
+    use crate::{Caller, Engine, EngineBuilder, HubError, State, aspnetcore::Endpoint};
 
     fn error(builder: EngineBuilder) -> String {
         builder.build().expect_err("an invalid engine").to_string()
@@ -190,25 +148,62 @@ mod tests {
     }
 
     #[actix::test]
-    async fn duplicate_or_unknown_hubs_and_endpoints_are_refused() {
+    async fn duplicate_or_unknown_hubs_are_refused() {
         assert_eq!(error(chat().hub("/other", Hub::new("Chat"))), "two hubs are named `Chat`, ignoring case");
         let accented = chat().hub("/1", Hub::new("Überblick")).hub("/2", Hub::new("überblick"));
         assert_eq!(error(accented), "two hubs are named `überblick`, ignoring case");
-        let dotted = "the hub name `a.b` contains a dot, which separates hub and group in the names of classic groups";
-        assert_eq!(error(chat().hub("/other", Hub::new("a.b"))), dotted);
-        for path in ["/chat", "Chat/", "chat"] {
-            let expected = format!("two endpoints have the path `{}`, ignoring case", path.trim_end_matches('/'));
-            assert_eq!(error(chat().hub(path, Hub::new("other"))), expected);
-            assert_eq!(error(chat().classic(path)), expected);
-        }
-        let long = Hub::new("other").method(&"m".repeat(257), async || Ok(1));
-        let beginning = "m".repeat(20);
-        let too_long = format!("the name `{beginning}…` of a hub or hub method has more than 256 characters");
-        assert_eq!(error(chat().hub("/other", long)), too_long);
         let nowhere = "the endpoint `/x` serves the hub `nowhere`, which was not added to the engine";
         assert_eq!(error(chat().aspnetcore_endpoint(Endpoint::new("/x", &"nowhere".into()))), nowhere);
         assert_eq!(error(chat().classic_endpoint(classic::Endpoint::new("/x").only([&"nowhere".into()]))), nowhere);
         assert!(chat().hub("/chatter", Hub::new("other")).classic("/signalr").build().is_ok());
+    }
+
+    #[actix::test]
+    async fn names_that_clients_cannot_use_are_refused() {
+        let dotted = "the hub name `a.b` contains a dot, which separates hub and group in the names of classic groups";
+        assert_eq!(error(chat().hub("/other", Hub::new("a.b"))), dotted);
+        assert_eq!(error(chat().hub("/other", Hub::new(""))), "a hub has an empty name");
+        let nameless = Hub::new("other").method("", async || Ok(1));
+        assert_eq!(error(chat().hub("/other", nameless)), "the hub `other` has a method with an empty name");
+        assert_eq!(error(chat().node("")), "the name of the node is empty");
+        let beginning = "m".repeat(20);
+        let too_long = format!("the name `{beginning}…` of a hub or hub method has more than 256 characters");
+        for hub in [Hub::new("other").method(&"m".repeat(257), async || Ok(1)), Hub::new(&"m".repeat(257))] {
+            assert_eq!(error(chat().hub("/other", hub)), too_long);
+        }
+    }
+
+    #[actix::test]
+    async fn methods_of_equal_name_are_refused() {
+        let hub = Hub::new("other").method("Add", async || Ok(1)).method("add", async || Ok(2));
+        assert_eq!(error(chat().hub("/other", hub)), "the hub `other` has two methods named `add`, ignoring case");
+    }
+
+    #[actix::test]
+    async fn every_state_of_a_method_must_be_added() {
+        let hub = || {
+            let count = async |_: State<u64>, _: Caller, _: State<String>| Ok::<_, HubError>(());
+            Hub::new("counter").method("Count", count)
+        };
+        let missing = "the method `Count` takes a `State<alloc::string::String>`, which the hub `counter` does not have; \
+                       add it with `Hub::state`";
+        assert_eq!(error(chat().hub("/counter", hub().state(1_u64))), missing);
+        assert!(chat().hub("/counter", hub().state(1_u64).state(String::new())).build().is_ok());
+    }
+
+    #[test]
+    fn all_faults_are_reported_together() {
+        let expected = "the engine has 5 faults:\n  \
+                        the engine has no hub; add one with `EngineBuilder::hub`\n  \
+                        the path `signalr` of an endpoint does not begin with `/`\n  \
+                        `aspnetcore.keep_alive` must be longer than 0 s\n  \
+                        `store_deadline` must be longer than 0 s\n  \
+                        no actix system is running on this thread; build the engine inside one, for example under \
+                        `#[actix_web::main]`";
+        let settings = aspnetcore::Settings { keep_alive: Duration::ZERO, ..Default::default() };
+        let builder = Engine::builder().classic("signalr").aspnetcore_settings(settings).store_deadline(Duration::ZERO);
+        let refused = builder.build().expect_err("an invalid engine");
+        assert_eq!((refused.to_string().as_str(), refused.faults().len()), (expected, 5));
     }
 
     #[actix::test]

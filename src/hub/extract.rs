@@ -10,22 +10,37 @@
 //! | [`CallerState`] | the state that a classic client sends along |
 //! | [`Progress`] | reports progress to the caller; only classic clients receive it |
 
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-    ops::Deref,
-    sync::Arc,
-};
+use std::{ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
-use super::{Call, CallError, Caller, CallerState, Clients, Groups, HubError, Users, call::Reporter};
-
-/// Values of the application, one for each type.
-pub(crate) type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+use super::{
+    Call, CallError, Caller, CallerState, Clients, Groups, HubError, StateType, States, Users, call::Reporter,
+};
 
 /// A type that a hub method can take as a parameter.
+///
+/// ```
+/// use hubcast::{
+///     Call, State,
+///     hub::{CallError, FromCall, StateType, States},
+/// };
+///
+/// /// The greeting of the hub, with the name of the caller.
+/// struct Greeting(String);
+///
+/// impl FromCall for Greeting {
+///     fn from_call(call: &Call, states: &States) -> Result<Self, CallError> {
+///         let greeting = State::<String>::from_call(call, states)?;
+///         Ok(Self(format!("{} {}", *greeting, call.context.caller().name())))
+///     }
+///
+///     fn required_states() -> Vec<StateType> {
+///         vec![StateType::of::<String>()]
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a hub method",
     label = "has a parameter of type `{Self}`, which is not an extractor",
@@ -37,6 +52,11 @@ pub trait FromCall: Sized {
     /// The number of invocation arguments that this extractor binds; `None` for extractors that bind no arguments. A
     /// method whose extractors are all `None` takes no arguments.
     const ARGUMENT_COUNT: Option<usize> = None;
+
+    /// The states that the extractor needs. An engine with a hub that lacks one of them cannot be built. Default none.
+    fn required_states() -> Vec<StateType> {
+        Vec::new()
+    }
 
     /// Extracts the value from the invocation.
     ///
@@ -186,9 +206,12 @@ impl<T> Deref for State<T> {
 }
 
 impl<T: Send + Sync + 'static> FromCall for State<T> {
+    fn required_states() -> Vec<StateType> {
+        vec![StateType::of::<T>()]
+    }
+
     fn from_call(_: &Call, states: &States) -> Result<Self, CallError> {
-        let found = states.get(&TypeId::of::<T>()).cloned().and_then(|state| state.downcast().ok());
-        found.map(Self).ok_or_else(|| {
+        states.get().map(Self).ok_or_else(|| {
             let missing = format!("the hub has no state of type {}", std::any::type_name::<T>());
             CallError::Failed(HubError::hidden("InvalidOperationException", missing))
         })

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use super::{Call, CallError, FromCall, extract::States};
+use super::{Call, CallError, FromCall, StateType, States};
 
 /// A function or closure with at most eight parameters. `ParameterTypes` is the tuple of their types.
 #[diagnostic::on_unimplemented(
@@ -27,6 +27,9 @@ pub trait Method<ParameterTypes> {
 pub trait Parameters: Sized + 'static {
     /// The number of arguments that an invocation must have.
     const ARGUMENT_COUNT: usize;
+
+    /// The states that the parameters need.
+    fn required_states() -> Vec<StateType>;
 
     /// Extracts all parameters from the invocation.
     ///
@@ -86,6 +89,10 @@ macro_rules! methods {
 
             impl<$($parameter: FromCall + 'static),*> Parameters for ($($parameter,)*) {
                 const ARGUMENT_COUNT: usize = count(&[$($parameter::ARGUMENT_COUNT),*]);
+
+                fn required_states() -> Vec<StateType> {
+                    <[Vec<StateType>]>::concat(&[$($parameter::required_states()),*])
+                }
 
                 fn from_call(_call: &Call, _states: &States) -> Result<Self, CallError> {
                     Ok(($($parameter::from_call(_call, _states)?,)*))

@@ -1,6 +1,7 @@
 //! Tests of hubs without a protocol: binding, authorization, and recipients.
 
 use std::{
+    collections::HashMap,
     num::NonZeroUsize,
     sync::{
         RwLock,

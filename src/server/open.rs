@@ -126,7 +126,7 @@ fn connection_limits(limits: &Limits, max_sockets: NonZeroUsize) -> ConnectionLi
 }
 
 fn endpoints(hub: &Hub, auth: &Auth) -> (aspnetcore::Endpoint, classic::Endpoint) {
-    let (aspnetcore, classic) = (aspnetcore::Endpoint::new("/chat", hub.name()), classic::Endpoint::new("/signalr"));
+    let (aspnetcore, classic) = chat::endpoints(hub);
     if auth.close_on_expiry { (aspnetcore.close_on_expiry(), classic.close_on_expiry()) } else { (aspnetcore, classic) }
 }
 

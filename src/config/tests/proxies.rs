@@ -43,3 +43,13 @@ fn base_path_is_a_path_prefix() {
     let [(key, text)] = &faults[..] else { panic!("{faults:?}") };
     assert!(key == "base_path" && text.contains("`app` is not a path prefix"), "{key}: {text}");
 }
+
+#[test]
+fn base_path_must_not_hide_an_endpoint() {
+    let faults = faults("base_path = '/signalr'", &[]);
+    let [(key, text)] = &faults[..] else { panic!("{faults:?}") };
+    assert!(
+        key == "base_path" && text.starts_with("requests for `/signalr/chat` match two endpoints"),
+        "{key}: {text}"
+    );
+}
