@@ -7,6 +7,9 @@ use serde::Serialize;
 use super::negotiations::{IdKind, Ticket};
 use crate::hub::Request;
 
+/// The query parameter with which a client requests rejoin tokens, and presents one on reconnect.
+pub(super) const REJOIN_PARAM: &str = "rejoin";
+
 /// Wire: the newest supported version. A client that requests a newer one gets this one.
 const NEWEST_VERSION: i32 = 1;
 
@@ -42,7 +45,7 @@ pub struct Redirect {
 
 impl Redirect {
     /// Redirects to the endpoint at this URL, such as `https://other.example/chat`. The client appends `/negotiate` to
-    /// its path and keeps its query.
+    /// its path and keeps its query. If the client uses rejoin tokens, the parameter `rejoin` is added to the query.
     #[must_use]
     pub fn to(url: impl Into<String>) -> Self {
         Self { url: url.into(), access_token: None }
@@ -52,6 +55,19 @@ impl Redirect {
     #[must_use]
     pub fn access_token(mut self, token: impl Into<String>) -> Self {
         self.access_token = Some(token.into());
+        self
+    }
+
+    /// Passes on the rejoin parameter of the request, unless the URL has one. Wire: the client sends the query of this
+    /// URL instead of its own.
+    pub(super) fn with_rejoin_value(mut self, value: Option<&str>) -> Self {
+        let (_, query) = self.url.split_once('?').unwrap_or_default();
+        let is_set = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case(REJOIN_PARAM));
+        if let Some(value) = value.filter(|_| !is_set) {
+            let separator = if self.url.contains('?') { '&' } else { '?' };
+            let pair = form_urlencoded::Serializer::new(String::new()).append_pair(REJOIN_PARAM, value).finish();
+            self.url = format!("{}{separator}{pair}", self.url);
+        }
         self
     }
 }
@@ -157,6 +173,18 @@ mod tests {
         assert_eq!(json(&redirect), r#"{"url":"https://other.example/chat?tenant=7"}"#);
         let expected = r#"{"url":"https://other.example/chat?tenant=7","accessToken":"secret"}"#;
         assert_eq!(json(&redirect.access_token("secret")), expected);
+    }
+
+    #[test]
+    fn redirect_passes_on_the_rejoin_parameter() {
+        for (url, value, expected) in [
+            ("https://a/chat", None, "https://a/chat"),
+            ("https://a/chat", Some("1"), "https://a/chat?rejoin=1"),
+            ("https://a/chat?b=2", Some("x y"), "https://a/chat?b=2&rejoin=x+y"),
+            ("https://a/chat?Rejoin=2", Some("1"), "https://a/chat?Rejoin=2"),
+        ] {
+            assert_eq!(Redirect::to(url).with_rejoin_value(value), Redirect::to(expected));
+        }
     }
 
     #[test]

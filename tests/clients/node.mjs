@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
+import { enableRejoin } from "../../clients/js/hubcast-rejoin.js";
+
 const require = createRequire(`${process.cwd()}/`);
 const signalR = require("@microsoft/signalr");
 
@@ -61,6 +63,21 @@ const scenarios = {
     await bob.connection.stop();
   },
 
+  // `front` redirects to another server, which restores the groups.
+  async rejoinOverRedirect() {
+    const connection = builder(`${base}/front?user=ann`).build();
+    const messages = collectMessages(connection);
+    const rejoin = enableRejoin(connection);
+    await connection.start();
+    await connection.invoke("JoinRoom", "lobby");
+    await connection.stop();
+    await connection.start();
+    assert.deepEqual((await rejoin.report()).groups, { chat: ["lobby"] });
+    await connection.invoke("Send", "lobby", "hello");
+    assert.equal(await messages.next(), "ann: hello");
+    await connection.stop();
+  },
+
   async groups() {
     const [ann, bob, eve] = await Promise.all(["ann", "bob", "eve"].map((user) => connect(user)));
     for (const one of [ann, bob, eve]) await one.call("JoinRoom", "lobby");
@@ -102,34 +119,11 @@ const scenarios = {
     assert.equal(closeError.message, "Server returned an error on close: Connection closed with an error. HubException: told so");
   },
 
-  // Uses only the lines that the README shows: the latest token goes into the URL of the next connection.
-  async rejoin() {
-    let token = "1";
-    const address = () => `${base}/chat?user=ann&rejoin=${token}`;
-    const bob = await connect("bob");
-    for (let turn = 0; turn < 3; turn++) {
-      const connection = builder(address()).build();
-      const messages = collectMessages(connection);
-      const tokens = new AsyncQueue();
-      connection.on("hubcast:rejoinToken", (next) => { token = next; tokens.add(next); });
-      await connection.start();
-      await tokens.next();
-      if (turn === 0) { await connection.invoke("JoinRoom", "lobby"); await tokens.next(); }
-      await bob.call("Send", "lobby", `turn ${turn}`);
-      assert.equal(await messages.next(), `bob: turn ${turn}`);
-      await connection.stop();
-    }
-    await bob.connection.stop();
-  },
-
   // The test that reads this script's output kills and restarts the server after "ready".
   async serverRestart() {
     const retries = { nextRetryDelayInMilliseconds: () => 50 };
-    let token = "1";
-    const url = () => `${base}/chat?user=ann&rejoin=${token}`;
-    const connection = builder(url()).withAutomaticReconnect(retries).build();
-    connection.on("hubcast:rejoinToken", (next) => { token = next; });
-    connection.onreconnecting(() => { connection.baseUrl = url(); });
+    const connection = builder(`${base}/chat?user=ann`).withAutomaticReconnect(retries).build();
+    enableRejoin(connection);
     const messages = collectMessages(connection);
     await connection.start();
     await connection.invoke("AddToRoom", "durable");

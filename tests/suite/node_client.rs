@@ -32,6 +32,18 @@ async fn client_follows_redirect_with_its_token() {
 }
 
 #[tokio::test]
+async fn redirect_passes_on_rejoin_tokens() {
+    let members = Server::start().await;
+    let url = members.http("/chat?user=ann");
+    let server = Server::start_with(move |engine| {
+        let front = Endpoint::new("/front", &"chat".into()).redirect(move |_, _| Some(Redirect::to(&*url)));
+        engine.aspnetcore_endpoint(front)
+    })
+    .await;
+    run_node("node.mjs", &["rejoinOverRedirect", &server.http("")]).await;
+}
+
+#[tokio::test]
 async fn client_sends_to_groups_and_users() {
     run_scenario("groups").await;
 }
@@ -44,11 +56,6 @@ async fn client_can_skip_negotiation() {
 #[tokio::test]
 async fn client_reports_refusals() {
     run_scenario("refusals").await;
-}
-
-#[tokio::test]
-async fn client_rejoins_groups_with_token() {
-    run_scenario("rejoin").await;
 }
 
 #[tokio::test]

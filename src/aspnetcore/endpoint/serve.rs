@@ -17,7 +17,7 @@ use super::{
 use crate::{
     aspnetcore::{
         HubFramer, json,
-        negotiate::{NegotiateResponse, id_kind, negotiate_version},
+        negotiate::{NegotiateResponse, REJOIN_PARAM, id_kind, negotiate_version},
         negotiations::{MAX_EARLY_BYTES, OpenToken, Seconds, TokenStatus},
         session::{Session, SessionConfig},
     },
@@ -60,7 +60,7 @@ impl EndpointHandler {
         }
         let hub_request = hub_request(request);
         if let Some(redirect) = self.endpoint.redirect.as_ref().and_then(|redirect| redirect(&hub_request, &identity)) {
-            return HttpResponse::Ok().json(redirect);
+            return HttpResponse::Ok().json(redirect.with_rejoin_value(hub_request.query(REJOIN_PARAM)));
         }
         if let Err(limit) = self.state.services.limiter.check(identity.user.as_ref(), hub_request.address()) {
             return limit_response(limit);
@@ -253,9 +253,6 @@ struct AcceptedConnection {
     token: Option<OpenToken>,
     early_data: BytesMut,
 }
-
-/// The query parameter with which a client requests rejoin tokens, and presents one on reconnect.
-const REJOIN_PARAM: &str = "rejoin";
 
 /// The value of [`REJOIN_PARAM`] if the client has no token yet.
 const NO_TOKEN_YET: &str = "1";
