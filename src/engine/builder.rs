@@ -1,16 +1,15 @@
-//! The builder of the engine: its options, and the order in which the actors start.
+//! The builder of the engine: its options, their checks, and the order in which the actors start.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use log::warn;
-use tokio::sync::watch;
 
 use super::{BuildError, BuildFault, Engine, checks, node_info::NodeInfo, paths};
 use crate::{
     aspnetcore::{self, Endpoint},
     classic,
-    connection::{RejoinService, RejoinSettings},
+    connection::RejoinSettings,
     connections::{ConnectionLimiter, ConnectionLimits, Connections},
     groups::GroupDirectory,
     hub::{
@@ -18,25 +17,24 @@ use crate::{
         services::{Drain, DurableGroups, HubServices},
     },
     ids::NodeId,
-    membership::{Membership, MembershipConfig, NodeClaim, NodeName},
     metrics::Metrics,
     outbox::Limits,
-    pipeline::{DynModule, Module, Pipeline, RejoinValidator},
+    pipeline::{DynModule, Module},
     router::Router,
-    store::{DynStore, Node, Process, Store, StoreHandle, memory::MemoryStore},
-    supervised::Supervised,
+    store::{DynStore, Process, Store, StoreHandle, memory::MemoryStore},
     tokens::KeyRing,
     web::{Anonymous, Authenticate, BasePath},
 };
+
+mod start;
+
+use start::{start_membership, start_rejoin_service};
 
 /// The default of [`EngineBuilder::durable_change_rate`].
 pub(crate) const DEFAULT_DURABLE_RATE: NonZeroUsize = NonZeroUsize::new(100).expect("100 is not zero");
 
 /// The default time limit of a store call. A connecting client waits at most that long for the store.
 const DEFAULT_STORE_DEADLINE: Duration = Duration::from_secs(5);
-
-/// The term of the node's lease in the store: the connections of a dead process expire after it.
-const LEASE_TERM: Duration = Duration::from_secs(30);
 
 /// A builder of an [`Engine`]. Every option except the hubs has a working default.
 ///
@@ -337,45 +335,4 @@ impl EngineBuilder {
             node_claim,
         })
     }
-}
-
-fn start_rejoin_service(
-    arbiter: &ArbiterHandle,
-    ring: Arc<KeyRing>,
-    node: NodeId,
-    modules: Vec<Box<dyn DynModule>>,
-    settings: RejoinSettings,
-    services: &Arc<HubServices>,
-) -> Arc<RejoinService> {
-    let validator = RejoinValidator {
-        node,
-        ring: Arc::clone(&ring),
-        store: services.durable.store.clone(),
-        modules: modules.into(),
-        connections: services.connections.clone(),
-        metrics: Arc::clone(&services.metrics),
-    };
-    let pipeline = Supervised::start("pipeline", arbiter, move || Pipeline::new(validator.clone()));
-    Arc::new(RejoinService { ring, pipeline, settings, services: Arc::clone(services) })
-}
-
-fn start_membership(
-    arbiter: &ArbiterHandle,
-    store: &Arc<dyn DynStore>,
-    (id, process): (NodeId, Process),
-    deadline: Duration,
-    connections: &Connections,
-    metrics: &Arc<Metrics>,
-) -> (Supervised<Membership>, NodeClaim) {
-    let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
-    let node_names = watch::Sender::new(NodeName::default());
-    let node_name = node_names.subscribe();
-    let membership = Supervised::start("membership", arbiter, move || {
-        // Each actor gets a new incarnation: a crashed one can have lost ends of connections, and the renewal deletes
-        // the rows of earlier incarnations.
-        let node = Node { id: id.clone(), incarnation: crate::ids::secret(), process: process.clone() };
-        let config = MembershipConfig { node, deadline, lease: LEASE_TERM };
-        Membership::new(Arc::clone(&store), config, connections.clone(), Arc::clone(&metrics), node_names.clone())
-    });
-    (membership.clone(), NodeClaim::new(membership, node_name))
 }

@@ -1,0 +1,63 @@
+//! Starts the supervised actors of an engine.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::prelude::*;
+use tokio::sync::watch;
+
+use crate::{
+    connection::{RejoinService, RejoinSettings},
+    connections::Connections,
+    hub::services::HubServices,
+    ids::NodeId,
+    membership::{Membership, MembershipConfig, NodeClaim, NodeName},
+    metrics::Metrics,
+    pipeline::{DynModule, Pipeline, RejoinValidator},
+    store::{DynStore, Node, Process},
+    supervised::Supervised,
+    tokens::KeyRing,
+};
+
+/// The term of the node's lease in the store: the connections of a dead process expire after it.
+const LEASE_TERM: Duration = Duration::from_secs(30);
+
+pub(super) fn start_rejoin_service(
+    arbiter: &ArbiterHandle,
+    ring: Arc<KeyRing>,
+    node: NodeId,
+    modules: Vec<Box<dyn DynModule>>,
+    settings: RejoinSettings,
+    services: &Arc<HubServices>,
+) -> Arc<RejoinService> {
+    let validator = RejoinValidator {
+        node,
+        ring: Arc::clone(&ring),
+        store: services.durable.store.clone(),
+        modules: modules.into(),
+        connections: services.connections.clone(),
+        metrics: Arc::clone(&services.metrics),
+    };
+    let pipeline = Supervised::start("pipeline", arbiter, move || Pipeline::new(validator.clone()));
+    Arc::new(RejoinService { ring, pipeline, settings, services: Arc::clone(services) })
+}
+
+pub(super) fn start_membership(
+    arbiter: &ArbiterHandle,
+    store: &Arc<dyn DynStore>,
+    (id, process): (NodeId, Process),
+    deadline: Duration,
+    connections: &Connections,
+    metrics: &Arc<Metrics>,
+) -> (Supervised<Membership>, NodeClaim) {
+    let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
+    let node_names = watch::Sender::new(NodeName::default());
+    let node_name = node_names.subscribe();
+    let membership = Supervised::start("membership", arbiter, move || {
+        // Each actor gets a new incarnation: a crashed one can have lost ends of connections, and the renewal deletes
+        // the rows of earlier incarnations.
+        let node = Node { id: id.clone(), incarnation: crate::ids::secret(), process: process.clone() };
+        let config = MembershipConfig { node, deadline, lease: LEASE_TERM };
+        Membership::new(Arc::clone(&store), config, connections.clone(), Arc::clone(&metrics), node_names.clone())
+    });
+    (membership.clone(), NodeClaim::new(membership, node_name))
+}
