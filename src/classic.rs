@@ -13,7 +13,6 @@ use crate::outbox::ReplayLimits;
 
 mod aborted;
 mod callback;
-mod channel;
 mod cursor;
 mod endpoint;
 mod frames;

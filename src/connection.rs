@@ -4,11 +4,11 @@
 //! cleans up on every exit path. All decisions are made by the session of the client's dialect ([`Dialect`]): the actor
 //! passes it an [`Event`] and applies the [`Effect`]s that it returns.
 //!
-//! A connection is started with its first channel, or with the first request that needs it. It lives until it ends,
-//! and it may outlive a channel. It uses hubs, groups, membership and pipeline; the endpoints of its dialect use it.
+//! A connection is started for the first request that needs it. Requests find it by its token ([`Registry`]) and attach
+//! channels to it ([`AttachChannel`]). It lives until it ends, and it may outlive a channel ([`ChannelState`]). It uses hubs, groups, membership and pipeline; the endpoints of its dialect use it.
 //! Its handlers never wait for anything but memory. Of the transport it knows only the handle that closes the socket.
 
-use std::{convert::identity, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
@@ -18,10 +18,12 @@ use crate::{
     group::Generation,
     hub::CallError,
     outbox::OutboxEvent,
-    pipeline::RejoinReport,
     transport::SocketHandle,
 };
 
+mod admission;
+mod attach;
+mod channel;
 mod dialect;
 mod effects;
 mod group_ops;
@@ -29,18 +31,27 @@ mod groups_token;
 mod hooks;
 mod logging;
 mod memberships;
+mod registry;
 mod rejoin;
 mod state;
 mod traffic;
 
+use attach::AttachQueue;
+pub(crate) use attach::{
+    AttachChannel, AttachError, ChannelAttached, ChannelDecision, ChannelSetup, RejoinPlan, RequestContext,
+};
+pub(crate) use channel::{Channel, ChannelState};
 pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Ending, Event, Invoke, Reason};
 pub(crate) use effects::Effects;
-use group_ops::{GroupOp, PendingGroupOps, join_loaded};
+use group_ops::{GroupOp, PendingGroupOps};
 pub(crate) use groups_token::{TokenPlace, TokenSchedule};
-pub(crate) use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest, RejoinService, TokenOutcome};
+pub(crate) use registry::{Registry, RegistryEntry};
+use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest};
 pub use rejoin::{OnStoreFailure, RejoinSettings};
+pub(crate) use rejoin::{RejoinService, TokenOutcome};
 pub(crate) use state::NewConnection;
 use state::{CleanupGuard, ConnectionState};
+pub(crate) use traffic::ClientRequest;
 
 /// The capacity of the mailbox of a connection. Senders wait while it is full.
 const MAILBOX_CAPACITY: usize = 64;
@@ -53,14 +64,17 @@ const DRAIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
 pub(crate) struct Connection<D: Dialect> {
-    pub(crate) session: D,
-    pub(crate) state: CleanupGuard,
-    /// The timer for the deadline of the session, with the time that it is set for.
+    session: D,
+    shared: D::Shared,
+    state: CleanupGuard,
+    channels: ChannelState,
+    attach_queue: AttachQueue<D>,
+    /// The timer for the next deadline, with the time that it is set for.
     timer: Option<(Instant, SpawnHandle)>,
     /// The timer that checks whether the client takes queued messages.
     progress_check: Option<SpawnHandle>,
     /// Closes the socket of the current channel.
-    pub(crate) socket: Option<SocketHandle>,
+    socket: Option<SocketHandle>,
     /// Transports that do not read on until the session can take more.
     paused_reads: Vec<oneshot::Sender<()>>,
     /// The number of restores of the client's groups that are in progress.
@@ -71,26 +85,30 @@ pub(crate) struct Connection<D: Dialect> {
 
 impl<D: Dialect> Connection<D> {
     /// Starts the actor of a connection. It is registered in the directory with [`Effect::Connect`].
-    pub(crate) fn spawn(new: NewConnection, socket: Option<SocketHandle>, session: D) -> Addr<Self> {
-        Self::create(move |ctx| Self::new(ConnectionState::new(new, ctx.address(), &session), socket, session))
+    pub(crate) fn spawn(new: NewConnection, session: D, shared: D::Shared) -> Addr<Self> {
+        Self::create(move |ctx| Self::new(ConnectionState::new(new, ctx.address(), &session), session, shared))
     }
 
     /// As [`Connection::spawn`], but the connection is in the directory when this returns. Returns `None`, and starts
     /// nothing, if a connection with the same id is still there.
-    pub(crate) fn spawn_registered(new: NewConnection, session: D) -> Option<Addr<Self>> {
+    pub(crate) fn spawn_registered(new: NewConnection, session: D, shared: D::Shared) -> Option<Addr<Self>> {
         let ctx = Context::new();
         let mut state = ConnectionState::new(new, ctx.address(), &session);
         state.register().ok()?;
-        Some(ctx.run(Self::new(state, None, session)))
+        Some(ctx.run(Self::new(state, session, shared)))
     }
 
-    fn new(state: ConnectionState, socket: Option<SocketHandle>, session: D) -> Self {
+    fn new(state: ConnectionState, session: D, shared: D::Shared) -> Self {
+        let expires = session.time_without_channel(None).map(|time| Instant::now() + time);
         Self {
             session,
+            shared,
             state: CleanupGuard(state),
+            channels: ChannelState::new(expires),
+            attach_queue: AttachQueue::new(),
             timer: None,
             progress_check: None,
-            socket,
+            socket: None,
             paused_reads: Vec::new(),
             restores_in_progress: 0,
             pending_ops: PendingGroupOps::new(),
@@ -99,7 +117,7 @@ impl<D: Dialect> Connection<D> {
 
     /// Passes an event to the session and applies the effects that it returns. After the end of the connection only
     /// [`Event::Tick`] is passed on.
-    pub(crate) fn handle_event(&mut self, event: Event<D::PendingInvocation>, ctx: &mut Context<Self>) {
+    fn handle_event(&mut self, event: Event<D>, ctx: &mut Context<Self>) {
         if self.state.has_ended() && !matches!(event, Event::Tick) {
             return;
         }
@@ -107,7 +125,7 @@ impl<D: Dialect> Connection<D> {
         self.apply_effects(effects, ctx);
     }
 
-    pub(crate) fn apply_effects(&mut self, effects: Effects<D::PendingInvocation>, ctx: &mut Context<Self>) {
+    fn apply_effects(&mut self, effects: Effects<D>, ctx: &mut Context<Self>) {
         for effect in effects {
             self.apply(effect, ctx);
         }
@@ -119,20 +137,22 @@ impl<D: Dialect> Connection<D> {
 
     /// Lets transports read on, either because the session can take more or because the connection has ended. In the
     /// latter case their input is ignored, and they read on to notice the end of their channels.
-    pub(crate) fn resume_reads(&mut self) {
+    fn resume_reads(&mut self) {
         for paused in self.paused_reads.drain(..) {
             // The transport may have gone with its socket.
             let _ = paused.send(());
         }
     }
 
-    fn apply(&mut self, effect: Effect<D::PendingInvocation>, ctx: &mut Context<Self>) {
+    fn apply(&mut self, effect: Effect<D>, ctx: &mut Context<Self>) {
         let outbox = &self.state.handle().outbox;
         match effect {
             Effect::Send(bytes) => drop(outbox.push_private(bytes)),
             Effect::SendFrame(bytes) => drop(outbox.push_raw_frame(bytes)),
-            Effect::Reply(request, bytes) => drop(request.send(bytes)),
-            Effect::SetInit(bytes) => outbox.update_frame_fields(|fields| fields.init = Some(bytes)),
+            Effect::Own(own) => D::apply(own, self.state.handle(), &self.shared),
+            Effect::SetContext(context) => self.state.set_context(&context),
+            Effect::CountGap => self.state.services().metrics.gaps.increment(),
+            Effect::CountReconnect { is_recreated } => self.state.count_reconnect(is_recreated),
             Effect::SendGroupsToken(sends) => self.send_groups_token(sends),
             Effect::Report(fault) => self.state.log_fault(&fault),
             Effect::CloseChannel(end) => outbox.close_channel(end),
@@ -144,7 +164,6 @@ impl<D: Dialect> Connection<D> {
             Effect::RefreshGroupsToken => self.refresh_groups_token(ctx),
             Effect::End(ending) => self.end(&ending, ctx),
             Effect::MarkClientGone => self.state.mark_client_gone(),
-            Effect::Terminate => self.terminate(ctx),
         }
     }
 
@@ -158,103 +177,10 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
-    fn connect(&mut self, ctx: &mut Context<Self>) {
-        if let Err(in_use) = self.state.register() {
-            return self.handle_event(Event::Connected(Err(in_use)), ctx);
-        }
-        self.restores_in_progress += 1;
-        let joiner = self.group_joiner(ctx);
-        let token = self.state.take_rejoin_token();
-        let loaded = self.state.groups_to_restore(token);
-        let connected = hooks::connect(loaded, joiner, self.state.hub_contexts());
-        let connected = self.state.track_connect(connected);
-        ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
-            this.end_restore();
-            let admitted = this.state.admit(connected);
-            let (report, outcome) = admitted.map_or_else(|error| (None, Err(error)), |report| (report, Ok(())));
-            let is_admitted = outcome.is_ok();
-            this.handle_event(Event::Connected(outcome), ctx);
-            if is_admitted {
-                this.report_rejoin(report, ctx);
-                this.refresh_groups_token(ctx);
-                this.drain_if_draining(ctx);
-            }
-        }));
-    }
-
-    /// Restores the groups of a client that reconnected. Groups of hubs that the new channel did not request stay
-    /// joined, but their messages are filtered out.
-    pub(crate) fn rejoin(
-        &mut self,
-        request: RejoinRequest,
-    ) -> impl ActorFuture<Self, Output = Result<RejoinOutcome, ConnectError>> + use<D> {
-        self.restores_in_progress += 1;
-        let started_at = self.state.handle().outbox.tail();
-        let loaded = self.state.groups_to_rejoin(request);
-        join_loaded(loaded.into_actor(self)).map(move |outcome, this, _| {
-            this.end_restore();
-            if let Ok(outcome) = &outcome {
-                this.state.memberships.filter_all_except(&outcome.groups, started_at);
-            }
-            outcome
-        })
-    }
-
-    /// Passes the outcome of the client's rejoin token to the session.
-    pub(crate) fn report_rejoin(&mut self, report: Option<RejoinReport>, ctx: &mut Context<Self>) {
-        if let Some(report) = report {
-            self.handle_event(Event::Rejoined(report), ctx);
-        }
-    }
-
-    fn end_restore(&mut self) {
-        self.restores_in_progress -= 1;
-        if self.restores_in_progress == 0 {
-            self.state.memberships.end_restore();
-        }
-    }
-
-    fn restore(&mut self, ctx: &mut Context<Self>) {
-        self.restores_in_progress += 1;
-        let loaded = self.state.groups_to_restore(None);
-        ctx.spawn(join_loaded(loaded.into_actor(self)).map(|restored, this, ctx| {
-            this.end_restore();
-            this.state.log_refused(&restored);
-            this.state.record_restored(&[]);
-            this.handle_event(Event::Restored(restored.map(drop)), ctx);
-            this.refresh_groups_token(ctx);
-        }));
-    }
-
-    fn run_connected(&mut self, ctx: &mut Context<Self>) {
-        let connected = hooks::run_connected(self.state.hub_contexts());
-        let connected = self.state.track_connect(connected);
-        ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
-            let outcome = this.state.admit(connected.map(|()| None));
-            this.handle_event(Event::Connected(outcome.map(drop)), ctx);
-            this.drain_if_draining(ctx);
-        }));
-    }
-
-    /// Drains a connection that was admitted while the process was draining the others.
-    fn drain_if_draining(&mut self, ctx: &mut Context<Self>) {
-        if self.state.services().drain.has_begun() {
-            self.handle_event(Event::Draining, ctx);
-        }
-    }
-
-    fn run_reconnected(&mut self, has_gap: bool, ctx: &mut Context<Self>) {
-        let hub_tasks = &self.state.services().drain.hub_tasks;
-        let reconnected =
-            hooks::run_to_completion(hub_tasks, hooks::run_reconnected(self.state.hub_contexts(), has_gap), identity);
-        ctx.spawn(
-            reconnected.into_actor(self).map(|outcome, this, ctx| this.handle_event(Event::Reconnected(outcome), ctx)),
-        );
-    }
-
     fn invoke(&mut self, invocation: D::PendingInvocation, invoke: Invoke, ctx: &mut Context<Self>) {
         let services = self.state.services();
-        let method = hooks::invoke(self.state.hub(&invoke.hub), Arc::clone(&services.metrics), invoke);
+        let reporter = D::reporter(&invocation, &self.state.handle().outbox);
+        let method = hooks::invoke(self.state.hub(&invoke.hub), Arc::clone(&services.metrics), invoke, reporter);
         let returned = hooks::run_to_completion(&services.drain.hub_tasks, method, CallError::Failed);
         let outbox = D::queues_result(&invocation).then(|| Arc::clone(&self.state.handle().outbox));
         let returned = hooks::wait_for_capacity(outbox, returned);
@@ -265,14 +191,17 @@ impl<D: Dialect> Connection<D> {
         );
     }
 
-    /// Ends the connection. The actor lives until its last channel has detached, at most
-    /// [`CLOSE_HANDSHAKE_TIMEOUT`], or [`DRAIN_CLOSE_TIMEOUT`] while the process drains.
+    /// Ends the connection. The actor lives until its channel has detached, at most [`CLOSE_HANDSHAKE_TIMEOUT`], or
+    /// [`DRAIN_CLOSE_TIMEOUT`] while the process drains. Without a channel it stops at once.
     fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
         if ending.reason == Reason::TooSlow {
             self.close_socket();
         }
         self.pending_ops.clear();
         self.state.end(ending);
+        if !self.channels.has_transport() {
+            return self.terminate(ctx);
+        }
         let is_draining = self.state.services().drain.has_begun();
         let limit = if is_draining { DRAIN_CLOSE_TIMEOUT } else { CLOSE_HANDSHAKE_TIMEOUT };
         ctx.run_later(limit, |this, ctx| this.terminate(ctx));
@@ -289,10 +218,10 @@ impl<D: Dialect> Connection<D> {
         ctx.stop();
     }
 
-    /// Sets the timer for the session's deadline. A timer that is set for an earlier time stays: when it fires, the
-    /// session returns its deadline again.
+    /// Sets the timer for the next deadline. A timer that is set for an earlier time stays: when it fires, the next
+    /// deadline is determined again.
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
-        let Some(deadline) = self.session.deadline() else { return };
+        let Some(deadline) = self.deadline() else { return };
         match self.timer {
             Some((set_for, _)) if set_for <= deadline => return,
             Some((_, later)) => drop(ctx.cancel_future(later)),
@@ -300,9 +229,23 @@ impl<D: Dialect> Connection<D> {
         }
         let handle = ctx.run_later(deadline.saturating_duration_since(Instant::now()), |this, ctx| {
             this.timer = None;
-            this.handle_event(Event::Tick, ctx);
+            this.on_timer(ctx);
         });
         self.timer = Some((deadline, handle));
+    }
+
+    /// The next deadline of the session or of the time without a channel, which stands still while one is attached.
+    fn deadline(&self) -> Option<Instant> {
+        let is_abandoned = !self.state.has_ended() && !self.attach_queue.is_attaching();
+        let abandoned = self.channels.deadline().filter(|_| is_abandoned);
+        self.session.deadline().into_iter().chain(abandoned).min()
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<Self>) {
+        if !self.attach_queue.is_attaching() && self.channels.take_expired(Instant::now()) {
+            self.handle_event(Event::Abandoned, ctx);
+        }
+        self.handle_event(Event::Tick, ctx);
     }
 
     fn snapshot(&self) -> ConnectionSnapshot {
@@ -351,28 +294,11 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
 impl<D: Dialect> StreamHandler<OutboxEvent> for Connection<D> {
     fn handle(&mut self, event: OutboxEvent, ctx: &mut Self::Context) {
         match event {
-            OutboxEvent::ChannelClosed(channel) if self.is_current(channel) => self.handle_event(Event::Detached, ctx),
-            OutboxEvent::Detached(channel) if self.is_current(channel) => self.detached(ctx),
-            // The channel has been replaced.
-            OutboxEvent::ChannelClosed(_) | OutboxEvent::Detached(_) => {}
+            OutboxEvent::ChannelClosed(number) => self.on_channel_closed(number, ctx),
+            OutboxEvent::Detached(number) => self.on_detached(number, ctx),
             OutboxEvent::Overflowed => self.handle_event(Event::Overflowed, ctx),
             OutboxEvent::Congested => self.watch_progress(ctx),
             OutboxEvent::GroupLost { group, generation } => self.on_group_crashed(&group, Generation(generation), ctx),
-        }
-    }
-}
-
-impl<D: Dialect> Connection<D> {
-    fn is_current(&self, channel: u32) -> bool {
-        self.state.handle().outbox.channel() == channel
-    }
-
-    fn detached(&mut self, ctx: &mut Context<Self>) {
-        // The TCP connection may carry another request next.
-        self.socket = None;
-        self.handle_event(Event::Detached, ctx);
-        if self.state.has_ended() {
-            ctx.stop();
         }
     }
 }

@@ -4,10 +4,7 @@
 //! before their `OnConnected` runs and unregister when they end. Hubs, membership and admin look them up. The directory
 //! lives as long as the engine. It never creates or ends a connection.
 
-use std::{
-    any::Any,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::prelude::*;
 use by_user::ByUser;
@@ -146,27 +143,6 @@ pub struct ConnectionHandle {
     pub(crate) pace: Pace,
     /// Accepts commands to the connection.
     pub(crate) commands: Recipient<Command>,
-    /// The address of the connection's actor, for the dialect that it belongs to.
-    pub(crate) address: Address,
-}
-
-/// The type-erased address of an actor whose type only its dialect knows.
-pub(crate) struct Address(Box<dyn Any + Send + Sync>);
-
-impl Address {
-    pub(crate) fn new<A: Actor>(address: Addr<A>) -> Self {
-        Self(Box::new(address))
-    }
-
-    pub(crate) fn downcast<A: Actor>(&self) -> Option<&Addr<A>> {
-        self.0.downcast_ref()
-    }
-}
-
-impl std::fmt::Debug for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Address")
-    }
 }
 
 /// Metadata of a client.

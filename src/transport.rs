@@ -12,12 +12,14 @@ use actix::Message;
 use bytes::Bytes;
 
 pub(crate) mod framing;
+mod kind;
 mod socket;
 mod socket_limit;
 pub(crate) mod streaming;
 pub(crate) mod websocket;
 
 pub use framing::FrameType;
+pub(crate) use kind::Transport;
 pub(crate) use socket::SocketHandle;
 pub use socket::on_connect;
 pub(crate) use socket_limit::{SocketLimit, SocketRefused};

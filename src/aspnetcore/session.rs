@@ -6,24 +6,25 @@
 //!                                               └→ faulted (protocol error; earlier calls still complete)
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    Settings, handshake,
+    HubFramer, Settings, handshake,
     json::{self, ClientMessage},
 };
 use crate::{
     client_log::Cause,
     connection::{
-        ClientFault, ConnectError, Dialect, Effect, Effects, Ending, Event, Invoke, Reason, TokenPlace, TokenSchedule,
+        AttachChannel, ChannelDecision, ChannelSetup, ChannelState, ClientFault, ConnectError, Dialect, Effect,
+        Effects, Ending, Event, Invoke, Reason, TokenPlace, TokenSchedule,
     },
-    connections::Reconnect,
+    connections::{ConnectionHandle, Reconnect},
     hub::{Hub, HubBehavior, HubError, Streams},
-    outbox::End,
+    outbox::{End, Resume},
     pipeline::REJOINED_METHOD,
-    transport::Inbound,
+    transport::{FrameType, Inbound, Transport},
 };
 
 mod calls;
@@ -83,7 +84,7 @@ pub(crate) struct Session {
     pending_fault: Option<(HubError, Instant)>,
 }
 
-type SessionEffects = Effects<PendingInvocation>;
+type SessionEffects = Effects<Session>;
 
 impl Session {
     /// A session whose transport was just opened and whose handshake is pending.
@@ -277,11 +278,16 @@ impl Session {
 
 impl Dialect for Session {
     type PendingInvocation = PendingInvocation;
+    type ChannelRequest = ();
+    type ChannelRefusal = Infallible;
+    type Request = Infallible;
+    type OwnEffect = Infallible;
+    type Shared = ();
 
     const BEHAVIOR: HubBehavior =
         HubBehavior { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
 
-    fn on(&mut self, event: Event<PendingInvocation>, now: Instant) -> SessionEffects {
+    fn on(&mut self, event: Event<Self>, now: Instant) -> SessionEffects {
         if self.state == State::Ended {
             return SessionEffects::none();
         }
@@ -296,8 +302,31 @@ impl Dialect for Session {
             Event::Rejoined(report) => Effect::Send(json::invocation(REJOINED_METHOD, &report)).into(),
             Event::Aborted(reconnect) => self.end_with_close(Reason::Aborted, None, reconnect == Reconnect::Allow),
             Event::Draining => self.end_with_close(Reason::Drained, None, true),
-            Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),
+            Event::Attached(_) | Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),
+            Event::Abandoned => self.end_lost(),
+            Event::Request(never) => match never {},
         }
+    }
+
+    fn apply(effect: Infallible, _: &ConnectionHandle, (): &()) {
+        match effect {}
+    }
+
+    fn decide_channel(&self, _: &AttachChannel<Self>, _: &ChannelState, _: u64) -> ChannelDecision<Self> {
+        ChannelDecision::Attach
+    }
+
+    fn channel_setup(&self, _: &AttachChannel<Self>, _: &ChannelState) -> ChannelSetup {
+        let framer = Arc::new(HubFramer(FrameType::WebSocketText));
+        ChannelSetup { resume: Resume::Waiting, framer, hubs: None, token: None }
+    }
+
+    fn time_without_channel(&self, _: Option<Transport>) -> Option<Duration> {
+        None
+    }
+
+    fn transport_name(transport: Transport) -> &'static str {
+        transport.name()
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -17,7 +17,7 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// The ids of these connections. See the documentation of the module.
 #[derive(Debug)]
-pub(super) struct AbortedConnections {
+pub(crate) struct AbortedConnections {
     /// The time that a client may try to reconnect.
     retention: Duration,
     ids: Mutex<Ids>,

@@ -6,7 +6,7 @@ use crate::message;
 
 /// The name of the function that gets the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Callback(Box<str>);
+pub(crate) struct Callback(Box<str>);
 
 /// The name is not a valid callback. It is never echoed, because it would run as script in the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -12,7 +12,7 @@
 //!
 //! Wire: the HTTP method of a request is ignored.
 
-use std::sync::{Arc, Mutex};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -29,20 +29,24 @@ use super::{
     callback::Callback,
     negotiate::{NegotiateResponse, Version},
     proxy,
-    query::{ConnectionDataError, EndpointHubs, Operation, Transport, parse_connection_data, query_parameter},
+    query::{ConnectionDataError, EndpointHubs, Operation, parse_connection_data, query_parameter},
+    session::Session,
     token::ConnectionToken,
 };
 use crate::{
-    connection::RejoinService,
+    connection::{Registry, RejoinService},
+    connections::{ConnectionLimiter, ConnectionLimits},
     hub::{Authorize, Hub, Identity, Request, services::HubServices},
-    ids::HubName,
+    ids::{ConnectionId, HubName},
     outbox::Limits,
+    transport::Transport,
     web::{
         Authenticate, BasePath, authorize_request, hub_request, limit_response, log_refusal, parse_query, query_value,
         read_body,
     },
 };
 
+mod connect;
 mod receive;
 mod send;
 
@@ -110,9 +114,19 @@ pub(crate) struct EndpointState {
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) services: Arc<HubServices>,
     pub(crate) rejoin_service: Arc<RejoinService>,
+    registry: Registry<ConnectionId, Session>,
     aborted: Arc<AbortedConnections>,
-    /// Held while a connection is created, so that no two requests create the same one.
-    create_lock: Mutex<()>,
+    /// Limits the connections that have had no channel yet.
+    without_channel: ConnectionLimiter,
+}
+
+/// The maximum numbers of connections that a start or send request has created and that have had no channel yet. Such a
+/// connection costs its client no socket. ASP.NET SignalR does not limit them; stock clients open a channel first.
+const WITHOUT_CHANNEL: ConnectionLimits =
+    ConnectionLimits { total: at_most(256), per_user: None, per_address: Some(at_most(16)) };
+
+const fn at_most(count: usize) -> NonZeroUsize {
+    NonZeroUsize::new(count).expect("the limit is not zero")
 }
 
 impl EndpointState {
@@ -126,14 +140,16 @@ impl EndpointState {
         // A client stops its attempts to reconnect after the disconnect timeout, and it may take the same time after
         // its last poll until it starts them.
         let aborted = Arc::new(AbortedConnections::new(settings.disconnect_timeout * 2));
+        let without_channel = ConnectionLimiter::new(WITHOUT_CHANNEL, Arc::clone(&services.metrics));
         Self {
             settings: Arc::new(settings),
             limits,
             authenticate,
             services,
             rejoin_service,
+            registry: Registry::new(),
             aborted,
-            create_lock: Mutex::default(),
+            without_channel,
         }
     }
 }
@@ -240,8 +256,8 @@ impl EndpointHandler {
             Operation::Negotiate(path) => self.negotiate(&request, &self.base_path.public_path(&request.http, &path)),
             Operation::Ping => self.ping(&request),
             Operation::Start => {
-                let (_, token) = self.identify(&request)?;
-                self.start(&request, &token).await
+                let (transport, token) = self.identify(&request)?;
+                self.start(&request, transport, &token).await
             }
             Operation::Send => {
                 let (transport, token) = self.identify(&request)?;
@@ -295,7 +311,7 @@ impl EndpointHandler {
     /// Reads the transport and the connection of a request. Wire: the checks are in this order.
     fn parse_target(&self, request: &ClassicRequest) -> Result<(Transport, ConnectionToken), ErrorResponse> {
         let bad_request = |text: &str| error_response(StatusCode::BAD_REQUEST, text);
-        let transport = query_parameter(&request.info, "transport").as_deref().and_then(Transport::from_name);
+        let transport = query_parameter(&request.info, "transport").as_deref().and_then(Transport::from_classic_name);
         let transport = transport.ok_or_else(|| bad_request(UNKNOWN_TRANSPORT))?;
         let token = query_parameter(&request.info, "connectionToken");
         let token = token.ok_or_else(|| bad_request(MISSING_CONNECTION_TOKEN))?;

@@ -21,7 +21,7 @@ pub(super) const KEEP_ALIVE: &[u8] = b"{}";
 
 /// The format of frames, which depends on the transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum FrameFormat {
+pub(crate) enum FrameFormat {
     WebSocket,
     EventStream,
     ForeverFrame,

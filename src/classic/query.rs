@@ -13,33 +13,6 @@ use crate::{
     web::query_value,
 };
 
-/// A transport of SignalR 2.x.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
-    WebSockets,
-    ServerSentEvents,
-    ForeverFrame,
-    LongPolling,
-}
-
-impl Transport {
-    const ALL: [Self; 4] = [Self::WebSockets, Self::ServerSentEvents, Self::ForeverFrame, Self::LongPolling];
-
-    /// The name of the transport on the wire.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::WebSockets => "webSockets",
-            Self::ServerSentEvents => "serverSentEvents",
-            Self::ForeverFrame => "foreverFrame",
-            Self::LongPolling => "longPolling",
-        }
-    }
-
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|transport| transport.name().eq_ignore_ascii_case(name))
-    }
-}
-
 /// The operation that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -57,7 +30,7 @@ pub(super) enum Operation {
 
 /// The kind of request that opens a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConnectKind {
+pub(crate) enum ConnectKind {
     /// `/connect`: a new connection.
     Connect,
     /// `/reconnect`: a connection whose channel was lost.

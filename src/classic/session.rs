@@ -6,19 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 
-use super::{
-    Settings,
-    cursor::Cursor,
-    message,
-    query::{ConnectKind, ConnectionDataError, Transport},
-};
+use super::{Settings, message, query::ConnectionDataError};
 use crate::{
     client_log::Cause,
     connection::{ClientFault, ConnectError, Effect, Effects, Ending, Reason, TokenSchedule},
     hub::HubError,
-    outbox::{End, Resume},
+    outbox::End,
     transport::{Inbound, Received},
 };
 
@@ -27,14 +22,16 @@ mod calls;
 mod channel;
 mod dialect;
 mod groups_token;
+mod requests;
 mod start;
 
-pub(super) use attached::{ChannelAttached, ResumePosition};
-use calls::{Calls, PendingInvocation, refuse};
-pub(super) use calls::{IncomingCall, ProgressSink, ReplyTarget, TooManyInvocations};
+pub(super) use attached::{ChannelRequest, StalePoll};
+use calls::{Calls, PendingInvocation, SendReply, refuse};
+pub(super) use calls::{IncomingCall, ReplyTarget, TooManyInvocations};
 use channel::Channel;
-use start::StartState;
-pub(super) use start::{StartError, StartReply};
+pub(super) use requests::Request;
+pub(super) use start::StartError;
+use start::{StartReply, StartState};
 
 /// Wire: after the loss of a stream, ASP.NET SignalR waits this long in addition to the disconnect timeout.
 pub(super) const RECONNECT_GRACE: Duration = Duration::from_secs(5);
@@ -57,145 +54,60 @@ const SHOULD_RECONNECT: &[u8] = b"\"T\":1";
 const DISCONNECT: &[u8] = b"\"D\":1,\"E\":\"The server has closed the connection.\"";
 
 /// The session of a classic connection. See the documentation of the module.
+#[derive(Debug)]
 pub(crate) struct Session {
     settings: Arc<Settings>,
     calls: Calls,
     token_schedule: TokenSchedule,
     epoch: Arc<str>,
     channel: Option<Channel>,
-    has_had_channel: bool,
-    /// Held while a channel is attached.
-    attach_lock: Arc<Mutex<()>>,
-    /// The time when the connection ends if it has no channel until then.
-    disconnect_deadline: Instant,
     start_state: StartState,
     /// The client waits for its first frame. It is sent after OnConnected, on the channel that is current then.
     init_pending: bool,
     /// A hub has aborted an earlier connection with the same id, and the client may not know it yet.
     is_aborted_by_hub: bool,
-    record_abort: RecordAbort,
     has_ended: bool,
 }
 
-/// Records that a hub has aborted the connection, in case that the disconnect command does not reach its client.
-type RecordAbort = Box<dyn Fn(Instant) + Send>;
+/// An effect that only classic connections have.
+#[derive(Debug)]
+pub(crate) enum OwnEffect {
+    /// Sets the `init` field of the next frame of the current channel.
+    SetInit(Box<[u8]>),
+    /// Responds to a send request.
+    Reply(SendReply, Result<Box<[u8]>, TooManyInvocations>),
+    /// Records that a hub has aborted the connection, in case that the disconnect command does not reach its client.
+    RecordAbort,
+}
+
+fn set_init(field: &[u8]) -> Effect<Session> {
+    Effect::Own(OwnEffect::SetInit(field.into()))
+}
 
 /// The arguments of a new session.
 pub(super) struct SessionConfig {
     pub(super) settings: Arc<Settings>,
-    pub(super) progress_sink: ProgressSink,
     /// The lifetime of a groups token.
     pub(super) groups_token_lifetime: Duration,
     /// A hub has recently aborted a connection with this id.
     pub(super) is_aborted_by_hub: bool,
-    pub(super) record_abort: RecordAbort,
 }
 
-type SessionEffects = Effects<PendingInvocation>;
+type SessionEffects = Effects<Session>;
 
 impl Session {
-    pub(super) fn new(config: SessionConfig, now: Instant) -> Self {
-        let SessionConfig { settings, progress_sink, groups_token_lifetime, is_aborted_by_hub, record_abort } = config;
+    pub(super) fn new(config: SessionConfig) -> Self {
+        let SessionConfig { settings, groups_token_lifetime, is_aborted_by_hub } = config;
         Self {
-            calls: Calls::new(Arc::clone(&settings), progress_sink),
+            calls: Calls::new(Arc::clone(&settings)),
             token_schedule: TokenSchedule::new(groups_token_lifetime),
             epoch: crate::ids::secret().chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().into(),
             channel: None,
-            has_had_channel: false,
-            attach_lock: Arc::default(),
-            disconnect_deadline: now + settings.disconnect_timeout + RECONNECT_GRACE,
             start_state: StartState::default(),
             init_pending: false,
             is_aborted_by_hub,
-            record_abort,
             has_ended: false,
             settings,
-        }
-    }
-
-    /// The epoch in the cursors of this connection.
-    pub(super) fn epoch(&self) -> &Arc<str> {
-        &self.epoch
-    }
-
-    /// The pause of a client between two polls.
-    pub(super) fn long_poll_delay(&self) -> Duration {
-        self.settings.long_poll_delay
-    }
-
-    /// True if the connection has had a channel in this process.
-    pub(super) fn has_had_channel(&self) -> bool {
-        self.has_had_channel
-    }
-
-    /// True if a hub has aborted the connection before, so that the client only gets the disconnect command.
-    pub(super) fn is_aborted_by_hub(&self) -> bool {
-        self.is_aborted_by_hub
-    }
-
-    /// True if the current channel is not a poll.
-    pub(super) fn has_stream(&self) -> bool {
-        self.channel.as_ref().is_some_and(|channel| !channel.is_poll())
-    }
-
-    /// The lock that requests for a channel take in the order of their arrival.
-    pub(super) fn attach_lock(&self) -> &Arc<Mutex<()>> {
-        &self.attach_lock
-    }
-
-    /// The position where a new channel starts if its client presents this cursor, and the reliability of that
-    /// position.
-    pub(super) fn resume_point(&self, cursor: Option<&str>) -> (Resume, ResumePosition) {
-        match cursor.map(Cursor::parse) {
-            _ if self.is_aborted_by_hub => (Resume::Tail, ResumePosition::Unspecified),
-            None if self.has_had_channel => (Resume::Tail, ResumePosition::Unspecified),
-            None => (Resume::Waiting, ResumePosition::Unspecified),
-            Some(Some(Cursor { epoch, sequence })) if *epoch == *self.epoch => {
-                (Resume::From(sequence), ResumePosition::Known)
-            }
-            Some(_) => (Resume::Tail, ResumePosition::Lost),
-        }
-    }
-
-    /// A channel was attached.
-    pub(super) fn on_attached(&mut self, attached: &ChannelAttached, now: Instant) -> SessionEffects {
-        let awaits_connected = attached.connect_kind == ConnectKind::Connect && !attached.sends_start;
-        self.has_had_channel = true;
-        self.channel = Some(Channel::new(attached, &self.settings, now));
-        if self.is_aborted_by_hub {
-            return self.on_aborted(now);
-        }
-        self.init_pending |= awaits_connected;
-        let mut effects =
-            self.first_frame(attached).then(self.send_pending_init()).then(groups_token::on_attached(attached));
-        if attached.is_recreated {
-            effects.append(self.start_state.on_groups_restored(false));
-            effects.append(self.calls.run_deferred());
-        }
-        effects.then(if awaits_connected {
-            self.start_state.run_connected()
-        } else {
-            self.start_state.restore_groups()
-        })
-    }
-
-    /// The effects of a new channel: its first frame, if one is due, and OnReconnected of the hubs.
-    fn first_frame(&self, attached: &ChannelAttached) -> SessionEffects {
-        let is_poll = attached.transport == Transport::LongPolling && attached.connect_kind == ConnectKind::Other;
-        match attached.connect_kind {
-            ConnectKind::Connect if self.init_pending => SessionEffects::none(),
-            ConnectKind::Connect => Effect::SetInit(INITIALIZED.into()).into(),
-            ConnectKind::Reconnect | ConnectKind::Other => {
-                let mut effects = SessionEffects::none();
-                if attached.resume_position != ResumePosition::Known {
-                    effects.append(Effect::SetInit([].into()));
-                }
-                if !is_poll || attached.is_recreated {
-                    effects
-                        .append(Effect::RunReconnected { has_gap: attached.resume_position == ResumePosition::Lost });
-                }
-                effects
-            }
         }
     }
 
@@ -203,17 +115,7 @@ impl Session {
     fn send_pending_init(&mut self) -> SessionEffects {
         let sends = self.init_pending && self.start_state.is_done() && self.channel.is_some();
         self.init_pending &= !sends;
-        sends.then(|| Effect::SetInit(INITIALIZED.into())).into()
-    }
-
-    /// True if OnConnected was not requested yet.
-    pub(super) fn is_unstarted(&self) -> bool {
-        self.start_state.is_unstarted()
-    }
-
-    /// The client has sent a start request, which runs OnConnected.
-    pub(super) fn start(&mut self, waiter: StartReply) -> SessionEffects {
-        self.start_state.run_connected_for(waiter)
+        sends.then(|| set_init(INITIALIZED)).into()
     }
 
     fn on_restored(&mut self, outcome: Result<(), ConnectError>) -> SessionEffects {
@@ -236,14 +138,9 @@ impl Session {
         self.end(Reason::Refused, CLOSE_NORMAL)
     }
 
-    /// The client has sent an abort request.
-    pub(super) fn on_abort_request(&mut self) -> SessionEffects {
-        self.end(Reason::Stopped, CLOSE_NORMAL)
-    }
-
-    /// Wire: data from a channel that was replaced, or that is closing, is ignored.
+    /// Wire: data from a channel that is closing is ignored.
     fn on_received(&mut self, received: &Received) -> SessionEffects {
-        let Some(channel) = self.channel.as_mut().filter(|it| it.number == received.channel && !it.is_closing) else {
+        let Some(channel) = self.channel.as_mut().filter(|channel| !channel.is_closing) else {
             return SessionEffects::none();
         };
         let (fault, end) = match &received.data {
@@ -273,7 +170,7 @@ impl Session {
         match hubs.and_then(|hubs| hubs.find(&call.hub)).cloned() {
             Some(hub) => {
                 let incoming = IncomingCall { hub, call, reply_to: ReplyTarget::Channel(channel), request: None };
-                self.call(incoming).unwrap_or_else(|TooManyInvocations| SessionEffects::none())
+                self.call(incoming)
             }
             None => {
                 let text = ConnectionDataError::Unknown(call.hub.clone()).to_string();
@@ -283,12 +180,12 @@ impl Session {
     }
 
     /// Invokes a hub method. Before the durable groups are joined, the call is deferred.
-    pub(super) fn call(&mut self, incoming: IncomingCall) -> Result<SessionEffects, TooManyInvocations> {
+    fn call(&mut self, incoming: IncomingCall) -> SessionEffects {
         if self.start_state.are_groups_restored() {
             return self.calls.invoke(incoming);
         }
-        self.calls.defer(incoming)?;
-        Ok(self.start_state.restore_groups())
+        self.calls.defer(incoming);
+        self.start_state.restore_groups()
     }
 
     fn channel_number(&self) -> Option<u32> {
@@ -299,44 +196,30 @@ impl Session {
         let mut effects = match &mut self.channel {
             Some(channel) if channel.has_expired(now) => return self.end_for_reconnect(Reason::Expired),
             Some(channel) => channel.keep_alive_or_end(&self.settings, now),
-            None if now >= self.disconnect_deadline => return self.end(Reason::Lost, CLOSE_NORMAL),
             None => SessionEffects::none(),
         };
         effects.append(self.token_schedule.renew_if_due(now));
         effects
     }
 
-    fn on_detached(&mut self, now: Instant) -> SessionEffects {
-        if let Some(channel) = self.channel.take() {
-            let grace = if channel.is_poll() { self.settings.long_poll_delay } else { RECONNECT_GRACE };
-            self.disconnect_deadline = now + self.settings.disconnect_timeout + grace;
-        }
-        SessionEffects::none()
-    }
-
     /// Ends the connection. Its client reconnects, at once if it polls.
     fn end_for_reconnect(&mut self, reason: Reason) -> SessionEffects {
         let is_polling = self.channel.as_ref().is_some_and(Channel::is_poll);
-        let reconnect = is_polling.then(|| Effect::SetInit(SHOULD_RECONNECT.into()));
+        let reconnect = is_polling.then(|| set_init(SHOULD_RECONNECT));
         SessionEffects::from(reconnect).then(self.end(reason, CLOSE_NORMAL))
     }
 
     /// The client must not reconnect. It gets the disconnect command on its current channel, or else on its next.
-    fn on_aborted(&mut self, now: Instant) -> SessionEffects {
+    fn on_aborted(&mut self) -> SessionEffects {
         // A poll may have been answered already, and a stream may be broken, although they have not detached yet.
-        if !self.is_aborted_by_hub {
-            (self.record_abort)(now);
-        }
-        SessionEffects::from(Effect::SetInit(DISCONNECT.into())).then(self.end(Reason::Aborted, CLOSE_NORMAL))
+        let record = (!self.is_aborted_by_hub).then_some(Effect::Own(OwnEffect::RecordAbort));
+        SessionEffects::from(record).then(set_init(DISCONNECT)).then(self.end(Reason::Aborted, CLOSE_NORMAL))
     }
 
-    /// Ends the connection. If it has no channel, the actor has nothing to wait for and stops at once.
     fn end(&mut self, reason: Reason, end: End) -> SessionEffects {
         self.has_ended = true;
         self.start_state.drop_waiters();
-        let ending = Ending { reason, error: None, end };
-        let terminate = self.channel.is_none().then_some(Effect::Terminate);
-        SessionEffects::from(Effect::End(ending)).then(terminate)
+        Effect::End(Ending { reason, error: None, end }).into()
     }
 
     fn on_reconnected(&mut self, outcome: &Result<(), HubError>) -> SessionEffects {

@@ -3,33 +3,72 @@
 //! Each dialect implements a session ([`Dialect`]): a state machine that receives [`Event`]s and returns [`Effect`]s,
 //! which the connection applies.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
-use super::{Effects, TokenPlace};
+use super::{
+    AttachChannel, ChannelAttached, ChannelDecision, ChannelSetup, ChannelState, Effects, RequestContext, TokenPlace,
+};
 use crate::{
     client_log::{self, Cause},
-    connections::Reconnect,
+    connections::{ConnectionHandle, Reconnect},
     hub::{Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams},
     ids::HubName,
     message::Json,
     metrics::ConnectionStatus,
-    outbox::End,
+    outbox::{End, Outbox},
     pipeline::RejoinReport,
-    transport::Received,
+    transport::{Received, Transport},
 };
 
 /// The session of a client: the state machine of its dialect.
 pub(crate) trait Dialect: Sized + Unpin + 'static {
     /// Identifies an invocation whose result is pending.
-    type PendingInvocation: 'static;
+    type PendingInvocation: Debug + 'static;
+
+    /// A request for a channel.
+    type ChannelRequest: Debug + Send + Unpin + 'static;
+
+    /// Why a channel is not opened.
+    type ChannelRefusal: Debug + Send + 'static;
+
+    /// A request of the client that opens no channel.
+    type Request: Debug + Send + 'static;
+
+    /// An effect that only this dialect has.
+    type OwnEffect: Debug + 'static;
+
+    /// What the connections of this dialect share, for [`Dialect::apply`].
+    type Shared: Unpin + 'static;
 
     /// The hub behaviour that clients of this dialect expect.
     const BEHAVIOR: HubBehavior;
 
     /// Handles an event and returns the effects to apply, in order.
-    fn on(&mut self, event: Event<Self::PendingInvocation>, now: Instant) -> Effects<Self::PendingInvocation>;
+    fn on(&mut self, event: Event<Self>, now: Instant) -> Effects<Self>;
+
+    /// Applies an effect of this dialect.
+    fn apply(effect: Self::OwnEffect, connection: &ConnectionHandle, shared: &Self::Shared);
+
+    /// Decides whether a channel is opened. `tail` is the sequence number of the next message.
+    fn decide_channel(&self, attach: &AttachChannel<Self>, channels: &ChannelState, tail: u64)
+    -> ChannelDecision<Self>;
+
+    /// The setup of a channel that is opened now.
+    fn channel_setup(&self, attach: &AttachChannel<Self>, channels: &ChannelState) -> ChannelSetup;
+
+    /// The time that the connection lives without a channel after one over `last`, or from its start on. `None` if it
+    /// needs no such time, because the session ends it when the channel is lost.
+    fn time_without_channel(&self, last: Option<Transport>) -> Option<Duration>;
+
+    /// The name of a transport on the wire.
+    fn transport_name(transport: Transport) -> &'static str;
+
+    /// Reports the progress of an invocation to its client, if the dialect can.
+    fn reporter(_: &Self::PendingInvocation, _: &Arc<Outbox>) -> Option<Reporter> {
+        None
+    }
 
     /// The time of the next [`Event::Tick`]; `None` if none is needed.
     fn deadline(&self) -> Option<Instant>;
@@ -61,9 +100,13 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
 
 /// An event of a connection, for any dialect.
 #[derive(Debug)]
-pub(crate) enum Event<T> {
-    /// The client sent data.
+pub(crate) enum Event<D: Dialect> {
+    /// The client sent data over the current channel.
     Received(Received),
+    /// The client sent a request that opens no channel.
+    Request(D::Request),
+    /// A channel was attached.
+    Attached(ChannelAttached<D>),
     /// A timer fired. The deadline may have moved since it was set.
     Tick,
     /// The durable groups are joined, or could not be loaded or joined.
@@ -71,11 +114,13 @@ pub(crate) enum Event<T> {
     /// OnConnected of the hubs has finished or failed, or the groups could not be restored before it.
     Connected(Result<(), ConnectError>),
     /// A hub method has returned or failed.
-    Returned(T, Result<Json, CallError>),
+    Returned(D::PendingInvocation, Result<Json, CallError>),
     /// OnReconnected of the hubs has finished or failed.
     Reconnected(Result<(), HubError>),
     /// The transport of the current channel has gone, or its client has closed it.
     Detached,
+    /// The connection had no channel for too long.
+    Abandoned,
     /// The client is too slow. Its outbox accepts no more messages.
     Overflowed,
     /// The client has presented a rejoin token, and its groups are restored.
@@ -108,15 +153,22 @@ impl ConnectError {
 
 /// An action that a session requests.
 #[derive(Debug)]
-pub(crate) enum Effect<T> {
+pub(crate) enum Effect<D: Dialect> {
     /// Queues these bytes in the outbox, in order with the messages of others.
     Send(Box<[u8]>),
     /// Sends this frame over the current channel.
     SendFrame(Box<[u8]>),
-    /// Responds to a pending request.
-    Reply(oneshot::Sender<Box<[u8]>>, Box<[u8]>),
-    /// Sets the `init` field of the next frame of the current channel.
-    SetInit(Box<[u8]>),
+    /// An effect of the dialect.
+    Own(D::OwnEffect),
+    /// Hooks and hub methods see this request from now on, and hooks run for these hubs.
+    SetContext(RequestContext),
+    /// Counts that the client has missed messages.
+    CountGap,
+    /// Counts that the client has reconnected.
+    CountReconnect {
+        /// The connection is new to this process. The client is admitted without OnConnected.
+        is_recreated: bool,
+    },
     /// Sends a rejoin token with the next frame, or does not send one that was not written yet. The token lists the
     /// groups at the time when the frame is written.
     SendGroupsToken(bool),
@@ -133,7 +185,7 @@ pub(crate) enum Effect<T> {
         has_gap: bool,
     },
     /// Runs a hub method. [`Event::Returned`] follows.
-    Invoke(T, Invoke),
+    Invoke(D::PendingInvocation, Invoke),
     /// Checks whether the client needs a rejoin token. [`Event::GroupsChanged`] follows.
     RefreshGroupsToken,
     /// Logs a fault of the client.
@@ -145,8 +197,6 @@ pub(crate) enum Effect<T> {
     /// Records that the client has gone although the connection has not ended yet: its running hub methods are
     /// cancelled, and nothing waits for the client to read.
     MarkClientGone,
-    /// Closes the socket and stops the actor.
-    Terminate,
 }
 
 /// An invocation of a hub method.
@@ -155,7 +205,6 @@ pub(crate) struct Invoke {
     pub(crate) method: String,
     pub(crate) arguments: Arguments,
     pub(crate) state: CallerState,
-    pub(crate) reporter: Option<Reporter>,
     pub(crate) streams: Streams,
     /// The request that carried the invocation, if it is not the request of the channel.
     pub(crate) request: Option<Arc<Request>>,

@@ -1,13 +1,13 @@
 //! The list of effects that a session returns.
 
-use super::Effect;
+use super::{Dialect, Effect};
 
 /// The effects of one event, in the order in which the connection applies them.
 #[derive(Debug)]
 #[must_use = "effects do nothing unless the connection applies them"]
-pub(crate) struct Effects<T>(Vec<Effect<T>>);
+pub(crate) struct Effects<D: Dialect>(Vec<Effect<D>>);
 
-impl<T> Effects<T> {
+impl<D: Dialect> Effects<D> {
     /// No effects.
     pub(crate) const fn none() -> Self {
         Self(Vec::new())
@@ -26,33 +26,33 @@ impl<T> Effects<T> {
     }
 }
 
-impl<T> From<Effect<T>> for Effects<T> {
-    fn from(effect: Effect<T>) -> Self {
+impl<D: Dialect> From<Effect<D>> for Effects<D> {
+    fn from(effect: Effect<D>) -> Self {
         Self(vec![effect])
     }
 }
 
-impl<T, const N: usize> From<[Effect<T>; N]> for Effects<T> {
-    fn from(effects: [Effect<T>; N]) -> Self {
+impl<D: Dialect, const N: usize> From<[Effect<D>; N]> for Effects<D> {
+    fn from(effects: [Effect<D>; N]) -> Self {
         Self(effects.into())
     }
 }
 
-impl<T> From<Option<Effect<T>>> for Effects<T> {
-    fn from(effect: Option<Effect<T>>) -> Self {
+impl<D: Dialect> From<Option<Effect<D>>> for Effects<D> {
+    fn from(effect: Option<Effect<D>>) -> Self {
         effect.into_iter().collect()
     }
 }
 
-impl<T> FromIterator<Effect<T>> for Effects<T> {
-    fn from_iter<I: IntoIterator<Item = Effect<T>>>(effects: I) -> Self {
+impl<D: Dialect> FromIterator<Effect<D>> for Effects<D> {
+    fn from_iter<I: IntoIterator<Item = Effect<D>>>(effects: I) -> Self {
         Self(effects.into_iter().collect())
     }
 }
 
-impl<T> IntoIterator for Effects<T> {
-    type Item = Effect<T>;
-    type IntoIter = std::vec::IntoIter<Effect<T>>;
+impl<D: Dialect> IntoIterator for Effects<D> {
+    type Item = Effect<D>;
+    type IntoIter = std::vec::IntoIter<Effect<D>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()

@@ -177,7 +177,7 @@ impl TokenSchedule {
     }
 
     /// Requests a new token, if one is due.
-    pub(crate) fn renew_if_due<T>(&mut self, now: Instant) -> Effects<T> {
+    pub(crate) fn renew_if_due<D: Dialect>(&mut self, now: Instant) -> Effects<D> {
         if self.renewal_due.is_none_or(|due| now < due) {
             return Effects::none();
         }
@@ -187,7 +187,7 @@ impl TokenSchedule {
 
     /// The groups have changed, or a requested token can be made. A change that is reverted before its token is written
     /// needs no token.
-    pub(crate) fn on_changed<T>(&mut self, are_groups_known: bool, now: Instant) -> Effects<T> {
+    pub(crate) fn on_changed<D: Dialect>(&mut self, are_groups_known: bool, now: Instant) -> Effects<D> {
         self.renewal_due = Some(now + self.lifetime / 2);
         let is_renewal = std::mem::take(&mut self.renewal_requested);
         Effect::SendGroupsToken(is_renewal || !are_groups_known).into()

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     client_log::{self, Cause},
     connections::ConnectionHandle,
-    hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected},
+    hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected, Reporter},
     ids::HubName,
     message::Json,
     metrics::Metrics,
@@ -164,23 +164,29 @@ pub(super) async fn invoke(
     hub: Option<(Arc<Hub>, HubContext)>,
     metrics: Arc<Metrics>,
     invoke: Invoke,
+    reporter: Option<Reporter>,
 ) -> Result<Json, CallError> {
     metrics.invocations.increment();
     let started = Instant::now();
-    let outcome = run_method(hub, &metrics, invoke).await;
+    let outcome = run_method(hub, &metrics, invoke, reporter).await;
     let durations = &metrics.durations;
     let histogram = if outcome.is_ok() { &durations.completed_invocations } else { &durations.failed_invocations };
     histogram.record(started.elapsed());
     outcome.inspect_err(|_| metrics.invocations_failed.increment())
 }
 
-async fn run_method(hub: Option<(Arc<Hub>, HubContext)>, metrics: &Metrics, invoke: Invoke) -> Result<Json, CallError> {
+async fn run_method(
+    hub: Option<(Arc<Hub>, HubContext)>,
+    metrics: &Metrics,
+    invoke: Invoke,
+    reporter: Option<Reporter>,
+) -> Result<Json, CallError> {
     let Some((hub, mut context)) = hub else { return Err(CallError::NoSuchMethod) };
     if let Some(request) = invoke.request {
         context.caller.request = request;
     }
     context.state = invoke.state;
-    let Invoke { method, arguments, reporter, streams, .. } = invoke;
+    let Invoke { method, arguments, streams, .. } = invoke;
     let (handle, name) = (Arc::clone(&context.caller.handle), method.clone());
     let runner = HookRunner { client: &handle, hub: hub.name(), name: &name };
     let call = Call { method, arguments, context, reporter, streams };

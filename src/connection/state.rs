@@ -11,14 +11,14 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConnectError, Connection, Dialect, RejoinOutcome, RejoinRequest, RejoinService, TokenOutcome,
+    ConnectError, Connection, Dialect, RejoinOutcome, RejoinRequest, RejoinService, RequestContext, TokenOutcome,
     group_ops::GroupJoin,
     groups_token::TokenIssuer,
     hooks,
     memberships::{Memberships, lock_groups},
 };
 use crate::{
-    connections::{Address, ConnectionHandle, ConnectionInfo, Pace},
+    connections::{ConnectionHandle, ConnectionInfo, Pace},
     hub::{Caller, CallerState, Hub, HubBehavior, HubContext, HubError, Identity, Request, services::HubServices},
     ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
@@ -41,6 +41,7 @@ const CLIENT_GONE: End = End { code: 1000 };
 pub(crate) struct NewConnection {
     pub(crate) id: ConnectionId,
     pub(crate) dialect: &'static str,
+    /// The transport of the request that creates it, by its name on the wire.
     pub(crate) transport: &'static str,
     pub(crate) hubs: Vec<Arc<Hub>>,
     /// Whether it is bound to one hub. Otherwise each channel selects its hubs.
@@ -56,6 +57,8 @@ pub(crate) struct NewConnection {
     pub(crate) token_subject: TokenSubject,
     /// What the connection occupies. It is dropped when the connection ends.
     pub(crate) held_until_end: Box<dyn Any + Send>,
+    /// What it occupies while it has had no channel yet.
+    pub(crate) held_until_channel: Box<dyn Any + Send>,
 }
 
 /// The state of a connection. [`CleanupGuard`] wraps it and ends the connection on every exit path.
@@ -72,7 +75,7 @@ pub(crate) struct ConnectionState {
     rejoin_token: Option<String>,
     /// Makes the tokens of a client that receives them.
     pub(super) token_issuer: Option<Arc<TokenIssuer>>,
-    pub(crate) memberships: Memberships,
+    pub(super) memberships: Memberships,
     /// Receives whether OnConnected succeeded.
     connect_outcome: Option<oneshot::Receiver<bool>>,
     is_registered: bool,
@@ -81,6 +84,8 @@ pub(crate) struct ConnectionState {
     has_ended: bool,
     /// Dropped when the connection ends.
     held_until_end: Option<Box<dyn Any + Send>>,
+    /// Dropped with the first channel.
+    held_until_channel: Option<Box<dyn Any + Send>>,
 }
 
 impl ConnectionState {
@@ -96,6 +101,7 @@ impl ConnectionState {
             rejoin_token,
             token_subject,
             held_until_end,
+            held_until_channel,
             ..
         } = new;
         let names = names_of(&hubs);
@@ -108,10 +114,8 @@ impl ConnectionState {
             hubs: names.clone(),
         };
         let hub = if new.has_one_hub { names.into_iter().next() } else { None };
-        let (commands, address) = (address.clone().recipient(), Address::new(address));
-        let (user, ended) = (identity.user.clone(), CancellationToken::new());
-        let handle =
-            Arc::new(ConnectionHandle { id, user, hub, outbox, info, ended, pace: Pace::default(), commands, address });
+        let (user, ended, commands) = (identity.user.clone(), CancellationToken::new(), address.recipient());
+        let handle = Arc::new(ConnectionHandle { id, user, hub, outbox, info, ended, pace: Pace::default(), commands });
         let memberships = Memberships::default();
         let token_issuer = session
             .wants_tokens()
@@ -134,18 +138,19 @@ impl ConnectionState {
             started_at: Instant::now(),
             has_ended: false,
             held_until_end: Some(held_until_end),
+            held_until_channel: Some(held_until_channel),
         }
     }
 
-    pub(crate) fn handle(&self) -> &Arc<ConnectionHandle> {
+    pub(super) fn handle(&self) -> &Arc<ConnectionHandle> {
         &self.handle
     }
 
-    pub(crate) fn services(&self) -> &Arc<HubServices> {
+    pub(super) fn services(&self) -> &Arc<HubServices> {
         &self.services
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
@@ -166,6 +171,11 @@ impl ConnectionState {
         self.is_registered = true;
         self.send_lease_update(LeaseUpdate::opened(&self.handle));
         Ok(())
+    }
+
+    /// The hubs that the client receives from.
+    pub(super) fn hubs(&self) -> &[Arc<Hub>] {
+        &self.hubs
     }
 
     /// The current hubs, each with the context for its hooks.
@@ -253,24 +263,24 @@ impl ConnectionState {
     }
 
     /// The groups that the client receives messages from.
-    pub(crate) fn token_groups(&self) -> TokenGroups {
+    pub(super) fn token_groups(&self) -> TokenGroups {
         lock_groups(self.memberships.received()).all()
     }
 
     /// Records the rejoin token that the client has presented, and the groups that it lists.
-    pub(crate) fn record_presented_token(&self, token: Option<&str>, groups: &TokenGroups) {
+    pub(super) fn record_presented_token(&self, token: Option<&str>, groups: &TokenGroups) {
         if let Some(issuer) = &self.token_issuer {
             issuer.record_presented(token, groups);
         }
     }
 
     /// True if `token` is the last one that was written for the client, or none was.
-    pub(crate) fn is_current_token(&self, token: Option<&str>) -> bool {
+    pub(super) fn is_current_token(&self, token: Option<&str>) -> bool {
         self.token_issuer.as_ref().is_none_or(|issuer| issuer.is_current(token))
     }
 
     /// Records that the client learns now of its restored groups, except those that it `claimed` (sorted).
-    pub(crate) fn record_restored(&mut self, claimed: &[Arc<GroupKey>]) {
+    pub(super) fn record_restored(&mut self, claimed: &[Arc<GroupKey>]) {
         let at = self.handle.outbox.tail();
         self.memberships.record_restored(claimed, at);
     }
@@ -281,13 +291,19 @@ impl ConnectionState {
         self.memberships.record_leave(group, at);
     }
 
-    /// Switches to a new channel: its hubs, and the request that opened it.
-    pub(crate) fn switch_channel(&mut self, hubs: &[Arc<Hub>], request: &Arc<Request>) {
-        (self.hubs, self.request) = (hubs.to_vec(), Arc::clone(request));
+    /// Hooks run for these hubs and see this request from now on.
+    pub(super) fn set_context(&mut self, context: &RequestContext) {
+        (self.hubs, self.request) = (context.hubs.clone(), Arc::clone(&context.request));
     }
 
-    /// Records that the client reconnected. A connection that is new to this process (`is_recreated`) is admitted.
-    pub(crate) fn record_resume(&mut self, is_recreated: bool) {
+    /// Records that a channel was attached.
+    pub(super) fn record_channel(&mut self, transport: &'static str) {
+        self.handle.info.set_transport(transport);
+        self.held_until_channel = None;
+    }
+
+    /// Counts that the client reconnected. A connection that is new to this process (`is_recreated`) is admitted.
+    pub(super) fn count_reconnect(&mut self, is_recreated: bool) {
         self.services.metrics.connections_resumed.increment();
         if is_recreated {
             self.connected_hubs = self.hubs.clone();

@@ -1,5 +1,7 @@
 //! Tests of the connection actor, with a dialect that runs the texts of its client as commands.
 
+use std::convert::Infallible;
+
 use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
@@ -8,7 +10,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    connections::{JoinCause, Reconnect},
+    connections::{ConnectionHandle, JoinCause, Reconnect},
     group::{Joined, Left},
     hub::{
         Arguments, Caller, CallerState, Connected, Disconnected, Hub, HubBehavior, HubError, Identity, Streams,
@@ -18,138 +20,26 @@ use crate::{
     ids::{ConnectionId, GroupKey},
     message::{Invocation, Message as Sent, Source},
     metrics::ConnectionStatus,
-    outbox::{
-        ChannelFilter, End, FrameFields, Framer, Limits, Outbox, OutboxReader, Overflow, ReplayLimits, Resume,
-        SharedMessage,
-    },
+    outbox::{End, FrameFields, Framer, Limits, Outbox, OutboxReader, Overflow, ReplayLimits, Resume, SharedMessage},
     pipeline::{Pipeline, RejoinValidator, TokenSubject},
     supervised::Supervised,
     tokens::KeyRing,
-    transport::{Inbound, Received},
+    transport::{Inbound, Received, Transport},
 };
 
+mod channels;
 mod endings;
 mod grouping;
+mod scripted_session;
 mod tokens;
+
+use scripted_session::{Open, ScriptedSession};
 
 const END: End = End { code: 1000 };
 
 /// Longer than everything in these tests, and longer than the actor of an ended connection lives. The paused clock
 /// advances only while all tasks wait.
 const SETTLE_TIME: Duration = Duration::from_secs(60);
-
-/// A session that runs the texts of its client as commands, and ends on every event that can end a connection.
-#[derive(Default)]
-struct ScriptedSession {
-    deadline: Option<Instant>,
-    is_full: bool,
-    wants_tokens: bool,
-}
-
-fn end_for(reason: Reason) -> Effects<String> {
-    let error = (reason == Reason::Faulted).then(|| HubError::new("protocol error"));
-    Effect::End(Ending { reason, error, end: END }).into()
-}
-
-impl ScriptedSession {
-    fn run_script(&mut self, text: &str, now: Instant) -> Effects<String> {
-        match text {
-            "connect" => Effect::Connect.into(),
-            "stop" => end_for(Reason::Stopped),
-            "protocol error" => end_for(Reason::Faulted),
-            "terminate" => Effect::Terminate.into(),
-            "twice" => end_for(Reason::Stopped).then(end_for(Reason::Faulted)),
-            "time out" => {
-                self.deadline = Some(now + Duration::from_secs(1));
-                Effects::none()
-            }
-            "fill up" => {
-                self.is_full = true;
-                Effects::none()
-            }
-            "panic" => panic!("requested by the test"),
-            method => Effect::Invoke(method.to_owned(), call(method)).into(),
-        }
-    }
-}
-
-fn call(method: &str) -> Invoke {
-    Invoke {
-        hub: "chat".into(),
-        method: method.to_owned(),
-        arguments: Arguments::default(),
-        state: CallerState::default(),
-        reporter: None,
-        streams: Streams::default(),
-        request: None,
-    }
-}
-
-impl Dialect for ScriptedSession {
-    type PendingInvocation = String;
-
-    const BEHAVIOR: HubBehavior =
-        HubBehavior { binding: crate::hub::bind::Binding::Strict, refuses_empty_group: false };
-
-    fn on(&mut self, event: Event<String>, now: Instant) -> Effects<String> {
-        match event {
-            Event::Received(Received { data: Inbound::Text(text), .. }) => {
-                self.run_script(str::from_utf8(&text).unwrap(), now)
-            }
-            Event::Tick if self.deadline.take_if(|deadline| *deadline <= now).is_some() => end_for(Reason::TimedOut),
-            Event::Connected(Err(_)) => end_for(Reason::Refused),
-            Event::Returned(invocation, result) => {
-                let text = result.map_or_else(|error| format!("{error:?}"), |json| json.get().to_owned());
-                Effect::Send(format!("{invocation}: {text}").into_bytes().into()).into()
-            }
-            Event::Detached => end_for(Reason::Lost),
-            Event::Overflowed => end_for(Reason::TooSlow),
-            Event::Aborted(_) => end_for(Reason::Aborted),
-            Event::Draining => end_for(Reason::Drained),
-            Event::GroupsChanged { are_known } => Effect::SendGroupsToken(!are_known).into(),
-            Event::Received(_)
-            | Event::Tick
-            | Event::Connected(Ok(()))
-            | Event::Restored(_)
-            | Event::Reconnected(_)
-            | Event::Rejoined(_) => Effects::none(),
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
-    fn is_saturated(&self) -> bool {
-        self.is_full
-    }
-
-    fn wants_tokens(&self) -> bool {
-        self.wants_tokens
-    }
-
-    const TOKEN_PLACE: TokenPlace = TokenPlace::Message;
-
-    fn encode_token(token: &str) -> Box<[u8]> {
-        token.as_bytes().into()
-    }
-
-    fn queues_result(_: &String) -> bool {
-        true
-    }
-
-    fn send_timeout(&self) -> Duration {
-        Duration::from_secs(10)
-    }
-
-    fn calls(&self) -> usize {
-        0
-    }
-
-    fn phase(&self) -> &'static str {
-        "open"
-    }
-}
 
 struct RawFramer;
 
@@ -243,27 +133,33 @@ impl TestEngine {
         Self { services, rejoin_service, event_log: events, gate }
     }
 
-    fn open(&self, user: &str) -> TestClient {
-        self.open_as(user, ConnectionId::random())
+    async fn open(&self, user: &str) -> TestClient {
+        self.open_as(user, ConnectionId::random()).await
     }
 
-    fn open_as(&self, user: &str, id: ConnectionId) -> TestClient {
-        self.open_with(user, id, ScriptedSession::default())
+    async fn open_as(&self, user: &str, id: ConnectionId) -> TestClient {
+        self.open_with(user, id, ScriptedSession::default()).await
     }
 
-    fn open_with(&self, user: &str, id: ConnectionId, session: ScriptedSession) -> TestClient {
-        let (new, reader) = self.new_connection(user, id.clone());
+    async fn open_with(&self, user: &str, id: ConnectionId, session: ScriptedSession) -> TestClient {
+        let mut client = self.start(user, id, session);
+        client.reader = Some(client.attach(Open::AtOnce).await.expect("the session attaches it"));
+        client
+    }
+
+    /// A connection without a channel.
+    fn start(&self, user: &str, id: ConnectionId, session: ScriptedSession) -> TestClient {
+        let new = self.new_connection(user, id.clone());
         let outbox = Arc::clone(&new.outbox);
-        let address = Connection::spawn(new, None, session);
-        TestClient { id, address, outbox, reader: Some(reader) }
+        let address = Connection::spawn(new, session, ());
+        TestClient { id, address, outbox, reader: None }
     }
 
-    fn new_connection(&self, user: &str, id: ConnectionId) -> (NewConnection, OutboxReader) {
+    fn new_connection(&self, user: &str, id: ConnectionId) -> NewConnection {
         let limits = Limits { items: 16, bytes: 1_000, overflow: Overflow::Close };
         let outbox = Outbox::new(&FORM, limits, ReplayLimits::default());
-        let (reader, _) = outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(RawFramer));
         let token_subject = TokenSubject { family: id.to_string(), epoch: 0, hub: None, user: None };
-        let new = NewConnection {
+        NewConnection {
             id,
             dialect: "scripted",
             transport: "none",
@@ -277,13 +173,13 @@ impl TestEngine {
             rejoin_token: None,
             token_subject,
             held_until_end: Box::new(()),
-        };
-        (new, reader)
+            held_until_channel: Box::new(()),
+        }
     }
 
     /// Connects a client and joins these groups.
     async fn connect(&mut self, user: &str, groups: &[&str]) -> TestClient {
-        let client = self.open(user);
+        let client = self.open(user).await;
         client.send("connect").await;
         assert_eq!(self.event_log.recv().await.as_deref(), Some("connected"));
         for group in groups {
@@ -323,6 +219,12 @@ impl TestClient {
     async fn send(&self, text: &str) {
         let data = Inbound::Text(text.to_owned().into());
         let _ = self.address.send(Received { channel: 1, data }).await;
+    }
+
+    /// Opens a channel over a WebSocket.
+    async fn attach(&self, request: Open) -> Result<OutboxReader, AttachError<ScriptedSession>> {
+        let attach = AttachChannel { transport: Transport::WebSockets, socket: None, context: None, request };
+        self.address.send(attach).await.unwrap_or(Err(AttachError::Ended))
     }
 
     async fn command(&self, command: Command) {

@@ -21,9 +21,7 @@ use super::{
     *,
 };
 use crate::{
-    connections::{
-        Address, Command, ConnectionHandle, ConnectionInfo, ConnectionLimiter, Connections, Pace, Reconnect,
-    },
+    connections::{Command, ConnectionHandle, ConnectionInfo, ConnectionLimiter, Connections, Pace, Reconnect},
     group::{Member, MemberSink},
     groups::GroupDirectory,
     ids::{ConnectionId, GroupKey, UserId},
@@ -111,7 +109,6 @@ pub(crate) fn register(
         user_agent: String::new(),
         since: SystemTime::now(),
     };
-    let stub = stub.start();
     let handle = Arc::new(ConnectionHandle {
         id: id.into(),
         user: user.map(UserId::from),
@@ -120,8 +117,7 @@ pub(crate) fn register(
         info,
         ended: CancellationToken::default(),
         pace: Pace::default(),
-        commands: stub.clone().recipient(),
-        address: Address::new(stub),
+        commands: stub.start().recipient(),
     });
     assert!(services.connections.register(&handle));
     handle

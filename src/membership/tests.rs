@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    connections::{Address, Command, ConnectionHandle, ConnectionInfo, Pace},
+    connections::{Command, ConnectionHandle, ConnectionInfo, Pace},
     ids::GroupName,
     message::WireForm,
     outbox::{Limits, Outbox, ReplayLimits},
@@ -135,7 +135,7 @@ fn handle(id: &str) -> Arc<ConnectionHandle> {
     };
     let outbox = Outbox::new(&FORM, Limits::default(), ReplayLimits::default());
     let probe = Probe.start();
-    let (commands, address) = (probe.clone().recipient(), Address::new(probe));
+    let commands = probe.recipient();
     let ended = CancellationToken::new();
     Arc::new(ConnectionHandle {
         id: id.into(),
@@ -146,7 +146,6 @@ fn handle(id: &str) -> Arc<ConnectionHandle> {
         ended,
         pace: Pace::default(),
         commands,
-        address,
     })
 }
 

@@ -123,6 +123,13 @@ impl OutboxReader {
         }
     }
 
+    /// Appends a frame without messages, with the fields that this channel has not sent. It completes the response to a
+    /// poll that has ended.
+    pub fn write_unsent(&self, out: &mut BytesMut) {
+        let Unsent { cursor, fields } = self.unsent();
+        self.framer.frame(&fields, &mut std::iter::empty(), cursor, out);
+    }
+
     /// A handle for the reading half of the transport, to control this writing half.
     #[must_use]
     pub fn control(&self) -> ChannelControl {

@@ -12,12 +12,16 @@ use std::{
     task::{Context, Poll},
 };
 
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{ConnectionType, Version},
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::task::JoinHandle;
 
 use super::SocketHandle;
-use crate::outbox::{End, OutboxReader, ReadStep, Unsent};
+use crate::outbox::{End, OutboxReader, ReadStep};
 
 /// The end of a channel whose client has disconnected. Its code is never sent.
 const CLIENT_GONE: End = End { code: 1000 };
@@ -25,14 +29,12 @@ const CLIENT_GONE: End = End { code: 1000 };
 /// The maximum of bytes that are passed to the HTTP layer at once.
 const MAX_CHUNK: usize = 16 * 1024;
 
-/// Makes the response to a poll that ends without messages, from the unsent remainder of its channel.
-type Fallback = Box<dyn Fn(Unsent) -> Bytes>;
-
 /// The body of an HTTP response that an outbox writes.
 pub(crate) struct ResponseBody {
     ready: Bytes,
     reader: Option<OutboxReader>,
-    fallback: Option<Fallback>,
+    /// The body ends with the first frames that are more than blank keep-alives.
+    is_poll: bool,
     /// Waits for the client to disconnect.
     watch: Option<JoinHandle<()>>,
 }
@@ -40,13 +42,13 @@ pub(crate) struct ResponseBody {
 impl ResponseBody {
     /// A stream that starts with `first` and continues until the channel ends.
     pub(crate) fn stream(reader: OutboxReader, first: impl Into<Bytes>) -> Self {
-        Self { ready: first.into(), reader: Some(reader), fallback: None, watch: None }
+        Self { ready: first.into(), reader: Some(reader), is_poll: false, watch: None }
     }
 
-    /// The response to a long poll: the first frames that are more than blank keep-alives, or else the result of
-    /// `fallback`.
-    pub(crate) fn poll_response(reader: OutboxReader, fallback: impl Fn(Unsent) -> Bytes + 'static) -> Self {
-        Self { ready: Bytes::new(), reader: Some(reader), fallback: Some(Box::new(fallback)), watch: None }
+    /// The response to a long poll: the first frames that are more than blank keep-alives, or else a frame without
+    /// messages.
+    pub(crate) fn poll_response(reader: OutboxReader) -> Self {
+        Self { ready: Bytes::new(), reader: Some(reader), is_poll: true, watch: None }
     }
 
     /// Ends the channel when the client closes its socket.
@@ -67,9 +69,9 @@ impl ResponseBody {
         let Some(reader) = &mut self.reader else { return Poll::Ready(false) };
         let mut out = BytesMut::new();
         let step = std::task::ready!(reader.poll(cx, &mut out));
-        let is_answered = self.fallback.is_some() && out.iter().any(|byte| *byte != b' ');
-        if let (ReadStep::End(_), Some(fallback)) = (step, &self.fallback) {
-            out.extend_from_slice(&fallback(reader.unsent()));
+        let is_answered = self.is_poll && out.iter().any(|byte| *byte != b' ');
+        if step != ReadStep::Write && self.is_poll {
+            reader.write_unsent(&mut out);
         }
         if step != ReadStep::Write || is_answered {
             self.reader = None;
@@ -99,4 +101,20 @@ impl Stream for ResponseBody {
         let chunk = MAX_CHUNK.min(self.ready.len());
         Poll::Ready(Some(Ok(self.ready.split_to(chunk))))
     }
+}
+
+/// A response whose body is sent as it comes. Wire: HTTP versions before 1.1 have no chunked encoding (RFC 9112 section
+/// 6.1), so the end of the connection ends the body.
+pub(crate) fn streaming_response(
+    mut head: HttpResponseBuilder,
+    body: ResponseBody,
+    request: &HttpRequest,
+) -> HttpResponse {
+    // Proxies must not collect the body before they pass it on.
+    let mut response = head.insert_header(("x-accel-buffering", "no")).streaming::<_, Infallible>(body);
+    if request.version() < Version::HTTP_11 {
+        response.head_mut().no_chunking(true);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    response
 }

@@ -360,15 +360,31 @@ async fn absent_client_is_disconnected_once() {
 }
 
 #[tokio::test]
-async fn start_and_send_need_a_connection_with_a_channel() {
+async fn start_and_send_run_before_the_first_channel() {
     let (server, mut events) = Server::start_with_event_log(|engine| engine).await;
-    let connection = NegotiatedConnection::negotiate(server.address, "").await;
     let call = r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#;
-    for response in [connection.request("start").await, connection.post(call).await] {
-        assert_eq!((response.status, &*response.body), (503, "The connection has ended, or has had no channel yet."));
-        assert_eq!(response.header("retry-after"), Some("1"));
+    let sending = NegotiatedConnection::negotiate(server.address, "").await;
+    assert_eq!(sending.post(call).await.body, r#"{"R":5,"I":"0"}"#);
+    let starting = NegotiatedConnection::negotiate(server.address, "").await;
+    assert_eq!(starting.request("start").await.body, r#"{"Response":"started"}"#);
+    assert_eq!(events.next_event().await, "connected");
+    let mut client = ClassicClient::open(starting, "longPolling").await;
+    assert_eq!(client.next_frame().await.unwrap()["S"], 1);
+    assert_eq!(client.connection.request("start").await.status, 200);
+    client.connection.request("abort").await;
+    assert_eq!(events.next_event().await, "stopped", "OnConnected has run once");
+}
+
+#[tokio::test]
+async fn connections_without_channel_are_limited_per_address() {
+    let server = Server::start().await;
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        let connection = NegotiatedConnection::negotiate(server.address, "").await;
+        let response = connection.post(r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#).await;
+        assert_eq!(response.header("retry-after"), (response.status == 503).then_some("1"), "{}", response.body);
+        statuses.push(response.status);
     }
-    let client = ClassicClient::connect(server.address, "longPolling", "").await;
-    assert_eq!(events.next_event().await, "connected", "the refused requests have created no connection");
-    assert_eq!(client.connection.post(call).await.body, r#"{"R":5,"I":"0"}"#);
+    assert_eq!((&statuses[..16], &statuses[16..]), (&[200; 16][..], &[503; 4][..]));
+    ClassicClient::connect(server.address, "webSockets", "").await;
 }

@@ -161,8 +161,6 @@ async fn groups_token_is_bound_to_its_connection() {
     let mut eve = ClassicClient::connect(after.address, "webSockets", "&user=ann").await;
     eve.groups_token = ann.groups_token;
     eve.reconnect().await;
-    let (hub, method, arguments) = eve.next_invocation().await;
-    assert_eq!((&*hub, &*method, &arguments[0]["refused"]), ("chat", "hubcast:rejoined", &json!("wrongConnection")));
     expect_no_pending_messages(&mut eve).await;
     send_to_group(&after, "lobby", "not for eve").await;
     expect_no_pending_messages(&mut eve).await;

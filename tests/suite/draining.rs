@@ -85,7 +85,7 @@ async fn abort_between_polls_is_delivered_on_next_poll() {
     for response in
         [client.connection.post(r#"{"H":"chat","M":"WhoAmI","I":2}"#).await, client.connection.request("start").await]
     {
-        assert_eq!((response.status, &*response.body), (503, "The connection has ended, or has had no channel yet."));
+        assert_eq!((response.status, &*response.body), (503, "The connection has ended."));
     }
     for _ in 0..2 {
         assert_eq!(client.next_frame().await.unwrap()["D"], 1);

@@ -5,36 +5,16 @@ use actix_web::{
     http::{StatusCode, header},
 };
 
-use crate::transport::websocket::check_upgrade;
-
-/// Wire: the name of the transport in the negotiate response. Hub methods get the same name.
-pub(super) const WEBSOCKETS: &str = "WebSockets";
+use crate::transport::{Transport, websocket::check_upgrade};
 
 /// The transport of a GET request. Wire: it is determined by the headers, and event streams are checked first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TransportKind {
-    ServerSentEvents,
-    WebSockets,
-    LongPolling,
-}
-
-impl TransportKind {
-    pub(super) fn of(request: &HttpRequest) -> Self {
-        if wants_event_stream(request) {
-            Self::ServerSentEvents
-        } else if check_upgrade(request.head()).is_ok() {
-            Self::WebSockets
-        } else {
-            Self::LongPolling
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::ServerSentEvents => "ServerSentEvents",
-            Self::WebSockets => WEBSOCKETS,
-            Self::LongPolling => "LongPolling",
-        }
+pub(super) fn requested_transport(request: &HttpRequest) -> Transport {
+    if wants_event_stream(request) {
+        Transport::ServerSentEvents
+    } else if check_upgrade(request.head()).is_ok() {
+        Transport::WebSockets
+    } else {
+        Transport::LongPolling
     }
 }
 
@@ -57,13 +37,9 @@ fn not_cached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response
 }
 
-impl TransportKind {
-    pub(super) fn reject(self, status: StatusCode, text: impl Into<String>) -> HttpResponse {
-        let mut response = HttpResponse::build(status);
-        response.content_type("text/plain");
-        match self {
-            Self::LongPolling => not_cached(response).body(text.into()),
-            Self::ServerSentEvents | Self::WebSockets => response.body(text.into()),
-        }
-    }
+/// Rejects a GET request.
+pub(super) fn reject(transport: Transport, status: StatusCode, text: impl Into<String>) -> HttpResponse {
+    let mut response = HttpResponse::build(status);
+    response.content_type("text/plain");
+    if transport.is_poll() { not_cached(response).body(text.into()) } else { response.body(text.into()) }
 }

@@ -12,23 +12,23 @@ use tokio::time::Instant;
 
 use super::{
     EndpointHandler,
-    kind::{TransportKind, WEBSOCKETS, plain_text},
+    kind::{plain_text, reject, requested_transport},
 };
 use crate::{
     aspnetcore::{
-        HubFramer, json,
+        json,
         negotiate::{NegotiateResponse, REJOIN_PARAM, id_kind, negotiate_version},
         negotiations::{MAX_EARLY_BYTES, OpenToken, Seconds, TokenStatus},
         session::{Session, SessionConfig},
     },
     client_log::Cause,
-    connection::{Connection, NewConnection},
+    connection::{AttachChannel, Connection, NewConnection},
     hub::{Hub, Identity, Request},
     ids::ConnectionId,
-    outbox::{ChannelFilter, Outbox, ReplayLimits, Resume},
+    outbox::{Outbox, ReplayLimits},
     pipeline::TokenSubject,
     transport::{
-        FrameType, Inbound, Received, SocketHandle,
+        Inbound, Received, SocketHandle, Transport,
         websocket::{self, ReadMode},
     },
     web::{authorize_request, expiry, hub_request, limit_response, log_request, query_value, read_body},
@@ -90,7 +90,7 @@ impl EndpointHandler {
         let hub_request = hub_request(request);
         let token = token_from_query(&hub_request);
         match *request.method() {
-            Method::GET => self.get(request, payload, hub_request, token, identity),
+            Method::GET => self.get(request, payload, hub_request, token, identity).await,
             Method::POST => self.post(payload, token, hub_request.address()).await,
             Method::DELETE => self.delete(token),
             _ => plain_text(StatusCode::METHOD_NOT_ALLOWED, ""),
@@ -101,7 +101,7 @@ impl EndpointHandler {
         self.state.negotiations.status(token, &self.endpoint.path, Seconds::now())
     }
 
-    fn get(
+    async fn get(
         &self,
         request: &HttpRequest,
         payload: Payload,
@@ -109,25 +109,25 @@ impl EndpointHandler {
         token: Option<String>,
         identity: Identity,
     ) -> HttpResponse {
-        let kind = TransportKind::of(request);
-        let status = match (&token, kind) {
-            (None, TransportKind::WebSockets) => TokenStatus::Pending,
-            (None, _) => return kind.reject(StatusCode::BAD_REQUEST, NO_ID),
+        let transport = requested_transport(request);
+        let status = match (&token, transport) {
+            (None, Transport::WebSockets) => TokenStatus::Pending,
+            (None, _) => return reject(transport, StatusCode::BAD_REQUEST, NO_ID),
             (Some(token), _) => self.status(token),
         };
-        let is_offered = kind == TransportKind::WebSockets && self.endpoint.accepts_websockets;
+        let is_websocket = transport == Transport::WebSockets;
         match status {
-            TokenStatus::Unknown if kind == TransportKind::WebSockets => HttpResponse::NotFound().body(NO_CONNECTION),
-            TokenStatus::Unknown => kind.reject(StatusCode::NOT_FOUND, NO_CONNECTION),
-            TokenStatus::Open if kind == TransportKind::WebSockets => kind.reject(StatusCode::CONFLICT, ""),
+            TokenStatus::Unknown if is_websocket => HttpResponse::NotFound().body(NO_CONNECTION),
+            TokenStatus::Unknown => reject(transport, StatusCode::NOT_FOUND, NO_CONNECTION),
+            TokenStatus::Open if is_websocket => reject(transport, StatusCode::CONFLICT, ""),
             TokenStatus::Open if self.endpoint.accepts_websockets => {
-                kind.reject(StatusCode::BAD_REQUEST, OTHER_TRANSPORT)
+                reject(transport, StatusCode::BAD_REQUEST, OTHER_TRANSPORT)
             }
-            TokenStatus::Open | TokenStatus::Pending if !is_offered => {
-                let text = format!("{} transport not supported by this end point type", kind.name());
-                kind.reject(StatusCode::NOT_FOUND, text)
+            TokenStatus::Open | TokenStatus::Pending if !(is_websocket && self.endpoint.accepts_websockets) => {
+                let text = format!("{} transport not supported by this end point type", transport.name());
+                reject(transport, StatusCode::NOT_FOUND, text)
             }
-            TokenStatus::Open | TokenStatus::Pending => self.open(request, payload, hub_request, token, identity),
+            TokenStatus::Open | TokenStatus::Pending => self.open(request, payload, hub_request, token, identity).await,
         }
     }
 
@@ -157,7 +157,7 @@ impl EndpointHandler {
     }
 
     /// Opens a WebSocket for a negotiated connection, or for a new one if there is no token.
-    fn open(
+    async fn open(
         &self,
         request: &HttpRequest,
         payload: Payload,
@@ -172,20 +172,27 @@ impl EndpointHandler {
         };
         let outbox = Outbox::new(&json::FORM, state.limits, ReplayLimits::default());
         let Some(accepted) = self.accept(token) else {
-            return TransportKind::WebSockets.reject(StatusCode::CONFLICT, "");
+            return reject(Transport::WebSockets, StatusCode::CONFLICT, "");
         };
         let Some(hub) = self.hub() else { return HttpResponse::NotFound().finish() };
-        let (reader, _) =
-            outbox.attach(Resume::Waiting, ChannelFilter::default(), Arc::new(HubFramer(FrameType::WebSocketText)));
         let session = Session::new(self.session_config(&hub, &hub_request, &identity), Instant::now());
         let early_data = accepted.early_data;
         let new_connection =
             self.new_connection((accepted.id, Box::new((permit, accepted.token))), hub, hub_request, identity, outbox);
-        let connection = Connection::spawn(new_connection, SocketHandle::of(request), session);
+        let connection = Connection::spawn(new_connection, session, ());
+        let attach = AttachChannel {
+            transport: Transport::WebSockets,
+            socket: SocketHandle::of(request),
+            context: None,
+            request: (),
+        };
+        let Ok(Ok(reader)) = connection.send(attach).await else {
+            return reject(Transport::WebSockets, StatusCode::NOT_FOUND, "");
+        };
         if !early_data.is_empty() {
             let early_data = Received { channel: reader.channel(), data: Inbound::Binary(early_data.freeze()) };
-            // This cannot fail: the mailbox of an actor that was just started is empty.
-            let _ = connection.try_send(early_data);
+            // An error means that the connection has ended.
+            let _ = connection.send(early_data).await;
         }
         // Wire: separators delimit messages and frame boundaries do not matter, so the session enforces the size limit.
         websocket::accept(request, payload, reader, connection.recipient(), ReadMode::Bytes)
@@ -232,7 +239,7 @@ impl EndpointHandler {
         NewConnection {
             id,
             dialect: "aspnetcore",
-            transport: WEBSOCKETS,
+            transport: Transport::WebSockets.name(),
             hubs: vec![hub],
             has_one_hub: true,
             rejoin_token: request.query(REJOIN_PARAM).filter(|token| *token != NO_TOKEN_YET).map(str::to_owned),
@@ -243,6 +250,7 @@ impl EndpointHandler {
             rejoin_service: Arc::clone(&self.state.rejoin_service),
             token_subject,
             held_until_end,
+            held_until_channel: Box::new(()),
         }
     }
 }

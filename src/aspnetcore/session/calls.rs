@@ -17,7 +17,6 @@ impl Session {
             method,
             arguments: Arguments::new(arguments, Self::BEHAVIOR.binding),
             state: CallerState::default(),
-            reporter: None,
             streams,
             request: None,
         }

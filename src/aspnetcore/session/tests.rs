@@ -43,14 +43,14 @@ impl TestSession {
     }
 
     /// Passes an event to the session and describes the resulting effects.
-    fn on(&mut self, event: Event<PendingInvocation>) -> String {
+    fn on(&mut self, event: Event<Session>) -> String {
         let effects = self.inner.on(event, self.now);
         let described: Vec<_> = effects.into_iter().filter_map(|effect| self.describe(effect)).collect();
         described.join(" | ")
     }
 
     /// `None` for a report, which goes to `reports`.
-    fn describe(&mut self, effect: Effect<PendingInvocation>) -> Option<String> {
+    fn describe(&mut self, effect: Effect<Session>) -> Option<String> {
         Some(match effect {
             Effect::Report(fault) => {
                 self.reports.push((fault.cause, fault.reason));
@@ -126,10 +126,10 @@ fn call(id: &str, target: &str) -> String {
 
 const PING: &str = "{\"type\":6}\u{1e}";
 
-fn groups_changed() -> Event<PendingInvocation> {
+fn groups_changed() -> Event<Session> {
     Event::GroupsChanged { are_known: false }
 }
 
-fn connect_refused(is_retryable: bool) -> Event<PendingInvocation> {
+fn connect_refused(is_retryable: bool) -> Event<Session> {
     Event::Connected(Err(ConnectError { error: HubError::new("not you"), is_retryable }))
 }

@@ -4,38 +4,40 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, http::StatusCode, web::Payload};
 
+use tokio::sync::oneshot;
+
 use super::{
-    ClassicRequest, EndpointHandler, ErrorResponse, error_response, json_response,
-    receive::{CONNECTION_ENDED, NOT_A_WEBSOCKET_REQUEST, unavailable},
+    ClassicRequest, EndpointHandler, ErrorResponse,
+    connect::{CONNECTION_ENDED, unavailable},
+    error_response, json_response,
+    receive::NOT_A_WEBSOCKET_REQUEST,
 };
 use crate::{
     classic::{
-        channel::{AbortRequest, SendRequest, StartRequest},
         message,
-        query::{ConnectionDataError, Transport, query_parameter},
-        session::Session,
+        query::{ConnectionDataError, query_parameter},
+        session::{IncomingCall, ReplyTarget, Request},
         token::ConnectionToken,
     },
-    connection::Connection,
+    connection::ClientRequest,
+    transport::Transport,
     web::query_value,
 };
 
 const MISSING_DATA: &str = "The request brings no data.";
 
-/// The response to a request for a connection that does not exist. Its client can try again when it has a channel.
-fn no_channel() -> ErrorResponse {
-    unavailable("The connection has ended, or has had no channel yet.")
-}
-
 impl EndpointHandler {
     pub(super) async fn start(
         &self,
         request: &ClassicRequest,
+        transport: Transport,
         token: &ConnectionToken,
     ) -> Result<HttpResponse, ErrorResponse> {
-        let connection = self.find_connection(token).ok_or_else(no_channel)?;
-        let start = StartRequest { hubs: request.hubs.clone(), request: Arc::clone(&request.kept) };
-        match connection.send(start).await {
+        let connection = self.connection_without_channel(request, transport, token)?;
+        let (reply, started) = oneshot::channel();
+        // A connection that has ended drops the sender of the reply.
+        let _ = connection.send(ClientRequest(Request::Start { context: request.context(), reply })).await;
+        match started.await {
             Ok(Ok(())) => json_response(request, br#"{"Response":"started"}"#),
             Ok(Err(error)) if error.is_retryable => Err(unavailable(&error.text)),
             Ok(Err(error)) => Err(error_response(StatusCode::INTERNAL_SERVER_ERROR, error.text)),
@@ -64,9 +66,13 @@ impl EndpointHandler {
         let hub = hub.ok_or_else(|| {
             error_response(StatusCode::BAD_REQUEST, ConnectionDataError::Unknown(call.hub.clone()).to_string())
         })?;
-        let send = SendRequest { hub, call, request: Arc::clone(&request.kept) };
-        let connection = self.find_connection(token).ok_or_else(no_channel)?;
-        match connection.send(send).await {
+        let connection = self.connection_without_channel(request, transport, token)?;
+        let (reply, response) = oneshot::channel();
+        let reply_to = ReplyTarget::Request(reply);
+        let incoming = IncomingCall { hub, call, reply_to, request: Some(Arc::clone(&request.kept)) };
+        // A connection that has ended drops the sender of the reply.
+        let _ = connection.send(ClientRequest(Request::Send(incoming))).await;
+        match response.await {
             Ok(Ok(response)) => json_response(request, &response),
             Ok(Err(error)) => Err(unavailable(&error.to_string())),
             Err(_) => Err(unavailable(CONNECTION_ENDED)),
@@ -75,11 +81,9 @@ impl EndpointHandler {
 
     /// Wire: the response is the same whether or not the connection exists.
     pub(super) async fn abort(&self, token: &ConnectionToken) -> HttpResponse {
-        if let Some(handle) = self.state.services.connections.find(&token.connection)
-            && let Some(connection) = handle.address.downcast::<Connection<Session>>()
-        {
+        if let Some(connection) = self.state.registry.find(&token.connection) {
             // Sending fails if the connection has ended meanwhile.
-            let _ = connection.send(AbortRequest).await;
+            let _ = connection.send(ClientRequest(Request::Abort)).await;
         }
         HttpResponse::Ok().content_type("text/plain").finish()
     }

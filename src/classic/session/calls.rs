@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Map;
 use tokio::sync::oneshot;
 
-use super::SessionEffects;
+use super::{OwnEffect, Session, SessionEffects};
 use crate::{
     classic::{
         Settings,
@@ -16,6 +16,7 @@ use crate::{
     hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
     ids::{HubName, MAX_NAME_LENGTH, truncated},
     message::{Json, json_depth},
+    outbox::Outbox,
 };
 
 /// Reports a message that calls no method. The response has this text, if the client waits for one.
@@ -31,8 +32,11 @@ pub(crate) enum ReplyTarget {
     /// dropped if the channel was replaced.
     Channel(u32),
     /// The send request that waits for the response.
-    Request(oneshot::Sender<Box<[u8]>>),
+    Request(SendReply),
 }
+
+/// Receives the body of the response to a send request.
+pub(crate) type SendReply = oneshot::Sender<Result<Box<[u8]>, TooManyInvocations>>;
 
 /// A call whose result is pending.
 #[derive(Debug)]
@@ -48,6 +52,14 @@ pub(crate) struct PendingInvocation {
 impl PendingInvocation {
     pub(super) fn targets_channel(&self) -> bool {
         matches!(self.reply_to, ReplyTarget::Channel(_))
+    }
+
+    /// Sends progress to the client, in the order of its messages. A client that has gone gets none.
+    pub(super) fn reporter(&self, outbox: &Arc<Outbox>) -> Reporter {
+        let (id, state, outbox) = (self.id.clone(), self.state.clone(), Arc::clone(outbox));
+        Arc::new(move |value: Json| {
+            let _ = outbox.push_private(message::encode_progress(&id, &value, state.changed()));
+        })
     }
 }
 
@@ -67,21 +79,18 @@ pub(crate) struct IncomingCall {
 #[error("Too many invocations of this connection are under way.")]
 pub(crate) struct TooManyInvocations;
 
-/// Queues a progress report in the message sequence of the client.
-pub(crate) type ProgressSink = Arc<dyn Fn(Box<[u8]>) + Send + Sync>;
-
 /// The calls of one connection.
+#[derive(Debug)]
 pub(super) struct Calls {
     settings: Arc<Settings>,
-    progress_sink: ProgressSink,
     running: usize,
     /// Calls that arrived before the durable groups were joined. They count against the limit of parallel calls.
     deferred: Vec<IncomingCall>,
 }
 
 impl Calls {
-    pub(super) fn new(settings: Arc<Settings>, progress_sink: ProgressSink) -> Self {
-        Self { settings, progress_sink, running: 0, deferred: Vec::new() }
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, running: 0, deferred: Vec::new() }
     }
 
     pub(super) fn running(&self) -> usize {
@@ -93,30 +102,30 @@ impl Calls {
     }
 
     /// Defers a call until the durable groups are joined.
-    pub(super) fn defer(&mut self, incoming: IncomingCall) -> Result<(), TooManyInvocations> {
-        self.check_capacity(&incoming.reply_to)?;
+    pub(super) fn defer(&mut self, incoming: IncomingCall) {
         self.deferred.push(incoming);
-        Ok(())
     }
 
     /// Invokes the deferred calls.
     pub(super) fn run_deferred(&mut self) -> SessionEffects {
         let deferred = std::mem::take(&mut self.deferred);
-        // The capacity was checked when each call was deferred.
-        deferred.into_iter().filter_map(|incoming| self.invoke(incoming).ok()).flatten().collect()
+        deferred.into_iter().flat_map(|incoming| self.invoke(incoming)).collect()
     }
 
-    fn check_capacity(&self, reply_to: &ReplyTarget) -> Result<(), TooManyInvocations> {
-        match reply_to {
-            ReplyTarget::Request(_) if self.is_saturated() => Err(TooManyInvocations),
-            ReplyTarget::Request(_) | ReplyTarget::Channel(_) => Ok(()),
+    /// Refuses a send request if too many calls are under way. A call over a channel is always accepted, because the
+    /// channel of a saturated client is not read.
+    pub(super) fn refuse_if_saturated(&self, incoming: IncomingCall) -> Result<IncomingCall, SessionEffects> {
+        match incoming.reply_to {
+            ReplyTarget::Request(reply) if self.is_saturated() => {
+                Err(Effect::Own(OwnEffect::Reply(reply, Err(TooManyInvocations))).into())
+            }
+            ReplyTarget::Request(_) | ReplyTarget::Channel(_) => Ok(incoming),
         }
     }
 
-    /// Invokes a call. A call over a channel is always accepted, because the channel of a saturated client is not read.
-    pub(super) fn invoke(&mut self, incoming: IncomingCall) -> Result<SessionEffects, TooManyInvocations> {
+    /// Invokes a call.
+    pub(super) fn invoke(&mut self, incoming: IncomingCall) -> SessionEffects {
         let IncomingCall { hub: registered, call, reply_to, request } = incoming;
-        self.check_capacity(&reply_to)?;
         let is_too_deep = call.arguments.iter().any(|argument| json_depth(argument.get()) > MAX_NESTING);
         let fault = is_too_deep.then(|| call.fault(Cause::InvalidArguments, "an argument nests deeper than 20"));
         let Call { hub, method, arguments, id, state } = call;
@@ -125,7 +134,6 @@ impl Calls {
             hub: registered,
             method: method.clone(),
             arguments: Arguments::new(arguments, Binding::Lenient),
-            reporter: Some(self.reporter(id.clone(), state.clone())),
             state: state.clone(),
             streams: Streams::default(),
             request,
@@ -133,15 +141,10 @@ impl Calls {
         let pending = PendingInvocation { id, hub, method, state, reply_to };
         if let Some(fault) = fault {
             let error = CallError::Binding(fault.reason.clone());
-            return Ok([Effect::Report(fault), self.response(pending, &Err(error))].into());
+            return [Effect::Report(fault), self.response(pending, &Err(error))].into();
         }
         self.running += 1;
-        Ok(Effect::Invoke(pending, invoke).into())
-    }
-
-    fn reporter(&self, id: InvocationId, state: CallerState) -> Reporter {
-        let progress_sink = Arc::clone(&self.progress_sink);
-        Arc::new(move |value: Json| progress_sink(message::encode_progress(&id, &value, state.changed())))
+        Effect::Invoke(pending, invoke).into()
     }
 
     /// Handles the result of a call. `channel` is the number of the current channel.
@@ -158,7 +161,7 @@ impl Calls {
         }
     }
 
-    fn response(&self, pending: PendingInvocation, result: &Result<Json, CallError>) -> Effect<PendingInvocation> {
+    fn response(&self, pending: PendingInvocation, result: &Result<Json, CallError>) -> Effect<Session> {
         let response = match result {
             Ok(value) => HubResponse::result(value),
             Err(CallError::Failed(error)) if error.is_shown() => HubResponse::error(error),
@@ -166,7 +169,7 @@ impl Calls {
         };
         let bytes = response.encode(pending.id, pending.state.changed());
         match pending.reply_to {
-            ReplyTarget::Request(reply) => Effect::Reply(reply, bytes),
+            ReplyTarget::Request(reply) => Effect::Own(OwnEffect::Reply(reply, Ok(bytes))),
             ReplyTarget::Channel(_) => Effect::SendFrame(bytes),
         }
     }

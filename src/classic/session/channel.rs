@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{CLOSE_NORMAL, ChannelAttached, SessionEffects};
+use super::{CLOSE_NORMAL, Session, SessionEffects, set_init};
 use crate::{
-    classic::{
-        Settings,
-        frames::KEEP_ALIVE,
-        query::{EndpointHubs, Transport},
-    },
-    connection::Effect,
+    classic::{Settings, frames::KEEP_ALIVE, query::EndpointHubs},
+    connection::{ChannelAttached, Effect},
     outbox::End,
+    transport::Transport,
 };
 
 /// The current channel of a connection.
@@ -33,21 +30,21 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(attached: &ChannelAttached, settings: &Settings, now: Instant) -> Self {
-        let has_timeout = attached.transport == Transport::LongPolling || settings.keep_alive.is_none();
+    pub(super) fn new(attached: &ChannelAttached<Session>, settings: &Settings, now: Instant) -> Self {
+        let has_timeout = attached.channel.transport.is_poll() || settings.keep_alive.is_none();
         Self {
-            number: attached.number,
-            transport: attached.transport,
-            endpoint_hubs: Arc::clone(&attached.endpoint_hubs),
+            number: attached.channel.number,
+            transport: attached.channel.transport,
+            endpoint_hubs: Arc::clone(&attached.request.endpoint_hubs),
             keep_alive_due: settings.keep_alive.map(|period| now + period),
             timeout_at: has_timeout.then(|| now + settings.connection_timeout),
-            expires: attached.expires,
+            expires: attached.request.expires,
             is_closing: false,
         }
     }
 
     pub(super) fn is_poll(&self) -> bool {
-        self.transport == Transport::LongPolling
+        self.transport.is_poll()
     }
 
     /// The time of the next timer.
@@ -70,7 +67,7 @@ impl Channel {
     pub(super) fn keep_alive_or_end(&mut self, settings: &Settings, now: Instant) -> SessionEffects {
         if self.timeout_at.is_some_and(|end| now >= end) {
             self.timeout_at = None;
-            return if self.is_poll() { Effect::SetInit([].into()).into() } else { self.close(CLOSE_NORMAL) };
+            return if self.is_poll() { set_init(b"").into() } else { self.close(CLOSE_NORMAL) };
         }
         match (self.keep_alive_due, settings.keep_alive) {
             (Some(due), Some(period)) if now >= due => {

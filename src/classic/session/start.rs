@@ -23,11 +23,6 @@ pub(crate) struct StartError {
 }
 
 impl StartError {
-    /// The connection has ended before OnConnected was done.
-    pub(crate) fn ended() -> Self {
-        Self { text: "The connection has ended.".into(), is_retryable: true }
-    }
-
     /// The error for a client that was not admitted. Its text is generic unless the error is meant for clients or
     /// `is_detailed` is set.
     pub(super) fn new(refusal: &ConnectError, is_detailed: bool) -> Self {

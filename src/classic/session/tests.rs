@@ -1,16 +1,20 @@
 //! Tests of the session: events go in, and the effects come out as lines of text.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    classic::query::EndpointHubs,
-    connection::{Dialect, Event, Invoke},
+    classic::{
+        frames::FrameFormat,
+        query::{ConnectKind, EndpointHubs},
+    },
+    connection::{
+        AttachChannel, Channel as OpenChannel, ChannelAttached, ChannelState, Dialect, Event, Invoke, RequestContext,
+    },
     hub::CallError,
     message::Json,
+    transport::Transport,
 };
 
 mod beginning;
@@ -26,16 +30,32 @@ struct TestSession {
     channel: u32,
     /// The calls that are running.
     running: Vec<(PendingInvocation, Invoke)>,
-    /// The progress reports that were queued.
-    progress_reports: Arc<std::sync::Mutex<Vec<String>>>,
-    /// The number of recorded aborts by a hub.
-    recorded_aborts: Arc<AtomicUsize>,
     /// The faults that were reported for the log.
     reports: Vec<ClientFault>,
+    /// The gaps and reconnects that were counted.
+    counted: Vec<String>,
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn request_for_channel(connect_kind: ConnectKind, cursor: Option<String>) -> ChannelRequest {
+    ChannelRequest {
+        connect_kind,
+        frame_format: FrameFormat::WebSocket,
+        sends_start: true,
+        hubs: Vec::new(),
+        endpoint_hubs: Arc::new(EndpointHubs::new(&["Chat".into()])),
+        cursor,
+        groups_token: None,
+        expires: None,
+    }
+}
+
+fn with_cursor(mut attached: ChannelAttached<Session>, cursor: Option<&str>) -> ChannelAttached<Session> {
+    attached.request.cursor = cursor.map(str::to_owned);
+    attached
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -52,29 +72,13 @@ impl TestSession {
     }
 
     fn begin(settings: Settings, is_aborted_by_hub: bool) -> Self {
-        let recorded_aborts = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&recorded_aborts);
-        let progress_reports = Arc::<std::sync::Mutex<Vec<String>>>::default();
-        let kept = Arc::clone(&progress_reports);
         let config = SessionConfig {
             settings: Arc::new(settings),
-            progress_sink: Arc::new(move |bytes| kept.lock().unwrap().push(text(&bytes))),
             groups_token_lifetime: seconds(24 * 60 * 60),
             is_aborted_by_hub,
-            record_abort: Box::new(move |_| {
-                counted.fetch_add(1, Ordering::Relaxed);
-            }),
         };
-        let now = Instant::now();
-        Self {
-            session: Session::new(config, now),
-            now,
-            channel: 0,
-            running: Vec::new(),
-            reports: Vec::new(),
-            progress_reports,
-            recorded_aborts,
-        }
+        let (session, now) = (Session::new(config), Instant::now());
+        Self { session, now, channel: 0, running: Vec::new(), reports: Vec::new(), counted: Vec::new() }
     }
 
     /// A session with a WebSocket whose OnConnected is done.
@@ -91,23 +95,16 @@ impl TestSession {
         test
     }
 
-    /// A channel of a client that sends a start request.
-    fn channel(&mut self, transport: Transport, connect_kind: ConnectKind) -> ChannelAttached {
+    /// A channel of a client that sends a start request. After a connect it presents a valid cursor.
+    fn channel(&mut self, transport: Transport, connect_kind: ConnectKind) -> ChannelAttached<Session> {
+        let cursor = (connect_kind != ConnectKind::Connect).then(|| format!("{}-0", self.session.epoch));
         self.channel += 1;
         ChannelAttached {
-            number: self.channel,
-            transport,
-            connect_kind,
-            sends_start: true,
-            endpoint_hubs: Arc::new(EndpointHubs::new(&["Chat".into()])),
+            channel: OpenChannel { number: self.channel, transport },
+            request: request_for_channel(connect_kind, cursor),
+            is_first: self.channel == 1,
             is_rejoined: false,
-            resume_position: if connect_kind == ConnectKind::Connect {
-                ResumePosition::Unspecified
-            } else {
-                ResumePosition::Known
-            },
-            is_recreated: false,
-            expires: None,
+            has_gap: false,
             has_unsent_token: false,
             has_current_token: true,
         }
@@ -115,15 +112,14 @@ impl TestSession {
 
     fn attach(&mut self, transport: Transport, connect_kind: ConnectKind) -> Vec<String> {
         let attached = self.channel(transport, connect_kind);
-        self.attached(&attached)
+        self.attached(attached)
     }
 
-    fn attached(&mut self, attached: &ChannelAttached) -> Vec<String> {
-        let out = self.session.on_attached(attached, self.now);
-        self.describe_all(out)
+    fn attached(&mut self, attached: ChannelAttached<Session>) -> Vec<String> {
+        self.on(Event::Attached(attached))
     }
 
-    fn on(&mut self, event: Event<PendingInvocation>) -> Vec<String> {
+    fn on(&mut self, event: Event<Session>) -> Vec<String> {
         let out = self.session.on(event, self.now);
         self.describe_all(out)
     }
@@ -135,8 +131,8 @@ impl TestSession {
 
     fn start(&mut self) -> (Vec<String>, oneshot::Receiver<Result<(), StartError>>) {
         let (reply, response) = oneshot::channel();
-        let out = self.session.start(reply);
-        (self.describe_all(out), response)
+        let context = RequestContext { hubs: Vec::new(), request: Arc::default() };
+        (self.on(Event::Request(Request::Start { context, reply })), response)
     }
 
     fn receive_text(&mut self, data: &str) -> Vec<String> {
@@ -159,8 +155,8 @@ impl TestSession {
         effects.into_iter().filter_map(|effect| self.describe(effect)).collect()
     }
 
-    /// `None` for a report, which goes to `reports`.
-    fn describe(&mut self, effect: Effect<PendingInvocation>) -> Option<String> {
+    /// `None` for a report, which goes to `reports`, and for a count, which goes to `counted`.
+    fn describe(&mut self, effect: Effect<Session>) -> Option<String> {
         Some(match effect {
             Effect::Report(fault) => {
                 self.reports.push(fault);
@@ -168,12 +164,18 @@ impl TestSession {
             }
             Effect::Send(bytes) => format!("send {}", text(&bytes)),
             Effect::SendFrame(bytes) => format!("frame {}", text(&bytes)),
-            Effect::Reply(waiting, bytes) => {
-                let line = format!("reply {}", text(&bytes));
-                drop(waiting.send(bytes));
+            Effect::Own(OwnEffect::Reply(waiting, response)) => {
+                let line = response.as_ref().map_or("reply too many".into(), |bytes| format!("reply {}", text(bytes)));
+                drop(waiting.send(response));
                 line
             }
-            Effect::SetInit(bytes) => format!("init {}", text(&bytes)).trim_end().to_owned(),
+            Effect::Own(OwnEffect::SetInit(bytes)) => format!("init {}", text(&bytes)).trim_end().to_owned(),
+            Effect::Own(OwnEffect::RecordAbort) => "record abort".into(),
+            Effect::SetContext(_) => "set context".into(),
+            Effect::CountGap | Effect::CountReconnect { .. } => {
+                self.counted.push(format!("{effect:?}"));
+                return None;
+            }
             Effect::SendGroupsToken(true) => "send token".into(),
             Effect::SendGroupsToken(false) => "send no token".into(),
             Effect::Connect => "connect".into(),
@@ -191,7 +193,6 @@ impl TestSession {
             Effect::CloseChannel(end) => format!("close channel {}", end.code),
             Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
             Effect::MarkClientGone => "mark client gone".into(),
-            Effect::Terminate => "terminate".into(),
         })
     }
 }

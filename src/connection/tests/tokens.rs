@@ -7,7 +7,7 @@ impl TestEngine {
     /// Connects a client that receives tokens, and reads its first one.
     async fn connect_with_tokens(&mut self, user: &str) -> TestClient {
         let session = ScriptedSession { wants_tokens: true, ..ScriptedSession::default() };
-        let mut client = self.open_with(user, ConnectionId::random(), session);
+        let mut client = self.open_with(user, ConnectionId::random(), session).await;
         client.send("connect").await;
         assert_eq!(self.event_log.recv().await.as_deref(), Some("connected"));
         assert_eq!(self.next_token(&mut client).await, [""; 0]);

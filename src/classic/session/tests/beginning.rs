@@ -2,8 +2,14 @@
 
 use super::*;
 
-fn refused(error: HubError, is_retryable: bool) -> Event<PendingInvocation> {
+fn refused(error: HubError, is_retryable: bool) -> Event<Session> {
     Event::Connected(Err(ConnectError { error, is_retryable }))
+}
+
+/// The channel of a client that sends no start request.
+fn without_start(mut attached: ChannelAttached<Session>) -> ChannelAttached<Session> {
+    attached.request.sends_start = false;
+    attached
 }
 
 #[test]
@@ -18,7 +24,7 @@ fn start_waits_for_durable_groups() {
     let mut test = TestSession::new(Settings::default());
     test.attach(Transport::ServerSentEvents, ConnectKind::Connect);
     let (effects, mut response) = test.start();
-    assert!(effects.is_empty());
+    assert_eq!(effects, ["set context"]);
     assert_eq!(test.on(Event::Restored(Ok(()))), ["run connected"]);
     assert!(response.try_recv().is_err(), "OnConnected has not run yet");
     assert!(test.on(Event::Connected(Ok(()))).is_empty());
@@ -31,13 +37,13 @@ fn start_after_groups_runs_on_connected_at_once() {
     let mut test = TestSession::new(Settings::default());
     test.attach(Transport::LongPolling, ConnectKind::Connect);
     assert!(test.on(Event::Restored(Ok(()))).is_empty(), "OnConnected was not requested");
-    assert_eq!(test.start().0, ["run connected"]);
+    assert_eq!(test.start().0, ["set context", "run connected"]);
 }
 
 #[test]
 fn start_before_any_channel_restores_groups() {
     let mut test = TestSession::new(Settings::default());
-    assert_eq!(test.start().0, ["restore groups"]);
+    assert_eq!(test.start().0, ["set context", "restore groups"]);
     assert_eq!(test.on(Event::Restored(Ok(()))), ["run connected"]);
     assert_eq!(test.attach(Transport::WebSockets, ConnectKind::Connect), ["init \"S\":1"]);
 }
@@ -61,8 +67,8 @@ fn several_starts_share_one_on_connected() {
 #[test]
 fn old_protocol_gets_init_after_on_connected() {
     let mut test = TestSession::new(Settings::default());
-    let attached = ChannelAttached { sends_start: false, ..test.channel(Transport::WebSockets, ConnectKind::Connect) };
-    assert_eq!(test.attached(&attached), ["restore groups"]);
+    let attached = without_start(test.channel(Transport::WebSockets, ConnectKind::Connect));
+    assert_eq!(test.attached(attached), ["restore groups"]);
     assert_eq!(test.on(Event::Restored(Ok(()))), ["run connected"]);
     assert_eq!(test.on(Event::Connected(Ok(()))), ["init \"S\":1"]);
 }
@@ -70,14 +76,14 @@ fn old_protocol_gets_init_after_on_connected() {
 #[test]
 fn old_protocol_transport_change_runs_on_connected_once() {
     let mut test = TestSession::new(Settings::default());
-    let first = ChannelAttached { sends_start: false, ..test.channel(Transport::WebSockets, ConnectKind::Connect) };
-    test.attached(&first);
+    let first = without_start(test.channel(Transport::WebSockets, ConnectKind::Connect));
+    test.attached(first);
     test.on(Event::Restored(Ok(())));
-    let second = ChannelAttached { sends_start: false, ..test.channel(Transport::LongPolling, ConnectKind::Connect) };
-    assert!(test.attached(&second).is_empty(), "it waits for the same OnConnected");
+    let second = without_start(test.channel(Transport::LongPolling, ConnectKind::Connect));
+    assert!(test.attached(second).is_empty(), "it waits for the same OnConnected");
     assert_eq!(test.on(Event::Connected(Ok(()))), ["init \"S\":1"]);
-    let third = ChannelAttached { sends_start: false, ..test.channel(Transport::LongPolling, ConnectKind::Connect) };
-    assert_eq!(test.attached(&third), ["init \"S\":1"]);
+    let third = without_start(test.channel(Transport::LongPolling, ConnectKind::Connect));
+    assert_eq!(test.attached(third), ["init \"S\":1"]);
 }
 
 #[test]
@@ -111,20 +117,20 @@ fn store_outage_refusal_is_retryable() {
 fn reconnect_after_restart_runs_only_on_reconnected() {
     let mut test = TestSession::new(Settings::default());
     let channel = test.channel(Transport::ServerSentEvents, ConnectKind::Reconnect);
-    let back =
-        ChannelAttached { resume_position: ResumePosition::Lost, is_recreated: true, is_rejoined: true, ..channel };
-    assert_eq!(test.attached(&back), ["init", "run reconnected with a gap", "refresh groups token"]);
+    let back = ChannelAttached { is_rejoined: true, ..with_cursor(channel, Some("another-1F")) };
+    assert_eq!(test.attached(back), ["init", "run reconnected with a gap", "refresh groups token"]);
     assert!(test.on(Event::Reconnected(Ok(()))).is_empty());
+    assert_eq!(test.counted, ["CountGap", "CountReconnect { is_recreated: true }"]);
 }
 
 #[test]
 fn start_during_rejoin_runs_on_connected() {
     let mut test = TestSession::new(Settings::default());
     let (effects, mut response) = test.start();
-    assert_eq!(effects, ["restore groups"]);
+    assert_eq!(effects, ["set context", "restore groups"]);
     let channel = test.channel(Transport::ServerSentEvents, ConnectKind::Reconnect);
-    let back = ChannelAttached { is_recreated: true, is_rejoined: true, ..channel };
-    assert_eq!(test.attached(&back), ["run reconnected", "refresh groups token", "run connected"]);
+    let back = ChannelAttached { is_rejoined: true, ..channel };
+    assert_eq!(test.attached(back), ["run reconnected", "refresh groups token", "run connected"]);
     assert!(test.on(Event::Restored(Ok(()))).is_empty(), "OnConnected is running already");
     assert!(test.on(Event::Connected(Ok(()))).is_empty());
     assert_eq!(response.try_recv(), Ok(Ok(())));
@@ -133,8 +139,8 @@ fn start_during_rejoin_runs_on_connected() {
 #[test]
 fn pending_init_is_sent_on_the_next_poll() {
     let mut test = TestSession::new(Settings::default());
-    let first = ChannelAttached { sends_start: false, ..test.channel(Transport::LongPolling, ConnectKind::Connect) };
-    assert_eq!(test.attached(&first), ["restore groups"]);
+    let first = without_start(test.channel(Transport::LongPolling, ConnectKind::Connect));
+    assert_eq!(test.attached(first), ["restore groups"]);
     test.on(Event::Detached);
     assert_eq!(test.on(Event::Restored(Ok(()))), ["run connected"], "its OnConnected runs all the same");
     assert!(test.on(Event::Connected(Ok(()))).is_empty(), "there is no channel for the init frame");

@@ -5,26 +5,21 @@ use std::num::NonZeroUsize;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::hub::Request;
+use crate::outbox::{Limits, Outbox, ReplayLimits};
 
 const ADD: &str = r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#;
 
-fn request() -> Arc<Request> {
-    Arc::new(Request { query: Vec::new(), headers: Vec::new(), remote: None })
-}
-
 /// The outcome of a send request: the effects, and the receiver of its response.
-type SendOutcome = (Vec<String>, oneshot::Receiver<Box<[u8]>>);
+type SendOutcome = (Vec<String>, oneshot::Receiver<Result<Box<[u8]>, TooManyInvocations>>);
 
 impl TestSession {
     /// Makes a call by a send request.
-    fn send(&mut self, data: &str) -> Result<SendOutcome, TooManyInvocations> {
+    fn send(&mut self, data: &str) -> SendOutcome {
         let (reply, response) = oneshot::channel();
         let call = message::decode(data).unwrap();
-        let incoming =
-            IncomingCall { hub: "Chat".into(), call, reply_to: ReplyTarget::Request(reply), request: Some(request()) };
-        let out = self.session.call(incoming)?;
-        Ok((self.describe_all(out), response))
+        let (reply_to, request) = (ReplyTarget::Request(reply), Some(Arc::default()));
+        let incoming = IncomingCall { hub: "Chat".into(), call, reply_to, request };
+        (self.on(Event::Request(Request::Send(incoming))), response)
     }
 }
 
@@ -49,10 +44,10 @@ fn websocket_call_is_answered_over_the_websocket() {
 #[test]
 fn send_request_gets_the_response() {
     let mut test = TestSession::open();
-    let (effects, mut response) = test.send(ADD).unwrap();
+    let (effects, mut response) = test.send(ADD);
     assert_eq!(effects, ["invoke Chat.Add"]);
     assert_eq!(test.complete_call(Ok(json(5))), [r#"reply {"R":5,"I":"0"}"#]);
-    assert_eq!(response.try_recv().unwrap().as_ref(), br#"{"R":5,"I":"0"}"#);
+    assert_eq!(response.try_recv().unwrap().unwrap().as_ref(), br#"{"R":5,"I":"0"}"#);
 }
 
 #[test]
@@ -70,7 +65,7 @@ fn result_for_a_replaced_channel_is_dropped() {
 #[test]
 fn send_request_needs_no_channel() {
     let mut test = TestSession::open();
-    let (_, mut response) = test.send(ADD).unwrap();
+    let (_, mut response) = test.send(ADD);
     test.on(Event::Detached);
     test.complete_call(Ok(json(5)));
     assert!(response.try_recv().is_ok());
@@ -92,8 +87,9 @@ fn invalid_call_with_readable_id_is_answered() {
 #[test]
 fn websocket_calls_only_hubs_of_its_endpoint() {
     let mut test = TestSession::open();
-    let elsewhere = test.channel(Transport::WebSockets, ConnectKind::Reconnect);
-    test.attached(&ChannelAttached { endpoint_hubs: Arc::new(EndpointHubs::new(&["Other".into()])), ..elsewhere });
+    let mut elsewhere = test.channel(Transport::WebSockets, ConnectKind::Reconnect);
+    elsewhere.request.endpoint_hubs = Arc::new(EndpointHubs::new(&["Other".into()]));
+    test.attached(elsewhere);
     assert!(!test.receive_text(ADD).contains(&"invoke Chat.Add".into()));
     assert_eq!(test.receive_text(r#"{"H":"OTHER","M":"Hi","I":0}"#), ["invoke Other.Hi"]);
 }
@@ -105,10 +101,12 @@ fn saturated_client_is_not_read_and_sends_fail() {
     assert!(!test.session.is_saturated());
     test.receive_text(ADD);
     assert!(test.session.is_saturated());
-    assert!(matches!(test.send(ADD), Err(TooManyInvocations)));
+    let (effects, mut response) = test.send(ADD);
+    assert_eq!(effects, ["reply too many"]);
+    assert!(matches!(response.try_recv(), Ok(Err(TooManyInvocations))));
     test.complete_call(Ok(json(5)));
     assert!(!test.session.is_saturated());
-    assert!(test.send(ADD).is_ok());
+    assert_eq!(test.send(ADD).0, ["invoke Chat.Add"]);
 }
 
 #[test]
@@ -176,9 +174,10 @@ fn only_changed_state_is_returned() {
 fn progress_is_queued_with_its_call_id() {
     let mut test = TestSession::open();
     test.receive_text(ADD);
-    let (_, call) = test.running.remove(0);
-    call.reporter.unwrap()(json(55));
-    assert_eq!(*test.progress_reports.lock().unwrap(), [r#"{"I":"P|0","P":{"I":"0","D":55}}"#]);
+    let (pending, _) = test.running.remove(0);
+    let outbox = Outbox::new(&message::WIRE_FORM, Limits::default(), ReplayLimits::default());
+    Session::reporter(&pending, &outbox).unwrap()(json(55));
+    assert_eq!(outbox.backlog().bytes, r#"{"I":"P|0","P":{"I":"0","D":55}}"#.len());
 }
 
 #[test]

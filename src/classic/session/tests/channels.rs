@@ -1,6 +1,7 @@
 //! Attach, keep-alive, timeout and loss of channels, for polls and for streams.
 
 use super::*;
+use crate::{classic::session::attached::ResumePosition, connection::ChannelDecision, outbox::Resume};
 
 #[test]
 fn stream_gets_keep_alive_every_period() {
@@ -41,42 +42,31 @@ fn empty_poll_is_answered_after_connection_timeout() {
 
 #[test]
 fn connection_outlives_its_channel_for_a_while() {
-    for (transport, grace) in [
-        (Transport::WebSockets, 35),
-        (Transport::ServerSentEvents, 35),
-        (Transport::ForeverFrame, 35),
-        (Transport::LongPolling, 30),
+    let settings = Settings { long_poll_delay: seconds(7), ..Settings::default() };
+    let session = TestSession::new(settings).session;
+    for (last, time) in [
+        (None, 5),
+        (Some(Transport::WebSockets), 35),
+        (Some(Transport::ServerSentEvents), 35),
+        (Some(Transport::ForeverFrame), 35),
+        (Some(Transport::LongPolling), 37),
     ] {
-        let mut test = TestSession::open();
-        test.attach(transport, ConnectKind::Reconnect);
-        assert!(test.on(Event::Detached).is_empty());
-        assert_eq!(test.session.phase(), "away");
-        assert_eq!(test.until_deadline(), Some(seconds(grace)));
-        assert!(test.advance(seconds(grace - 1)).is_empty());
-        assert_eq!(test.advance(seconds(1)), ["end Lost 1000", "terminate"]);
+        assert_eq!(session.time_without_channel(last), Some(seconds(time)), "{last:?}");
     }
 }
 
 #[test]
-fn long_poll_delay_extends_the_disconnect_timeout() {
-    let mut test = TestSession::open_with(Settings { long_poll_delay: seconds(7), ..Settings::default() });
-    test.attach(Transport::LongPolling, ConnectKind::Other);
-    test.on(Event::Detached);
-    assert_eq!(test.until_deadline(), Some(seconds(37)));
+fn abandoned_connection_ends() {
+    let mut test = TestSession::open();
+    assert!(test.on(Event::Detached).is_empty());
+    assert_eq!((test.session.phase(), test.until_deadline()), ("away", None));
+    assert_eq!(test.on(Event::Abandoned), ["end Lost 1000"]);
 }
 
 #[test]
-fn connection_without_any_channel_ends() {
-    let mut test = TestSession::new(Settings::default());
-    assert_eq!(test.until_deadline(), Some(seconds(35)));
-    assert_eq!(test.advance(seconds(35)), ["end Lost 1000", "terminate"]);
-}
-
-#[test]
-fn reconnect_in_time_keeps_the_connection() {
+fn reconnected_stream_gets_keep_alive() {
     let mut test = TestSession::open();
     test.on(Event::Detached);
-    test.advance(seconds(34));
     assert_eq!(test.attach(Transport::WebSockets, ConnectKind::Reconnect), ["run reconnected"]);
     assert_eq!(test.advance(seconds(10)), ["frame {}"]);
 }
@@ -98,48 +88,88 @@ fn only_reconnects_run_on_reconnected() {
 
 #[test]
 fn unknown_position_sends_a_frame_at_once() {
-    for (resume_position, effects) in [
-        (ResumePosition::Known, &["run reconnected"][..]),
-        (ResumePosition::Unspecified, &["init", "run reconnected"]),
-        (ResumePosition::Lost, &["init", "run reconnected with a gap"]),
+    for (cursor, has_gap, effects) in [
+        (Some("known"), false, &["run reconnected"][..]),
+        (None, false, &["init", "run reconnected"]),
+        (Some("another-1F"), false, &["init", "run reconnected with a gap"]),
+        (Some("known"), true, &["init", "run reconnected with a gap"]),
     ] {
         let mut test = TestSession::open();
-        let attached =
-            ChannelAttached { resume_position, ..test.channel(Transport::ServerSentEvents, ConnectKind::Reconnect) };
-        assert_eq!(test.attached(&attached), effects, "{resume_position:?}");
+        let attached = ChannelAttached { has_gap, ..test.channel(Transport::ServerSentEvents, ConnectKind::Reconnect) };
+        let attached = if cursor == Some("known") { attached } else { with_cursor(attached, cursor) };
+        assert_eq!(test.attached(attached), effects, "{cursor:?} {has_gap}");
+    }
+}
+
+#[test]
+fn reconnects_and_gaps_are_counted() {
+    for (transport, connect_kind, has_gap, counted) in [
+        (Transport::WebSockets, ConnectKind::Reconnect, false, &["CountReconnect { is_recreated: false }"][..]),
+        (Transport::LongPolling, ConnectKind::Other, true, &["CountGap"]),
+        (Transport::LongPolling, ConnectKind::Other, false, &[]),
+    ] {
+        let mut test = TestSession::open();
+        let attached = ChannelAttached { has_gap, ..test.channel(transport, connect_kind) };
+        test.attached(attached);
+        assert_eq!(test.counted, counted, "{transport:?} {connect_kind:?}");
     }
 }
 
 #[test]
 fn poll_of_a_recreated_connection_is_a_reconnect() {
     let mut test = TestSession::new(Settings::default());
-    let channel = test.channel(Transport::LongPolling, ConnectKind::Other);
-    let poll =
-        ChannelAttached { resume_position: ResumePosition::Lost, is_recreated: true, is_rejoined: true, ..channel };
-    assert_eq!(test.attached(&poll), ["init", "run reconnected with a gap", "refresh groups token"]);
+    let channel = with_cursor(test.channel(Transport::LongPolling, ConnectKind::Other), Some("another-1F"));
+    let poll = ChannelAttached { is_rejoined: true, ..channel };
+    assert_eq!(test.attached(poll), ["init", "run reconnected with a gap", "refresh groups token"]);
+    assert_eq!(test.counted, ["CountGap", "CountReconnect { is_recreated: true }"]);
 }
 
 #[test]
 fn cursor_is_valid_only_in_its_epoch() {
-    let mut test = TestSession::new(Settings::default());
-    let epoch = test.session.epoch().to_string();
-    assert_eq!(test.session.resume_point(None), (Resume::Waiting, ResumePosition::Unspecified));
-    assert_eq!(test.session.resume_point(Some(&format!("{epoch}-1F"))), (Resume::From(31), ResumePosition::Known));
+    let session = TestSession::new(Settings::default()).session;
+    let position = |cursor, has_had_channel| session.resume_point(cursor, has_had_channel);
+    let known = format!("{}-1F", session.epoch);
+    assert_eq!(position(None, false), (Resume::Waiting, ResumePosition::Unspecified));
+    assert_eq!(position(None, true), (Resume::Tail, ResumePosition::Unspecified));
+    assert_eq!(position(Some(&known), true), (Resume::From(31), ResumePosition::Known));
     for foreign in ["zzz", "d-FFFFFFFF-B,0|C,0", "another-1F", ""] {
-        assert_eq!(test.session.resume_point(Some(foreign)), (Resume::Tail, ResumePosition::Lost), "{foreign}");
+        assert_eq!(position(Some(foreign), true), (Resume::Tail, ResumePosition::Lost), "{foreign}");
     }
-    test.attach(Transport::WebSockets, ConnectKind::Connect);
-    assert_eq!(test.session.resume_point(None), (Resume::Tail, ResumePosition::Unspecified));
+}
+
+/// Decides about a request for a channel of a connection whose channels have these transports so far.
+fn decide(before: &[Transport], transport: Transport, connect_kind: ConnectKind) -> String {
+    let session = TestSession::new(Settings::default()).session;
+    let mut channels = ChannelState::new(None);
+    for (number, transport) in (1..).zip(before) {
+        channels.attach(OpenChannel { number, transport: *transport });
+    }
+    let request = request_for_channel(connect_kind, None);
+    let attach = AttachChannel { transport, socket: None, context: None, request };
+    match session.decide_channel(&attach, &channels, 0) {
+        ChannelDecision::Attach => "attach".into(),
+        ChannelDecision::Rejoin(plan) => format!("rejoin{}", if plan.joins_durable { " durable" } else { "" }),
+        ChannelDecision::Refuse(StalePoll(frame)) => text(&frame[2..]).replace(&*session.epoch, "epoch"),
+    }
 }
 
 #[test]
-fn only_a_poll_is_not_a_stream() {
-    let mut test = TestSession::open();
-    assert!(test.session.has_stream());
-    test.attach(Transport::LongPolling, ConnectKind::Reconnect);
-    assert!(!test.session.has_stream());
-    test.on(Event::Detached);
-    assert!(!test.session.has_stream() && test.session.has_had_channel());
+fn only_new_and_polling_clients_attach_without_rejoin() {
+    let (socket, poll) = (Transport::WebSockets, Transport::LongPolling);
+    for (before, transport, connect_kind, decision) in [
+        (&[][..], socket, ConnectKind::Connect, "attach"),
+        (&[], socket, ConnectKind::Reconnect, "rejoin"),
+        (&[], poll, ConnectKind::Other, "rejoin"),
+        (&[socket], poll, ConnectKind::Connect, "rejoin durable"),
+        (&[socket], socket, ConnectKind::Reconnect, "rejoin"),
+        (&[socket], socket, ConnectKind::Other, "rejoin"),
+        (&[poll], poll, ConnectKind::Other, "attach"),
+        (&[poll], poll, ConnectKind::Reconnect, "rejoin"),
+        (&[socket], poll, ConnectKind::Other, r#"{"C":"epoch-0","M":[]}"#),
+        (&[socket, poll], poll, ConnectKind::Other, "attach"),
+    ] {
+        assert_eq!(decide(before, transport, connect_kind), decision, "{before:?} {transport:?} {connect_kind:?}");
+    }
 }
 
 #[test]
@@ -151,18 +181,13 @@ fn failed_on_reconnected_closes_the_channel() {
 }
 
 #[test]
-fn data_of_replaced_or_closing_channel_is_ignored() {
+fn data_of_closing_channel_is_ignored() {
     let call = || Inbound::Text(r#"{"H":"chat","M":"Add","A":[2,3],"I":0}"#.to_owned().into());
     let binary = || Inbound::Binary(b"binary"[..].into());
     let mut test = TestSession::open();
-    let older = test.channel;
-    test.attach(Transport::WebSockets, ConnectKind::Reconnect);
+    let channel = test.channel;
+    assert_eq!(test.on(Event::Received(Received { channel, data: binary() })), ["close channel 1003"]);
     for data in [call(), binary()] {
-        assert!(test.on(Event::Received(Received { channel: older, data })).is_empty());
-    }
-    let newer = test.channel;
-    assert_eq!(test.on(Event::Received(Received { channel: newer, data: binary() })), ["close channel 1003"]);
-    for data in [call(), binary()] {
-        assert!(test.on(Event::Received(Received { channel: newer, data })).is_empty());
+        assert!(test.on(Event::Received(Received { channel, data })).is_empty());
     }
 }

@@ -10,24 +10,15 @@ const DISCONNECT_COMMAND: &str = r#"init "D":1,"E":"The server has closed the co
 #[test]
 fn abort_request_ends_the_connection() {
     let mut test = TestSession::open();
-    let out = test.session.on_abort_request();
-    assert_eq!(test.describe_all(out), ["end Stopped 1000"]);
+    assert_eq!(test.on(Event::Request(Request::Abort)), ["end Stopped 1000"]);
     assert_eq!((test.session.phase(), test.until_deadline()), ("ended", None));
-}
-
-#[test]
-fn abort_request_between_polls_terminates_at_once() {
-    let mut test = TestSession::open();
-    test.on(Event::Detached);
-    let out = test.session.on_abort_request();
-    assert_eq!(test.describe_all(out), ["end Stopped 1000", "terminate"]);
 }
 
 #[test]
 fn events_after_the_end_are_ignored() {
     let mut test = TestSession::open();
     test.receive_text(r#"{"H":"chat","M":"Add","I":0}"#);
-    drop(test.session.on_abort_request());
+    test.on(Event::Request(Request::Abort));
     assert!(test.complete_call(Ok(json(5))).is_empty());
     for event in [Event::Tick, Event::Detached, Event::Aborted(Reconnect::Deny), Event::Draining, Event::Overflowed] {
         assert!(test.on(event).is_empty());
@@ -41,31 +32,32 @@ fn end_drops_waiting_start_requests() {
     let mut test = TestSession::new(Settings::default());
     test.attach(Transport::LongPolling, ConnectKind::Connect);
     let (_, mut response) = test.start();
-    drop(test.session.on_abort_request());
+    test.on(Event::Request(Request::Abort));
     assert_eq!(response.try_recv(), Err(oneshot::error::TryRecvError::Closed));
 }
 
 #[test]
 fn hub_abort_sends_the_disconnect_command() {
     let mut test = TestSession::open();
-    assert_eq!(test.on(Event::Aborted(Reconnect::Deny)), [DISCONNECT_COMMAND, "end Aborted 1000"]);
-    assert_eq!(test.recorded_aborts.load(Ordering::Relaxed), 1, "the command may not reach the client");
+    let effects = ["record abort", DISCONNECT_COMMAND, "end Aborted 1000"];
+    assert_eq!(test.on(Event::Aborted(Reconnect::Deny)), effects, "the command may not reach the client");
 }
 
 #[test]
 fn abort_between_polls_is_delivered_on_next_poll() {
     let mut away = TestSession::open();
     away.on(Event::Detached);
-    assert_eq!(away.on(Event::Aborted(Reconnect::Deny)), [DISCONNECT_COMMAND, "end Aborted 1000", "terminate"]);
-    assert_eq!(away.recorded_aborts.load(Ordering::Relaxed), 1);
+    assert_eq!(away.on(Event::Aborted(Reconnect::Deny)), ["record abort", DISCONNECT_COMMAND, "end Aborted 1000"]);
     for connect_kind in [ConnectKind::Other, ConnectKind::Reconnect, ConnectKind::Connect] {
         let mut back = TestSession::begin(Settings::default(), true);
+        let (effects, mut response) = back.start();
+        assert!(effects.is_empty());
+        assert_eq!(response.try_recv(), Err(oneshot::error::TryRecvError::Closed), "it answers no request");
         assert_eq!(
             back.attach(Transport::LongPolling, connect_kind),
             [DISCONNECT_COMMAND, "end Aborted 1000"],
-            "{connect_kind:?}"
+            "{connect_kind:?}: it is recorded already"
         );
-        assert_eq!(back.recorded_aborts.load(Ordering::Relaxed), 0, "it is recorded already");
     }
 }
 
@@ -77,7 +69,7 @@ fn draining_makes_polls_reconnect_at_once() {
     assert_eq!(TestSession::open().on(Event::Draining), ["end Drained 1000"]);
     let mut away = TestSession::open();
     away.on(Event::Detached);
-    assert_eq!(away.on(Event::Draining), ["end Drained 1000", "terminate"]);
+    assert_eq!(away.on(Event::Draining), ["end Drained 1000"]);
 }
 
 #[test]
@@ -88,8 +80,7 @@ fn disconnect_with_reconnect_is_no_abort() {
     assert_eq!(TestSession::open().on(Event::Aborted(Reconnect::Allow)), ["end Aborted 1000"]);
     let mut away = TestSession::open();
     away.on(Event::Detached);
-    assert_eq!(away.on(Event::Aborted(Reconnect::Allow)), ["end Aborted 1000", "terminate"]);
-    assert_eq!(away.recorded_aborts.load(Ordering::Relaxed), 0, "the client may return");
+    assert_eq!(away.on(Event::Aborted(Reconnect::Allow)), ["end Aborted 1000"]);
 }
 
 #[test]
@@ -105,8 +96,9 @@ fn connection_ends_when_credentials_of_its_channel_expire() {
     ] {
         let mut test = TestSession::open();
         let expires = Some(test.now + seconds(5));
-        let channel = ChannelAttached { expires, ..test.channel(transport, connect_kind) };
-        test.attached(&channel);
+        let mut channel = test.channel(transport, connect_kind);
+        channel.request.expires = expires;
+        test.attached(channel);
         assert_eq!(test.until_deadline(), Some(seconds(5)));
         assert_eq!(test.advance(seconds(4)), [""; 0]);
         assert_eq!(test.advance(seconds(1)), end);
@@ -118,8 +110,9 @@ fn channel_with_newer_credentials_extends_the_connection() {
     let mut test = TestSession::open();
     for remaining in [5, 8] {
         let expires = Some(test.now + seconds(remaining));
-        let channel = ChannelAttached { expires, ..test.channel(Transport::WebSockets, ConnectKind::Reconnect) };
-        test.attached(&channel);
+        let mut channel = test.channel(Transport::WebSockets, ConnectKind::Reconnect);
+        channel.request.expires = expires;
+        test.attached(channel);
     }
     assert_eq!(test.advance(seconds(7)), [""; 0]);
     assert_eq!(test.advance(seconds(1)), ["end Expired 1000"]);

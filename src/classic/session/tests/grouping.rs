@@ -51,7 +51,7 @@ fn next_channel_sends_unsent_or_lost_token() {
     ] {
         let channel = test.channel(Transport::LongPolling, ConnectKind::Other);
         let attached = ChannelAttached { has_unsent_token, has_current_token, ..channel };
-        assert_eq!(test.attached(&attached), expected, "unsent {has_unsent_token}, current {has_current_token}");
+        assert_eq!(test.attached(attached), expected, "unsent {has_unsent_token}, current {has_current_token}");
     }
 }
 
@@ -60,7 +60,7 @@ fn rejoin_compares_groups_with_presented_token() {
     let mut test = TestSession::open();
     let channel = test.channel(Transport::WebSockets, ConnectKind::Reconnect);
     let back = ChannelAttached { is_rejoined: true, has_current_token: false, ..channel };
-    assert_eq!(test.attached(&back), ["run reconnected", "refresh groups token"]);
+    assert_eq!(test.attached(back), ["run reconnected", "refresh groups token"]);
 }
 
 #[test]
