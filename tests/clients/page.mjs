@@ -48,18 +48,18 @@ const exchangeMessages = async (protocols) => {
   for (const one of [ann, bob]) await waitForMessage(one, "bob", "hi");
 };
 
-// The width that the selector needs is its width without any style of the page.
+// The width that the selector needs is its width without any layout. Its text must not be pale, disabled or not.
 const checkSelector = (page) => page.evaluate(() => {
   const select = document.querySelector("#wire"), { left, right, width, height } = select.getBoundingClientRect();
   const copy = select.cloneNode(true);
   copy.removeAttribute("id");
   copy.style.cssText = "position: absolute; width: max-content; visibility: hidden";
   document.body.append(copy);
-  const needed = copy.getBoundingClientRect().width;
+  const needed = copy.getBoundingClientRect().width, { color, opacity } = getComputedStyle(select);
   copy.remove();
   return {
     isInView: left >= 0 && right <= innerWidth && height > 0,
-    isReadable: width >= needed,
+    isReadable: width >= needed && color === getComputedStyle(document.body).color && opacity > 0.6,
     scrolls: document.documentElement.scrollWidth > innerWidth,
   };
 });
@@ -164,7 +164,10 @@ const scenarios = {
   async selectorWidths() {
     for (const width of [320, 768, 1280]) {
       const page = await open({ viewport: { width, height: 800 } });
-      assert.deepEqual(await checkSelector(page), { isInView: true, isReadable: true, scrolls: false }, `${width} px`);
+      const check = async () => assert.deepEqual(await checkSelector(page), { isInView: true, isReadable: true, scrolls: false }, `${width} px`);
+      await check();
+      await join(page); // disables the selector
+      await check();
     }
   },
 };
