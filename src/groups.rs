@@ -27,7 +27,7 @@ use crate::{
         Admission, Delivery, DeliveryCount, Generation, Group, GroupSnapshot, Inspect, Leave, Left, Member,
         MemberRange, MemberSink, MembershipToken, Publish, Shard,
     },
-    ids::{ConnectionId, ConnectionSet, GroupKey, HubName, NameTooLong},
+    ids::{ConnectionId, ConnectionSet, GroupKey, HubName, InvalidName},
     message::Message,
     outbox::FlushScheduler,
     supervised::{Died, Supervised},
@@ -46,9 +46,9 @@ pub enum Error {
     /// The group panicked during the operation. Its members are joining again. The same call may succeed when repeated.
     #[error("the group was interrupted, try again")]
     Interrupted,
-    /// The name of the group has more than 256 characters. Nothing has changed.
+    /// The name of the group has more than 256 characters or contains U+0000. Nothing has changed.
     #[error(transparent)]
-    NameTooLong(#[from] NameTooLong),
+    InvalidName(#[from] InvalidName),
 }
 
 impl From<Died> for Error {

@@ -68,11 +68,12 @@ name! {
     HubName
 }
 name! {
-    /// The name of a group within its hub. Any text of at most 256 characters is allowed, including the empty one.
+    /// The name of a group within its hub. Any text of at most 256 characters without U+0000 is allowed, including the
+    /// empty one.
     GroupName
 }
 name! {
-    /// The id of a user, as the identity provider supplied it: at most 256 characters.
+    /// The id of a user, as the identity provider supplied it: at most 256 characters, none of which is U+0000.
     UserId
 }
 name! {
@@ -84,18 +85,45 @@ name! {
     NodeId
 }
 
-/// The maximum length of the name of a user, group, hub or hub method, in characters. Names are kept as long as the
+/// The maximum length of the name of a user, group or hub method, in characters. Names are kept as long as the
 /// connections, groups and stored rows that have them.
 pub(crate) const MAX_NAME_LENGTH: usize = 256;
 
-/// A name is too long. It contains the kind of the name, such as `user`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("The {0} name has more than {MAX_NAME_LENGTH} characters.")]
-pub struct NameTooLong(pub &'static str);
+/// The maximum length of the name of a hub, in characters. The names of a hub, a user and a group are one key of a stored
+/// row, and MySQL limits a key to 3,072 bytes.
+pub(crate) const MAX_HUB_NAME_LENGTH: usize = 128;
 
-/// Checks the length of a name of this kind.
-pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), NameTooLong> {
-    if name.chars().nth(MAX_NAME_LENGTH).is_some() { Err(NameTooLong(kind)) } else { Ok(()) }
+/// A name is invalid. Each variant contains the kind of the name, such as `user`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidName {
+    /// It has more than 256 characters.
+    #[error("The {0} name has more than {MAX_NAME_LENGTH} characters.")]
+    TooLong(&'static str),
+    /// It contains the character U+0000, which PostgreSQL does not store.
+    #[error("The {0} name contains the character U+0000.")]
+    ContainsNul(&'static str),
+}
+
+impl InvalidName {
+    /// The kind of the name, such as `user`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::TooLong(kind) | Self::ContainsNul(kind) => kind,
+        }
+    }
+}
+
+/// Checks a name of this kind.
+pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidName> {
+    if name.chars().nth(MAX_NAME_LENGTH).is_some() {
+        Err(InvalidName::TooLong(kind))
+    } else if name.contains('\0') {
+        Err(InvalidName::ContainsNul(kind))
+    } else {
+        Ok(())
+    }
 }
 
 /// The beginning of a text, at most `bytes` long.
@@ -186,6 +214,12 @@ mod tests {
         assert_eq!(check_name("user", &"ü".repeat(256)), Ok(()));
         let error = check_name("user", &"u".repeat(257)).unwrap_err();
         assert_eq!(error.to_string(), "The user name has more than 256 characters.");
+    }
+
+    #[test]
+    fn name_with_nul_is_refused() {
+        let error = check_name("group", "a\0b").unwrap_err();
+        assert_eq!(error.to_string(), "The group name contains the character U+0000.");
     }
 
     #[test]

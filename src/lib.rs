@@ -102,7 +102,7 @@ pub use engine::{BuildError, BuildFault, Engine, EngineBuilder, HubHandle, Serve
 pub use group::{Delivery, GroupSnapshot};
 pub use groups::{ActorMembership, Error as GroupError};
 pub use hub::{Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, Users};
-pub use ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, NameTooLong, NodeId, UserId};
+pub use ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, InvalidName, NodeId, UserId};
 pub use membership::NodeInUse;
 pub use message::{Invocation, Json, Message};
 pub use outbox::{Limits, Overflow, ReplayLimits};

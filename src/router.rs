@@ -65,7 +65,7 @@ impl Router {
     /// process that have it in their outbox. Invocations of one sender to one destination arrive in order.
     ///
     /// # Errors
-    /// [`Error::NameTooLong`], and nothing was sent. [`Error::Interrupted`], if the actor of a group crashes meanwhile;
+    /// [`Error::InvalidName`], and nothing was sent. [`Error::Interrupted`], if the actor of a group crashes meanwhile;
     /// groups earlier in the list have received the invocation.
     pub(crate) async fn send(&self, destination: &Destination, invocation: Invocation) -> Result<usize, Error> {
         if let Recipients::Groups(names) = &destination.recipients {

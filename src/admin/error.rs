@@ -9,7 +9,7 @@ use actix_web::{
 
 use crate::client_log::{self, Cause};
 
-use crate::{GroupError, NameTooLong, hub::UsersError};
+use crate::{GroupError, InvalidName, hub::UsersError};
 
 /// The variants correspond to response statuses.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ impl From<UsersError> for AdminError {
         match error {
             UsersError::Store(error) => Self::store(&error),
             UsersError::Group(error) => error.into(),
-            UsersError::NameTooLong(error) => error.into(),
+            UsersError::InvalidName(error) => error.into(),
         }
     }
 }
@@ -62,14 +62,14 @@ impl From<GroupError> for AdminError {
     fn from(error: GroupError) -> Self {
         match error {
             GroupError::Interrupted => Self::Unavailable(error.to_string()),
-            GroupError::NameTooLong(error) => error.into(),
+            GroupError::InvalidName(error) => error.into(),
         }
     }
 }
 
-impl From<NameTooLong> for AdminError {
-    fn from(error: NameTooLong) -> Self {
-        Self::invalid_parameter(error.0, error.to_string())
+impl From<InvalidName> for AdminError {
+    fn from(error: InvalidName) -> Self {
+        Self::invalid_parameter(error.kind(), error.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     aspnetcore, classic,
     connection::RejoinSettings,
     hub::Hub,
-    ids::{check_name, truncated},
+    ids::{MAX_HUB_NAME_LENGTH, MAX_NAME_LENGTH, truncated},
 };
 
 /// The longest duration that can be set. It is practically endless, and additions to a clock do not overflow.
@@ -38,7 +38,7 @@ fn hub_name_faults(hub: &Hub) -> impl Iterator<Item = BuildFault> {
     let name = hub.name();
     let empty = name.is_empty().then_some(BuildFault::EmptyHubName);
     let dotted = name.contains('.').then(|| BuildFault::HubNameContainsDot(name.to_string()));
-    [empty, dotted, name_length_fault(name)].into_iter().flatten()
+    [empty, dotted, name_length_fault(name, MAX_HUB_NAME_LENGTH)].into_iter().flatten()
 }
 
 fn method_faults(hub: &Hub) -> impl Iterator<Item = BuildFault> {
@@ -46,7 +46,7 @@ fn method_faults(hub: &Hub) -> impl Iterator<Item = BuildFault> {
     let names = hub.method_names().into_iter();
     let invalid = names.filter_map(move |method| match method {
         "" => Some(BuildFault::EmptyMethodName(name())),
-        method => name_length_fault(method),
+        method => name_length_fault(method, MAX_NAME_LENGTH),
     });
     let duplicates = hub.duplicate_methods().iter().cloned();
     let duplicates = duplicates.map(move |method| BuildFault::DuplicateMethod { hub: name(), method });
@@ -58,8 +58,9 @@ fn method_faults(hub: &Hub) -> impl Iterator<Item = BuildFault> {
     invalid.chain(duplicates).chain(missing)
 }
 
-fn name_length_fault(name: &str) -> Option<BuildFault> {
-    check_name("hub", name).err().map(|_| BuildFault::NameTooLong(truncated(name, 20).to_owned()))
+fn name_length_fault(name: &str, limit: usize) -> Option<BuildFault> {
+    let is_too_long = name.chars().nth(limit).is_some();
+    is_too_long.then(|| BuildFault::NameTooLong(truncated(name, 20).to_owned()))
 }
 
 /// All faults of the settings, for an engine with these hubs.
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(error(chat().hub("/other", nameless)), "the hub `other` has a method with an empty name");
         assert_eq!(error(chat().node("")), "the name of the node is empty");
         let beginning = "m".repeat(20);
-        let too_long = format!("the name `{beginning}…` of a hub or hub method has more than 256 characters");
+        let too_long = format!("the name `{beginning}…` is too long: that of a hub has at most 128 characters, that of a method 256");
         for hub in [Hub::new("other").method(&"m".repeat(257), async || Ok(1)), Hub::new(&"m".repeat(257))] {
             assert_eq!(error(chat().hub("/other", hub)), too_long);
         }

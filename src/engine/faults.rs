@@ -56,8 +56,9 @@ pub enum BuildFault {
     /// The name of a hub contains a dot. Classic groups are named `hub.group`, so it would be ambiguous.
     #[error("the hub name `{0}` contains a dot, which separates hub and group in the names of classic groups")]
     HubNameContainsDot(String),
-    /// The name of a hub or of a hub method has more than 256 characters. The text contains its beginning.
-    #[error("the name `{0}…` of a hub or hub method has more than 256 characters")]
+    /// The name of a hub has more than 128 characters, or that of a hub method more than 256. The text contains its
+    /// beginning.
+    #[error("the name `{0}…` is too long: that of a hub has at most 128 characters, that of a method 256")]
     NameTooLong(String),
     /// The name of a hub method is empty.
     #[error("the hub `{0}` has a method with an empty name")]

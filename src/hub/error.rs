@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
-use crate::{groups, ids::NameTooLong, message::Json, store, supervised::Died};
+use crate::{groups, ids::InvalidName, message::Json, store, supervised::Died};
 
 /// Wire: the exception type whose text every client may read.
 const HUB_EXCEPTION: &str = "HubException";
@@ -87,22 +87,22 @@ impl<E: std::error::Error + 'static> From<E> for HubError {
     }
 }
 
-/// Wire: an empty group name is an `InvalidOperationException` in both generations. That a name is too long is told to
+/// Wire: an empty group name is an `InvalidOperationException` in both generations. That a name is invalid is told to
 /// the client, because names usually come from clients.
 fn exception_type(error: &(dyn std::error::Error + 'static)) -> &'static str {
     match error.downcast_ref() {
         Some(SendError::EmptyGroupName) => "InvalidOperationException",
-        _ if is_name_too_long(error) => HUB_EXCEPTION,
+        _ if is_invalid_name_error(error) => HUB_EXCEPTION,
         _ => "Exception",
     }
 }
 
-fn is_name_too_long(error: &(dyn std::error::Error + 'static)) -> bool {
-    let is_too_long = |error: &groups::Error| matches!(error, groups::Error::NameTooLong(_));
-    error.is::<NameTooLong>()
-        || error.downcast_ref().is_some_and(is_too_long)
-        || matches!(error.downcast_ref(), Some(SendError::Group(error)) if is_too_long(error))
-        || matches!(error.downcast_ref(), Some(UsersError::NameTooLong(_)))
+fn is_invalid_name_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_group = |error: &groups::Error| matches!(error, groups::Error::InvalidName(_));
+    error.is::<InvalidName>()
+        || error.downcast_ref().is_some_and(of_group)
+        || matches!(error.downcast_ref(), Some(SendError::Group(error)) if of_group(error))
+        || matches!(error.downcast_ref(), Some(UsersError::InvalidName(_)))
 }
 
 /// Why an invocation was not sent to clients.
@@ -127,9 +127,9 @@ pub enum UsersError {
     /// The store failed or did not answer in time.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// A name has more than 256 characters. Nothing has changed.
+    /// A name has more than 256 characters or contains U+0000. Nothing has changed.
     #[error(transparent)]
-    NameTooLong(#[from] NameTooLong),
+    InvalidName(#[from] InvalidName),
     /// The change is stored, but the actor of a live group crashed meanwhile. Repeating the call completes the change.
     #[error(transparent)]
     Group(#[from] groups::Error),

@@ -14,7 +14,7 @@ use crate::{
     connections::{JoinCause, Reconnect},
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
-    ids::{ConnectionId, GroupKey, GroupName, HubName, NameTooLong, UserId, check_name},
+    ids::{ConnectionId, GroupKey, GroupName, HubName, InvalidName, UserId, check_name},
     router::Router,
     store::{self, Change, Members, MembershipChange, MembershipOp, Owner, Page},
 };
@@ -91,7 +91,7 @@ impl Groups {
     }
 
     /// The key of a group that may be created now.
-    fn new_key(&self, group: impl Into<GroupName>) -> Result<Arc<GroupKey>, NameTooLong> {
+    fn new_key(&self, group: impl Into<GroupName>) -> Result<Arc<GroupKey>, InvalidName> {
         let key = self.key(group);
         check_name("group", &key.name).map(|()| key)
     }
@@ -99,8 +99,8 @@ impl Groups {
     /// Adds a connection to a group. The group is created if it does not exist. Adding twice has no effect.
     ///
     /// # Errors
-    /// [`Error::Interrupted`], if the group's actor crashes repeatedly meanwhile. [`Error::NameTooLong`], if the name has
-    /// more than 256 characters.
+    /// [`Error::Interrupted`], if the group's actor crashes repeatedly meanwhile. [`Error::InvalidName`], if the name has
+    /// more than 256 characters or contains U+0000.
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
         let (id, key) = (id.into(), self.new_key(group)?);
         let added = self.router.join(&id, &key, JoinCause::Caller).await.map(Added::of);
@@ -224,8 +224,8 @@ impl Users {
     /// [`EngineBuilder::durable_change_rate`](crate::EngineBuilder::durable_change_rate) allows.
     ///
     /// # Errors
-    /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::NameTooLong`]: a name has
-    /// more than 256 characters, and nothing has changed. [`UsersError::Group`]: the membership is stored, but a group's
+    /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::InvalidName`]: a name has
+    /// more than 256 characters or contains U+0000, and nothing has changed. [`UsersError::Group`]: the membership is stored, but a group's
     /// actor crashed meanwhile; repeating the call completes the change.
     pub async fn add_to_group(
         &self,
