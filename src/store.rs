@@ -190,7 +190,11 @@ pub enum Error {
     /// The stored data cannot be read; a retry does not help.
     #[error("the store holds data that cannot be read: {0}")]
     Corrupt(String),
-    /// The address of the store is invalid. Only connecting returns this error; the methods of [`Store`] do not.
+    /// The store cannot hold a value of the request, such as a name with a NUL character in PostgreSQL. Nothing has changed,
+    /// and a retry does not help.
+    #[error("the store does not support a value: {0}")]
+    Unsupported(String),
+    /// The address of the store is invalid, or its server refuses the user that it names. Only connecting returns this error; the methods of [`Store`] do not.
     #[error("the store's address is wrong: {0}")]
     Address(String),
 }

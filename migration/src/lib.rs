@@ -23,6 +23,7 @@ mod m20261124_000001_create_rejoin_families;
 mod m20261124_000002_create_clocks;
 mod m20261124_000003_delete_unused_rows;
 mod m20261129_000001_name_processes_of_nodes;
+mod m20261129_000002_compare_names_by_bytes;
 
 /// Applies the missing migrations (`up`) or reverts all of them (`down`).
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000002_create_clocks::Migration),
             Box::new(m20261124_000003_delete_unused_rows::Migration),
             Box::new(m20261129_000001_name_processes_of_nodes::Migration),
+            Box::new(m20261129_000002_compare_names_by_bytes::Migration),
         ]
     }
 }

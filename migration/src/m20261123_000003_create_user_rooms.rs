@@ -30,7 +30,7 @@ impl MigrationTrait for Migration {
     }
 }
 
-fn user() -> ForeignKeyCreateStatement {
+pub(crate) fn user() -> ForeignKeyCreateStatement {
     ForeignKey::create()
         .name("fk_user_rooms_user")
         .from("user_rooms", "user_name")
@@ -40,7 +40,7 @@ fn user() -> ForeignKeyCreateStatement {
         .take()
 }
 
-fn room() -> ForeignKeyCreateStatement {
+pub(crate) fn room() -> ForeignKeyCreateStatement {
     ForeignKey::create()
         .name("fk_user_rooms_room")
         .from("user_rooms", ("hub", "room_name"))

@@ -168,7 +168,9 @@ mod tests {
         assert_eq!(error(chat().hub("/other", nameless)), "the hub `other` has a method with an empty name");
         assert_eq!(error(chat().node("")), "the name of the node is empty");
         let beginning = "m".repeat(20);
-        let too_long = format!("the name `{beginning}…` is too long: that of a hub has at most 128 characters, that of a method 256");
+        let too_long = format!(
+            "the name `{beginning}…` is too long: that of a hub has at most 128 characters, that of a method 256"
+        );
         for hub in [Hub::new("other").method(&"m".repeat(257), async || Ok(1)), Hub::new(&"m".repeat(257))] {
             assert_eq!(error(chat().hub("/other", hub)), too_long);
         }

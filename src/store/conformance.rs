@@ -47,6 +47,7 @@ macro_rules! store_conformance {
             groups_of_different_hubs_are_separate
             concurrent_adds_apply_once
             concurrent_first_adds_do_not_conflict
+            concurrent_changes_lose_no_membership
             members_are_sorted_by_name
             pages_cover_every_member_once
             page_limit_can_be_any_number

@@ -252,6 +252,26 @@ pub async fn concurrent_first_adds_do_not_conflict(store: &dyn DynStore) -> Resu
     Ok(())
 }
 
+/// Calls that add the first membership of a user or a group run beside calls that remove the last one. Each call changes
+/// a membership of its own, so each has an effect.
+pub async fn concurrent_changes_lose_no_membership(store: &dyn DynStore) -> Result<(), Error> {
+    let (users, groups) = (["ann", "bob", "cid"], ["one", "two", "three"]);
+    let memberships: Vec<_> = users.iter().flat_map(|user| groups.iter().map(move |group| (*user, *group))).collect();
+    let changes = |(user, group): (&'static str, &'static str)| async move {
+        for round in 0..10 {
+            assert_eq!(add(store, user, group).await?, Change::Applied, "{user} in {group}, round {round}");
+            assert_eq!(remove(store, user, group).await?, Change::Applied, "{user} in {group}, round {round}");
+        }
+        add(store, user, group).await
+    };
+    let last = try_join_all(memberships.into_iter().map(changes)).await?;
+    assert_eq!(last, [Change::Applied; 9]);
+    for user in users {
+        assert_eq!(groups_of(store, &owner(user)).await?, ["one", "three", "two"], "{user}");
+    }
+    Ok(())
+}
+
 /// The order is that of the bytes, so it is the same in every store.
 pub async fn members_are_sorted_by_name(store: &dyn DynStore) -> Result<(), Error> {
     for user in ["bob", "Zoe", "ann", "é", "ann2", "_", "10", "9"] {

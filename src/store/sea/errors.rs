@@ -1,47 +1,79 @@
 //! Classification of database errors.
 //!
-//! It maps errors of the driver to the variants of [`Error`]. Every method of [`SeaStore`](super::SeaStore) uses it
-//! through `?`. It does not log or retry, and no error shows the values of a statement.
+//! It maps errors of the driver to the variants of [`Error`]. Every method of [`SeaStore`](super::SeaStore) uses it. It
+//! does not log or retry, and no error shows the values of a statement.
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
+use super::{mysql, postgres, sqlite};
 use crate::store::Error;
+
+/// What a failure asks the caller to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Repeat the transaction at once: another one was in its way.
+    Conflict,
+    /// Repeat the call later.
+    Unavailable,
+    /// The server refuses the user or the name of the database. A retry helps only if its settings change.
+    Refused,
+    /// The address is invalid.
+    Address,
+    /// The database cannot hold a value of the request.
+    Unsupported,
+    /// The stored data or the tables are not as expected.
+    Corrupt,
+}
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        classify(&error)(error.to_string())
-    }
-}
-
-/// Returns the constructor of the matching [`Error`] variant.
-pub(super) fn classify(error: &DbErr) -> fn(String) -> Error {
-    match (error, cause(error)) {
-        (DbErr::Conn(RuntimeErr::Internal(_)), _) | (_, Some(SqlxError::Configuration(_))) => Error::Address,
-        (_, Some(SqlxError::ColumnNotFound(_) | SqlxError::ColumnDecode { .. } | SqlxError::Decode(_))) => {
-            Error::Corrupt
+        let text = error.to_string();
+        match classify(&error) {
+            Failure::Conflict | Failure::Unavailable | Failure::Refused => Self::Unavailable(text),
+            Failure::Address => Self::Address(text),
+            Failure::Unsupported => Self::Unsupported(text),
+            Failure::Corrupt => Self::Corrupt(text),
         }
-        // SQLITE_ERROR (the statement does not match the tables), SQLITE_CORRUPT, SQLITE_MISMATCH, SQLITE_NOTADB.
-        (_, Some(cause)) if matches!(sqlite_code(cause), Some(1 | 11 | 20 | 26)) => Error::Corrupt,
-        (DbErr::ConnectionAcquire(_) | DbErr::Conn(_) | DbErr::Exec(_) | DbErr::Query(_), _) => Error::Unavailable,
-        // All other errors report a row, a type or a migration that does not match.
-        _ => Error::Corrupt,
     }
 }
 
-/// True for SQLITE_BUSY: another connection holds the lock.
-pub(super) fn is_busy(error: &DbErr) -> bool {
-    cause(error).and_then(sqlite_code) == Some(5)
+/// The error of the first connection to `address`, which must not contain a password.
+pub(super) fn connecting(address: &str, error: &DbErr) -> Error {
+    let text = format!("{address}: {error}");
+    match classify(error) {
+        Failure::Address | Failure::Refused => Error::Address(text),
+        Failure::Corrupt => Error::Corrupt(text),
+        Failure::Conflict | Failure::Unavailable | Failure::Unsupported => Error::Unavailable(text),
+    }
 }
 
-fn cause(error: &DbErr) -> Option<&SqlxError> {
+/// True if the same transaction can succeed at once.
+pub(super) fn is_conflict(error: &DbErr) -> bool {
+    classify(error) == Failure::Conflict
+}
+
+fn classify(error: &DbErr) -> Failure {
+    match (error, cause(error)) {
+        (DbErr::Conn(RuntimeErr::Internal(_)), _) | (_, Some(SqlxError::Configuration(_))) => Failure::Address,
+        (_, Some(SqlxError::ColumnNotFound(_) | SqlxError::ColumnDecode { .. } | SqlxError::Decode(_))) => {
+            Failure::Corrupt
+        }
+        (_, Some(SqlxError::Database(cause))) => {
+            let cause = &**cause;
+            let failure = sqlite::failure(cause).or_else(|| postgres::failure(cause)).or_else(|| mysql::failure(cause));
+            failure.unwrap_or(Failure::Unavailable)
+        }
+        (DbErr::ConnectionAcquire(_) | DbErr::Conn(_) | DbErr::Exec(_) | DbErr::Query(_), _) => Failure::Unavailable,
+        // All other errors report a row, a type or a migration that does not match.
+        _ => Failure::Corrupt,
+    }
+}
+
+/// The error of the driver, if there is one.
+pub(super) fn cause(error: &DbErr) -> Option<&SqlxError> {
     use RuntimeErr::SqlxError as Cause;
     match error {
         DbErr::Conn(Cause(cause)) | DbErr::Exec(Cause(cause)) | DbErr::Query(Cause(cause)) => Some(cause),
         _ => None,
     }
-}
-
-/// The primary result code of SQLite: the low byte of the extended code.
-fn sqlite_code(cause: &SqlxError) -> Option<u32> {
-    Some(cause.as_database_error()?.code()?.parse::<u32>().ok()? & 0xff)
 }

@@ -1,76 +1,187 @@
-//! The statements of [`Store::apply`](crate::store::Store::apply): durable memberships, and the rows of users and groups
-//! that exist because of them.
+//! The statements of durable memberships, and of the rows of users and groups that exist because of them.
+//!
+//! Each transaction first locks the rows of all its users, then those of all its groups, each in the order of their
+//! names. Then it reads the stored memberships, and no other transaction changes them until it ends. So the effect of a
+//! change is known without a failed statement, and two transactions rarely wait for each other in a circle.
 
-use std::time::SystemTime;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::SystemTime,
+};
 
 use entities::{conversation_room, user, user_room};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
-    QuerySelect, QueryTrait,
-    sea_query::{Expr, SelectStatement},
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait,
+    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    sea_query::{Expr, OnConflict},
 };
 
-use super::{millis, was_inserted};
+use self::plan::{Key, Plan};
+use super::{MAX_BIND_VARIABLES, millis};
 use crate::{
-    ids::{GroupName, UserId},
-    store::{Change, MembershipChange, MembershipOp, Owner},
+    ids::{GroupName, HubName, UserId},
+    store::{Change, Members, MembershipChange, Owner, Page},
 };
+
+mod plan;
+
+/// The maximum number of changes in one statement: one more level of its condition for each, of which SQLite accepts
+/// 1,000.
+const MAX_CHANGES: usize = 256;
+
+pub(super) async fn groups_of(db: &impl ConnectionTrait, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, DbErr> {
+    use user_room::Column;
+    let mut found: HashMap<Owner, Vec<GroupName>> = HashMap::new();
+    // Only columns of the primary key: its index covers the query.
+    let rows = user_room::Entity::find().select_only().columns([Column::Hub, Column::UserName, Column::RoomName]);
+    for batch in owners.chunks(MAX_BIND_VARIABLES) {
+        let batch = rows.clone().filter(of_any_owner(batch)).into_tuple::<(String, String, String)>();
+        for (hub, user, group) in batch.all(db).await? {
+            found.entry(Owner { hub: hub.into(), user: user.into() }).or_default().push(group.into());
+        }
+    }
+    Ok(owners.iter().map(|owner| found.get(owner).cloned().unwrap_or_default()).collect())
+}
+
+/// Matches the rows of any of `owners`, with one list of users per hub: an application has few hubs, and every database
+/// uses its index for such a list.
+fn of_any_owner(owners: &[Owner]) -> Condition {
+    let mut users: HashMap<&str, Vec<&str>> = HashMap::new();
+    for owner in owners {
+        users.entry(&owner.hub).or_default().push(&owner.user);
+    }
+    users.into_iter().fold(Condition::any(), |any, (hub, users)| {
+        any.add(user_room::Column::Hub.eq(hub).and(user_room::Column::UserName.is_in(users)))
+    })
+}
+
+pub(super) async fn members(
+    db: &impl ConnectionTrait,
+    hub: &HubName,
+    group: &GroupName,
+    page: &Page,
+) -> Result<Members, DbErr> {
+    use user_room::Column;
+    let of_group = Column::Hub.eq(hub.as_str()).and(Column::RoomName.eq(group.as_str()));
+    let all = user_room::Entity::find().select_only().column(Column::UserName).filter(of_group);
+    let total = all.clone().count(db).await?;
+    let rest = all.apply_if(page.after.as_deref(), |rows, after| rows.filter(Column::UserName.gt(after)));
+    // The driver binds the limit as a signed integer.
+    let rows = rest.order_by_asc(Column::UserName).limit(Ord::min(page.limit, i64::MAX as u64));
+    let names = rows.into_tuple::<String>().all(db).await?;
+    Ok(Members { users: names.into_iter().map(UserId::from).collect(), total })
+}
 
 pub(super) async fn apply(transaction: &Transaction, changes: &[MembershipChange]) -> Result<Vec<Change>, DbErr> {
     let now = millis::floor(SystemTime::now());
     let mut effects = Vec::with_capacity(changes.len());
-    for MembershipChange { owner, group, op } in changes {
-        effects.push(Change::applied_if(match op {
-            MembershipOp::Add => add(transaction, owner, group, now).await?,
-            MembershipOp::Remove => remove(transaction, owner, group).await?,
-        }));
+    for changes in changes.chunks(MAX_CHANGES) {
+        lock_users(transaction, &changes.iter().map(|change| &change.owner.user).collect(), now).await?;
+        lock_rooms(transaction, &changes.iter().map(|change| (&change.owner.hub, &change.group)).collect(), now)
+            .await?;
+        let plan = Plan::new(&stored_among(transaction, changes).await?, changes);
+        insert(transaction, &plan.added, now).await?;
+        if !plan.removed.is_empty() {
+            user_room::Entity::delete_many().filter(any_of(&plan.removed)).exec(transaction).await?;
+        }
+        // A row that was inserted for its lock is deleted, too.
+        delete_unused_rooms(transaction, &plan.absent).await?;
+        delete_unused_users(transaction, &plan.absent).await?;
+        effects.extend(plan.effects);
     }
     Ok(effects)
 }
 
-async fn add(transaction: &Transaction, owner: &Owner, group: &GroupName, now: i64) -> Result<bool, DbErr> {
-    let (hub, user_name, room_name) = key(owner, group);
-    let room = conversation_room::Model { hub: hub.clone(), room_name: room_name.clone(), created_at: now };
-    let row = user_room::Model { hub, user_name, room_name, joined_at: now };
-    ensure_user(transaction, &owner.user, now).await?;
-    let room = conversation_room::Entity::insert(room.into_active_model()).on_conflict_do_nothing();
-    room.exec_without_returning(transaction).await?;
-    was_inserted(user_room::Entity::insert(row.into_active_model()).exec_without_returning(transaction).await)
+/// Locks the rows of users. Inserts those that are missing.
+pub(super) async fn lock_users(transaction: &Transaction, users: &BTreeSet<&UserId>, now: i64) -> Result<(), DbErr> {
+    use user::{Column, Entity};
+    let row = |user: &&UserId| user::Model { user_name: user.to_string(), created_at: now, revoked_before: None };
+    let rows = users.iter().map(|user| row(user).into_active_model());
+    // An update without a change, for its lock.
+    let unchanged = Expr::col((Entity, Column::CreatedAt));
+    let lock = OnConflict::column(Column::UserName).value(Column::CreatedAt, unchanged).to_owned();
+    Entity::insert_many(rows).on_conflict(lock).exec_without_returning(transaction).await.map(drop)
 }
 
-async fn remove(transaction: &Transaction, owner: &Owner, group: &GroupName) -> Result<bool, DbErr> {
-    let removed = user_room::Entity::delete_by_id(key(owner, group)).exec(transaction).await?.rows_affected > 0;
-    if removed {
-        delete_unused_room(transaction, owner, group).await?;
-        delete_unused_user(transaction, &owner.user).await?;
-    }
-    Ok(removed)
+/// Locks the rows of groups. Inserts those that are missing.
+async fn lock_rooms(
+    transaction: &Transaction,
+    rooms: &BTreeSet<(&HubName, &GroupName)>,
+    now: i64,
+) -> Result<(), DbErr> {
+    use conversation_room::{Column, Entity, Model};
+    let rows =
+        rooms.iter().map(|(hub, group)| Model { hub: hub.to_string(), room_name: group.to_string(), created_at: now });
+    // An update without a change, for its lock.
+    let unchanged = Expr::col((Entity, Column::CreatedAt));
+    let lock = OnConflict::columns([Column::Hub, Column::RoomName]).value(Column::CreatedAt, unchanged).to_owned();
+    let rows = Entity::insert_many(rows.map(IntoActiveModel::into_active_model)).on_conflict(lock);
+    rows.exec_without_returning(transaction).await.map(drop)
 }
 
-/// Inserts the row of a user, if it is missing.
-pub(super) async fn ensure_user(transaction: &Transaction, user: &UserId, now: i64) -> Result<(), DbErr> {
-    let row = user::Model { user_name: user.to_string(), created_at: now, revoked_before: None }.into_active_model();
-    user::Entity::insert(row).on_conflict_do_nothing().exec_without_returning(transaction).await.map(drop)
-}
-
-async fn delete_unused_room(transaction: &Transaction, owner: &Owner, group: &GroupName) -> Result<(), DbErr> {
+/// The stored memberships among those that change.
+async fn stored_among(transaction: &Transaction, changes: &[MembershipChange]) -> Result<HashSet<Key>, DbErr> {
     use user_room::Column;
-    let of_room = Column::Hub.eq(owner.hub.as_str()).and(Column::RoomName.eq(group.as_str()));
-    let room = conversation_room::Entity::delete_by_id((owner.hub.to_string(), group.to_string()));
-    room.filter(Expr::exists(memberships(of_room)).not()).exec(transaction).await.map(drop)
+    let keys: BTreeSet<_> = changes.iter().map(Key::of).collect();
+    let rows = user_room::Entity::find().select_only().columns([Column::Hub, Column::UserName, Column::RoomName]);
+    let rows = rows.filter(any_of(&Vec::from_iter(keys))).into_tuple::<(String, String, String)>();
+    let key =
+        |(hub, user, group): (String, String, String)| Key { hub: hub.into(), user: user.into(), group: group.into() };
+    Ok(rows.all(transaction).await?.into_iter().map(key).collect())
 }
 
-/// A row with a revocation stays: it says which tokens of the user are refused.
-async fn delete_unused_user(transaction: &Transaction, user: &UserId) -> Result<(), DbErr> {
-    let of_user = user_room::Column::UserName.eq(user.as_str());
-    let user = user::Entity::delete_by_id(user.as_str()).filter(user::Column::RevokedBefore.is_null());
-    user.filter(Expr::exists(memberships(of_user)).not()).exec(transaction).await.map(drop)
+/// Matches the memberships, with one list of groups for each user.
+fn any_of(keys: &[Key]) -> Condition {
+    use user_room::Column;
+    let same_owner = |one: &Key, other: &Key| (&one.hub, &one.user) == (&other.hub, &other.user);
+    keys.chunk_by(same_owner).fold(Condition::any(), |any, keys| {
+        let of_owner = Column::Hub.eq(keys[0].hub.as_str()).and(Column::UserName.eq(keys[0].user.as_str()));
+        any.add(of_owner.and(Column::RoomName.is_in(keys.iter().map(|key| key.group.as_str()))))
+    })
 }
 
-fn memberships(condition: Expr) -> SelectStatement {
-    user_room::Entity::find().select_only().column(user_room::Column::UserName).filter(condition).into_query()
+async fn insert(transaction: &Transaction, keys: &[Key], now: i64) -> Result<(), DbErr> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let rows = keys.iter().map(|key| {
+        let (hub, user_name, room_name) = (key.hub.to_string(), key.user.to_string(), key.group.to_string());
+        user_room::Model { hub, user_name, room_name, joined_at: now }.into_active_model()
+    });
+    user_room::Entity::insert_many(rows).exec_without_returning(transaction).await.map(drop)
 }
 
-fn key(owner: &Owner, group: &GroupName) -> (String, String, String) {
-    (owner.hub.to_string(), owner.user.to_string(), group.to_string())
+/// Deletes the rows of the groups of `absent` that have no member.
+async fn delete_unused_rooms(transaction: &Transaction, absent: &[Key]) -> Result<(), DbErr> {
+    use conversation_room::{Column, Entity};
+    let mut rooms: HashMap<&HubName, Vec<&str>> = HashMap::new();
+    for key in absent {
+        rooms.entry(&key.hub).or_default().push(&key.group);
+    }
+    for (hub, rooms) in rooms {
+        let same_room = Expr::col((user_room::Entity, user_room::Column::Hub))
+            .equals((Entity, Column::Hub))
+            .and(Expr::col((user_room::Entity, user_room::Column::RoomName)).equals((Entity, Column::RoomName)));
+        let named = Column::Hub.eq(hub.as_str()).and(Column::RoomName.is_in(rooms));
+        Entity::delete_many().filter(named).filter(has_no_membership(same_room)).exec(transaction).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the rows of the users of `absent` that are in no group. A row with a revocation stays: it says which tokens of
+/// the user are refused.
+async fn delete_unused_users(transaction: &Transaction, absent: &[Key]) -> Result<(), DbErr> {
+    use user::{Column, Entity};
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let same_user = Expr::col((user_room::Entity, user_room::Column::UserName)).equals((Entity, Column::UserName));
+    let named = Column::UserName.is_in(absent.iter().map(|key| key.user.as_str()));
+    let unused = Entity::delete_many().filter(named).filter(Column::RevokedBefore.is_null());
+    unused.filter(has_no_membership(same_user)).exec(transaction).await.map(drop)
+}
+
+fn has_no_membership(condition: Expr) -> Expr {
+    let rows = user_room::Entity::find().select_only().column(user_room::Column::UserName).filter(condition);
+    Expr::exists(rows.into_query()).not()
 }

@@ -1,21 +1,20 @@
-//! The rows of nodes: which process holds the name of a node, and until when. Methods of
-//! [`SeaStore`](super::SeaStore) use it.
+//! The statements of nodes: which process holds the name of a node, and until when.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use entities::{connection, node};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait, IntoActiveModel, Iterable,
-    QueryFilter, QuerySelect, QueryTrait,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
+    QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
 use super::millis;
-use crate::store::{Node, NodeLease, Process};
+use crate::store::{Node, NodeLease, Process, Renewal};
 
-fn row(node: &Node, lease_until: i64) -> node::ActiveModel {
+fn row(node: &Node, lease_until: i64) -> node::Model {
     let Node { id, incarnation, process } = node;
-    let row = node::Model {
+    node::Model {
         node_id: id.to_string(),
         incarnation: incarnation.clone(),
         lease_until,
@@ -23,34 +22,40 @@ fn row(node: &Node, lease_until: i64) -> node::ActiveModel {
         host: process.host.clone(),
         pid: process.pid.into(),
         started_at: millis::floor(process.since),
-    };
-    row.into_active_model()
+    }
 }
 
-/// Inserts the row of a node that has not renewed its lease, if there is none. It expires at the Unix epoch.
-pub(super) async fn insert_expired(transaction: &Transaction, node: &Node) -> Result<(), DbErr> {
-    let inserted = node::Entity::insert(row(node, 0)).on_conflict_do_nothing();
-    inserted.exec_without_returning(transaction).await.map(drop)
+/// Locks the row of a node. Inserts a missing one, whose lease has expired at the Unix epoch.
+pub(super) async fn lock(transaction: &Transaction, node: &Node) -> Result<(), DbErr> {
+    use node::{Column, Entity};
+    // An update without a change, for its lock.
+    let unchanged = Expr::col((Entity, Column::LeaseUntil));
+    let lock = OnConflict::column(Column::NodeId).value(Column::LeaseUntil, unchanged).to_owned();
+    Entity::insert(row(node, 0).into_active_model())
+        .on_conflict(lock)
+        .exec_without_returning(transaction)
+        .await
+        .map(drop)
 }
 
-/// Renews the lease of a node for `term` from `now`, or returns the lease of another process that holds the name.
+/// Renews the lease of a node for `term` from `now`, unless another process holds its name. Deletes the connections of
+/// earlier incarnations of the node, and the expired nodes with their connections.
 pub(super) async fn renew(
     transaction: &Transaction,
     node: &Node,
-    now: i64,
-    term: i64,
-) -> Result<Option<NodeLease>, DbErr> {
-    use node::Column;
-    let is_own = Expr::col((node::Entity, Column::ProcessId)).eq(node.process.id.as_str());
-    let is_free = Expr::col((node::Entity, Column::LeaseUntil)).lte(now);
-    let mut upsert = OnConflict::column(Column::NodeId);
-    upsert.update_columns(Column::iter()).action_and_where(is_own.or(is_free));
-    let renewed = node::Entity::insert(row(node, now.saturating_add(term))).on_conflict(upsert);
-    if renewed.exec_without_returning(transaction).await? > 0 {
-        return Ok(None);
+    now: SystemTime,
+    term: Duration,
+) -> Result<Renewal, DbErr> {
+    let now = millis::floor(now);
+    lock(transaction, node).await?;
+    let stored = node::Entity::find_by_id(node.id.as_str()).one(transaction).await?;
+    if let Some(other) = stored.filter(|row| row.process_id != node.process.id && row.lease_until > now) {
+        return Ok(Renewal::Held(lease_of(other)));
     }
-    let held = node::Entity::find_by_id(node.id.as_str()).one(transaction).await?;
-    Ok(held.map(lease_of))
+    let own = row(node, now.saturating_add(millis::duration(term)));
+    node::Entity::update(own.into_active_model().reset_all()).exec(transaction).await?;
+    let earlier = delete_previous_incarnations(transaction, node).await?;
+    Ok(Renewal::Renewed { deleted: earlier + delete_expired(transaction, now).await? })
 }
 
 fn lease_of(row: node::Model) -> NodeLease {
@@ -68,9 +73,9 @@ pub(super) async fn release(transaction: &Transaction, node: &Node) -> Result<()
     row.exec(transaction).await.map(drop)
 }
 
-/// Deletes the connections of earlier incarnations of this node and returns their number. The conditions are `<` and
-/// `>` instead of `<>`, because an index serves those: the cost depends on the deleted rows only.
-pub(super) async fn delete_previous_incarnations(transaction: &Transaction, node: &Node) -> Result<u64, DbErr> {
+/// The conditions are `<` and `>` instead of `<>`, because an index serves those: the cost depends on the deleted rows
+/// only.
+async fn delete_previous_incarnations(transaction: &Transaction, node: &Node) -> Result<u64, DbErr> {
     use connection::Column;
     let (of_node, current) = (Column::NodeId.eq(node.id.as_str()), node.incarnation.as_str());
     let mut removed = 0;
@@ -81,12 +86,18 @@ pub(super) async fn delete_previous_incarnations(transaction: &Transaction, node
     Ok(removed)
 }
 
-/// Deletes the nodes whose lease has expired, and their connections. Returns the number of deleted connections.
-pub(super) async fn delete_expired(transaction: &Transaction, now: i64) -> Result<u64, DbErr> {
+/// Order: lock the expired nodes, then delete their connections. A node that writes a lease meanwhile waits for the lock,
+/// and inserts its row again.
+async fn delete_expired(transaction: &Transaction, now: i64) -> Result<u64, DbErr> {
     use node::Column;
     let expired = node::Entity::find().select_only().column(Column::NodeId).filter(Column::LeaseUntil.lte(now));
-    let of_expired = connection::Column::NodeId.in_subquery(expired.into_query());
+    let expired = expired.order_by_asc(Column::NodeId).lock_exclusive();
+    let expired = expired.into_tuple::<String>().all(transaction).await?;
+    if expired.is_empty() {
+        return Ok(0);
+    }
+    let of_expired = connection::Column::NodeId.is_in(&expired);
     let removed = connection::Entity::delete_many().filter(of_expired).exec(transaction).await?.rows_affected;
-    node::Entity::delete_many().filter(Column::LeaseUntil.lte(now)).exec(transaction).await?;
+    node::Entity::delete_many().filter(Column::NodeId.is_in(&expired)).exec(transaction).await?;
     Ok(removed)
 }

@@ -1,42 +1,73 @@
-//! The latest use of a single-use token of each family. `redeem`, `lease` and `renew` of
-//! [`SeaStore`](super::SeaStore) use it, each in its transaction.
+//! The statements of rejoin tokens: revocations of users, and the latest use of a single-use token of each family.
 //!
 //! One row for each family suffices: its earlier tokens are never accepted again.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
-use entities::{clock, rejoin_family};
+use entities::{clock, node, rejoin_family, user};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
-use super::{MAX_BIND_VARIABLES, millis, was_inserted};
+use super::{MAX_BIND_VARIABLES, memberships, millis};
 use crate::{
-    ids::ConnectionId,
-    store::{Holder, Node, TokenUse, Verdict},
+    ids::{ConnectionId, UserId},
+    store::{CLOCK_TOLERANCE, Holder, Node, Redemption, TokenUse, Verdict},
 };
 
 /// The name of the clock by which token uses expire.
 const CLOCK_ID: &str = "token_uses";
 
+/// Checks only whether the token is revoked, not whether it was used.
+pub(super) async fn check_revoked(db: &impl ConnectionTrait, redemption: &Redemption) -> Result<Verdict, DbErr> {
+    let Some(user) = &redemption.user else { return Ok(Verdict::Accepted) };
+    let before = user::Entity::find_by_id(user.as_str()).one(db).await?.and_then(|row| row.revoked_before);
+    let is_revoked = before.is_some_and(|before| millis::floor(redemption.issued_at) < before);
+    Ok(if is_revoked { Verdict::Revoked } else { Verdict::Accepted })
+}
+
+/// Revokes the tokens of a user that were issued before `before`.
+pub(super) async fn revoke(transaction: &Transaction, user: &UserId, before: SystemTime) -> Result<(), DbErr> {
+    use user::Column;
+    let has_peers = node::Entity::find().count(transaction).await? > 1;
+    let tolerance = if has_peers { millis::duration(CLOCK_TOLERANCE) } else { 0 };
+    let before = millis::ceil(before).saturating_add(tolerance);
+    let earlier = Column::RevokedBefore.is_null().or(Column::RevokedBefore.lt(before));
+    memberships::lock_users(transaction, &BTreeSet::from([user]), millis::floor(SystemTime::now())).await?;
+    let row = user::Entity::update_many().filter(Column::UserName.eq(user.as_str())).filter(earlier);
+    row.col_expr(Column::RevokedBefore, Expr::value(before)).exec(transaction).await.map(drop)
+}
+
 /// Records the use of a token, if it can be used.
 pub(super) async fn record(transaction: &Transaction, token_use: &TokenUse) -> Result<Verdict, DbErr> {
-    let Some(latest) = rejoin_family::Entity::find_by_id(&*token_use.family).one(transaction).await? else {
-        let row = row_of(token_use).into_active_model();
-        let inserted = was_inserted(rejoin_family::Entity::insert(row).exec_without_returning(transaction).await)?;
-        return Ok(accepted_if(inserted));
-    };
+    let latest = lock(transaction, token_use).await?;
     match (token_use.epoch.cmp(&latest.epoch.cast_unsigned()), holder_of(&latest)) {
         (Ordering::Less, _) => Ok(Verdict::Replayed),
         (Ordering::Equal, Some(holder)) if token_use.ended.as_ref() != Some(&holder) => Ok(Verdict::InUse(holder)),
-        (Ordering::Equal | Ordering::Greater, _) => Ok(accepted_if(replace(transaction, &latest, token_use).await?)),
+        (Ordering::Equal | Ordering::Greater, _) => {
+            replace(transaction, &latest, token_use).await?;
+            Ok(Verdict::Accepted)
+        }
     }
 }
 
-/// Another caller that wrote the row first has used the token.
-fn accepted_if(is_recorded: bool) -> Verdict {
-    if is_recorded { Verdict::Accepted } else { Verdict::Replayed }
+/// Locks the row of a family and returns it. The row of a new family has the epoch of `token_use` and no holder, so the
+/// token can be used.
+async fn lock(transaction: &Transaction, token_use: &TokenUse) -> Result<rejoin_family::Model, DbErr> {
+    use rejoin_family::{Column, Entity};
+    let unheld = rejoin_family::Model { connection_id: None, node_id: None, ..row_of(token_use) };
+    // An update without a change, for its lock.
+    let unchanged = Expr::col((Entity, Column::ExpiresAt));
+    let lock = OnConflict::column(Column::Family).value(Column::ExpiresAt, unchanged).to_owned();
+    Entity::insert(unheld.into_active_model()).on_conflict(lock).exec_without_returning(transaction).await?;
+    let row = Entity::find_by_id(&*token_use.family).one(transaction).await?;
+    row.ok_or_else(|| DbErr::RecordNotFound("the row of a rejoin family that was just written".into()))
 }
 
 fn row_of(token_use: &TokenUse) -> rejoin_family::Model {
@@ -54,29 +85,19 @@ fn holder_of(row: &rejoin_family::Model) -> Option<Holder> {
     Some(Holder { connection: connection.into(), node: node.into() })
 }
 
-/// Replaces the row, unless it has changed meanwhile. Returns whether it was replaced.
-async fn replace(
-    transaction: &Transaction,
-    latest: &rejoin_family::Model,
-    token_use: &TokenUse,
-) -> Result<bool, DbErr> {
+/// Replaces a row that this transaction has locked.
+async fn replace(transaction: &Transaction, latest: &rejoin_family::Model, token_use: &TokenUse) -> Result<(), DbErr> {
     use rejoin_family::Column;
     let row = row_of(token_use);
-    let held = match &latest.connection_id {
-        Some(connection) => Column::ConnectionId.eq(connection),
-        None => Column::ConnectionId.is_null(),
-    };
-    let replaced = rejoin_family::Entity::update_many()
-        .filter(Column::Family.eq(&latest.family))
-        .filter(Column::Epoch.eq(latest.epoch))
-        .filter(held)
+    let family = rejoin_family::Entity::update_many().filter(Column::Family.eq(&latest.family));
+    family
         .col_expr(Column::Epoch, Expr::value(row.epoch))
         .col_expr(Column::ExpiresAt, Expr::value(Ord::max(row.expires_at, latest.expires_at)))
         .col_expr(Column::ConnectionId, Expr::value(row.connection_id))
         .col_expr(Column::NodeId, Expr::value(row.node_id))
         .exec(transaction)
-        .await?;
-    Ok(replaced.rows_affected > 0)
+        .await
+        .map(drop)
 }
 
 /// Records that connections of `node` have ended and no longer hold a token.
@@ -96,13 +117,22 @@ pub(super) async fn release(
 }
 
 /// Deletes the uses that have expired by the clock that the nodes share, and advances the clock (see
-/// [`Store::renew`](crate::store::Store::renew)). Times are in milliseconds.
-pub(super) async fn delete_expired(transaction: &Transaction, now: i64, term: i64) -> Result<(), DbErr> {
+/// [`Store::renew`](crate::store::Store::renew)).
+pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, term: Duration) -> Result<(), DbErr> {
     use rejoin_family::Column;
-    let clock = clock::Entity::find_by_id(CLOCK_ID).one(transaction).await?;
-    let now_at = clock.map_or(now, |clock| Ord::min(now, clock.now_at.saturating_add(term)));
-    let upsert = OnConflict::column(clock::Column::ClockId).update_column(clock::Column::NowAt).to_owned();
-    let row = clock::Model { clock_id: CLOCK_ID.into(), now_at }.into_active_model();
-    clock::Entity::insert(row).on_conflict(upsert).exec_without_returning(transaction).await?;
+    let now = millis::floor(now);
+    let clock = lock_clock(transaction, now).await?;
+    let now_at = Ord::min(now, clock.saturating_add(millis::duration(term)));
+    let row = clock::Entity::update_many().filter(clock::Column::ClockId.eq(CLOCK_ID));
+    row.col_expr(clock::Column::NowAt, Expr::value(now_at)).exec(transaction).await?;
     rejoin_family::Entity::delete_many().filter(Column::ExpiresAt.lt(now_at)).exec(transaction).await.map(drop)
+}
+
+/// Locks the shared clock and returns its time. A new clock begins at `now`.
+async fn lock_clock(transaction: &Transaction, now: i64) -> Result<i64, DbErr> {
+    let row = clock::Model { clock_id: CLOCK_ID.into(), now_at: now }.into_active_model();
+    let missing = clock::Entity::insert(row).on_conflict_do_nothing();
+    missing.exec_without_returning(transaction).await?;
+    let clock = clock::Entity::find_by_id(CLOCK_ID).lock_exclusive().one(transaction).await?;
+    Ok(clock.map_or(now, |clock| clock.now_at))
 }

@@ -1,5 +1,5 @@
 //! Reduces a list of lease changes, in any order, to one insert and one delete. `lease` of
-//! [`SeaStore`](super::SeaStore) uses it.
+//! [`SeaStore`](crate::store::sea::SeaStore) uses it.
 //!
 //! It does not know the holders of leases; the statements check them.
 

@@ -1,40 +1,46 @@
-//! The connection pool of a database, and the settings of its connections.
+//! The connection pool of a SQLite database, and the settings of its connections.
 //!
-//! It guarantees that a connection of the pool is outside of any transaction. SQLite ends a transaction by itself when
+//! A connection of the pool is outside of any transaction. SQLite ends a transaction by itself when
 //! a statement or a COMMIT fails, for example on a full disk. The driver does not notice: it still counts the
 //! transaction as open and would turn each later transaction of that connection into a savepoint, which is never
 //! committed. Such a connection is closed.
 
-use std::{fs::OpenOptions, future::ready, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc};
 
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
+    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError,
     sqlx::{
-        self, ConnectOptions as _, Connection, Sqlite, SqliteConnection,
-        pool::PoolOptions,
+        ConnectOptions as _, SqliteConnection,
         sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
 
-use super::{address, cause, retry};
-use crate::store::Error;
+use super::{address, retry};
+use crate::store::{
+    Error,
+    sea::{Timeouts, errors, server::close_unsettled},
+};
 
 /// The size of the connection pool of a database file: one writer and some concurrent readers.
 const MAX_CONNECTIONS: u32 = 4;
 
 /// A connection outside of the pool. A database in memory lives as long as one of its connections is open.
-pub(super) type Anchor = Option<Arc<SqliteConnection>>;
+pub(in crate::store::sea) type Anchor = Option<Arc<SqliteConnection>>;
 
 /// Opens the database. The first connection switches a new file to write-ahead logging. That switch ignores the busy
 /// timeout of SQLite, so a busy database is retried here.
-pub(super) async fn open(url: &str, acquire_timeout: Duration) -> Result<(DatabaseConnection, Anchor), Error> {
-    let connect = async || connect(url, acquire_timeout).await;
-    let opened = retry::retry_while_busy(acquire_timeout, cause::is_busy, connect).await;
-    opened.map_err(|error| cause::classify(&error)(format!("{url}: {error}")))
+pub(in crate::store::sea) async fn open(url: &str, timeouts: Timeouts) -> Result<(DatabaseConnection, Anchor), Error> {
+    let connect = async || connect(url, timeouts).await;
+    let opened = retry::retry_while_busy(timeouts.acquire, is_busy, connect).await;
+    opened.map_err(|error| errors::connecting(url, &error))
 }
 
-async fn connect(url: &str, acquire_timeout: Duration) -> Result<(DatabaseConnection, Anchor), DbErr> {
-    let db = Database::connect(options(url, acquire_timeout)).await?;
+fn is_busy(error: &DbErr) -> bool {
+    errors::cause(error).and_then(SqlxError::as_database_error).is_some_and(super::is_busy)
+}
+
+async fn connect(url: &str, timeouts: Timeouts) -> Result<(DatabaseConnection, Anchor), DbErr> {
+    let db = Database::connect(options(url, timeouts)).await?;
     let anchor = if address::is_in_memory(url) { Some(connect_anchor(&db).await?) } else { None };
     Ok((db, anchor))
 }
@@ -51,7 +57,7 @@ async fn connect_anchor(db: &DatabaseConnection) -> Result<Arc<SqliteConnection>
     connected.map(Arc::new).map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))
 }
 
-fn options(url: &str, acquire_timeout: Duration) -> ConnectOptions {
+fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
     let (has_mode, is_in_memory) = (address::has_mode(url), address::is_in_memory(url));
     let creates_file = address::creates_file(url);
     let mut options = ConnectOptions::new(url);
@@ -62,14 +68,14 @@ fn options(url: &str, acquire_timeout: Duration) -> ConnectOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .acquire_timeout(acquire_timeout)
+        .acquire_timeout(timeouts.acquire)
         .sqlx_logging(false)
         .map_sqlx_sqlite_opts(move |sqlite| {
             if creates_file {
                 create_private_file(sqlite.get_filename());
             }
             let sqlite = if has_mode { sqlite } else { sqlite.create_if_missing(true) };
-            with_pragmas(sqlite).busy_timeout(acquire_timeout)
+            with_pragmas(sqlite).busy_timeout(timeouts.lock)
         })
         .map_sqlx_sqlite_pool_opts(close_unsettled);
     options
@@ -86,17 +92,4 @@ fn with_pragmas(sqlite: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("journal_size_limit", MAX_IDLE_LOG_BYTES.to_string())
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-}
-
-/// Closes each connection whose last transaction did not end by a COMMIT or ROLLBACK of ours: when it is released, and
-/// again before it is acquired. A new connection is not in a transaction, and BEGIN itself fails within one.
-fn close_unsettled(pool: PoolOptions<Sqlite>) -> PoolOptions<Sqlite> {
-    pool.after_release(|connection, _| Box::pin(is_settled(connection)))
-        .before_acquire(|connection, _| Box::pin(ready(Ok(!connection.is_in_transaction()))))
-}
-
-/// Order: the rollback of a dropped transaction may still be in the queue of the connection. The ping waits for it.
-async fn is_settled(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    connection.ping().await?;
-    Ok(!connection.is_in_transaction())
 }

@@ -8,7 +8,7 @@ const PAGES_PER_RENEWAL: u32 = 2_560;
 
 /// Converts a file of an earlier version, which cannot shrink. That rewrites the file and takes seconds for each
 /// gigabyte. If it fails, for example for lack of space, the file is used as it is.
-pub(super) async fn prepare(db: &DatabaseConnection) -> Result<(), DbErr> {
+pub(in crate::store::sea) async fn prepare(db: &DatabaseConnection) -> Result<(), DbErr> {
     if can_shrink(db).await? {
         return Ok(());
     }
@@ -27,7 +27,7 @@ async fn can_shrink(db: &DatabaseConnection) -> Result<bool, DbErr> {
 }
 
 /// Returns some unused pages. A failure is harmless: the next call repeats it.
-pub(super) async fn release(db: &DatabaseConnection) {
+pub(in crate::store::sea) async fn release(db: &DatabaseConnection) {
     if let Err(error) = db.execute_unprepared(&format!("PRAGMA incremental_vacuum({PAGES_PER_RENEWAL})")).await {
         debug!(error:% = error; "failed to shrink the database file");
     }

@@ -1,0 +1,111 @@
+//! What differs by database: the address, the connection pool, the kind of transaction, and the lock of the schema.
+//!
+//! The statements of the store are the same for all databases. Each database is a module of its own; this one selects it.
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    DatabaseConnection, DatabaseTransaction as Transaction, DbErr, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+
+use super::{Timeouts, mysql, postgres, server, sqlite};
+use crate::store::Error;
+
+/// A database that the store supports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backend {
+    Sqlite,
+    Postgres,
+    MySql,
+}
+
+const EXPECTED: &str = "expected sqlite://path/to/file, postgres://user@host/database or mysql://user@host/database";
+
+impl Backend {
+    /// The database that the scheme of the address names. Refuses invalid addresses.
+    pub(super) fn of(url: &str) -> Result<Self, Error> {
+        let scheme = url.split(':').next().unwrap_or_default();
+        match scheme {
+            "sqlite" => sqlite::check_address(url).map(|()| Self::Sqlite),
+            "postgres" | "postgresql" => postgres::check_address(url).map(|()| Self::Postgres),
+            "mysql" => mysql::check_address(url).map(|()| Self::MySql),
+            // Only the scheme is shown: the rest can contain a password.
+            _ => Err(Error::Address(format!("`{scheme}` is not a supported database, {EXPECTED}"))),
+        }
+    }
+
+    /// Opens the connection pool.
+    pub(super) async fn open(
+        self,
+        url: &str,
+        timeouts: Timeouts,
+    ) -> Result<(DatabaseConnection, sqlite::Anchor), Error> {
+        match self {
+            Self::Sqlite => sqlite::open(url, timeouts).await,
+            Self::Postgres => Ok((server::open(url, postgres::options(url, timeouts)).await?, None)),
+            Self::MySql => Ok((server::open(url, mysql::options(url, timeouts)).await?, None)),
+        }
+    }
+
+    /// Starts a transaction for writing.
+    ///
+    /// The other databases use READ COMMITTED, which their connections set: each statement sees the rows that were
+    /// committed before it. Each transaction first locks the rows that its decisions depend on.
+    pub(super) async fn begin(self, db: &DatabaseConnection) -> Result<Transaction, DbErr> {
+        let mode = (self == Self::Sqlite).then_some(SqliteTransactionMode::Immediate);
+        db.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
+    }
+
+    /// Creates or changes the tables. Of several processes that start at the same time, one does it and the others wait.
+    ///
+    /// Order: take the lock first, then read the schema. Otherwise two processes would both find the tables missing.
+    pub(super) async fn migrate(self, url: &str, db: &DatabaseConnection) -> Result<(), DbErr> {
+        match self {
+            Self::Sqlite => {
+                let transaction = self.begin(db).await?;
+                Migrator::up(&transaction, None).await?;
+                transaction.commit().await
+            }
+            Self::Postgres => server::migrate(url, postgres::LOCK_SCHEMA).await,
+            Self::MySql => server::migrate(url, mysql::LOCK_SCHEMA).await,
+        }
+    }
+
+    /// Prepares the database for use.
+    pub(super) async fn prepare(self, db: &DatabaseConnection) -> Result<(), DbErr> {
+        if self == Self::Sqlite { sqlite::prepare(db).await } else { Ok(()) }
+    }
+
+    /// Returns the space of some deleted rows to the file system. The other databases do that by themselves.
+    pub(super) async fn release_space(self, db: &DatabaseConnection) {
+        if self == Self::Sqlite {
+            sqlite::release_space(db).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scheme_selects_the_database() {
+        for (url, expected) in [
+            ("sqlite::memory:", Backend::Sqlite),
+            ("postgres://app@db/hubcast", Backend::Postgres),
+            ("postgresql://app@db/hubcast", Backend::Postgres),
+            ("mysql://app@db/hubcast", Backend::MySql),
+        ] {
+            assert_eq!(Backend::of(url).unwrap(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn unsupported_database_is_reported_without_its_password() {
+        let error = Backend::of("oracle://hubcast:hunter2@db/hubcast").unwrap_err().to_string();
+        assert!(error.contains("`oracle`") && !error.contains("hunter2"), "{error}");
+        for url in ["", "hubcast.db", "/var/lib/hubcast.db", "SQLite.db"] {
+            assert!(matches!(Backend::of(url), Err(Error::Address(_))), "{url}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! MySQL and MariaDB: their addresses, the settings of their connections, and their error numbers.
+
+use std::str::FromStr as _;
+
+use sea_orm::{
+    ConnectOptions,
+    sqlx::{
+        Executor, MySql, MySqlConnection,
+        error::DatabaseError,
+        mysql::{MySqlConnectOptions, MySqlDatabaseError},
+        pool::PoolOptions,
+    },
+};
+
+use super::{Timeouts, errors::Failure, server};
+use crate::store::Error;
+
+/// The lock belongs to the connection, because each change of a table ends the transaction. The name is that of the
+/// database, because the server has one set of names.
+pub(super) const LOCK_SCHEMA: &str = "DO GET_LOCK(LEFT(CONCAT('hubcast:', DATABASE()), 64), 600)";
+
+/// Refuses addresses that the driver cannot parse, and addresses without a database.
+pub(super) fn check_address(url: &str) -> Result<(), Error> {
+    // The error of the driver shows no part of the address.
+    let options = MySqlConnectOptions::from_str(url).map_err(|error| Error::Address(error.to_string()))?;
+    match options.get_database() {
+        None | Some("") => Err(Error::Address(format!("{} names no database", server::address(url)))),
+        Some(_) => Ok(()),
+    }
+}
+
+pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
+    let mut options = server::options(url, timeouts);
+    options.map_sqlx_mysql_pool_opts(move |pool| with_session(server::close_unsettled(pool), timeouts));
+    options
+}
+
+/// Sets the isolation level and the time limits of each connection, and makes the server refuse a value that is too long
+/// instead of cutting it. MariaDB also limits each statement, and ends the transaction of a process that has stopped.
+fn with_session(pool: PoolOptions<MySql>, timeouts: Timeouts) -> PoolOptions<MySql> {
+    let session = format!(
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+         SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'), innodb_lock_wait_timeout = {lock}
+         /*M! , max_statement_time = {statement}, idle_transaction_timeout = {idle} */",
+        lock = timeouts.lock.as_secs().max(1),
+        statement = timeouts.statement.as_secs().max(1),
+        idle = timeouts.idle_transaction.as_secs().max(1),
+    );
+    pool.after_connect(move |connection: &mut MySqlConnection, _| {
+        let session = sea_orm::sqlx::AssertSqlSafe(session.clone());
+        Box::pin(async move { connection.execute(session).await.map(drop) })
+    })
+}
+
+/// What an error of the server means. See "Server Error Message Reference" in its manual.
+pub(super) fn failure(error: &dyn DatabaseError) -> Option<Failure> {
+    Some(match error.try_downcast_ref::<MySqlDatabaseError>()?.number() {
+        // ER_LOCK_DEADLOCK, ER_CHECKREAD
+        1213 | 1020 => Failure::Conflict,
+        // ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_BAD_DB_ERROR
+        1044 | 1045 | 1049 => Failure::Refused,
+        // ER_DATA_TOO_LONG, ER_TRUNCATED_WRONG_VALUE_FOR_FIELD
+        1406 | 1366 => Failure::Unsupported,
+        // The statement does not match the tables: ER_BAD_FIELD_ERROR, ER_PARSE_ERROR, ER_WRONG_VALUE_COUNT_ON_ROW,
+        // ER_NO_SUCH_TABLE. A damaged table: ER_CRASHED_ON_USAGE, ER_TABLE_CORRUPT.
+        1054 | 1064 | 1136 | 1146 | 1194 | 1877 => Failure::Corrupt,
+        _ => Failure::Unavailable,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_needs_a_database() {
+        check_address("mysql://app@db/hubcast?ssl-mode=required").unwrap();
+        for url in ["mysql://app:hunter2@db", "mysql://app:hunter2@db/", "mysql://app:hunter2@db:port/hubcast"] {
+            let error = check_address(url).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! PostgreSQL: its addresses, the settings of its connections, and its error codes.
+
+use std::str::FromStr as _;
+
+use sea_orm::{
+    ConnectOptions,
+    sqlx::{
+        Executor, PgConnection, Postgres,
+        error::DatabaseError,
+        pool::PoolOptions,
+        postgres::{PgConnectOptions, PgDatabaseError},
+    },
+};
+
+use super::{Timeouts, errors::Failure, server};
+use crate::store::Error;
+
+/// The migration waits for the lock without a limit of its own. The number is arbitrary: the same in all processes.
+pub(super) const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(4852434153544401)";
+
+/// Refuses addresses that the driver cannot parse, and addresses without a database.
+pub(super) fn check_address(url: &str) -> Result<(), Error> {
+    // The error of the driver shows no part of the address.
+    let options = PgConnectOptions::from_str(url).map_err(|error| Error::Address(error.to_string()))?;
+    match options.get_database() {
+        None | Some("") => Err(Error::Address(format!("{} names no database", server::address(url)))),
+        Some(_) => Ok(()),
+    }
+}
+
+pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
+    let mut options = server::options(url, timeouts);
+    options.map_sqlx_postgres_pool_opts(move |pool| with_session(server::close_unsettled(pool), timeouts));
+    options
+}
+
+/// Sets the isolation level and the time limits of each connection. A process that stops in a transaction loses it, so
+/// that its locks do not stop the other processes.
+fn with_session(pool: PoolOptions<Postgres>, timeouts: Timeouts) -> PoolOptions<Postgres> {
+    let lock = timeouts.lock.as_millis();
+    let session = format!(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
+         SET lock_timeout = {lock}; SET statement_timeout = {statement};
+         SET idle_in_transaction_session_timeout = {idle}",
+        statement = timeouts.statement.as_millis(),
+        idle = timeouts.idle_transaction.as_millis(),
+    );
+    pool.after_connect(move |connection: &mut PgConnection, _| {
+        let session = sea_orm::sqlx::AssertSqlSafe(session.clone());
+        Box::pin(async move { connection.execute(session).await.map(drop) })
+    })
+}
+
+/// What an error of the server means. See "PostgreSQL Error Codes" in its manual.
+pub(super) fn failure(error: &dyn DatabaseError) -> Option<Failure> {
+    let code = error.try_downcast_ref::<PgDatabaseError>()?.code();
+    Some(match code {
+        // serialization_failure, deadlock_detected
+        "40001" | "40P01" => Failure::Conflict,
+        // Invalid authorization, and a database that does not exist.
+        "28000" | "28P01" | "3D000" => Failure::Refused,
+        // insufficient_privilege: the operator can grant it.
+        "42501" => Failure::Unavailable,
+        // data_corrupted, index_corrupted
+        "XX001" | "XX002" => Failure::Corrupt,
+        // A value that the server cannot hold, such as a NUL character.
+        _ if code.starts_with("22") => Failure::Unsupported,
+        // The statement does not match the tables.
+        _ if code.starts_with("42") => Failure::Corrupt,
+        _ => Failure::Unavailable,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_needs_a_database() {
+        check_address("postgres://app@db/hubcast?sslmode=require").unwrap();
+        for url in ["postgres://app:hunter2@db", "postgres://app:hunter2@db/", "postgres://app:hunter2@db:port/hubcast"]
+        {
+            let error = check_address(url).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

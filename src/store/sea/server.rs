@@ -1,0 +1,97 @@
+//! Databases that run as a server: the settings of the connection pool that they share, and migrations.
+//!
+//! Such a database can be stopped, restarted or unreachable at any time. The pool tests a connection before each use, and
+//! connects again. A connection that does not answer is closed after [`RELEASE_TIMEOUT`], so that it does not hold a
+//! place in the pool.
+
+use std::{future::ready, time::Duration};
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{
+    ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait,
+    sqlx::{self, Connection, pool::PoolOptions},
+};
+use tokio::time::timeout;
+
+use super::{Timeouts, errors};
+use crate::store::Error;
+
+/// The size of the connection pool. Writes of one process run one after another; the rest is for reads and tokens.
+const MAX_CONNECTIONS: u32 = 10;
+
+/// The maximum wait for the answer of a connection whose call was dropped.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The maximum time to migrate the schema, including the wait for another process that does it.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The settings of the pool.
+pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(MAX_CONNECTIONS)
+        .acquire_timeout(timeouts.acquire)
+        .test_before_acquire(true)
+        .sqlx_logging(false);
+    options
+}
+
+/// Closes each connection that does not answer, or whose last transaction did not end: when it is released, and again
+/// before it is acquired.
+pub(super) fn close_unsettled<D: sqlx::Database>(pool: PoolOptions<D>) -> PoolOptions<D> {
+    pool.after_release(|connection, _| Box::pin(is_settled(connection)))
+        .before_acquire(|connection, _| Box::pin(ready(Ok(!connection.is_in_transaction()))))
+}
+
+/// Order: the rollback of a dropped transaction may still be in the queue of the connection. The ping waits for it.
+async fn is_settled(connection: &mut impl Connection) -> Result<bool, sqlx::Error> {
+    timeout(RELEASE_TIMEOUT, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    Ok(!connection.is_in_transaction())
+}
+
+/// Opens the pool with its first connection.
+pub(super) async fn open(url: &str, options: ConnectOptions) -> Result<DatabaseConnection, Error> {
+    Database::connect(options).await.map_err(|error| errors::connecting(&address(url), &error))
+}
+
+/// Migrates the schema on a connection of its own, which has no time limit for a statement. `lock` takes a lock that ends
+/// with the connection, if not earlier.
+pub(super) async fn migrate(url: &str, lock: &'static str) -> Result<(), DbErr> {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    let db = Database::connect(options).await?;
+    let migrated = timeout(MIGRATION_TIMEOUT, migrate_locked(&db, lock)).await;
+    let closed = db.close().await;
+    migrated.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))??;
+    closed
+}
+
+async fn migrate_locked(db: &DatabaseConnection, lock: &str) -> Result<(), DbErr> {
+    let transaction = db.begin().await?;
+    transaction.execute_unprepared(lock).await?;
+    Migrator::up(&transaction, None).await?;
+    transaction.commit().await
+}
+
+/// An address without the user, the password and the parameters, for messages.
+pub(super) fn address(url: &str) -> String {
+    let (scheme, rest) = url.split('?').next().and_then(|url| url.split_once("://")).unwrap_or((url, ""));
+    format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_in_messages_has_no_credentials() {
+        for (url, expected) in [
+            ("postgres://app:p%40ss@db.example:5432/hubcast?sslmode=require", "postgres://db.example:5432/hubcast"),
+            ("mysql://app:a@b@db/hubcast", "mysql://db/hubcast"),
+            ("postgres://db/hubcast?password=secret", "postgres://db/hubcast"),
+            ("postgres:///hubcast?user=a@b", "postgres:///hubcast"),
+        ] {
+            assert_eq!(address(url), expected);
+        }
+    }
+}
