@@ -36,7 +36,7 @@ pub use builder::EngineBuilder;
 pub use crash::CrashTarget;
 pub use faults::{BuildError, BuildFault};
 use node_info::NodeInfo;
-pub use serve::Serve;
+pub use serve::{BoundServer, Serve};
 
 /// A running engine. Clones refer to the same engine.
 ///

@@ -74,6 +74,7 @@ mod engine;
 mod group;
 #[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
 mod groups;
+mod http_server;
 pub mod hub;
 mod ids;
 mod membership;
@@ -98,9 +99,10 @@ pub mod web;
 
 pub use connection::{OnStoreFailure, RejoinSettings};
 pub use connections::{ConnectionLimits, Reconnect};
-pub use engine::{BuildError, BuildFault, Engine, EngineBuilder, HubHandle, Serve};
+pub use engine::{BoundServer, BuildError, BuildFault, Engine, EngineBuilder, HubHandle, Serve};
 pub use group::{Delivery, GroupSnapshot};
 pub use groups::{ActorMembership, Error as GroupError};
+pub use http_server::{AcceptedSocket, HttpServer};
 pub use hub::{Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, Users};
 pub use ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, InvalidName, NodeId, UserId};
 pub use membership::NodeInUse;

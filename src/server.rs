@@ -5,21 +5,15 @@
 //! functions that an application which embeds the engine can also use.
 
 use std::{
-    any::Any,
     future::{Future, ready},
     io,
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
+    sync::Arc,
     time::Duration,
 };
 
-use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
-    dev::{Extensions, Server},
-    middleware::from_fn,
-    rt::spawn,
-    web,
-};
+use actix_web::{App, HttpRequest, HttpResponse, dev::Server, middleware::from_fn, rt::spawn, web};
 use futures_util::{Stream, StreamExt};
 use log::info;
 
@@ -27,6 +21,7 @@ use crate::{
     Engine, Serve,
     admin::{self, AdminToken, MetricsAccess},
     config::Settings,
+    http_server::HttpServer,
     page,
     transport::SocketLimit,
     web::{Cors, TrustedProxies, close_after_unread_body, log_refusal, refuse_beyond_socket_limit},
@@ -35,7 +30,6 @@ use crate::{
 mod banner;
 mod data_lock;
 mod descriptors;
-mod listener;
 mod open;
 mod proxy_protocol;
 mod secret_file;
@@ -43,7 +37,6 @@ mod tls;
 
 pub use banner::startup_message;
 pub use data_lock::{DataLock, DataLockError};
-use listener::ProxyProtocolServer;
 pub use open::OpenError;
 pub use secret_file::SecretFileError;
 pub use tls::{Tls, TlsError};
@@ -183,28 +176,31 @@ fn serve_clients(listener: TcpListener, service: Service) -> io::Result<Serve> {
         let app = app.configure(engine.routes()).configure(page::routes(engine));
         app.default_service(web::to(not_found))
     };
-    let limit = SocketLimit::new(max_sockets, engine.shared_metrics());
-    let on_connect = move |socket: &dyn Any, data: &mut Extensions| limit.on_connect(socket, data);
     let max_connections = max_sockets.saturating_add(MAX_REFUSED_SOCKETS).get().div_ceil(workers.get());
-    let serve = if let Some(proxies) = trusted {
-        if tls.is_some() {
+    let server = engine.http_server(app).socket_limit(SocketLimit::new(max_sockets, engine.shared_metrics()));
+    let server = server.workers(workers.get()).max_connections(max_connections);
+    let server = server.shutdown_timeout(SHUTDOWN_TIMEOUT_SECS).max_connection_rate(MAX_TLS_HANDSHAKES);
+    let server = match (tls, trusted) {
+        (Some(_), Some(_)) => {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS does not follow a PROXY header"));
         }
-        let mounted = engine.clone();
-        let server = ProxyProtocolServer { proxies, workers, max_connections, on_connect };
-        engine.serve_running(server.listen(listener, move || app(&mounted))?)
-    } else {
-        let server = engine.http_server(app).on_connect(on_connect).workers(workers.get());
-        let server = server.max_connections(max_connections).shutdown_timeout(SHUTDOWN_TIMEOUT_SECS);
-        let server = match tls {
-            Some(tls) => {
-                server.max_connection_rate(MAX_TLS_HANDSHAKES).listen_rustls_0_23(listener, tls.server_config()?)?
-            }
-            None => server.listen(listener)?,
-        };
-        engine.serve(server)
+        (Some(tls), None) => server.listen_rustls_0_23(listener, tls.server_config()?)?,
+        (None, trusted) => listen_plain(server, listener, trusted)?,
     };
-    Ok(serve.drain_timeout(drain_timeout).drain_window(drain_window))
+    Ok(engine.serve(server).drain_timeout(drain_timeout).drain_window(drain_window))
+}
+
+/// Serves a listener without TLS. Connections of `trusted` proxies begin with a PROXY header.
+fn listen_plain(server: HttpServer, listener: TcpListener, trusted: Option<TrustedProxies>) -> io::Result<HttpServer> {
+    let Some(proxies) = trusted else { return server.listen(listener) };
+    let preamble = move |mut stream| {
+        let proxies = proxies.clone();
+        Box::pin(async move {
+            let client = proxy_protocol::client_address(&mut stream, &proxies).await?;
+            Ok((stream, client))
+        }) as _
+    };
+    server.listen_after(listener, Arc::new(preamble))
 }
 
 /// A wrong path is a common fault of clients, so its request is logged.
@@ -221,14 +217,8 @@ fn serve_admin(listener: TcpListener, service: &Service) -> io::Result<Server> {
         app.configure(admin::routes(&engine, &admin_token, metrics_access))
     };
     // One thread is enough for operators: they are few, and clients have priority.
-    let workers = NonZeroUsize::MIN;
-    if let Some(proxies) = trusted {
-        let on_connect = |_: &dyn Any, _: &mut Extensions| ();
-        let server = ProxyProtocolServer { proxies, workers, max_connections: MAX_ADMIN_SOCKETS, on_connect };
-        return server.listen(listener, app);
-    }
-    let server = HttpServer::new(app).workers(workers.get()).max_connections(MAX_ADMIN_SOCKETS).disable_signals();
-    Ok(server.listen(listener)?.run())
+    let server = HttpServer::new(app).workers(1).max_connections(MAX_ADMIN_SOCKETS).disable_signals();
+    listen_plain(server.shutdown_timeout(SHUTDOWN_TIMEOUT_SECS), listener, trusted)?.run()
 }
 
 #[cfg(test)]

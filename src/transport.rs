@@ -4,24 +4,27 @@
 //! and passes received data to the connection as [`Received`]. The endpoints of both dialects open channels. A channel
 //! lives as long as its request; a connection may have several channels, one after the other.
 //!
-//! Transports make no decisions about the protocol. They must not rely on timers in the task that writes: it blocks
+//! Transports make no decisions about the protocol. They must not rely on timers in the body of a response: it blocks
 //! together with its socket, so a peer that stops reading would stop the timer too. Other tasks disconnect such a
-//! client through a second handle of its socket ([`SocketHandle`]).
+//! client through a handle to its socket ([`SocketHandle`]).
 
 use actix::Message;
 use bytes::Bytes;
 
 pub(crate) mod framing;
 mod kind;
+mod server_stream;
 mod socket;
 mod socket_limit;
 pub(crate) mod streaming;
+pub(crate) mod upgrade;
 pub(crate) mod websocket;
 
 pub use framing::FrameType;
 pub(crate) use kind::Transport;
-pub(crate) use socket::SocketHandle;
+pub(crate) use server_stream::ServerStream;
 pub use socket::on_connect;
+pub(crate) use socket::{SharedTcp, SocketHandle};
 pub(crate) use socket_limit::{SocketLimit, SocketRefused};
 
 /// Data received on a channel. The response to this message means that the connection is ready for more data.

@@ -11,7 +11,7 @@ use std::{
 use actix_http::{Request, Response};
 use actix_service::{IntoServiceFactory, Service, ServiceFactory};
 use actix_web::{
-    Error, HttpServer,
+    Error,
     body::MessageBody,
     dev::{AppConfig, Server},
 };
@@ -20,7 +20,11 @@ use log::{info, warn};
 use tokio::time::timeout;
 
 use super::Engine;
-use crate::{client_log, signals};
+use crate::{
+    client_log,
+    http_server::{HttpServer, not_bound},
+    signals,
+};
 
 /// The default time limit for draining: the shortest grace period of common process supervisors.
 pub(crate) const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,14 +33,12 @@ impl Engine {
     /// Creates an HTTP server for an application that mounts this engine. `app` makes the application of one worker
     /// thread, as with [`HttpServer::new`], and receives the engine.
     ///
-    /// The server prepares each accepted socket with [`crate::on_connect`]. An application with its own hook creates
-    /// the server itself, and calls `hubcast::on_connect` in the hook.
-    pub fn http_server<F, I, S, B>(
-        &self,
-        app: F,
-    ) -> HttpServer<impl Fn() -> I + Send + Clone + 'static + use<F, I, S, B>, I, S, B>
+    /// WebSockets get their sockets for themselves: an idle one costs one file descriptor and no buffers. An application
+    /// with sockets that [`HttpServer`] does not know, such as Unix sockets, creates a server of actix-web itself, and
+    /// passes [`crate::on_connect`] to it.
+    pub fn http_server<F, I, S, B>(&self, app: F) -> HttpServer
     where
-        F: Fn(&Self) -> I + Send + Clone + 'static,
+        F: Fn(&Self) -> I + Send + 'static,
         I: IntoServiceFactory<S, Request>,
         S: ServiceFactory<Request, Config = AppConfig> + 'static,
         S::Error: Into<Error> + 'static,
@@ -47,7 +49,7 @@ impl Engine {
         B: MessageBody + 'static,
     {
         let engine = self.clone();
-        HttpServer::new(move || app(&engine)).on_connect(crate::on_connect)
+        HttpServer::new(move || app(&engine))
     }
 
     /// Serves a bound server until the process receives SIGTERM or SIGINT. Then it accepts no new clients, drains the
@@ -73,7 +75,35 @@ impl Engine {
     /// The future returns an error if the server is not bound, if signal handlers cannot be installed, if the server fails,
     /// or if another running process holds the [name of this node](crate::EngineBuilder::node). In the last case the engine
     /// is drained first.
-    pub fn serve<F, I, S, B>(&self, server: HttpServer<F, I, S, B>) -> Serve
+    pub fn serve(&self, server: impl BoundServer) -> Serve {
+        let (engine, server) = (self.clone(), server.start());
+        Serve { engine, server, drain_timeout: DEFAULT_DRAIN_TIMEOUT, drain_window: None, stop: None }
+    }
+}
+
+/// A bound HTTP server that [`Engine::serve`] can run: the [`HttpServer`] of this crate, or that of actix-web.
+pub trait BoundServer: sealed::Start {}
+
+impl<T: sealed::Start> BoundServer for T {}
+
+mod sealed {
+    use super::{
+        AppConfig, Error, HttpServer, IntoServiceFactory, MessageBody, Request, Response, Server, Service,
+        ServiceFactory, fmt, io, not_bound,
+    };
+
+    pub trait Start {
+        /// Starts the server without handling of signals.
+        fn start(self) -> io::Result<Server>;
+    }
+
+    impl Start for HttpServer {
+        fn start(self) -> io::Result<Server> {
+            self.disable_signals().run()
+        }
+    }
+
+    impl<F, I, S, B> Start for actix_web::HttpServer<F, I, S, B>
     where
         F: Fn() -> I + Send + Clone + 'static,
         I: IntoServiceFactory<S, Request>,
@@ -85,14 +115,10 @@ impl Engine {
         S::Service: 'static,
         B: MessageBody + 'static,
     {
-        // A server without a socket would panic.
-        let server = (!server.addrs().is_empty()).then(|| server.disable_signals().run());
-        Serve::new(self, server)
-    }
-
-    /// Like [`Engine::serve`], for a server that runs and handles no signals.
-    pub(crate) fn serve_running(&self, server: Server) -> Serve {
-        Serve::new(self, Some(server))
+        fn start(self) -> io::Result<Server> {
+            // A server without a socket would panic.
+            if self.addrs().is_empty() { Err(not_bound()) } else { Ok(self.disable_signals().run()) }
+        }
     }
 }
 
@@ -100,17 +126,13 @@ impl Engine {
 #[must_use = "it does nothing until it is awaited"]
 pub struct Serve {
     engine: Engine,
-    server: Option<Server>,
+    server: io::Result<Server>,
     drain_timeout: Duration,
     drain_window: Option<Duration>,
     stop: Option<LocalBoxFuture<'static, ()>>,
 }
 
 impl Serve {
-    fn new(engine: &Engine, server: Option<Server>) -> Self {
-        Self { engine: engine.clone(), server, drain_timeout: DEFAULT_DRAIN_TIMEOUT, drain_window: None, stop: None }
-    }
-
     /// Sets the time limit for draining. Hub methods and hooks that run longer are cancelled. Default 10 s, the
     /// shortest grace period of common process supervisors.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
@@ -135,7 +157,7 @@ impl Serve {
     async fn run(self) -> io::Result<()> {
         let Self { engine, server, drain_timeout, drain_window, stop } = self;
         let drain_window = drain_window.unwrap_or(drain_timeout / 2);
-        let mut server = server.ok_or_else(not_bound)?;
+        let mut server = server?;
         let stop = match stop {
             Some(stop) => stop,
             None => Box::pin(signals::stop_signal()?),
@@ -161,10 +183,6 @@ impl Serve {
         client_log::flush();
         served.and_then(|()| engine.node_claim.check().map_err(io::Error::other))
     }
-}
-
-fn not_bound() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the server is not bound to an address; call `bind` before `serve`")
 }
 
 impl IntoFuture for Serve {

@@ -14,10 +14,6 @@ const RESERVED: usize = 192;
 /// Descriptors that each thread needs besides.
 const RESERVED_PER_WORKER: usize = 8;
 
-/// The maximum number of descriptors of one socket: that of the HTTP server, the second handle with which slow clients
-/// are disconnected, and one that watches the client of a stream or poll.
-const PER_SOCKET: usize = 3;
-
 /// Raises the limit of file descriptors as far as the process may. Returns the number of client sockets that it allows.
 pub(super) fn raise_limit(workers: NonZeroUsize) -> NonZeroUsize {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -31,10 +27,10 @@ pub(super) fn raise_limit(workers: NonZeroUsize) -> NonZeroUsize {
     sockets
 }
 
-/// The number of client sockets for a limit of descriptors. A low limit is shared in halves.
+/// The number of client sockets for a limit of descriptors. Each takes one. A low limit is shared in halves.
 fn max_sockets(limit: usize, workers: NonZeroUsize) -> NonZeroUsize {
     let reserved = (RESERVED + RESERVED_PER_WORKER * workers.get()).min(limit / 2);
-    NonZeroUsize::new((limit - reserved) / PER_SOCKET).unwrap_or(NonZeroUsize::MIN)
+    NonZeroUsize::new(limit - reserved).unwrap_or(NonZeroUsize::MIN)
 }
 
 #[cfg(test)]
@@ -44,7 +40,7 @@ mod tests {
     #[test]
     fn clients_get_what_is_not_reserved() {
         for (limit, workers, sockets) in
-            [(20_000, 2, 6_597), (1_024, 2, 272), (256, 2, 42), (64, 8, 10), (3, 1, 1), (0, 1, 1)]
+            [(20_000, 2, 19_792), (1_024, 2, 816), (256, 2, 128), (64, 8, 32), (3, 1, 2), (0, 1, 1)]
         {
             let workers = NonZeroUsize::new(workers).unwrap();
             assert_eq!(max_sockets(limit, workers).get(), sockets, "{limit} descriptors");

@@ -1,10 +1,9 @@
 //! The maximum number of client sockets, so that clients never take the last file descriptors of the process.
 //!
-//! Sockets beyond it are accepted, because a client learns only from an answer that it is refused. They keep no second
-//! handle, and `web` answers their first request.
+//! Sockets beyond it are accepted, because a client learns only from an answer that it is refused. `web` answers their
+//! first request.
 
 use std::{
-    any::Any,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -12,9 +11,6 @@ use std::{
     },
 };
 
-use actix_web::dev::Extensions;
-
-use super::socket;
 use crate::metrics::Metrics;
 
 /// Counts the sockets of clients. Clones share the same count.
@@ -41,20 +37,13 @@ impl SocketLimit {
         Self(Arc::new(Shared { max, open: AtomicUsize::new(0), metrics }))
     }
 
-    /// As [`super::on_connect`], but refuses sockets beyond the limit.
-    pub(crate) fn on_connect(&self, stream: &dyn Any, data: &mut Extensions) {
-        match self.take_place() {
-            Some(place) => socket::prepare(stream, data, Some(place)),
-            None => {
-                self.0.metrics.sockets_refused.increment();
-                data.insert(SocketRefused);
-            }
-        }
-    }
-
-    fn take_place(&self) -> Option<SocketPlace> {
+    /// Takes a place for a socket. `None` if all are taken; the socket is then counted as refused.
+    pub(crate) fn take_place(&self) -> Option<SocketPlace> {
         let increment = |open| (open < self.0.max.get()).then_some(open + 1);
         let taken = self.0.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, increment);
+        if taken.is_err() {
+            self.0.metrics.sockets_refused.increment();
+        }
         taken.is_ok().then(|| SocketPlace(Arc::clone(&self.0)))
     }
 }

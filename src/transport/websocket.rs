@@ -3,48 +3,39 @@
 //! The actor joins fragments, answers pings and closes, and sends messages to the connection as [`Received`]. It lives
 //! as long as the socket. Outgoing data does not pass through the actor.
 //!
-//! A write through the HTTP layer costs several times as much as a write to the socket. If the server keeps a second
-//! handle to a socket without TLS ([`super::on_connect`]), a separate task writes to that handle. Otherwise the bytes
-//! pass through the HTTP layer, as the body of the response.
+//! On a server of this crate, the WebSocket gets the socket itself ([`task`]). On another server it is the body of a
+//! response, and its frames are written past the HTTP layer if they can be ([`body`]).
 //!
 //! Only this file may name `actix_web_actors`, which is deprecated upstream, so that replacing it changes nothing else.
 
-use std::{
-    fmt::Display,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt::Display, io, net::SocketAddr, pin::Pin, time::Duration};
 
 use actix::prelude::*;
+use actix_http::error::PayloadError;
 use actix_http::ws::{CloseCode, Codec, Item, Message, ProtocolError};
 use actix_web::{Error, HttpRequest, HttpResponse, body::BodyStream, web::Payload};
 use actix_web_actors::ws::{WebsocketContext, handshake};
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, Stream};
-use tokio::task::JoinHandle;
+use futures_util::Stream;
 
-use super::{
-    Inbound, Received, SocketHandle,
-    framing::{close_frame, pong_frame},
-    socket::PlainSocket,
-};
+use super::{Inbound, Received, SocketHandle, framing::pong_frame, upgrade::UpgradeSlot};
 use crate::{
     client_log::{self, Cause, optional},
-    outbox::{ChannelControl, End, OutboxReader, ReadStep},
+    outbox::{ChannelControl, End, OutboxReader},
 };
 
+mod body;
+mod handshake;
 mod splitter;
-mod upgrade;
+mod task;
 mod utf8;
 mod writer;
 
+use body::WebSocketBody;
+pub(crate) use handshake::{check_upgrade, offers_websocket};
 use splitter::{FrameStream, MAX_FRAGMENT};
-pub(crate) use upgrade::{check_upgrade, offers_websocket};
+pub(super) use task::AcceptedWebSocket;
 use utf8::Utf8Validator;
-use writer::write_until_end;
 
 /// The form in which a connection wants to receive data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +68,23 @@ pub(crate) fn accept(
     let mut response = handshake(request)?;
     let (channel, control, address) = (reader.channel(), reader.control(), request.peer_addr());
     let actor = WebSocketActor { recipient, channel, control, mode, address, fragments: None };
-    let frames = WebsocketContext::with_codec(actor, FrameStream::new(payload), Codec::new().max_size(MAX_FRAGMENT));
-    let socket = SocketHandle::of(request);
-    let body = WebSocketBody::new(Box::pin(frames), reader, socket);
+    if let Some(slot) = UpgradeSlot::of(request) {
+        slot.fill(AcceptedWebSocket::new(actor, reader));
+        return Ok(response.finish());
+    }
+    let body = WebSocketBody::new(read_frames(actor, payload), reader, SocketHandle::of(request));
     // Wire: an upgrade response has no content and therefore no content type.
     Ok(response.message_body(BodyStream::new(body))?.map_into_boxed_body())
+}
+
+/// The reading half of a WebSocket. It ends when the actor has stopped, and yields nothing that must be written.
+type ReadHalf = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
+
+fn read_frames(
+    actor: WebSocketActor,
+    source: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+) -> ReadHalf {
+    Box::pin(WebsocketContext::with_codec(actor, FrameStream::new(source), Codec::new().max_size(MAX_FRAGMENT)))
 }
 
 /// The receiving actor of one WebSocket.
@@ -202,132 +205,4 @@ impl StreamHandler<Result<Message, ProtocolError>> for WebSocketActor {
             Err(error) => self.refuse(close_code(&error), &error, ctx),
         }
     }
-}
-
-type InboundStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>>>>;
-
-/// The body of the upgrade response. It polls the reading and the writing half until both have ended.
-struct WebSocketBody {
-    /// The reading half, until it has ended.
-    frames: Option<InboundStream>,
-    /// The reader of the outbox, unless the task has it. It is kept until the end, because dropping it notifies the
-    /// connection that the transport has ended.
-    reader: Option<OutboxReader>,
-    /// The second handle to the socket, if the server keeps one.
-    socket: Option<SocketHandle>,
-    /// The socket for direct writes, if it is not encrypted.
-    plain: Option<PlainSocket>,
-    /// The task that writes to `plain`.
-    task: Option<JoinHandle<OutboxReader>>,
-    is_write_done: bool,
-    /// Shuts the socket down if the peer does not answer the close frame.
-    close_timeout: Option<JoinHandle<()>>,
-}
-
-impl WebSocketBody {
-    fn new(frames: InboundStream, reader: OutboxReader, socket: Option<SocketHandle>) -> Self {
-        Self {
-            frames: Some(frames),
-            reader: Some(reader),
-            plain: socket.as_ref().and_then(SocketHandle::plain),
-            socket,
-            task: None,
-            is_write_done: false,
-            close_timeout: None,
-        }
-    }
-
-    /// Starts the task that writes to the socket.
-    ///
-    /// Order: the HTTP layer polls the body after it has buffered the response header, and writes its buffer before
-    /// another task can run. The header is therefore sent before the first frame.
-    fn start_writing(&mut self) {
-        if let Some(socket) = &self.plain
-            && self.task.is_none()
-            && !self.is_write_done
-        {
-            self.task = self.reader.take().map(|reader| actix::spawn(write_until_end(reader, socket.clone())));
-        }
-    }
-
-    /// Polls the reading half, and returns whether it has ended.
-    fn poll_inbound(&mut self, cx: &mut Context<'_>) -> bool {
-        while let Some(frames) = &mut self.frames {
-            match frames.as_mut().poll_next(cx) {
-                // The actor writes nothing.
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(Some(Err(_)) | None) => self.frames = None,
-                Poll::Pending => return false,
-            }
-        }
-        true
-    }
-
-    /// Polls the writing half, and returns the bytes to write through the HTTP layer.
-    fn poll_outbound(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
-        if let Some(task) = &mut self.task {
-            if let Poll::Ready(reader) = task.poll_unpin(cx) {
-                (self.reader, self.task) = (reader.ok(), None);
-                self.end_write();
-            }
-            return None;
-        }
-        let mut out = BytesMut::new();
-        match self.reader.as_mut()?.poll(cx, &mut out) {
-            Poll::Ready(ReadStep::Write) => {}
-            Poll::Ready(ReadStep::End(End::ABNORMAL)) => {
-                self.is_write_done = true;
-                self.frames = None;
-            }
-            Poll::Ready(ReadStep::End(End { code })) => {
-                self.end_write();
-                close_frame(code, &mut out);
-            }
-            Poll::Pending => return None,
-        }
-        Some(out.freeze())
-    }
-
-    /// Records that nothing follows, and limits the time until the peer closes its side.
-    fn end_write(&mut self) {
-        self.is_write_done = true;
-        self.close_timeout = self.socket.clone().map(|socket| actix::spawn(shut_down_after_timeout(socket)));
-    }
-}
-
-impl Stream for WebSocketBody {
-    type Item = Result<Bytes, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.start_writing();
-        let is_read_done = self.poll_inbound(cx);
-        if let Some(bytes) = self.poll_outbound(cx) {
-            return Poll::Ready(Some(Ok(bytes)));
-        }
-        if !is_read_done || !self.is_write_done {
-            return Poll::Pending;
-        }
-        if let Some(socket) = &self.plain {
-            // Wire: the server closes the TCP connection first (RFC 6455 section 7.1.1). Over TLS the HTTP layer does it,
-            // after the end of the TLS session.
-            socket.shut_down_write();
-        }
-        Poll::Ready(None)
-    }
-}
-
-impl Drop for WebSocketBody {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-        if let Some(close_timeout) = &self.close_timeout {
-            close_timeout.abort();
-        }
-    }
-}
-
-async fn shut_down_after_timeout(socket: SocketHandle) {
-    tokio::time::sleep(CLOSE_HANDSHAKE_TIMEOUT).await;
-    socket.shut_down();
 }

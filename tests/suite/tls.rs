@@ -1,10 +1,10 @@
 //! Clients of both generations over TLS, stalled readers, and the reload of the certificate.
 
-use std::{any::Any, net::SocketAddr, path::Path, time::Duration};
+use std::{any::Any, io::Read, net::SocketAddr, os::fd::AsFd, path::Path, time::Duration};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{dev::Extensions, rt::net::TcpStream};
-use hubcast::{Engine, Limits, Overflow, testkit};
+use hubcast::{AcceptedSocket, Engine, EngineBuilder, Limits, Overflow, testkit};
 use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
@@ -20,7 +20,7 @@ const MESSAGE_SIZE: usize = 64 * 1024;
 /// Runs a scenario of a Node client that trusts the certificate. `scheme` is how the client names TLS.
 async fn run_node(script: &str, scenario: &str, scheme: &str) {
     let certificate = Certificate::generate();
-    let server = Server::start_with_tls(&certificate, hubcast::on_connect, |engine| engine).await;
+    let server = Server::start_with_tls(&certificate, |_, _| (), |engine| engine).await;
     let url = format!("{scheme}://{}", server.address);
     let trusted = [("NODE_EXTRA_CA_CERTS", certificate.certificate_file())];
     let client = ClientProcess::start_with(Path::new("node"), script, &[scenario, &url], trusted);
@@ -46,7 +46,7 @@ async fn classic_node_client_works_over_tls() {
 #[tokio::test]
 async fn drained_client_gets_an_orderly_end_over_tls() {
     let certificate = Certificate::generate();
-    let server = Server::start_with_tls(&certificate, hubcast::on_connect, |engine| engine).await;
+    let server = Server::start_with_tls(&certificate, |_, _| (), |engine| engine).await;
     let mut client = CoreClient::connect_over_tls(server.address, "/chat?user=ann", &certificate).await;
     assert_eq!(client.invoke("Add", json!([2, 3])).await, 5);
     server.engine.drain(Duration::ZERO).await;
@@ -62,7 +62,7 @@ fn on_connect_with_inner_stream(stream: &dyn Any, data: &mut Extensions) {
 #[tokio::test]
 async fn frames_stay_encrypted_if_the_inner_stream_is_prepared() {
     let certificate = Certificate::generate();
-    let server = Server::start_with_tls(&certificate, on_connect_with_inner_stream, |engine| engine).await;
+    let server = Server::start_mounted(Some(&certificate), on_connect_with_inner_stream, |engine| engine).await;
     let mut client = CoreClient::connect_over_tls(server.address, "/chat?user=ann", &certificate).await;
     assert_eq!(client.invoke("Add", json!([2, 3])).await, 5);
 }
@@ -76,15 +76,18 @@ impl Drop for Closed {
     }
 }
 
+fn with_low_limits(engine: EngineBuilder) -> EngineBuilder {
+    engine.limits(Limits { items: 1_000, bytes: MAX_QUEUED, overflow: Overflow::Close })
+}
+
 /// A TLS server with low limits, which sends an item for each closed connection.
 async fn start_with_low_limits(certificate: &Certificate) -> (Server, mpsc::UnboundedReceiver<()>) {
     let (closed, is_closed) = mpsc::unbounded_channel();
-    let on_connect = move |stream: &dyn Any, data: &mut Extensions| {
-        hubcast::on_connect(stream, data);
+    let hook = move |socket: &AcceptedSocket<'_>, data: &mut Extensions| {
+        assert!(socket.tls().is_some());
         data.insert(Closed(closed.clone()));
     };
-    let limits = Limits { items: 1_000, bytes: MAX_QUEUED, overflow: Overflow::Close };
-    (Server::start_with_tls(certificate, on_connect, move |engine| engine.limits(limits)).await, is_closed)
+    (Server::start_with_tls(certificate, hook, with_low_limits).await, is_closed)
 }
 
 /// Sends to `user` until its only connection is evicted.
@@ -96,15 +99,43 @@ async fn flood_until_evicted(engine: &Engine, user: &str) {
     }
 }
 
-#[tokio::test]
-async fn stalled_websocket_reader_loses_its_tls_socket() {
-    let certificate = Certificate::generate();
-    let (server, mut closed) = start_with_low_limits(&certificate).await;
-    let client = CoreClient::connect_over_tls(server.address, "/chat?user=ann", &certificate).await;
+/// Sends a second descriptor of each accepted socket.
+fn duplicate(stream: &TcpStream, sockets: &mpsc::UnboundedSender<std::net::TcpStream>) {
+    let _ = sockets.send(stream.as_fd().try_clone_to_owned().unwrap().into());
+}
+
+/// Asserts that a client that reads nothing loses its socket.
+async fn expect_shut_down(
+    server: Server,
+    certificate: &Certificate,
+    mut sockets: mpsc::UnboundedReceiver<std::net::TcpStream>,
+) {
+    let client = CoreClient::connect_over_tls(server.address, "/chat?user=ann", certificate).await;
+    let socket = with_timeout(sockets.recv()).await.unwrap();
     flood_until_evicted(&server.engine, "ann").await;
-    assert_eq!(with_timeout(closed.recv()).await, Some(()), "the client reads nothing, but its socket is closed");
+    // The client has closed nothing, so the end of what it sends is the server's doing.
+    with_timeout(wait_until(|| (&socket).read(&mut [0]).is_ok_and(|length| length == 0))).await;
     with_timeout(wait_until(|| testkit::connections(&server.engine).count() == 0)).await;
     client.drop_socket();
+}
+
+#[tokio::test]
+async fn stalled_websocket_reader_loses_its_tls_socket() {
+    let (certificate, (sender, sockets)) = (Certificate::generate(), mpsc::unbounded_channel());
+    let hook = move |socket: &AcceptedSocket<'_>, _: &mut Extensions| duplicate(socket.tcp(), &sender);
+    let server = Server::start_with_tls(&certificate, hook, with_low_limits).await;
+    expect_shut_down(server, &certificate, sockets).await;
+}
+
+#[tokio::test]
+async fn stalled_websocket_reader_loses_its_tls_socket_of_actix() {
+    let (certificate, (sender, sockets)) = (Certificate::generate(), mpsc::unbounded_channel());
+    let on_connect = move |stream: &dyn Any, data: &mut Extensions| {
+        hubcast::on_connect(stream, data);
+        duplicate(stream.downcast_ref::<TlsStream<TcpStream>>().unwrap().get_ref().0, &sender);
+    };
+    let server = Server::start_mounted(Some(&certificate), on_connect, with_low_limits).await;
+    expect_shut_down(server, &certificate, sockets).await;
 }
 
 /// The query of every classic request of ann to the hub `chat`.

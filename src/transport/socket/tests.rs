@@ -1,11 +1,15 @@
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
 use actix_service::{Service, ServiceFactory};
-use actix_tls::accept::rustls_0_23::Acceptor;
-use actix_web::rt::net::TcpListener;
+use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
+use actix_web::{dev::Extensions, rt::net::TcpListener};
 use futures_util::FutureExt;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
-use tokio::{io::AsyncWriteExt, task::yield_now, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::yield_now,
+    time::timeout,
+};
 use tokio_rustls::TlsConnector;
 
 use super::*;
@@ -48,7 +52,7 @@ async fn on_connect_prepares_a_plain_socket() {
     let mut data = Extensions::new();
     on_connect(&accepted, &mut data);
     assert_prepared(&accepted, &data);
-    assert!(data.get::<SocketHandle>().unwrap().plain().is_some());
+    assert!(data.get::<SocketHandle>().unwrap().plain_duplicate().is_some());
 }
 
 #[actix_web::test]
@@ -57,7 +61,7 @@ async fn on_connect_prepares_the_socket_of_a_tls_stream() {
     let mut data = Extensions::new();
     on_connect(&accepted, &mut data);
     assert_prepared(accepted.get_ref().0, &data);
-    assert!(data.get::<SocketHandle>().unwrap().plain().is_none(), "frames must not pass the encryption");
+    assert!(data.get::<SocketHandle>().unwrap().plain_duplicate().is_none(), "frames must not pass the encryption");
 }
 
 #[actix_web::test]
@@ -83,4 +87,52 @@ async fn close_after_data_is_noticed() {
     }
     drop(client);
     assert!(timeout(Duration::from_secs(60), closed).await.unwrap());
+}
+
+/// A shared stream of an accepted socket, its handle, and the client.
+async fn shared_pair() -> (SharedTcp, SocketHandle, TcpStream) {
+    let (accepted, client) = connected_pair().await;
+    let shared = SharedTcp::new(accepted, None);
+    let handle = SocketHandle::shared(shared.downgrade());
+    (shared, handle, client)
+}
+
+#[actix_web::test]
+async fn shared_socket_is_prepared() {
+    let (shared, ..) = shared_pair().await;
+    assert!(shared.get_ref().nodelay().unwrap());
+    assert_eq!(socket2::SockRef::from(shared.get_ref()).tcp_user_timeout().unwrap(), Some(TCP_USER_TIMEOUT));
+}
+
+#[actix_web::test]
+async fn shared_stream_reads_all_data_up_to_the_end() {
+    let (mut shared, _handle, mut client) = shared_pair().await;
+    let sent: Vec<_> = (0..=255).cycle().take(100_000).collect();
+    let expected = sent.clone();
+    let sending = actix_web::rt::spawn(async move {
+        for part in sent.chunks(7_001) {
+            client.write_all(part).await.unwrap();
+            yield_now().await;
+        }
+    });
+    let mut received = Vec::new();
+    timeout(Duration::from_secs(60), shared.read_to_end(&mut received)).await.unwrap().unwrap();
+    sending.await.unwrap();
+    assert_eq!(received, expected);
+}
+
+#[actix_web::test]
+async fn handle_shuts_a_shared_socket_down() {
+    let (mut shared, handle, mut client) = shared_pair().await;
+    handle.shut_down();
+    assert_eq!(timeout(Duration::from_secs(60), shared.read(&mut [0])).await.unwrap().unwrap(), 0);
+    assert_eq!(timeout(Duration::from_secs(60), client.read(&mut [0])).await.unwrap().unwrap(), 0);
+}
+
+#[actix_web::test]
+async fn handle_keeps_no_shared_socket_open() {
+    let (shared, handle, mut client) = shared_pair().await;
+    drop(shared);
+    assert_eq!(timeout(Duration::from_secs(60), client.read(&mut [0])).await.unwrap().unwrap(), 0);
+    assert!(timeout(Duration::from_secs(60), handle.peer_closed()).await.unwrap());
 }

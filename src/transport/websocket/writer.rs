@@ -1,39 +1,44 @@
-//! The task that writes frames to a socket without TLS, past the HTTP layer.
+//! The writing half of a WebSocket: writes the frames of an outbox to a socket.
 
-use std::{future::poll_fn, io, sync::Arc};
+use std::{future::poll_fn, io, pin::Pin, task::Poll};
 
 use actix_http::ws::CloseCode;
 use bytes::BytesMut;
+use tokio::io::AsyncWrite;
 
 use crate::{
-    outbox::{End, OutboxReader, ReadStep, Sink},
-    transport::{framing::close_frame, socket::PlainSocket},
+    outbox::{End, OutboxReader, ReadStep},
+    transport::framing::close_frame,
 };
 
 /// A write buffer with a larger capacity is freed after use, so that one large message does not occupy memory forever.
-const MAX_KEPT_BUFFER: usize = 4 * 1024;
+const MAX_KEPT_BUFFER: usize = 1024;
 
-/// Writes frames until the channel ends or the socket fails, and returns the reader.
-pub(super) async fn write_until_end(mut reader: OutboxReader, socket: PlainSocket) -> OutboxReader {
-    reader.enable_direct_write(Arc::new(socket.clone()));
+/// The end of a writing half.
+pub(super) struct WriteEnd {
+    /// Dropping it notifies the connection that the transport has ended.
+    pub(super) reader: OutboxReader,
+    /// A close frame was written, so the peer answers it.
+    pub(super) has_close_frame: bool,
+}
+
+/// Writes frames until the channel ends or the socket fails.
+pub(super) async fn write_until_end(mut reader: OutboxReader, mut socket: impl AsyncWrite + Unpin) -> WriteEnd {
     let mut out = BytesMut::new();
     loop {
         let step = poll_fn(|cx| reader.poll(cx, &mut out)).await;
         match step {
-            ReadStep::End(End::ABNORMAL) => {
-                socket.shut_down_write();
-                return reader;
-            }
+            ReadStep::End(End::ABNORMAL) => return WriteEnd { reader, has_close_frame: false },
             ReadStep::End(End { code }) => close_frame(code, &mut out),
             ReadStep::Write => {}
         }
-        if write_all(&reader, &socket, &out).await.is_err() {
+        if write_all(&reader, &mut socket, &out).await.is_err() {
             // The reading half may be waiting for the connection, and then does not notice the failure.
             reader.control().close(End { code: CloseCode::Normal.into() });
-            return reader;
+            return WriteEnd { reader, has_close_frame: false };
         }
         if step != ReadStep::Write {
-            return reader;
+            return WriteEnd { reader, has_close_frame: true };
         }
         out.clear();
         if out.capacity() > MAX_KEPT_BUFFER {
@@ -42,19 +47,30 @@ pub(super) async fn write_until_end(mut reader: OutboxReader, socket: PlainSocke
     }
 }
 
-async fn write_all(reader: &OutboxReader, socket: &PlainSocket, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(reader: &OutboxReader, socket: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
     let mut has_taken = false;
     while !bytes.is_empty() {
-        match socket.try_write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => (bytes, has_taken) = (&bytes[written..], true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+        let written = poll_fn(|cx| {
+            let polled = Pin::new(&mut *socket).poll_write(cx, bytes);
+            if polled.is_pending() {
                 reader.record_write(std::mem::take(&mut has_taken), true);
-                socket.writable().await?;
             }
-            Err(error) => return Err(error),
+            polled
+        });
+        match written.await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => (bytes, has_taken) = (&bytes[written..], true),
         }
     }
+    // TLS records may be waiting for the socket.
+    poll_fn(|cx| match Pin::new(&mut *socket).poll_flush(cx) {
+        Poll::Pending => {
+            reader.record_write(std::mem::take(&mut has_taken), true);
+            Poll::Pending
+        }
+        flushed => flushed,
+    })
+    .await?;
     reader.record_write(has_taken, false);
     Ok(())
 }

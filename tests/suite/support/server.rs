@@ -2,9 +2,9 @@
 
 use std::{any::Any, net::SocketAddr, thread::JoinHandle, time::Duration};
 
-use actix_web::{App, dev::Extensions, rt::System, web::scope};
+use actix_web::{App, HttpServer, dev::Extensions, rt::System, web::scope};
 use hubcast::{
-    Engine, EngineBuilder, Hub,
+    AcceptedSocket, Engine, EngineBuilder, Hub,
     aspnetcore::{Endpoint, Settings},
     web::Cors,
 };
@@ -22,11 +22,44 @@ pub(crate) struct Server {
 }
 
 type OnConnect = Box<dyn Fn(&dyn Any, &mut Extensions) + Send + Sync>;
+type Hook = Box<dyn Fn(&AcceptedSocket<'_>, &mut Extensions) + Send + Sync>;
 
-/// TLS of a server.
-struct Tls {
-    config: rustls::ServerConfig,
-    on_connect: OnConnect,
+/// The HTTP server of an engine.
+enum HttpLayer {
+    /// That of the crate.
+    Own,
+    /// That of the crate with TLS, and with a hook for accepted sockets.
+    OwnTls(rustls::ServerConfig, Hook),
+    /// That of actix-web, perhaps with TLS, and with a hook for accepted streams.
+    Actix(Option<rustls::ServerConfig>, OnConnect),
+}
+
+impl HttpLayer {
+    /// Starts two threads on a free port.
+    fn start(self, engine: &Engine) -> (SocketAddr, actix_web::dev::Server) {
+        let app = |engine: &Engine| {
+            let core = scope("").wrap(Cors::any_origin()).configure(engine.aspnetcore_routes());
+            App::new().configure(engine.classic_routes()).service(core)
+        };
+        // On a busy machine a request may take longer than the default timeout.
+        let (any_port, patience) = (("127.0.0.1", 0), Duration::from_secs(60));
+        if let Self::Actix(tls, on_connect) = self {
+            let engine = engine.clone();
+            let server = HttpServer::new(move || app(&engine)).on_connect(on_connect).workers(2).disable_signals();
+            let server = server.client_request_timeout(patience);
+            let server = match tls {
+                Some(config) => server.bind_rustls_0_23(any_port, config).unwrap(),
+                None => server.bind(any_port).unwrap(),
+            };
+            return (server.addrs()[0], server.run());
+        }
+        let server = engine.http_server(app).workers(2).disable_signals().client_request_timeout(patience);
+        let server = match self {
+            Self::OwnTls(config, hook) => server.on_connect(hook).bind_rustls_0_23(any_port, config).unwrap(),
+            Self::Own | Self::Actix(..) => server.bind(any_port).unwrap(),
+        };
+        (server.addrs()[0], server.run().unwrap())
+    }
 }
 
 /// An engine with the fixture hubs, several endpoints for ASP.NET Core SignalR, and default settings.
@@ -57,31 +90,41 @@ impl Server {
         change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
     ) -> (Self, EventLog) {
         let (events, hub) = EventLog::attach(hubs::chat());
-        (Self::start_on(hub, None, |engine| change(engine.classic("/signalr"))).await, events)
+        (Self::start_on(hub, HttpLayer::Own, |engine| change(engine.classic("/signalr"))).await, events)
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
-        Self::start_on(hubs::chat(), None, |engine| change(engine.classic("/signalr"))).await
+        Self::start_on(hubs::chat(), HttpLayer::Own, |engine| change(engine.classic("/signalr"))).await
     }
 
-    /// A server with TLS, and with a hook for accepted streams.
+    /// A server with TLS, and with a hook for accepted sockets.
     pub(crate) async fn start_with_tls(
         certificate: &Certificate,
+        hook: impl Fn(&AcceptedSocket<'_>, &mut Extensions) + Send + Sync + 'static,
+        change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
+    ) -> Self {
+        let http = HttpLayer::OwnTls(certificate.server_config(), Box::new(hook));
+        Self::start_on(hubs::chat(), http, |engine| change(engine.classic("/signalr"))).await
+    }
+
+    /// An engine that is mounted into a server of actix-web, perhaps with TLS.
+    pub(crate) async fn start_mounted(
+        certificate: Option<&Certificate>,
         on_connect: impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static,
         change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
     ) -> Self {
-        let tls = Tls { config: certificate.server_config(), on_connect: Box::new(on_connect) };
-        Self::start_on(hubs::chat(), Some(tls), |engine| change(engine.classic("/signalr"))).await
+        let http = HttpLayer::Actix(certificate.map(Certificate::server_config), Box::new(on_connect));
+        Self::start_on(hubs::chat(), http, |engine| change(engine.classic("/signalr"))).await
     }
 
     /// A server for ASP.NET Core SignalR clients only.
     pub(crate) async fn start_core_only(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
-        Self::start_on(hubs::chat(), None, change).await
+        Self::start_on(hubs::chat(), HttpLayer::Own, change).await
     }
 
     async fn start_on(
         hub: Hub,
-        tls: Option<Tls>,
+        http: HttpLayer,
         change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
     ) -> Self {
         let (ready_sender, ready) = oneshot::channel();
@@ -89,21 +132,8 @@ impl Server {
         let thread = std::thread::spawn(move || {
             System::new().block_on(async {
                 let engine = change(default_engine(hub)).build().unwrap();
-                let app = |engine: &Engine| {
-                    let core = scope("").wrap(Cors::any_origin()).configure(engine.aspnetcore_routes());
-                    App::new().configure(engine.classic_routes()).service(core)
-                };
-                let server = engine.http_server(app).workers(2).disable_signals();
-                // On a busy machine a request may take longer than the default timeout.
-                let server = server.client_request_timeout(Duration::from_secs(60));
-                let server = match tls {
-                    Some(Tls { config, on_connect }) => {
-                        server.on_connect(on_connect).bind_rustls_0_23(("127.0.0.1", 0), config).unwrap()
-                    }
-                    None => server.bind(("127.0.0.1", 0)).unwrap(),
-                };
-                assert!(ready_sender.send((server.addrs()[0], engine)).is_ok(), "the test waits for the server");
-                let server = server.run();
+                let (address, server) = http.start(&engine);
+                assert!(ready_sender.send((address, engine)).is_ok(), "the test waits for the server");
                 let handle = server.handle();
                 actix_web::rt::spawn(async move {
                     // This ends when the sender is dropped, so a received value and an error mean the same.

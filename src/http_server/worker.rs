@@ -1,0 +1,132 @@
+//! The connections of one thread.
+
+use std::{
+    future::{Future, ready},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use actix_codec::Framed;
+use actix_http::{Error, HttpService, Request, body::BoxBody, error::DispatchError, h1::Codec};
+use actix_service::{
+    Service, ServiceFactory,
+    boxed::{self, BoxService},
+    fn_factory, fn_service,
+};
+use actix_web::{dev::AppConfig, rt::net::TcpStream};
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::Semaphore;
+
+use super::{
+    BoxedApp, Options,
+    accept::{Accepted, Protocol, accept, add_connection_data},
+};
+use crate::transport::{
+    ServerStream,
+    upgrade::{self, App},
+};
+
+type HttpLayer = BoxService<(ServerStream, actix_http::Protocol, Option<SocketAddr>), (), DispatchError>;
+
+/// Makes the service of one thread and listener.
+pub(super) struct Worker<G> {
+    app: BoxedApp,
+    options: Arc<Options>,
+    protocol: Protocol,
+    address: SocketAddr,
+    /// Makes a future that completes when the server stops.
+    stopping: G,
+}
+
+impl<G> Worker<G> {
+    pub(super) fn new(app: BoxedApp, options: Options, protocol: Protocol, address: SocketAddr, stopping: G) -> Self {
+        Self { app, options: Arc::new(options), protocol, address, stopping }
+    }
+}
+
+impl<G, F> ServiceFactory<TcpStream> for Worker<G>
+where
+    G: Fn() -> F + Clone + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    type Response = ();
+    type Error = ();
+    type Config = ();
+    type Service = Connections;
+    type InitError = ();
+    type Future = LocalBoxFuture<'static, Result<Connections, ()>>;
+
+    fn new_service(&self, (): ()) -> Self::Future {
+        let (options, protocol, address) = (Arc::clone(&self.options), self.protocol.clone(), self.address);
+        let is_secure = matches!(protocol, Protocol::Tls(_));
+        let host = options.host.clone().unwrap_or_else(|| address.to_string());
+        // There is no other way to state the scheme of the listener. `actix-test`, which is released separately, relies
+        // on this function too.
+        let app = self.app.new_service(AppConfig::__priv_test_new(is_secure, host, address));
+        let stopping = self.stopping.clone();
+        Box::pin(async move {
+            let http = http_layer(Rc::new(app.await?), Arc::clone(&options), address, stopping).await?;
+            let handshakes = Arc::new(Semaphore::new(options.max_tls_handshakes));
+            Ok(Connections { http: Rc::new(http), options, protocol, handshakes })
+        })
+    }
+}
+
+/// The HTTP layer around the application of the thread, which also gets the upgrade requests.
+async fn http_layer<F: Future<Output = ()> + 'static>(
+    app: Rc<App>,
+    options: Arc<Options>,
+    address: SocketAddr,
+    stopping: impl Fn() -> F + 'static,
+) -> Result<HttpLayer, ()> {
+    let upgrading = Rc::clone(&app);
+    let http = HttpService::build()
+        .keep_alive(options.keep_alive)
+        .client_request_timeout(options.client_request_timeout)
+        .client_disconnect_timeout(options.client_disconnect_timeout)
+        .local_addr(address)
+        .graceful_shutdown_signal(stopping)
+        .on_connect_ext(move |stream: &ServerStream, data| add_connection_data(stream, data, &options))
+        .upgrade(fn_service(move |(request, framed): (Request, Framed<ServerStream, Codec>)| {
+            upgrade::take_over(&upgrading, request, framed);
+            ready(Ok::<_, Error>(()))
+        }))
+        .finish::<_, BoxBody>(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&app)))));
+    Ok(boxed::service(http.new_service(()).await?))
+}
+
+/// Serves the connections of one thread.
+pub(super) struct Connections {
+    http: Rc<HttpLayer>,
+    options: Arc<Options>,
+    protocol: Protocol,
+    handshakes: Arc<Semaphore>,
+}
+
+impl Service<TcpStream> for Connections {
+    type Response = ();
+    type Error = ();
+    type Future = LocalBoxFuture<'static, Result<(), ()>>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        self.http.poll_ready(cx).map_err(|_| ())
+    }
+
+    fn call(&self, stream: TcpStream) -> Self::Future {
+        let accepting = accept(stream, self.protocol.clone(), Arc::clone(&self.options), Arc::clone(&self.handshakes));
+        let http = Rc::clone(&self.http);
+        // Each part is boxed, so that a WebSocket does not occupy the memory of those before.
+        Box::pin(async move {
+            let Accepted { stream, protocol, client } = Box::pin(accepting).await.map_err(|_| ())?;
+            let next = stream.next_task();
+            // The client has caused an error; the HTTP layer has answered what can be answered.
+            let _: Result<(), DispatchError> = http.call((stream, protocol, client)).await;
+            if let Some(next) = next.take() {
+                next.await;
+            }
+            Ok(())
+        })
+    }
+}
