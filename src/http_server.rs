@@ -276,6 +276,13 @@ impl HttpServer {
         self.listeners.iter().map(|listener| listener.address).collect()
     }
 
+    /// The bound addresses with their schemes, `http` or `https`.
+    #[must_use]
+    pub fn addrs_with_scheme(&self) -> Vec<(SocketAddr, &str)> {
+        let scheme = |protocol: &Protocol| if matches!(protocol, Protocol::Tls(_)) { "https" } else { "http" };
+        self.listeners.iter().map(|listener| (listener.address, scheme(&listener.protocol))).collect()
+    }
+
     /// Starts the threads.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ pub(crate) const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Creates an HTTP server for an application that mounts this engine. `app` makes the application of one worker
-    /// thread, as with [`HttpServer::new`], and receives the engine.
+    /// thread, and receives the engine.
     ///
     /// WebSockets get their sockets for themselves: an idle one costs one file descriptor and no buffers. An application
     /// with sockets that [`HttpServer`] does not know, such as Unix sockets, creates a server of actix-web itself, and

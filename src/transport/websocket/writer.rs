@@ -50,27 +50,22 @@ pub(super) async fn write_until_end(mut reader: OutboxReader, mut socket: impl A
 async fn write_all(reader: &OutboxReader, socket: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
     let mut has_taken = false;
     while !bytes.is_empty() {
-        let written = poll_fn(|cx| {
-            let polled = Pin::new(&mut *socket).poll_write(cx, bytes);
-            if polled.is_pending() {
-                reader.record_write(std::mem::take(&mut has_taken), true);
-            }
-            polled
-        });
+        let written =
+            poll_fn(|cx| record_if_full(reader, &mut has_taken, Pin::new(&mut *socket).poll_write(cx, bytes)));
         match written.await? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             written => (bytes, has_taken) = (&bytes[written..], true),
         }
     }
     // TLS records may be waiting for the socket.
-    poll_fn(|cx| match Pin::new(&mut *socket).poll_flush(cx) {
-        Poll::Pending => {
-            reader.record_write(std::mem::take(&mut has_taken), true);
-            Poll::Pending
-        }
-        flushed => flushed,
-    })
-    .await?;
+    poll_fn(|cx| record_if_full(reader, &mut has_taken, Pin::new(&mut *socket).poll_flush(cx))).await?;
     reader.record_write(has_taken, false);
     Ok(())
+}
+
+fn record_if_full<T>(reader: &OutboxReader, has_taken: &mut bool, polled: Poll<T>) -> Poll<T> {
+    if polled.is_pending() {
+        reader.record_write(std::mem::take(has_taken), true);
+    }
+    polled
 }
