@@ -28,6 +28,18 @@
 //! that publishes from anywhere in the application. An actor can be a hub ([`Hub::actor`]) or a member of a group
 //! ([`Groups::add_actor`]). A module ([`pipeline::Module`]) decides which groups a client rejoins.
 //!
+//! # Features
+//!
+//! | feature | adds | |
+//! |---|---|---|
+//! | `service` | the executable, `config` and `server`; implies `database` and `jwt` | default |
+//! | `database` | `store::sea`: durable state in SQLite, PostgreSQL, MySQL or MariaDB | |
+//! | `jwt` | `web::Jwt`: authentication with JSON web tokens | |
+//! | `http2` | HTTP/2 on listeners with TLS | |
+//! | `testkit` | the conformance suite for stores, and internals for tests | |
+//!
+//! An application that embeds the engine sets `default-features = false`, and adds what it uses.
+//!
 //! # Glossary
 //!
 //! * **Connection**: one client, from its first request until it disconnects. A classic connection can outlive a channel.
@@ -53,6 +65,8 @@
 //!
 //! `ARCHITECTURE.md` describes the modules and the path of a message.
 
+#![cfg_attr(not(feature = "service"), allow(dead_code, unused_imports, reason = "the service uses the rest"))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
@@ -66,6 +80,7 @@ pub mod aspnetcore;
 pub mod chat;
 pub mod classic;
 mod client_log;
+#[cfg(feature = "service")]
 pub mod config;
 mod connection;
 #[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
@@ -86,7 +101,9 @@ mod outbox;
 pub mod page;
 pub mod pipeline;
 mod router;
+#[cfg(feature = "service")]
 pub mod server;
+#[cfg_attr(not(feature = "service"), allow(unreachable_pub, reason = "the service re-exports the items"))]
 mod signals;
 pub mod store;
 mod supervised;

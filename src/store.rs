@@ -6,7 +6,7 @@
 //! calls waits for a client.
 //!
 //! Users and their memberships are durable. Connections are leases: when a process dies, its leases expire.
-//! [`memory::MemoryStore`] implements the whole contract without persistence; [`sea::SeaStore`] persists to a database.
+//! [`memory::MemoryStore`] implements the whole contract without persistence; `sea::SeaStore` (feature `database`) persists to a database.
 
 use std::{
     future::Future,
@@ -27,6 +27,7 @@ pub mod faulty;
 mod handle;
 pub mod memory;
 mod process;
+#[cfg(feature = "database")]
 pub mod sea;
 
 /// The maximum difference between the clocks of two nodes that revocations allow for. Clocks that are synchronized over

@@ -27,6 +27,7 @@ use crate::{
 
 mod base_path;
 mod cors;
+#[cfg(feature = "jwt")]
 mod jwt;
 mod proxies;
 mod query;
@@ -36,6 +37,7 @@ mod unread_body;
 
 pub use base_path::{BasePath, InvalidBasePath};
 pub use cors::{Cors, CorsService};
+#[cfg(feature = "jwt")]
 pub use jwt::{InvalidPublicKey, Jwt, PublicKey};
 pub use proxies::{ForwardingHeaders, InvalidNetwork, Network, TrustedProxies, TrustedProxiesService};
 pub(crate) use query::LocalQueryUser;
