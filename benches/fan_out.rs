@@ -17,7 +17,7 @@ use actix::prelude::*;
 use anyhow::Result;
 use bytes::{BufMut, BytesMut};
 use hubcast::{
-    Delivery, Engine, Hub, Invocation, Limits, Message, ReplayLimits,
+    Delivery, Engine, Format, Hub, Invocation, Limits, Message, ReplayLimits,
     testkit::{
         ChannelFilter, FlushScheduler, FrameFields, FrameType, Framer, Outbox, Resume, SharedMessage, Sink, Source,
         WireForm,
@@ -30,7 +30,8 @@ const PAYLOAD: usize = 100;
 const IN_FLIGHT: [usize; 3] = [1, 4, 16];
 const BROADCASTS: usize = 4_000;
 
-static FORM: WireForm = WireForm { slot: 0, encode: |call| call.arguments.get().to_owned().into() };
+static FORM: WireForm =
+    WireForm { slot: 0, format: Format::Json, encode: |call| call.arguments.get().to_owned().into() };
 
 /// A socket that accepts and discards everything.
 #[derive(Default)]

@@ -8,7 +8,7 @@
 use actix::prelude::*;
 use actix_web::App;
 use hubcast::{
-    Call, Delivery, Engine, Hub, HubError, Json,
+    Call, Delivery, Engine, Hub, HubError, Payload,
     hub::{CallError, Connected, Disconnected, IntoHubResult},
     web::QueryUser,
 };
@@ -43,15 +43,15 @@ impl Handler<Disconnected> for ChatHub {
 }
 
 impl Handler<Call> for ChatHub {
-    type Result = ResponseFuture<Result<Json, CallError>>;
+    type Result = ResponseFuture<Result<Payload, CallError>>;
 
     fn handle(&mut self, call: Call, _: &mut Context<Self>) -> Self::Result {
-        let connected = self.connected;
+        let (connected, format) = (self.connected, call.arguments.format());
         Box::pin(async move {
             match &*call.method {
-                "JoinRoom" => join(&call).await.into_hub_result(),
-                "Send" => send(&call, call.arguments.get(1)?).await.into_hub_result(),
-                "HowMany" => Ok(connected).into_hub_result(),
+                "JoinRoom" => join(&call).await.into_hub_result(format),
+                "Send" => send(&call, call.arguments.get(1)?).await.into_hub_result(format),
+                "HowMany" => Ok(connected).into_hub_result(format),
                 _ => Err(CallError::NoSuchMethod),
             }
         })

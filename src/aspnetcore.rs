@@ -1,14 +1,14 @@
 //! The dialect of ASP.NET Core SignalR clients.
 //!
-//! Implements negotiation, handshake, messages and session rules over WebSockets in JSON. Other transports,
-//! MessagePack, streams, client results and stateful reconnect are not supported yet, and the negotiation does not
-//! offer them.
+//! Implements negotiation, handshake, messages and session rules over WebSockets in JSON and MessagePack. Other
+//! transports, streams, client results and stateful reconnect are not supported yet, and the negotiation does not offer
+//! them.
 //!
 //! The engine mounts one [`Endpoint`] after the other into an actix-web application. The module uses the connection and
 //! transport layers. It must not depend on its counterpart `classic`, and hubs, groups and stores must not depend on
 //! either of them.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
 
@@ -19,14 +19,15 @@ use crate::{
 
 mod endpoint;
 mod handshake;
-mod json;
 mod negotiate;
 mod negotiations;
+mod protocol;
 mod session;
 
 pub use endpoint::Endpoint;
 pub(crate) use endpoint::{EndpointState, mount};
 pub use negotiate::Redirect;
+use protocol::TransferFormat;
 
 /// Settings for ASP.NET Core SignalR clients. The defaults are those of ASP.NET Core SignalR, because its clients are
 /// tuned for them.
@@ -64,6 +65,15 @@ impl Default for Settings {
             detailed_errors: false,
         }
     }
+}
+
+/// The framer of a WebSocket. Wire: the type of the frames follows from the protocol.
+fn websocket_framer(format: TransferFormat) -> Option<Arc<dyn Framer>> {
+    let frame_type = match format {
+        TransferFormat::Text => FrameType::WebSocketText,
+        TransferFormat::Binary => FrameType::WebSocketBinary,
+    };
+    Some(Arc::new(HubFramer(frame_type)))
 }
 
 /// Writes each hub message as one message of the transport: some clients accept only one per message, and the others

@@ -41,10 +41,10 @@ pub(crate) use attach::{
     AttachChannel, AttachError, ChannelAttached, ChannelDecision, ChannelSetup, RejoinPlan, RequestContext,
 };
 pub(crate) use channel::{Channel, ChannelState};
-pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Ending, Event, Invoke, Reason};
+pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Encoding, Ending, Event, Invoke, Reason};
 pub(crate) use effects::Effects;
 use group_ops::{GroupOp, PendingGroupOps};
-pub(crate) use groups_token::{TokenPlace, TokenSchedule};
+pub(crate) use groups_token::{TokenEncoder, TokenPlace, TokenSchedule};
 pub(crate) use registry::{Registry, RegistryEntry};
 use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest};
 pub use rejoin::{OnStoreFailure, RejoinSettings};
@@ -149,6 +149,7 @@ impl<D: Dialect> Connection<D> {
         match effect {
             Effect::Send(bytes) => drop(outbox.push_private(bytes)),
             Effect::SendFrame(bytes) => drop(outbox.push_raw_frame(bytes)),
+            Effect::SetEncoding(encoding) => self.set_encoding(encoding),
             Effect::Own(own) => D::apply(own, self.state.handle(), &self.shared),
             Effect::SetContext(context) => self.state.set_context(&context),
             Effect::CountGap => self.state.services().metrics.gaps.increment(),
@@ -165,6 +166,13 @@ impl<D: Dialect> Connection<D> {
             Effect::End(ending) => self.end(&ending, ctx),
             Effect::MarkClientGone => self.state.mark_client_gone(),
         }
+    }
+
+    /// Order: the format is in use before the connection is registered, so that it misses no message afterwards.
+    fn set_encoding(&self, Encoding { form, framer, token }: Encoding) {
+        self.state.services().router.formats().include(form.format);
+        self.state.set_token_encoder(token);
+        self.state.handle().outbox.set_encoding(form, framer);
     }
 
     fn send_groups_token(&self, sends: bool) {

@@ -13,11 +13,10 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use serde::Serialize;
-use serde_json::value::to_raw_value;
 
 use crate::{
     ids::{HubName, check_name},
-    message::Json,
+    payload::{Format, Payload},
 };
 
 pub(crate) mod bind;
@@ -46,7 +45,7 @@ pub(crate) use requester::Requester;
 pub use states::{StateType, States};
 
 type HubFuture<T> = LocalBoxFuture<'static, T>;
-type MethodFn = Arc<dyn Fn(Call, &States) -> HubFuture<Result<Json, CallError>> + Send + Sync>;
+type MethodFn = Arc<dyn Fn(Call, &States) -> HubFuture<Result<Payload, CallError>> + Send + Sync>;
 type Hook<M, T> = Arc<dyn Fn(M) -> HubFuture<T> + Send + Sync>;
 /// Decides whether an identity may use a hub method or an endpoint.
 pub(crate) type Authorize = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
@@ -177,7 +176,10 @@ impl Hub {
         <M::Returned as MethodFuture>::Returned: IntoHubResult,
     {
         let run: MethodFn = Arc::new(move |call, states| match P::from_call(&call, states) {
-            Ok(parameters) => method.call(parameters).map(IntoHubResult::into_hub_result).boxed_local(),
+            Ok(parameters) => {
+                let format = call.arguments.format();
+                method.call(parameters).map(move |result| result.into_hub_result(format)).boxed_local()
+            }
             Err(error) => async { Err(error) }.boxed_local(),
         });
         let entry = Entry {
@@ -273,7 +275,7 @@ impl Hub {
     }
 
     /// Runs the hub method that a client invokes.
-    pub(crate) fn invoke(&self, call: Call) -> HubFuture<Result<Json, CallError>> {
+    pub(crate) fn invoke(&self, call: Call) -> HubFuture<Result<Payload, CallError>> {
         match self.find_method(&call) {
             Ok(run) => run(call, &self.states),
             Err(error) => async { Err(error) }.boxed_local(),
@@ -288,6 +290,9 @@ impl Hub {
         let Some((name, entry)) = self.methods.get(&call.method.to_lowercase()) else {
             return self.fallback.as_ref().ok_or(CallError::NoSuchMethod);
         };
+        if let Some(fault) = call.arguments.fault() {
+            return Err(CallError::MalformedArguments(fault.into()));
+        }
         let given = call.arguments.len();
         if let Some(expected) = entry.argument_count.filter(|expected| *expected != given) {
             return Err(CallError::WrongArgumentCount { method: name.as_str().into(), given, expected });
@@ -344,17 +349,17 @@ fn actor_stopped() -> HubError {
     note = "docs/hub-methods.md lists the rules of hub methods"
 )]
 pub trait IntoHubResult {
-    /// The result as JSON; null for `()`.
+    /// The result in the format of the caller ([`Arguments::format`]); null for `()`.
     ///
     /// # Errors
     /// The error of the hub method, or [`CallError::UnserializableResult`].
-    fn into_hub_result(self) -> Result<Json, CallError>;
+    fn into_hub_result(self, format: Format) -> Result<Payload, CallError>;
 }
 
 impl<T: Serialize> IntoHubResult for Result<T, HubError> {
-    fn into_hub_result(self) -> Result<Json, CallError> {
+    fn into_hub_result(self, format: Format) -> Result<Payload, CallError> {
         let value = self.map_err(CallError::Failed)?;
-        to_raw_value(&value).map_err(|error| CallError::UnserializableResult(error.to_string()))
+        Payload::encode(format, &value).map_err(|error| CallError::UnserializableResult(error.to_string()))
     }
 }
 

@@ -99,6 +99,7 @@ pub mod metrics;
 #[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
 mod outbox;
 pub mod page;
+mod payload;
 pub mod pipeline;
 mod router;
 #[cfg(feature = "service")]
@@ -125,5 +126,6 @@ pub use ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, Invalid
 pub use membership::NodeInUse;
 pub use message::{Invocation, Json, Message};
 pub use outbox::{Limits, Overflow, ReplayLimits};
+pub use payload::{Binary, DecodeError, EncodeError, Format, Payload, Timestamp};
 pub use tokens::{BadSecret, KeyRing};
 pub use transport::on_connect;

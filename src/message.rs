@@ -3,7 +3,8 @@
 //! Every send creates one message, which all its recipients share. Hubs create messages, groups pass them on, outboxes
 //! queue them, and dialects encode them. A message is freed when its last recipient has dropped it.
 //!
-//! The module does not depend on a dialect: a [`WireForm`] defines the encoding and the slot of the encoded bytes.
+//! The module does not depend on a dialect: a [`WireForm`] defines the encoding and the slot of the encoded bytes. The
+//! arguments are encoded when a message is sent, once for each format that clients use.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,16 +12,15 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::ids::{GroupKey, HubName};
-
-mod single_line;
-
-pub(crate) use single_line::{quote, to_line};
+use crate::{
+    ids::{GroupKey, HubName},
+    payload::{EncodeError, Format, message_pack, to_line},
+};
 
 /// The number of wire forms: ASP.NET Core JSON and MessagePack, classic JSON.
 const WIRE_FORMS: usize = 3;
 
-/// Arguments or a result as JSON text.
+/// Arguments as JSON text.
 pub type Json = Box<RawValue>;
 
 /// The invocation of a client method.
@@ -32,6 +32,8 @@ pub struct Invocation {
     pub target: Box<str>,
     /// The arguments as a JSON array on a single line.
     pub arguments: Json,
+    /// The arguments as a MessagePack array, if a client uses MessagePack.
+    pub(crate) packed_arguments: Option<Bytes>,
     /// The changed values of the caller's state (classic dialect). It is empty unless the invocation is sent to the
     /// caller.
     pub state: Map<String, Value>,
@@ -43,9 +45,27 @@ impl Invocation {
     /// values lose insignificant white space.
     ///
     /// # Errors
-    /// The error of the serializer if the arguments cannot be encoded as JSON.
-    pub fn new(hub: &HubName, target: &str, arguments: &impl Serialize) -> Result<Self, serde_json::Error> {
-        Ok(Self { hub: hub.clone(), target: target.into(), arguments: to_json_array(arguments)?, state: Map::new() })
+    /// [`EncodeError`] if the arguments cannot be encoded as JSON.
+    pub fn new(hub: &HubName, target: &str, arguments: &impl Serialize) -> Result<Self, EncodeError> {
+        let json = to_json_array(arguments).map_err(|error| EncodeError(error.to_string()))?;
+        Ok(Self { hub: hub.clone(), target: target.into(), arguments: json, packed_arguments: None, state: Map::new() })
+    }
+
+    /// Encodes the arguments as MessagePack, too. Without them, clients that use MessagePack miss the invocation.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the arguments cannot be encoded as MessagePack.
+    pub(crate) fn pack_arguments(&mut self, arguments: &impl Serialize) -> Result<(), EncodeError> {
+        self.packed_arguments = Some(message_pack::encode_arguments(arguments)?.into());
+        Ok(())
+    }
+
+    /// True if the arguments are encoded in the format.
+    fn has_format(&self, format: Format) -> bool {
+        match format {
+            Format::Json => true,
+            Format::MessagePack => self.packed_arguments.is_some(),
+        }
     }
 }
 
@@ -60,30 +80,13 @@ fn to_json_array<T: Serialize>(arguments: &T) -> Result<Json, serde_json::Error>
     })
 }
 
-/// The nesting depth of a JSON text: 0 for a scalar.
-pub(crate) fn json_depth(json: &str) -> usize {
-    let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if in_text => is_escaped = true,
-            b'"' => in_text = !in_text,
-            b'[' | b'{' if !in_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
 /// An encoding of invocations. Each dialect defines its wire forms as constants.
 #[derive(Debug)]
 pub struct WireForm {
     /// The index of the encoded bytes in a message. It is unique to the form and below 3.
     pub slot: usize,
+    /// The format of the arguments.
+    pub format: Format,
     /// Encodes an invocation, without framing that differs between recipients.
     pub encode: fn(&Invocation) -> Bytes,
 }
@@ -138,6 +141,11 @@ impl Message {
         &self.content.call
     }
 
+    /// True if the message can be encoded in the wire form.
+    pub(crate) fn has_form(&self, form: &WireForm) -> bool {
+        self.content.call.has_format(form.format)
+    }
+
     /// The bytes in one wire form. The first caller encodes them.
     #[must_use]
     #[doc(hidden)]
@@ -155,6 +163,7 @@ mod tests {
     static ENCODED: AtomicUsize = AtomicUsize::new(0);
     static COUNTING: WireForm = WireForm {
         slot: 2,
+        format: Format::Json,
         encode: |call| {
             ENCODED.fetch_add(1, Ordering::Relaxed);
             Bytes::from(call.arguments.get().to_owned())

@@ -132,7 +132,7 @@ impl Outbox {
     /// it does for the other recipients. Without a replay window there is no cursor, and this does nothing.
     pub fn skip(&self, message: &Message) -> Push {
         let shared = self.lock();
-        match (shared.queue.keeps_history(), shared.queue.passes_hub_filter(message)) {
+        match (shared.queue.keeps_history(), shared.queue.accepts(message)) {
             (false, _) => Push::Queued,
             (true, false) => Push::Filtered,
             (true, true) => push_and_wake(shared, QueueEntry::EMPTY),
@@ -141,6 +141,14 @@ impl Outbox {
 
     fn push_entry(&self, entry: QueueEntry) -> Push {
         push_and_wake(self.lock(), entry)
+    }
+
+    /// Changes the encoding of invocations, and the framing of the current channel. Nothing may be queued in the former
+    /// encoding.
+    pub(crate) fn set_encoding(&self, form: &'static WireForm, framer: Arc<dyn Framer>) {
+        let mut shared = self.lock();
+        shared.queue.set_form(form);
+        shared.writer.framer = Some(framer);
     }
 
     /// Changes the extra fields of the next frame. A new channel starts with empty fields.
@@ -211,7 +219,7 @@ impl Outbox {
         let unsent = Unsent { cursor: shared.queue.cursor(), fields: shared.queue.fields_mut().clone() };
         let gap = shared.queue.attach(resume, filter);
         let channel = shared.writer.channel + 1;
-        let older = std::mem::replace(&mut shared.writer, ChannelWriter::new(channel));
+        let older = std::mem::replace(&mut shared.writer, ChannelWriter::new(channel, Some(Arc::clone(&framer))));
         shared.previous = Some(PreviousChannel { channel: older.channel, unsent, partial_frame: older.partial_frame });
         shared.wake_capacity_waiters();
         drop(shared);
@@ -307,9 +315,10 @@ impl Outbox {
 }
 
 impl Shared {
-    /// Queues an entry, unless it is a message that the hubs of the channel exclude.
+    /// Queues an entry, unless it is a message that the hubs of the channel exclude, or that was sent before any client
+    /// used the format of this one.
     fn enqueue(&mut self, entry: QueueEntry) -> Push {
-        if entry.message().is_some_and(|message| !self.queue.passes_hub_filter(message)) {
+        if entry.message().is_some_and(|message| !self.queue.accepts(message)) {
             return Push::Filtered;
         }
         self.queue.push(entry)

@@ -16,6 +16,7 @@ use crate::{
     ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId, check_name},
     message::Invocation,
     metrics::Metrics,
+    payload::FormatsInUse,
 };
 
 mod local;
@@ -53,12 +54,18 @@ impl From<Recipients> for Destination {
 #[derive(Debug)]
 pub(crate) struct Router {
     local: LocalNode,
+    formats: FormatsInUse,
     metrics: Arc<Metrics>,
 }
 
 impl Router {
     pub(crate) fn new(connections: Connections, groups: GroupDirectory, metrics: Arc<Metrics>) -> Self {
-        Self { local: LocalNode { connections, groups }, metrics }
+        Self { local: LocalNode { connections, groups }, formats: FormatsInUse::default(), metrics }
+    }
+
+    /// The formats that recipients use.
+    pub(crate) fn formats(&self) -> &FormatsInUse {
+        &self.formats
     }
 
     /// Sends an invocation to the connections of a destination on its hub. Returns the number of connections on this

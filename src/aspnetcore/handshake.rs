@@ -4,12 +4,11 @@
 
 use serde_json::{Value, value::RawValue};
 
-use super::json::{NOT_AN_INT, SEPARATOR};
+use super::protocol::{
+    self, HubProtocol, TransferFormat,
+    json::{NOT_AN_INT, SEPARATOR},
+};
 use crate::hub::HubError;
-
-/// Wire: the newest version that a client may request. Version 2 adds stateful reconnect, which is optional for a
-/// server.
-const NEWEST_VERSION: i32 = 2;
 
 /// The response to a valid handshake.
 pub(crate) const ACCEPTED: &[u8] = b"{}\x1e";
@@ -26,20 +25,33 @@ pub(crate) enum HandshakeError {
     Malformed(HubError),
 }
 
-/// Checks a handshake request, which is passed without its separator.
+/// Checks a handshake request, which is passed without its separator. Returns the protocol that it requests.
 ///
 /// # Errors
 /// The reason to send to the client before its connection is closed.
-pub(crate) fn validate(record: &[u8]) -> Result<(), HandshakeError> {
-    let (protocol, version) = parse(record).map_err(HandshakeError::Malformed)?;
-    if !protocol.eq_ignore_ascii_case("json") {
-        return Err(HandshakeError::Unsupported(format!("The protocol '{protocol}' is not supported.")));
+pub(crate) fn validate(record: &[u8]) -> Result<&'static dyn HubProtocol, HandshakeError> {
+    let (name, version) = parse(record).map_err(HandshakeError::Malformed)?;
+    let unsupported = HandshakeError::Unsupported;
+    let found = protocol::find(&name);
+    let protocol = found.ok_or_else(|| unsupported(format!("The protocol '{name}' is not supported.")))?;
+    if version > protocol.version() {
+        let text = format!("The server does not support version {version} of the '{name}' protocol.");
+        return Err(unsupported(text));
     }
-    if version > NEWEST_VERSION {
-        let text = format!("The server does not support version {version} of the '{protocol}' protocol.");
-        return Err(HandshakeError::Unsupported(text));
-    }
-    Ok(())
+    Ok(protocol)
+}
+
+/// The error of a protocol that the transport of the connection cannot carry.
+pub(crate) fn wrong_transport(protocol: &dyn HubProtocol) -> HandshakeError {
+    let format = match protocol.transfer_format() {
+        TransferFormat::Text => "Text",
+        TransferFormat::Binary => "Binary",
+    };
+    HandshakeError::Unsupported(format!(
+        "Cannot use the '{}' protocol on the current transport. The transport does not support '{format}' transfer \
+         format.",
+        protocol.name()
+    ))
 }
 
 fn invalid(text: String) -> HubError {
@@ -107,6 +119,7 @@ mod tests {
             r#"{"protocol":"json","version":1}"#,
             r#"{"version":2,"protocol":"JSON"}"#,
             r#"{"protocol":"json","version":-1}"#,
+            r#"{"protocol":"MessagePack","version":1}"#,
             r#"{"protocol":"xml","protocol":"json","version":1,"more":[{}]}"#,
             r#"{"protocol":"json","version":1}{}"#,
             " {\n\"protocol\" : \"json\", \"version\" : 1 }\t",

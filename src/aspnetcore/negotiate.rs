@@ -31,7 +31,7 @@ pub(super) struct NegotiateResponse {
 #[serde(rename_all = "camelCase")]
 struct Transport {
     transport: &'static str,
-    transfer_formats: [&'static str; 1],
+    transfer_formats: [&'static str; 2],
 }
 
 /// Another server, or another endpoint, that a client is told to negotiate with: see [`Endpoint::redirect`](super::Endpoint::redirect).
@@ -92,7 +92,7 @@ impl NegotiateResponse {
             negotiate_version: version,
             connection_id: ticket.id(),
             connection_token: (id_kind(version) == IdKind::Separate).then(|| ticket.token()),
-            available_transports: [Transport { transport: "WebSockets", transfer_formats: ["Text"] }],
+            available_transports: [Transport { transport: "WebSockets", transfer_formats: ["Text", "Binary"] }],
         }
     }
 }

@@ -8,11 +8,12 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    HubFramer, Settings, handshake,
-    json::{self, ClientMessage},
+    Settings, handshake,
+    protocol::{self, ClientMessage, HubProtocol, ServerMessage, TransferFormat, json::JsonProtocol},
 };
 use crate::{
     client_log::Cause,
@@ -21,19 +22,20 @@ use crate::{
         Effects, Ending, Event, Invoke, Reason, TokenPlace, TokenSchedule,
     },
     connections::{ConnectionHandle, Reconnect},
-    hub::{Hub, HubBehavior, HubError, Streams},
-    outbox::{End, Resume},
+    hub::{Hub, HubBehavior, HubError},
+    outbox::{End, Framer, Resume},
     pipeline::REJOINED_METHOD,
-    transport::{FrameType, Inbound, Transport},
+    transport::{Inbound, Transport},
 };
 
 mod calls;
 mod clock;
 mod error_messages;
-mod record_buffer;
+mod handshaking;
+mod message_buffer;
 
 use error_messages::{ErrorMessages, PendingInvocation};
-use record_buffer::{RecordBuffer, TooLarge};
+use message_buffer::{FramingError, MessageBuffer};
 
 /// The time limit for calls made before a protocol error. Then the Close message is sent without waiting for them.
 const FAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,7 +72,10 @@ pub(crate) struct Session {
     wants_tokens: bool,
     token_schedule: TokenSchedule,
     state: State,
-    receive_buffer: RecordBuffer,
+    receive_buffer: MessageBuffer,
+    /// The protocol that the client has requested. Until the handshake it is JSON, because errors are sent in it.
+    protocol: &'static dyn HubProtocol,
+    framer: FramerChoice,
     error_messages: ErrorMessages,
     running_calls: usize,
     /// The call that waits for a free slot. Messages behind it are not read.
@@ -89,13 +94,15 @@ type SessionEffects = Effects<Session>;
 impl Session {
     /// A session whose transport was just opened and whose handshake is pending.
     pub(crate) fn new(config: SessionConfig, now: Instant) -> Self {
-        let SessionConfig { settings, hub, wants_tokens, token_lifetime, expires } = config;
+        let SessionConfig { settings, hub, framer, wants_tokens, token_lifetime, expires } = config;
         Self {
             hub,
             wants_tokens,
             token_schedule: TokenSchedule::new(token_lifetime),
             state: State::Handshake,
-            receive_buffer: RecordBuffer::new(settings.max_message),
+            receive_buffer: MessageBuffer::new(settings.max_message),
+            protocol: &JsonProtocol,
+            framer,
             error_messages: ErrorMessages { is_detailed: settings.detailed_errors },
             running_calls: 0,
             queued_call: None,
@@ -111,7 +118,7 @@ impl Session {
     fn receive(&mut self, data: &Inbound, now: Instant) -> SessionEffects {
         match data {
             Inbound::Text(bytes) | Inbound::Binary(bytes) => self.receive_buffer.append(bytes),
-            Inbound::TooLarge => return self.on_too_large(now),
+            Inbound::TooLarge => return self.on_framing_error(FramingError::TooLarge, now),
         }
         match self.state {
             State::Handshake => self.handle_handshake(now),
@@ -120,13 +127,15 @@ impl Session {
         }
     }
 
-    fn on_too_large(&mut self, now: Instant) -> SessionEffects {
-        let error = self.receive_buffer.size_error();
+    fn on_framing_error(&mut self, error: FramingError, now: Instant) -> SessionEffects {
+        let cause = match error {
+            FramingError::TooLarge => Cause::MessageTooLong,
+            FramingError::InvalidLength => Cause::InvalidMessage,
+        };
+        let error = self.receive_buffer.error(error);
         match self.state {
             State::Handshake => self.reject_handshake(handshake::CANCELLED, error.message()),
-            State::Connecting { is_attached: true } | State::Open => {
-                self.protocol_error(Cause::MessageTooLong, error, now)
-            }
+            State::Connecting { is_attached: true } | State::Open => self.protocol_error(cause, error, now),
             // The client has gone, or the session waits already for the calls before an earlier protocol error.
             State::Connecting { is_attached: false } | State::Leaving | State::Faulted | State::Ended => {
                 SessionEffects::none()
@@ -151,71 +160,41 @@ impl Session {
         fault.map_or_else(SessionEffects::none, |(error, _)| self.end_with_error(error, Reason::Faulted))
     }
 
-    fn handle_handshake(&mut self, now: Instant) -> SessionEffects {
-        let record = match self.receive_buffer.next_record() {
-            Ok(None) => return SessionEffects::none(),
-            Ok(Some(record)) => record,
-            Err(TooLarge) => return self.on_too_large(now),
-        };
-        match handshake::validate(&record) {
-            Ok(()) => {
-                self.state = State::Connecting { is_attached: true };
-                self.next_ping_at = now + self.settings.keep_alive;
-                [Effect::Send(handshake::ACCEPTED.into()), Effect::Connect].into()
-            }
-            Err(handshake::HandshakeError::Unsupported(text)) => self.reject_handshake(&text, &text),
-            Err(handshake::HandshakeError::Malformed(error)) => {
-                let text =
-                    self.error_messages.for_client("An unexpected error occurred during connection handshake.", &error);
-                self.reject_handshake(&text, &error.to_string())
-            }
-        }
-    }
-
-    fn on_handshake_timeout(&mut self) -> SessionEffects {
-        let reason = match self.receive_buffer.is_empty() {
-            true => "nothing was received in time",
-            false => "no record separator (0x1E) was received in time",
-        };
-        self.reject_handshake(handshake::CANCELLED, reason)
-    }
-
-    /// `text` is for the client, `reason` for the log.
-    fn reject_handshake(&mut self, text: &str, reason: &str) -> SessionEffects {
-        self.state = State::Ended;
-        let fault = ClientFault::new(Cause::HandshakeRefused, reason);
-        let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE };
-        let effects = [Effect::Report(fault), Effect::Send(handshake::error_response(text)), Effect::End(ending)];
-        effects.into()
-    }
-
     /// Handles all complete messages in the receive buffer, up to a call that has to be queued.
     fn process_buffered(&mut self, now: Instant) -> SessionEffects {
         let mut effects = SessionEffects::none();
         while self.state == State::Open && self.queued_call.is_none() {
-            match self.receive_buffer.next_record() {
-                Ok(Some(record)) => effects.append(self.handle_record(&record, now)),
+            match self.receive_buffer.next_message(self.protocol.framing()) {
+                Ok(Some(message)) => effects.append(self.handle_message(&message, now)),
                 Ok(None) => break,
-                Err(TooLarge) => effects.append(self.on_too_large(now)),
+                Err(error) => effects.append(self.on_framing_error(error, now)),
             }
         }
         effects
     }
 
-    fn handle_record(&mut self, record: &[u8], now: Instant) -> SessionEffects {
+    fn handle_message(&mut self, message: &Bytes, now: Instant) -> SessionEffects {
         self.last_received = self.last_received.map(|_| now);
-        match json::decode(record) {
-            Ok(ClientMessage::Invocation { id, target, arguments, stream_count, wants_stream }) => {
-                let streams = Streams { sent: stream_count, wants_stream };
-                let invoke = self.build_invoke(target.clone(), arguments, streams);
-                self.start_or_queue(PendingInvocation { id, target }, invoke)
+        match self.protocol.parse(message) {
+            Ok(ClientMessage::Invocation(invocation)) => {
+                let pending = PendingInvocation { id: invocation.id.clone(), target: invocation.target.clone() };
+                let invoke = self.build_invoke(invocation);
+                self.start_or_queue(pending, invoke)
             }
             Ok(ClientMessage::Ping) => {
                 self.last_received = Some(now);
                 SessionEffects::none()
             }
             Ok(ClientMessage::Close { error }) => self.end_with_close(Reason::Stopped, error.map(HubError::new), false),
-            Ok(ClientMessage::Ignored) => SessionEffects::none(),
+            // Completions, stream items and cancellations match nothing that the server has started.
+            Ok(
+                ClientMessage::StreamItem { .. }
+                | ClientMessage::Completion { .. }
+                | ClientMessage::CancelInvocation { .. }
+                | ClientMessage::Ack { .. }
+                | ClientMessage::Sequence { .. }
+                | ClientMessage::Unknown,
+            ) => SessionEffects::none(),
             Err(error) => self.protocol_error(Cause::InvalidMessage, error, now),
         }
     }
@@ -230,7 +209,7 @@ impl Session {
             Ok(()) => self.finish_queued_calls(now),
             Err(ConnectError { error, is_retryable }) => {
                 let text = self.error_messages.for_client(CLOSED_WITH_ERROR, &error);
-                self.end(Reason::Refused, None, Some(json::close(Some(&text), is_retryable)))
+                self.end(Reason::Refused, None, Some(self.close(Some(&text), is_retryable)))
             }
         }
     }
@@ -261,11 +240,17 @@ impl Session {
 
     fn end_with_error(&mut self, error: HubError, reason: Reason) -> SessionEffects {
         let text = self.error_messages.for_client(CLOSED_WITH_ERROR, &error);
-        self.end(reason, Some(error), Some(json::close(Some(&text), true)))
+        let close = self.close(Some(&text), true);
+        self.end(reason, Some(error), Some(close))
     }
 
     fn end_with_close(&mut self, reason: Reason, error: Option<HubError>, allows_reconnect: bool) -> SessionEffects {
-        self.end(reason, error, Some(json::close(None, allows_reconnect)))
+        let close = self.close(None, allows_reconnect);
+        self.end(reason, error, Some(close))
+    }
+
+    fn close(&self, error: Option<&str>, allows_reconnect: bool) -> Box<[u8]> {
+        self.protocol.write(&ServerMessage::Close { error, allows_reconnect })
     }
 
     fn end(&mut self, reason: Reason, error: Option<HubError>, close_message: Option<Box<[u8]>>) -> SessionEffects {
@@ -299,7 +284,9 @@ impl Dialect for Session {
             Event::Detached => self.on_detached(now),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
             Event::GroupsChanged { are_known } => self.token_schedule.on_changed(are_known, now),
-            Event::Rejoined(report) => Effect::Send(json::invocation(REJOINED_METHOD, &report)).into(),
+            Event::Rejoined(report) => {
+                Effect::Send(protocol::write_invocation(self.protocol, REJOINED_METHOD, &report)).into()
+            }
             Event::Aborted(reconnect) => self.end_with_close(Reason::Aborted, None, reconnect == Reconnect::Allow),
             Event::Draining => self.end_with_close(Reason::Drained, None, true),
             Event::Attached(_) | Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),
@@ -317,7 +304,8 @@ impl Dialect for Session {
     }
 
     fn channel_setup(&self, _: &AttachChannel<Self>, _: &ChannelState) -> ChannelSetup {
-        let framer = Arc::new(HubFramer(FrameType::WebSocketText));
+        let framer = (self.framer)(self.protocol.transfer_format());
+        let framer = framer.expect("the handshake refuses a protocol that the transport cannot carry");
         ChannelSetup { resume: Resume::Waiting, framer, hubs: None, token: None }
     }
 
@@ -346,7 +334,7 @@ impl Dialect for Session {
     const TOKEN_PLACE: TokenPlace = TokenPlace::Message;
 
     fn encode_token(token: &str) -> Box<[u8]> {
-        json::invocation(REJOIN_TOKEN_METHOD, token)
+        protocol::write_invocation(&JsonProtocol, REJOIN_TOKEN_METHOD, &token)
     }
 
     fn queues_result(invocation: &PendingInvocation) -> bool {
@@ -373,11 +361,15 @@ impl Dialect for Session {
     }
 }
 
+/// The framer of a transport for a transfer format; `None` if the transport cannot carry it.
+pub(crate) type FramerChoice = fn(TransferFormat) -> Option<Arc<dyn Framer>>;
+
 /// The arguments of [`Session::new`].
 #[derive(Debug)]
 pub(crate) struct SessionConfig {
     pub(crate) settings: Arc<Settings>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) framer: FramerChoice,
     /// The client has asked for rejoin tokens.
     pub(crate) wants_tokens: bool,
     /// The lifetime of a rejoin token.

@@ -2,7 +2,7 @@
 
 use memchr::memchr3_iter;
 
-use crate::message;
+use crate::payload;
 
 /// The name of the function that gets the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ fn next_escape(json: &[u8]) -> Option<(usize, usize, &'static [u8])> {
 /// Encodes a text as a JSON string that is safe inside a script.
 pub(super) fn quote(text: &str) -> String {
     let mut quoted = Vec::new();
-    escape_into(message::quote(text).as_bytes(), &mut |bytes| quoted.extend_from_slice(bytes));
+    escape_into(payload::quote(text).as_bytes(), &mut |bytes| quoted.extend_from_slice(bytes));
     String::from_utf8_lossy(&quoted).into_owned()
 }
 

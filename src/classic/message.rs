@@ -14,14 +14,15 @@ use crate::{
     connection::ClientFault,
     hub::HubError,
     ids::HubName,
-    message::{Invocation, Json, WireForm, json_depth, quote, to_line},
+    message::{Invocation, WireForm},
+    payload::{Format, Payload, json_depth, quote, to_line},
     pipeline::{REJOINED_METHOD, RejoinReport},
 };
 
 mod lenient;
 
 /// The encoding of invocations of client methods.
-pub(super) static WIRE_FORM: WireForm = WireForm { slot: 2, encode: encode_invocation };
+pub(super) static WIRE_FORM: WireForm = WireForm { slot: 2, format: Format::Json, encode: encode_invocation };
 
 fn encode_invocation(call: &Invocation) -> Bytes {
     let (hub, target) = (quote(&call.hub), quote(&call.target));
@@ -50,7 +51,7 @@ pub(super) const MAX_NESTING: usize = 20;
 pub(super) struct Call {
     pub(super) hub: String,
     pub(super) method: String,
-    pub(super) arguments: Vec<Json>,
+    pub(super) arguments: Vec<Payload>,
     pub(super) id: InvocationId,
     pub(super) state: Map<String, Value>,
 }
@@ -100,7 +101,7 @@ struct Members<'a> {
     #[serde(rename = "M", alias = "m", borrow, default)]
     method: Option<Cow<'a, str>>,
     #[serde(rename = "A", alias = "a", default)]
-    arguments: Option<Vec<Json>>,
+    arguments: Option<Vec<Payload>>,
     #[serde(rename = "I", alias = "i", borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(rename = "S", alias = "s", borrow, default)]
@@ -173,7 +174,7 @@ pub(super) struct HubResponse<'a> {
     #[serde(rename = "S", skip_serializing_if = "Map::is_empty")]
     pub(super) state: Map<String, Value>,
     #[serde(rename = "R", skip_serializing_if = "Option::is_none")]
-    pub(super) result: Option<&'a RawValue>,
+    pub(super) result: Option<&'a Payload>,
     #[serde(rename = "I")]
     pub(super) id: InvocationId,
     #[serde(rename = "H", skip_serializing_if = "Option::is_none")]
@@ -181,13 +182,13 @@ pub(super) struct HubResponse<'a> {
     #[serde(rename = "E", skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(rename = "D", skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
+    data: Option<&'a Payload>,
 }
 
 impl<'a> HubResponse<'a> {
     /// The result of a method. A null result is left out.
-    pub(super) fn result(result: &'a RawValue) -> Self {
-        Self { result: Some(result).filter(|result| result.get() != "null"), ..Self::default() }
+    pub(super) fn result(result: &'a Payload) -> Self {
+        Self { result: Some(result).filter(|result| result.as_bytes() != b"null"), ..Self::default() }
     }
 
     /// A failure that is not a hub exception: clients get the text only.
@@ -200,7 +201,7 @@ impl<'a> HubResponse<'a> {
         Self {
             is_hub_exception: Some(true),
             error: Some(error.message().to_owned()),
-            data: error.data().map(|data| &**data),
+            data: error.data(),
             ..Self::default()
         }
     }
@@ -214,7 +215,7 @@ impl<'a> HubResponse<'a> {
 
 /// Encodes a progress report as an element of a frame. Wire: the outer id matches no call on purpose, so that clients
 /// without support for progress ignore the report.
-pub(super) fn encode_progress(id: &InvocationId, value: &RawValue, state: Map<String, Value>) -> Box<[u8]> {
+pub(super) fn encode_progress(id: &InvocationId, value: &Payload, state: Map<String, Value>) -> Box<[u8]> {
     #[derive(Serialize)]
     struct ProgressResponse<'a> {
         #[serde(rename = "S", skip_serializing_if = "Map::is_empty")]
@@ -229,7 +230,7 @@ pub(super) fn encode_progress(id: &InvocationId, value: &RawValue, state: Map<St
         #[serde(rename = "I")]
         id: &'a InvocationId,
         #[serde(rename = "D")]
-        value: &'a RawValue,
+        value: &'a Payload,
     }
     let outer = format!("P|{}", id.0.as_deref().unwrap_or_default());
     let response = ProgressResponse { state, id: outer, progress: ProgressData { id, value } };
@@ -243,9 +244,11 @@ pub(super) fn groups_token_member(token: &str) -> Box<[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::to_raw_value;
-
     use super::*;
+
+    fn payload(value: &impl Serialize) -> Payload {
+        Payload::encode(Format::Json, value).unwrap()
+    }
 
     fn id(json: &str) -> Option<String> {
         decode(&format!(r#"{{"H":"h","M":"m","I":{json}}}"#)).unwrap().id.0
@@ -296,7 +299,7 @@ mod tests {
     #[test]
     fn lone_surrogate_in_call_is_replaced() {
         let call = decode(r#"{"H":"h","M":"m","A":["\ud83d"],"S":{"a":"\udc22"}}"#).unwrap();
-        assert_eq!(call.arguments[0].get(), "\"\u{fffd}\"");
+        assert_eq!(call.arguments[0].as_json().unwrap(), "\"\u{fffd}\"");
         assert_eq!(call.state["a"], "\u{fffd}");
     }
 
@@ -312,7 +315,7 @@ mod tests {
         ] {
             let call = decode(text).expect(text);
             assert_eq!((&*call.hub, &*call.method, call.id.0.as_deref()), ("chat", "Echo", Some("1")), "{text}");
-            assert_eq!(call.arguments.iter().map(|argument| argument.get()).collect::<Vec<_>>(), ["\"x\""], "{text}");
+            assert_eq!(call.arguments.iter().filter_map(Payload::as_json).collect::<Vec<_>>(), ["\"x\""], "{text}");
         }
     }
 
@@ -344,7 +347,7 @@ mod tests {
         let text = |response: HubResponse<'_>| {
             String::from_utf8(response.encode(InvocationId(Some("3".into())), Map::new()).into()).unwrap()
         };
-        let (five, null) = (to_raw_value(&5).unwrap(), to_raw_value(&()).unwrap());
+        let (five, null) = (payload(&5), payload(&()));
         assert_eq!(text(HubResponse::result(&five)), r#"{"R":5,"I":"3"}"#);
         assert_eq!(text(HubResponse::result(&null)), r#"{"I":"3"}"#);
         assert_eq!(text(HubResponse::failure("no".into())), r#"{"I":"3","E":"no"}"#);
@@ -354,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_missing_invocation_id_is_written_as_null() {
-        let five = to_raw_value(&5).unwrap();
+        let five = payload(&5);
         assert_eq!(&*HubResponse::result(&five).encode(InvocationId(None), Map::new()), br#"{"R":5,"I":null}"#);
         assert_eq!(&*encode_progress(&InvocationId(None), &five, Map::new()), br#"{"I":"P|","P":{"I":null,"D":5}}"#);
     }

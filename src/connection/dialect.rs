@@ -8,16 +8,18 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    AttachChannel, ChannelAttached, ChannelDecision, ChannelSetup, ChannelState, Effects, RequestContext, TokenPlace,
+    AttachChannel, ChannelAttached, ChannelDecision, ChannelSetup, ChannelState, Effects, RequestContext, TokenEncoder,
+    TokenPlace,
 };
 use crate::{
     client_log::{self, Cause},
     connections::{ConnectionHandle, Reconnect},
     hub::{Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams},
     ids::HubName,
-    message::Json,
+    message::WireForm,
     metrics::ConnectionStatus,
-    outbox::{End, Outbox},
+    outbox::{End, Framer, Outbox},
+    payload::Payload,
     pipeline::RejoinReport,
     transport::{Received, Transport},
 };
@@ -82,7 +84,7 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
     /// Where a rejoin token is written.
     const TOKEN_PLACE: TokenPlace;
 
-    /// Encodes a rejoin token for its place.
+    /// Encodes a rejoin token for its place, until [`Effect::SetEncoding`] chooses another encoding.
     fn encode_token(token: &str) -> Box<[u8]>;
 
     /// Whether the result of an invocation is queued in the outbox, rather than sent as the response to a request.
@@ -114,7 +116,7 @@ pub(crate) enum Event<D: Dialect> {
     /// OnConnected of the hubs has finished or failed, or the groups could not be restored before it.
     Connected(Result<(), ConnectError>),
     /// A hub method has returned or failed.
-    Returned(D::PendingInvocation, Result<Json, CallError>),
+    Returned(D::PendingInvocation, Result<Payload, CallError>),
     /// OnReconnected of the hubs has finished or failed.
     Reconnected(Result<(), HubError>),
     /// The transport of the current channel has gone, or its client has closed it.
@@ -158,6 +160,8 @@ pub(crate) enum Effect<D: Dialect> {
     Send(Box<[u8]>),
     /// Sends this frame over the current channel.
     SendFrame(Box<[u8]>),
+    /// Chooses how messages to the client are encoded and framed. It precedes the first of them.
+    SetEncoding(Encoding),
     /// An effect of the dialect.
     Own(D::OwnEffect),
     /// Hooks and hub methods see this request from now on, and hooks run for these hubs.
@@ -197,6 +201,19 @@ pub(crate) enum Effect<D: Dialect> {
     /// Records that the client has gone although the connection has not ended yet: its running hub methods are
     /// cancelled, and nothing waits for the client to read.
     MarkClientGone,
+}
+
+/// How messages to a client are encoded and framed.
+pub(crate) struct Encoding {
+    pub(crate) form: &'static WireForm,
+    pub(crate) framer: Arc<dyn Framer>,
+    pub(crate) token: TokenEncoder,
+}
+
+impl std::fmt::Debug for Encoding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoding").field("format", &self.form.format).finish_non_exhaustive()
+    }
 }
 
 /// An invocation of a hub method.

@@ -33,13 +33,14 @@ pub(crate) enum TokenPlace {
     Message,
 }
 
+/// Encodes a token for its place.
+pub(crate) type TokenEncoder = Arc<dyn Fn(&str) -> Box<[u8]> + Send + Sync>;
+
 /// Makes the tokens of a connection. The connection and its outbox share it.
 pub(super) struct TokenIssuer {
     ring: Arc<KeyRing>,
     lifetime: Duration,
     groups: SharedGroups,
-    /// Encodes a token in the dialect of the client.
-    encode: fn(&str) -> Box<[u8]>,
     /// Weak, because the outbox of the connection refers to the issuer.
     connection: Weak<ConnectionHandle>,
     metrics: Arc<Metrics>,
@@ -47,6 +48,8 @@ pub(super) struct TokenIssuer {
 }
 
 struct IssuerState {
+    /// Encodes a token in the protocol of the client.
+    encode: TokenEncoder,
     subject: TokenSubject,
     /// The token that the client has.
     known: Option<KnownToken>,
@@ -84,16 +87,24 @@ impl TokenIssuer {
             ring: Arc::clone(&service.ring),
             lifetime: service.settings.lifetime,
             groups: Arc::clone(groups),
-            encode: D::encode_token,
             connection: Arc::downgrade(connection),
             metrics: Arc::clone(&service.services.metrics),
-            state: Mutex::new(IssuerState { subject, known: KnownToken::initial(D::TOKEN_PLACE), lacks_groups: false }),
+            state: Mutex::new(IssuerState {
+                encode: Arc::new(D::encode_token),
+                subject,
+                known: KnownToken::initial(D::TOKEN_PLACE),
+                lacks_groups: false,
+            }),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, IssuerState> {
         // After a panic under the lock, the client gets one token too many or too few.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_encoder(&self, encode: TokenEncoder) {
+        self.lock().encode = encode;
     }
 
     /// The connection continues the family of a token that it has presented.
@@ -123,7 +134,10 @@ impl TokenIssuer {
     /// The field of a frame that brings the client a new token.
     pub(super) fn field(self: &Arc<Self>) -> DeferredField {
         let issuer = Arc::clone(self);
-        DeferredField::new(move || (issuer.encode)(&issuer.issue()))
+        DeferredField::new(move || {
+            let encode = Arc::clone(&issuer.lock().encode);
+            encode(&issuer.issue())
+        })
     }
 
     fn issue(&self) -> String {

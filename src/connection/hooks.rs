@@ -15,9 +15,9 @@ use crate::{
     connections::ConnectionHandle,
     hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected, Reporter},
     ids::HubName,
-    message::Json,
     metrics::Metrics,
     outbox::Outbox,
+    payload::Payload,
 };
 
 /// Runs application code, catches its panics and logs its errors. The fields are for the log.
@@ -62,6 +62,7 @@ impl HookRunner<'_> {
                 let reason = format_args!("{given} arguments instead of {expected}");
                 self.log(Cause::InvalidArguments, "reason", &reason);
             }
+            CallError::MalformedArguments(why) => self.log(Cause::InvalidArguments, "reason", why),
             CallError::Binding(why) => {
                 self.log(Cause::InvalidArguments, "reason", &client_log::without_contents(why));
             }
@@ -92,11 +93,11 @@ where
 /// is not disconnected as too slow because of its own results.
 pub(super) async fn wait_for_capacity(
     outbox: Option<Arc<Outbox>>,
-    returned: impl Future<Output = Result<Json, CallError>>,
-) -> Result<Json, CallError> {
+    returned: impl Future<Output = Result<Payload, CallError>>,
+) -> Result<Payload, CallError> {
     let result = returned.await;
     if let Some(outbox) = outbox {
-        outbox.wait_for_capacity(result.as_ref().map_or(0, |json| json.get().len())).await;
+        outbox.wait_for_capacity(result.as_ref().map_or(0, |value| value.as_bytes().len())).await;
     }
     result
 }
@@ -165,7 +166,7 @@ pub(super) async fn invoke(
     metrics: Arc<Metrics>,
     invoke: Invoke,
     reporter: Option<Reporter>,
-) -> Result<Json, CallError> {
+) -> Result<Payload, CallError> {
     metrics.invocations.increment();
     let started = Instant::now();
     let outcome = run_method(hub, &metrics, invoke, reporter).await;
@@ -180,7 +181,7 @@ async fn run_method(
     metrics: &Metrics,
     invoke: Invoke,
     reporter: Option<Reporter>,
-) -> Result<Json, CallError> {
+) -> Result<Payload, CallError> {
     let Some((hub, mut context)) = hub else { return Err(CallError::NoSuchMethod) };
     if let Some(request) = invoke.request {
         context.caller.request = request;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ConnectError, Connection, Dialect, RejoinOutcome, RejoinRequest, RejoinService, RequestContext, TokenOutcome,
     group_ops::GroupJoin,
-    groups_token::TokenIssuer,
+    groups_token::{TokenEncoder, TokenIssuer},
     hooks,
     memberships::{Memberships, lock_groups},
 };
@@ -260,6 +260,12 @@ impl ConnectionState {
     /// The field of a frame that brings the client a rejoin token, if it receives them.
     pub(super) fn token_field(&self) -> Option<DeferredField> {
         self.token_issuer.as_ref().map(TokenIssuer::field)
+    }
+
+    pub(super) fn set_token_encoder(&self, encode: TokenEncoder) {
+        if let Some(issuer) = &self.token_issuer {
+            issuer.set_encoder(encode);
+        }
     }
 
     /// The groups that the client receives messages from.

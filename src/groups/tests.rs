@@ -9,12 +9,13 @@ use crate::{
     group::{Joined, Left},
     message::{Invocation, Source, WireForm},
     outbox::{End, Limits, Outbox, OutboxEvent, Overflow, ReplayLimits},
+    payload::Format,
     supervised::Crash,
 };
 
 mod endurance;
 
-static FORM: WireForm = WireForm { slot: 0, encode: |call| Bytes::from(call.target.to_string()) };
+static FORM: WireForm = WireForm { slot: 0, format: Format::Json, encode: |call| Bytes::from(call.target.to_string()) };
 
 /// A client that reads nothing, with an outbox without limits.
 fn client() -> (Member, Arc<Outbox>) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::Message;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::{
     CallError, Clients, Groups, Identity, Request, Users, bind::Binding, requester::Requester, services::HubServices,
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     connections::{ConnectionHandle, Reconnect},
     ids::{ConnectionId, HubName, UserId},
-    message::Json,
+    payload::{Format, Payload},
 };
 
 /// The client that invoked a hub method, or whose connection a hook is about.
@@ -101,15 +101,33 @@ pub(crate) struct HubBehavior {
 /// The arguments of an invocation, not yet bound to types.
 #[derive(Debug, Default)]
 pub struct Arguments {
-    values: Vec<Json>,
+    format: Format,
+    values: Vec<Payload>,
+    /// Why the values could not be read.
+    fault: Option<Box<str>>,
     binding: Binding,
 }
 
 impl Arguments {
-    /// Arguments as received.
+    /// Arguments as received, all in the format.
     #[must_use]
-    pub(crate) fn new(values: Vec<Json>, binding: Binding) -> Self {
-        Self { values, binding }
+    pub(crate) fn new(format: Format, values: Vec<Payload>, binding: Binding) -> Self {
+        Self { format, values, fault: None, binding }
+    }
+
+    /// Arguments that could not be read. The invocation fails with the text.
+    pub(crate) fn malformed(format: Format, fault: impl Into<Box<str>>) -> Self {
+        Self { format, fault: Some(fault.into()), ..Self::default() }
+    }
+
+    pub(super) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// The format of the arguments, in which the client also expects the result.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The number of arguments.
@@ -124,9 +142,9 @@ impl Arguments {
         self.values.is_empty()
     }
 
-    /// Iterates over the arguments as JSON.
-    pub fn iter(&self) -> impl Iterator<Item = &RawValue> {
-        self.values.iter().map(|value| &**value)
+    /// Iterates over the arguments.
+    pub fn iter(&self) -> impl Iterator<Item = &Payload> {
+        self.values.iter()
     }
 
     /// The argument at `index` as a `T`.
@@ -135,12 +153,15 @@ impl Arguments {
     /// [`CallError::Binding`], if it is not a `T` or there is no such argument.
     pub fn get<T: serde::de::DeserializeOwned>(&self, index: usize) -> Result<T, CallError> {
         let value = self.values.get(index).ok_or_else(|| CallError::Binding("argument missing".into()))?;
-        super::bind::bind(self.binding, value.get()).map_err(|error| CallError::Binding(error.to_string()))
+        match value.as_json() {
+            Some(json) => super::bind::bind(self.binding, json).map_err(|error| CallError::Binding(error.to_string())),
+            None => value.decode().map_err(|error| CallError::Binding(error.to_string())),
+        }
     }
 }
 
-/// Sends progress of a hub method to the caller. Only classic clients support it.
-pub(crate) type Reporter = Arc<dyn Fn(Json) + Send + Sync>;
+/// Sends progress of a hub method to the caller. Only classic clients support it, whose format is JSON.
+pub(crate) type Reporter = Arc<dyn Fn(&Payload) + Send + Sync>;
 
 /// The state that a classic client keeps for a hub. The client sends it with each invocation. Changes go back to the
 /// client with the result, with progress, and with messages that [`Clients::caller`] is sent during the invocation.
@@ -188,7 +209,7 @@ impl CallerState {
 
 /// An invocation of a hub method. An actor that handles this message can be a hub.
 #[derive(Message)]
-#[rtype(result = "Result<Json, CallError>")]
+#[rtype(result = "Result<Payload, CallError>")]
 pub struct Call {
     /// The method name as the client wrote it.
     pub method: String,

@@ -166,6 +166,9 @@ impl Target {
     /// [`SendError`], which a hub method can return with `?`.
     pub async fn send(self, method: &str, arguments: impl Serialize) -> Result<usize, SendError> {
         let mut invocation = Invocation::new(&self.clients.hub, method, &arguments)?;
+        if self.clients.router.formats().include_message_pack() {
+            invocation.pack_arguments(&arguments)?;
+        }
         self.check_group_names()?;
         if self.is_caller {
             invocation.state = self.clients.state.changed();

@@ -3,9 +3,14 @@
 use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
-use serde_json::value::to_raw_value;
 
-use crate::{groups, ids::InvalidName, message::Json, store, supervised::Died};
+use crate::{
+    groups,
+    ids::InvalidName,
+    payload::{EncodeError, Format, Payload},
+    store,
+    supervised::Died,
+};
 
 /// Wire: the exception type whose text every client may read.
 const HUB_EXCEPTION: &str = "HubException";
@@ -27,7 +32,7 @@ const HUB_EXCEPTION: &str = "HubException";
 pub struct HubError {
     kind: Cow<'static, str>,
     message: String,
-    data: Option<Json>,
+    data: Option<Payload>,
 }
 
 impl HubError {
@@ -46,7 +51,7 @@ impl HubError {
     /// field. Data that cannot be serialized is omitted.
     #[must_use]
     pub fn with_data(mut self, data: &impl Serialize) -> Self {
-        self.data = to_raw_value(data).ok();
+        self.data = Payload::encode(Format::Json, data).ok();
         self
     }
 
@@ -62,9 +67,9 @@ impl HubError {
         &self.message
     }
 
-    /// The data for classic clients.
+    /// The data for classic clients, as JSON.
     #[must_use]
-    pub fn data(&self) -> Option<&Json> {
+    pub fn data(&self) -> Option<&Payload> {
         self.data.as_ref()
     }
 
@@ -109,9 +114,9 @@ fn is_invalid_name_error(error: &(dyn std::error::Error + 'static)) -> bool {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The arguments cannot be serialized as JSON. Nothing was sent.
-    #[error("the arguments cannot be serialized as JSON: {0}")]
-    Arguments(#[from] serde_json::Error),
+    /// The arguments cannot be encoded in a format that clients use. Nothing was sent.
+    #[error("the arguments cannot be encoded: {0}")]
+    Arguments(#[from] EncodeError),
     /// A group name is empty. Nothing was sent. Wire: the text is that of the reference servers.
     #[error("Cannot send to an empty group name.")]
     EmptyGroupName,
@@ -155,6 +160,8 @@ pub enum CallError {
         /// The number of arguments that the method takes.
         expected: usize,
     },
+    /// The arguments are not a list of values.
+    MalformedArguments(Box<str>),
     /// An argument is not of the parameter's type.
     Binding(String),
     /// The caller is not authorized to invoke this method.

@@ -13,11 +13,11 @@
 use std::{ops::Deref, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::to_raw_value;
 
 use super::{
     Call, CallError, Caller, CallerState, Clients, Groups, HubError, StateType, States, Users, call::Reporter,
 };
+use crate::payload::{Format, Payload};
 
 /// A type that a hub method can take as a parameter.
 ///
@@ -236,8 +236,9 @@ pub struct Progress(Option<Reporter>);
 impl Progress {
     /// Reports a value. A value that cannot be serialized as JSON is ignored.
     pub fn report(&self, value: impl Serialize) {
-        if let (Some(reporter), Ok(json)) = (&self.0, to_raw_value(&value)) {
-            reporter(json);
+        let Some(reporter) = &self.0 else { return };
+        if let Ok(value) = Payload::encode(Format::Json, &value) {
+            reporter(&value);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix::{Arbiter, Context};
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -38,7 +38,7 @@ mod audience;
 
 /// Encodes an invocation as the method name, followed by the state if there is one.
 pub(crate) static FORM: WireForm =
-    WireForm { slot: 2, encode: |call| [&*call.target, &state_of(call)].concat().into() };
+    WireForm { slot: 2, format: Format::Json, encode: |call| [&*call.target, &state_of(call)].concat().into() };
 
 fn state_of(call: &Invocation) -> String {
     if call.state.is_empty() { String::new() } else { json!(call.state).to_string() }
@@ -131,20 +131,20 @@ fn context(services: &Arc<HubServices>, handle: &Arc<ConnectionHandle>, identity
     HubContext { caller, state, behavior, services: Arc::clone(services) }
 }
 
-fn values(arguments: &serde_json::Value) -> Vec<Json> {
+fn values(arguments: &serde_json::Value) -> Vec<Payload> {
     let values = arguments.as_array().expect("a list");
-    values.iter().map(|value| RawValue::from_string(value.to_string()).expect("JSON")).collect()
+    values.iter().map(|value| Payload::encode(Format::Json, value).expect("JSON")).collect()
 }
 
 /// Invokes a method of the hub as `identity` and returns its result or error.
 async fn call_as(hub: Hub, identity: Identity, method: &str, arguments: serde_json::Value, streams: Streams) -> String {
     let services = services(vec![hub]);
     let handle = register(&services, "chat", "caller", None, Stub::default());
-    let arguments = Arguments::new(values(&arguments), Binding::Strict);
+    let arguments = Arguments::new(Format::Json, values(&arguments), Binding::Strict);
     let context = context(&services, &handle, identity);
     let call = Call { method: method.into(), arguments, context, reporter: None, streams };
     match services.hubs[0].invoke(call).await {
-        Ok(result) => result.get().to_owned(),
+        Ok(result) => result.as_json().expect("JSON").to_owned(),
         Err(error) => format!("{error:?}"),
     }
 }
@@ -246,10 +246,11 @@ impl Actor for AuthenticatingHub {
 }
 
 impl Handler<Call> for AuthenticatingHub {
-    type Result = Result<Json, CallError>;
+    type Result = Result<Payload, CallError>;
 
     fn handle(&mut self, call: Call, _: &mut Self::Context) -> Self::Result {
-        Ok::<_, HubError>(format!("{} of {}", call.method, call.arguments.len())).into_hub_result()
+        Ok::<_, HubError>(format!("{} of {}", call.method, call.arguments.len()))
+            .into_hub_result(call.arguments.format())
     }
 }
 
@@ -281,12 +282,12 @@ async fn actor_hub_refuses_after_it_has_stopped() {
     assert!(hub.connected(context_of(&ann)).await.is_ok());
     let call = || Call {
         method: "Any".into(),
-        arguments: Arguments::new(values(&json!([1, 2])), Binding::Strict),
+        arguments: Arguments::new(Format::Json, values(&json!([1, 2])), Binding::Strict),
         context: context_of(&ann),
         reporter: None,
         streams: Streams::default(),
     };
-    assert_eq!(hub.invoke(call()).await.unwrap().get(), "\"Any of 2\"");
+    assert_eq!(hub.invoke(call()).await.unwrap().as_json(), Some("\"Any of 2\""));
 
     hub.disconnected(Disconnected { context: context_of(&ann), error: None, is_stop: true }).await;
     let Err(CallError::Failed(error)) = hub.invoke(call()).await else { panic!("the actor has stopped") };

@@ -10,6 +10,7 @@ use crate::{
     ids::GroupName,
     message::WireForm,
     outbox::{Limits, Outbox, ReplayLimits},
+    payload::Format,
     store::{
         Change, Lease, MembershipChange, MembershipOp, Process, Store,
         faulty::{FaultMode, FaultyStore},
@@ -122,7 +123,7 @@ impl Handler<Command> for Probe {
     fn handle(&mut self, _: Command, _: &mut Self::Context) {}
 }
 
-static FORM: WireForm = WireForm { slot: 0, encode: |_| bytes::Bytes::new() };
+static FORM: WireForm = WireForm { slot: 0, format: Format::Json, encode: |_| bytes::Bytes::new() };
 
 fn handle(id: &str) -> Arc<ConnectionHandle> {
     let info = ConnectionInfo {

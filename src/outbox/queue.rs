@@ -88,9 +88,10 @@ impl Queue {
         }
     }
 
-    /// True if the hubs of the current channel, or of the last one, do not exclude the message.
-    pub(super) fn passes_hub_filter(&self, message: &Message) -> bool {
-        self.filter.passes_hub_filter(message)
+    /// True if the hubs of the current channel, or of the last one, do not exclude the message, and it can be encoded
+    /// for the client.
+    pub(super) fn accepts(&self, message: &Message) -> bool {
+        message.has_form(self.form) && self.filter.passes_hub_filter(message)
     }
 
     pub(super) fn push(&mut self, entry: QueueEntry) -> Push {
@@ -341,7 +342,7 @@ impl Queue {
         &mut self.filter
     }
 
-    #[cfg(test)]
+    /// Changes the encoding of messages. Replayed entries count as new ones from here on.
     pub(super) fn set_form(&mut self, form: &'static WireForm) {
         self.form = form;
         self.recount();

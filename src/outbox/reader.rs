@@ -28,6 +28,8 @@ const REPLACED: End = End { code: 1000 };
 pub(super) struct ChannelWriter {
     /// The number of attached transports so far; only the newest is served.
     pub(super) channel: u32,
+    /// Encodes the frames of the channel. There is none before the first channel.
+    pub(super) framer: Option<Arc<dyn Framer>>,
     /// Woken when there is something to write.
     pub(super) transport: Option<Waker>,
     /// The rest of a frame that was written in part. It is written before everything else.
@@ -41,8 +43,8 @@ pub(super) struct ChannelWriter {
 }
 
 impl ChannelWriter {
-    pub(super) fn new(channel: u32) -> Self {
-        Self { channel, ..Self::default() }
+    pub(super) fn new(channel: u32, framer: Option<Arc<dyn Framer>>) -> Self {
+        Self { channel, framer, ..Self::default() }
     }
 
     pub(super) fn close(&mut self, end: End) {
@@ -61,7 +63,6 @@ pub(super) struct PreviousChannel {
 /// A socket that its own thread may write to directly, without waking its transport.
 struct DirectWrite {
     sink: Arc<dyn Sink>,
-    framer: Arc<dyn Framer>,
     thread: ThreadId,
     /// The socket is full, and its transport waits until it is writable.
     is_full: bool,
@@ -81,6 +82,7 @@ pub trait Sink: Send + Sync {
 pub struct OutboxReader {
     pub(super) outbox: Arc<Outbox>,
     pub(super) channel: u32,
+    /// Encodes the frame of [`OutboxReader::write_unsent`].
     pub(super) framer: Arc<dyn Framer>,
     pub(super) ended: bool,
 }
@@ -139,8 +141,7 @@ impl OutboxReader {
     /// Allows a [`FlushBatch`](super::FlushBatch) on the calling thread to write to `sink` directly, as long as `sink`
     /// is not full.
     pub fn enable_direct_write(&self, sink: Arc<dyn Sink>) {
-        let direct =
-            DirectWrite { sink, framer: Arc::clone(&self.framer), thread: thread::current().id(), is_full: false };
+        let direct = DirectWrite { sink, thread: thread::current().id(), is_full: false };
         self.with_writer(|writer| writer.direct = Some(direct));
     }
 
@@ -178,7 +179,7 @@ impl OutboxReader {
             self.ended = true;
             return Poll::Ready(ReadStep::End(end));
         }
-        if shared.write_next(&*self.framer, out) {
+        if shared.write_next(out) {
             return Poll::Ready(ReadStep::Write);
         }
         if let Some(end) = shared.queue.end() {
@@ -208,7 +209,7 @@ impl Shared {
         }
     }
 
-    fn write_next(&mut self, framer: &dyn Framer, out: &mut BytesMut) -> bool {
+    fn write_next(&mut self, out: &mut BytesMut) -> bool {
         let before = out.len();
         if !self.writer.partial_frame.is_empty() {
             out.unsplit(std::mem::take(&mut self.writer.partial_frame));
@@ -217,7 +218,9 @@ impl Shared {
         for control in std::mem::take(&mut self.writer.control) {
             out.extend_from_slice(&control);
         }
-        self.queue.take(framer, WRITE_BUDGET, out);
+        if let Some(framer) = &self.writer.framer {
+            self.queue.take(&**framer, WRITE_BUDGET, out);
+        }
         self.reported_congestion &= !self.queue.is_idle();
         self.wake_capacity_waiters();
         out.len() > before
@@ -230,8 +233,8 @@ impl Shared {
         if direct.thread != thread::current().id() || self.writer.close.is_some() {
             return None;
         }
-        let (sink, framer) = (Arc::clone(&direct.sink), Arc::clone(&direct.framer));
-        let has_any = self.write_next(&*framer, out);
+        let sink = Arc::clone(&direct.sink);
+        let has_any = self.write_next(out);
         has_any.then(|| (sink, !self.queue.is_idle()))
     }
 }
@@ -284,7 +287,7 @@ impl Drop for OutboxReader {
     fn drop(&mut self) {
         let mut shared = self.outbox.lock();
         if shared.writer.channel == self.channel {
-            shared.writer = ChannelWriter::new(self.channel);
+            shared.writer = ChannelWriter::new(self.channel, None);
             shared.reported_congestion = false;
             shared.queue.detach();
             shared.wake_capacity_waiters();

@@ -13,13 +13,17 @@ use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt};
 
 use super::*;
-use crate::message::{Invocation, Source};
+use crate::{
+    message::{Invocation, Source},
+    payload::Format,
+};
 
 mod capacity;
 mod direct;
 
 /// Encodes only the target of an invocation.
-static FORM: WireForm = WireForm { slot: 2, encode: |call| call.target.as_bytes().to_vec().into() };
+static FORM: WireForm =
+    WireForm { slot: 2, format: Format::Json, encode: |call| call.target.as_bytes().to_vec().into() };
 
 const LIMITS: Limits = Limits { items: 1_000, bytes: 100_000, overflow: Overflow::Close };
 

@@ -7,8 +7,7 @@ use bytes::{BufMut, BytesMut};
 pub enum FrameType {
     /// A WebSocket text message.
     WebSocketText,
-    /// A WebSocket binary message. No format in use needs it.
-    #[cfg(test)]
+    /// A WebSocket binary message.
     WebSocketBinary,
 }
 
@@ -19,7 +18,6 @@ const LONG_HEADER: usize = 10;
 
 /// Wire: the first byte of the final frame of a message, with the opcode (RFC 6455 section 5.2).
 const FINAL_TEXT: u8 = 0x81;
-#[cfg(test)]
 const FINAL_BINARY: u8 = 0x82;
 const FINAL_CLOSE: u8 = 0x88;
 const FINAL_PONG: u8 = 0x8a;
@@ -29,7 +27,6 @@ impl FrameType {
     pub fn frame(self, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
         match self {
             Self::WebSocketText => websocket_frame(FINAL_TEXT, out, write),
-            #[cfg(test)]
             Self::WebSocketBinary => websocket_frame(FINAL_BINARY, out, write),
         }
     }

@@ -26,6 +26,7 @@ mod invocations;
 mod limits;
 mod malformed_input;
 mod memory;
+mod message_pack;
 mod mixed_clients;
 mod modules;
 mod names;

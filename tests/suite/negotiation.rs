@@ -26,7 +26,7 @@ async fn negotiation_lists_only_supported_features() {
     let negotiation = negotiate(&server, "/chat/negotiate?negotiateVersion=1&useStatefulReconnect=true").await;
     let names: Vec<_> = negotiation.as_object().unwrap().keys().collect();
     assert_eq!(names, ["availableTransports", "connectionId", "connectionToken", "negotiateVersion"]);
-    let websockets = json!([{ "transport": "WebSockets", "transferFormats": ["Text"] }]);
+    let websockets = json!([{ "transport": "WebSockets", "transferFormats": ["Text", "Binary"] }]);
     assert_eq!((&negotiation["negotiateVersion"], &negotiation["availableTransports"]), (&json!(1), &websockets));
     let is_random = |name: &str| negotiation[name].as_str().is_some_and(|id| id.len() == 22);
     assert!(is_random("connectionId") && is_random("connectionToken"), "{negotiation}");

@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     aspnetcore::{
-        json,
         negotiate::{NegotiateResponse, REJOIN_PARAM, id_kind, negotiate_version},
         negotiations::{MAX_EARLY_BYTES, OpenToken, Seconds, TokenStatus},
+        protocol::{HubProtocol, json::JsonProtocol},
         session::{Session, SessionConfig},
+        websocket_framer,
     },
     client_log::Cause,
     connection::{AttachChannel, Connection, NewConnection},
@@ -170,7 +171,7 @@ impl EndpointHandler {
             Ok(permit) => permit,
             Err(limit) => return limit_response(limit),
         };
-        let outbox = Outbox::new(&json::FORM, state.limits, ReplayLimits::default());
+        let outbox = Outbox::new(JsonProtocol.form(), state.limits, ReplayLimits::default());
         let Some(accepted) = self.accept(token) else {
             return reject(Transport::WebSockets, StatusCode::CONFLICT, "");
         };
@@ -216,6 +217,7 @@ impl EndpointHandler {
         SessionConfig {
             settings: Arc::clone(&self.state.settings),
             hub: Arc::clone(hub),
+            framer: websocket_framer,
             wants_tokens: request.query(REJOIN_PARAM).is_some(),
             token_lifetime: self.state.rejoin_service.settings.lifetime,
             expires: expiry(identity).filter(|_| self.endpoint.closes_on_expiry),

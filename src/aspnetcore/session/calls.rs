@@ -5,19 +5,25 @@ use tokio::time::Instant;
 
 use super::{Session, SessionEffects, State, error_messages::PendingInvocation};
 use crate::{
+    aspnetcore::protocol::Invocation,
     connection::{Dialect, Effect, Invoke, Reason},
     hub::{Arguments, CallError, CallerState, Streams},
-    message::Json,
+    payload::Payload,
 };
 
 impl Session {
-    pub(super) fn build_invoke(&self, method: String, arguments: Vec<Json>, streams: Streams) -> Invoke {
+    pub(super) fn build_invoke(&self, invocation: Invocation) -> Invoke {
+        let format = self.protocol.format();
+        let Invocation { target, arguments, stream_ids, wants_stream, .. } = invocation;
         Invoke {
             hub: self.hub.name().clone(),
-            method,
-            arguments: Arguments::new(arguments, Self::BEHAVIOR.binding),
+            method: target,
+            arguments: match arguments {
+                Ok(values) => Arguments::new(format, values, Self::BEHAVIOR.binding),
+                Err(fault) => Arguments::malformed(format, fault),
+            },
             state: CallerState::default(),
-            streams,
+            streams: Streams { sent: stream_ids.len(), wants_stream },
             request: None,
         }
     }
@@ -34,14 +40,15 @@ impl Session {
     pub(super) fn on_returned(
         &mut self,
         invocation: &PendingInvocation,
-        result: Result<Json, CallError>,
+        result: Result<Payload, CallError>,
         now: Instant,
     ) -> SessionEffects {
         self.running_calls -= 1;
-        let mut effects: SessionEffects = match self.error_messages.completion(&self.hub, invocation, result) {
-            Ok(completion) => completion.into_iter().map(Effect::Send).collect(),
-            Err(error) => return self.end_with_error(error, Reason::Faulted),
-        };
+        let mut effects: SessionEffects =
+            match self.error_messages.completion(self.protocol, &self.hub, invocation, result) {
+                Ok(completion) => completion.into_iter().map(Effect::Send).collect(),
+                Err(error) => return self.end_with_error(error, Reason::Faulted),
+            };
         if let Some((invocation, invoke)) = self.queued_call.take() {
             // The client timeout does not include the time that the call was queued, because nothing was read then.
             self.last_received = self.last_received.map(|_| now);

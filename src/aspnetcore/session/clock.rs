@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Session, SessionEffects, State, json};
+use super::{ServerMessage, Session, SessionEffects, State};
 use crate::{
     connection::{Effect, Reason},
     hub::HubError,
@@ -26,7 +26,7 @@ impl Session {
         let mut effects = SessionEffects::none();
         if self.state != State::Handshake && now >= self.next_ping_at {
             self.next_ping_at = now + self.settings.keep_alive;
-            effects.append(Effect::Send(json::ping()));
+            effects.append(Effect::Send(self.protocol.write(&ServerMessage::Ping)));
         }
         effects.then(self.token_schedule.renew_if_due(now))
     }

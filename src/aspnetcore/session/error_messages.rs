@@ -1,10 +1,10 @@
 //! Error texts that are sent to clients. Wire: test suites of clients compare these texts literally.
 
 use crate::{
-    aspnetcore::json,
+    aspnetcore::protocol::{HubProtocol, ServerMessage},
     hub::{CallError, Hub, HubError},
     ids::{MAX_NAME_LENGTH, truncated},
-    message::Json,
+    payload::Payload,
 };
 
 /// A call that has not returned yet: its invocation id, if the client expects a completion, and the method name as the
@@ -37,12 +37,16 @@ impl ErrorMessages {
     /// If the result cannot be serialized. The connection must be closed with this error.
     pub(super) fn completion(
         self,
+        protocol: &dyn HubProtocol,
         hub: &Hub,
         invocation: &PendingInvocation,
-        result: Result<Json, CallError>,
+        result: Result<Payload, CallError>,
     ) -> Result<Option<Box<[u8]>>, HubError> {
         let error = match result {
-            Ok(result) => return Ok(invocation.id.as_deref().map(|id| json::completion(id, &result))),
+            Ok(result) => {
+                let write = |id| protocol.write(&ServerMessage::Result { id, result: &result });
+                return Ok(invocation.id.as_deref().map(write));
+            }
             Err(CallError::UnserializableResult(text)) => return Err(HubError::hidden("JsonException", text)),
             // Wire: the text contains the registered method name, or the client's spelling if the method is unknown.
             Err(error) => self.call_error(
@@ -50,7 +54,8 @@ impl ErrorMessages {
                 hub.registered_name(&invocation.target).unwrap_or(truncated(&invocation.target, MAX_NAME_LENGTH)),
             ),
         };
-        Ok(invocation.id.as_deref().map(|id| json::error_completion(id, &error)))
+        let write = |id| protocol.write(&ServerMessage::Error { id, error: &error });
+        Ok(invocation.id.as_deref().map(write))
     }
 
     fn call_error(self, error: &CallError, target: &str) -> String {
@@ -61,6 +66,7 @@ impl ErrorMessages {
             CallError::WrongArgumentCount { given, expected, .. } => {
                 invalid(format!("Invocation provides {given} argument(s) but target expects {expected}."))
             }
+            CallError::MalformedArguments(text) => invalid(text.to_string()),
             CallError::Binding(_) => invalid(BINDING_ERROR.to_owned()),
             CallError::Unauthorized => format!("Failed to invoke '{target}' because user is unauthorized"),
             CallError::NoStream => format!(

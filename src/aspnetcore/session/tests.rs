@@ -2,11 +2,15 @@
 
 use std::num::NonZeroUsize;
 
-use serde_json::value::RawValue;
-
 use super::*;
-use crate::{hub::CallError, transport::Received};
+use crate::{
+    aspnetcore::websocket_framer,
+    hub::CallError,
+    payload::{Format, Payload},
+    transport::Received,
+};
 
+mod message_pack;
 mod properties;
 mod rules;
 mod transitions;
@@ -21,6 +25,8 @@ struct TestSession {
     running_calls: Vec<PendingInvocation>,
     /// The faults that were reported for the log: cause and reason.
     reports: Vec<(Cause, String)>,
+    /// The formats that were chosen.
+    formats: Vec<Format>,
 }
 
 impl TestSession {
@@ -31,7 +37,13 @@ impl TestSession {
 
     fn with_config(config: SessionConfig) -> Self {
         let now = Instant::now();
-        Self { inner: Session::new(config, now), now, running_calls: Vec::new(), reports: Vec::new() }
+        Self {
+            inner: Session::new(config, now),
+            now,
+            running_calls: Vec::new(),
+            reports: Vec::new(),
+            formats: Vec::new(),
+        }
     }
 
     /// An open session without calls.
@@ -49,9 +61,13 @@ impl TestSession {
         described.join(" | ")
     }
 
-    /// `None` for a report, which goes to `reports`.
+    /// `None` for a report and an encoding, which are collected.
     fn describe(&mut self, effect: Effect<Session>) -> Option<String> {
         Some(match effect {
+            Effect::SetEncoding(encoding) => {
+                self.formats.push(encoding.form.format);
+                return None;
+            }
             Effect::Report(fault) => {
                 self.reports.push((fault.cause, fault.reason));
                 return None;
@@ -61,7 +77,7 @@ impl TestSession {
                 format!("send {}", text.strip_suffix('\u{1e}').expect("every message ends with a separator"))
             }
             Effect::Invoke(invocation, invoke) => {
-                let arguments: Vec<_> = invoke.arguments.iter().map(RawValue::get).collect();
+                let arguments: Vec<_> = invoke.arguments.iter().filter_map(Payload::as_json).collect();
                 let described = format!("call {}({})", invoke.method, arguments.join(","));
                 self.running_calls.push(invocation);
                 described
@@ -90,7 +106,7 @@ impl TestSession {
     /// Completes the oldest running call.
     fn finish_call(&mut self, result: Result<&str, CallError>) -> String {
         let invocation = self.running_calls.remove(0);
-        let result = result.map(|json| RawValue::from_string(json.to_owned()).expect("JSON"));
+        let result = result.map(|json| Payload::from_encoded(Format::Json, json.to_owned().into()));
         self.on(Event::Returned(invocation, result))
     }
 
@@ -110,6 +126,7 @@ fn config(settings: Settings) -> SessionConfig {
     SessionConfig {
         settings: Arc::new(settings),
         hub: Arc::new(Hub::new("chat").method("Known", async || Ok(()))),
+        framer: websocket_framer,
         wants_tokens: true,
         token_lifetime: seconds(60),
         expires: None,

@@ -15,8 +15,8 @@ use crate::{
     connection::{ClientFault, Effect, Invoke},
     hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
     ids::{HubName, MAX_NAME_LENGTH, truncated},
-    message::{Json, json_depth},
     outbox::Outbox,
+    payload::{Format, Payload, json_depth},
 };
 
 /// Reports a message that calls no method. The response has this text, if the client waits for one.
@@ -57,8 +57,8 @@ impl PendingInvocation {
     /// Sends progress to the client, in the order of its messages. A client that has gone gets none.
     pub(super) fn reporter(&self, outbox: &Arc<Outbox>) -> Reporter {
         let (id, state, outbox) = (self.id.clone(), self.state.clone(), Arc::clone(outbox));
-        Arc::new(move |value: Json| {
-            let _ = outbox.push_private(message::encode_progress(&id, &value, state.changed()));
+        Arc::new(move |value: &Payload| {
+            let _ = outbox.push_private(message::encode_progress(&id, value, state.changed()));
         })
     }
 }
@@ -126,14 +126,15 @@ impl Calls {
     /// Invokes a call.
     pub(super) fn invoke(&mut self, incoming: IncomingCall) -> SessionEffects {
         let IncomingCall { hub: registered, call, reply_to, request } = incoming;
-        let is_too_deep = call.arguments.iter().any(|argument| json_depth(argument.get()) > MAX_NESTING);
+        let is_too_deep =
+            call.arguments.iter().any(|argument| argument.as_json().is_none_or(|json| json_depth(json) > MAX_NESTING));
         let fault = is_too_deep.then(|| call.fault(Cause::InvalidArguments, "an argument nests deeper than 20"));
         let Call { hub, method, arguments, id, state } = call;
         let state = CallerState::new(state);
         let invoke = Invoke {
             hub: registered,
             method: method.clone(),
-            arguments: Arguments::new(arguments, Binding::Lenient),
+            arguments: Arguments::new(Format::Json, arguments, Binding::Lenient),
             state: state.clone(),
             streams: Streams::default(),
             request,
@@ -151,7 +152,7 @@ impl Calls {
     pub(super) fn on_returned(
         &mut self,
         pending: PendingInvocation,
-        result: &Result<Json, CallError>,
+        result: &Result<Payload, CallError>,
         channel: Option<u32>,
     ) -> SessionEffects {
         self.running -= 1;
@@ -161,7 +162,7 @@ impl Calls {
         }
     }
 
-    fn response(&self, pending: PendingInvocation, result: &Result<Json, CallError>) -> Effect<Session> {
+    fn response(&self, pending: PendingInvocation, result: &Result<Payload, CallError>) -> Effect<Session> {
         let response = match result {
             Ok(value) => HubResponse::result(value),
             Err(CallError::Failed(error)) if error.is_shown() => HubResponse::error(error),
@@ -190,6 +191,7 @@ impl Calls {
             }
             CallError::Unauthorized => format!("Caller is not authorized to invoke the {method} method on {hub}."),
             CallError::NoStream => "The method gives no stream.".into(),
+            CallError::MalformedArguments(text) => text.to_string(),
             CallError::Binding(text) | CallError::UnserializableResult(text) => text.clone(),
             CallError::Failed(error) => error.message().to_owned(),
         }

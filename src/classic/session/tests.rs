@@ -1,6 +1,5 @@
 //! Tests of the session: events go in, and the effects come out as lines of text.
 
-use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -13,7 +12,7 @@ use crate::{
         AttachChannel, Channel as OpenChannel, ChannelAttached, ChannelState, Dialect, Event, Invoke, RequestContext,
     },
     hub::CallError,
-    message::Json,
+    payload::{Format, Payload},
     transport::Transport,
 };
 
@@ -62,8 +61,8 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn json(value: impl serde::Serialize) -> Json {
-    to_raw_value(&value).unwrap()
+fn json(value: impl serde::Serialize) -> Payload {
+    Payload::encode(Format::Json, &value).unwrap()
 }
 
 impl TestSession {
@@ -141,7 +140,7 @@ impl TestSession {
     }
 
     /// Completes the oldest running call.
-    fn complete_call(&mut self, result: Result<Json, CallError>) -> Vec<String> {
+    fn complete_call(&mut self, result: Result<Payload, CallError>) -> Vec<String> {
         let (pending, _) = self.running.remove(0);
         self.on(Event::Returned(pending, result))
     }
@@ -193,6 +192,7 @@ impl TestSession {
             Effect::CloseChannel(end) => format!("close channel {}", end.code),
             Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
             Effect::MarkClientGone => "mark client gone".into(),
+            Effect::SetEncoding(encoding) => panic!("classic clients have one encoding: {encoding:?}"),
         })
     }
 }

@@ -76,7 +76,8 @@ impl Dialect for ScriptedSession {
             Event::Tick if self.deadline.take_if(|deadline| *deadline <= now).is_some() => end_for(Reason::TimedOut),
             Event::Connected(Err(_)) => end_for(Reason::Refused),
             Event::Returned(invocation, result) => {
-                let text = result.map_or_else(|error| format!("{error:?}"), |json| json.get().to_owned());
+                let text =
+                    result.map_or_else(|error| format!("{error:?}"), |json| json.as_json().expect("JSON").to_owned());
                 Effect::Send(format!("{invocation}: {text}").into_bytes().into()).into()
             }
             Event::Detached if self.time_without_channel.is_some() => Effects::none(),

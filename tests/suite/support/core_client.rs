@@ -169,6 +169,13 @@ impl CoreClient {
         }
     }
 
+    /// The bytes of the next binary message.
+    pub(crate) async fn next_binary(&mut self) -> Vec<u8> {
+        let message = with_timeout(self.socket.next()).await.expect("an open socket").unwrap();
+        assert!(message.is_binary(), "{message:?}");
+        message.into_data().into()
+    }
+
     /// Waits for the next message, which must be a ping.
     pub(crate) async fn expect_ping(&mut self) {
         let message = with_timeout(self.socket.next()).await.expect("an open socket").unwrap();

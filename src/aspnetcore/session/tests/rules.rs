@@ -28,6 +28,7 @@ fn call_errors_have_expected_texts() {
         (CallError::NoSuchMethod, format!("{FAILED} HubException: Method does not exist."), ""),
         (count(), FAILED.to_owned(), given),
         (CallError::Binding("serde error".into()), FAILED.to_owned(), binding),
+        (CallError::MalformedArguments("no array".into()), FAILED.to_owned(), " InvalidDataException: no array"),
         (CallError::Unauthorized, unauthorized.to_owned(), ""),
         (CallError::NoStream, no_stream.to_owned(), ""),
         (CallError::Failed(HubError::new("boom")), format!("{UNEXPECTED} HubException: boom"), ""),
@@ -36,6 +37,7 @@ fn call_errors_have_expected_texts() {
         let again = match &error {
             CallError::NoSuchMethod => CallError::NoSuchMethod,
             CallError::WrongArgumentCount { .. } => count(),
+            CallError::MalformedArguments(_) => CallError::MalformedArguments("no array".into()),
             CallError::Binding(_) => CallError::Binding("serde error".into()),
             CallError::Unauthorized => CallError::Unauthorized,
             CallError::NoStream => CallError::NoStream,

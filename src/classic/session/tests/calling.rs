@@ -176,7 +176,7 @@ fn progress_is_queued_with_its_call_id() {
     test.receive_text(ADD);
     let (pending, _) = test.running.remove(0);
     let outbox = Outbox::new(&message::WIRE_FORM, Limits::default(), ReplayLimits::default());
-    Session::reporter(&pending, &outbox).unwrap()(json(55));
+    Session::reporter(&pending, &outbox).unwrap()(&json(55));
     assert_eq!(outbox.backlog().bytes, r#"{"I":"P|0","P":{"I":"0","D":55}}"#.len());
 }
 

@@ -25,6 +25,25 @@ pub(crate) fn quote(text: &str) -> String {
     to_line(text).expect("a string always serializes")
 }
 
+/// The nesting depth of a JSON text: 0 for a scalar.
+pub(crate) fn json_depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// Writes compact JSON. Raw values are the only part of a value that can contain white space.
 struct SingleLine;
 

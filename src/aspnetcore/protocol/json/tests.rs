@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::aspnetcore::protocol::{self, tests::describe};
 
 /// Describes a decoded message or its error.
 fn decoded(record: &str) -> String {
@@ -10,19 +11,7 @@ fn decoded(record: &str) -> String {
 }
 
 fn decoded_bytes(record: &[u8]) -> String {
-    match decode(record) {
-        Ok(ClientMessage::Invocation { id, target, arguments, stream_count, wants_stream }) => {
-            let id = id.map_or("-".to_owned(), |id| format!("{id:?}"));
-            let arguments: Vec<_> = arguments.iter().map(|argument| argument.get()).collect();
-            let uploads = if stream_count > 0 { format!(" sends {stream_count}") } else { String::new() };
-            let expectation = if wants_stream { " wants a stream" } else { "" };
-            format!("{id} {target:?}({}){uploads}{expectation}", arguments.join(", "))
-        }
-        Ok(ClientMessage::Ping) => "ping".into(),
-        Ok(ClientMessage::Close { error }) => format!("close {}", error.unwrap_or_default()),
-        Ok(ClientMessage::Ignored) => "ignored".into(),
-        Err(error) => error.to_string(),
-    }
+    describe(&JsonProtocol.parse(&Bytes::copy_from_slice(record)))
 }
 
 fn assert_decoded(table: &[(&str, &str)]) {
@@ -44,9 +33,9 @@ fn all_message_types_are_decoded() {
         ),
         (r#"{"type":1,"target":"Echo","arguments":[]}"#, r#"- "Echo"()"#),
         (r#"{"type":1,"invocationId":"","target":"Echo","arguments":[]}"#, r#"- "Echo"()"#),
-        (r#"{"type":1,"target":"Echo","arguments":[],"streamIds":["1","2"]}"#, r#"- "Echo"() sends 2"#),
+        (r#"{"type":1,"target":"Echo","arguments":[],"streamIds":["1","2"]}"#, r#"- "Echo"() sends ["1", "2"]"#),
         (r#"{"type":1,"target":"Echo","arguments":[],"streamIds":[]}"#, r#"- "Echo"()"#),
-        (r#"{"type":1,"headers":{"a":"b"},"target":"","arguments":[]}"#, r#"- ""()"#),
+        (r#"{"type":1,"headers":{"a":"b"},"target":"","arguments":[]}"#, r#"{"a": "b"} - ""()"#),
         (r#"{"type":4,"invocationId":"1","target":"Count","arguments":[3]}"#, r#""1" "Count"(3) wants a stream"#),
         (r#"{"type":6}"#, "ping"),
         (r#"{"type":7}"#, "close "),
@@ -55,18 +44,25 @@ fn all_message_types_are_decoded() {
 }
 
 #[test]
-fn unmatched_messages_are_ignored() {
+fn messages_for_streams_and_results_are_decoded() {
     assert_decoded(&[
-        (r#"{"type":2,"invocationId":"9","item":null}"#, "ignored"),
-        (r#"{"type":3,"invocationId":"9"}"#, "ignored"),
-        (r#"{"type":3,"invocationId":"9","result":1}"#, "ignored"),
-        (r#"{"type":3,"invocationId":"9","error":"no"}"#, "ignored"),
-        (r#"{"type":5,"invocationId":"9"}"#, "ignored"),
-        (r#"{"type":8,"sequenceId":1}"#, "ignored"),
-        (r#"{"type":9,"sequenceId":1}"#, "ignored"),
-        (r#"{"type":0}"#, "ignored"),
-        (r#"{"type":-1}"#, "ignored"),
-        (r#"{"type":99,"target":"x"}"#, "ignored"),
+        (r#"{"type":2,"invocationId":"9","item":null}"#, "item 9 null"),
+        (r#"{"item":{"a":[1]},"invocationId":"9","type":2}"#, r#"item 9 {"a":[1]}"#),
+        (r#"{"type":3,"invocationId":"9"}"#, "completion 9 Void"),
+        (r#"{"type":3,"invocationId":"9","result":1}"#, "completion 9 1"),
+        (r#"{"type":3,"invocationId":"9","error":"no"}"#, "completion 9 error no"),
+        (r#"{"type":5,"invocationId":"9"}"#, "cancel 9"),
+        (r#"{"type":8,"sequenceId":1}"#, "ack 1"),
+        (r#"{"type":9,"sequenceId":-1}"#, "sequence -1"),
+    ]);
+}
+
+#[test]
+fn unknown_types_are_decoded_as_such() {
+    assert_decoded(&[
+        (r#"{"type":0}"#, "unknown"),
+        (r#"{"type":-1}"#, "unknown"),
+        (r#"{"type":99,"target":"x"}"#, "unknown"),
     ]);
 }
 
@@ -198,23 +194,38 @@ fn nesting_depth_is_limited_to_64() {
 fn invalid_utf8_poisons_only_its_argument() {
     let in_argument = b"{\"type\":1,\"target\":\"a\",\"arguments\":[\"\xff\",1]}";
     assert_eq!(decoded_bytes(in_argument), r#"- "a"("\ud800", 1)"#);
+    let in_item = b"{\"type\":2,\"invocationId\":\"1\",\"item\":\"\xff\"}";
+    assert_eq!(decoded_bytes(in_item), r#"item 1 "\ud800""#);
     let in_target = b"{\"type\":1,\"target\":\"\xff\",\"arguments\":[]}";
     assert_eq!(decoded_bytes(in_target), "InvalidDataException: Error reading JSON.");
 }
 
 #[test]
 fn messages_are_encoded_exactly() {
-    let result = RawValue::from_string(r#"{"a":[1,null]}"#.into()).unwrap();
-    let call = Invocation::new(&"chat".into(), "say \"x\"", &("a", 1)).unwrap();
+    let result = Payload::encode(Format::Json, &serde_json::json!({"a": [1, null]})).unwrap();
+    let call = message::Invocation::new(&"chat".into(), "say \"x\"", &("a", 1)).unwrap();
+    let write = |message| JsonProtocol.write(&message);
+    let close = |error, allows_reconnect| write(ServerMessage::Close { error, allows_reconnect });
+    let question = ServerMessage::Invocation { id: Some("s1"), target: "ask", arguments: br#"["?"]"# };
     for (written, expected) in [
-        (completion("1", &result), r#"{"type":3,"invocationId":"1","result":{"a":[1,null]}}"#),
-        (error_completion("\"", "no\nway"), r#"{"type":3,"invocationId":"\"","error":"no\nway"}"#),
-        (ping(), r#"{"type":6}"#),
+        (
+            write(ServerMessage::Result { id: "1", result: &result }),
+            r#"{"type":3,"invocationId":"1","result":{"a":[1,null]}}"#,
+        ),
+        (
+            write(ServerMessage::Error { id: "\"", error: "no\nway" }),
+            r#"{"type":3,"invocationId":"\"","error":"no\nway"}"#,
+        ),
+        (write(ServerMessage::Ping), r#"{"type":6}"#),
         (close(None, false), r#"{"type":7}"#),
         (close(None, true), r#"{"type":7,"allowReconnect":true}"#),
         (close(Some("enough"), false), r#"{"type":7,"error":"enough"}"#),
         (close(Some("enough"), true), r#"{"type":7,"error":"enough","allowReconnect":true}"#),
-        (super::invocation("tell", "you"), r#"{"type":1,"target":"tell","arguments":["you"]}"#),
+        (write(question), r#"{"type":1,"invocationId":"s1","target":"ask","arguments":["?"]}"#),
+        (
+            protocol::write_invocation(&JsonProtocol, "tell", &"you"),
+            r#"{"type":1,"target":"tell","arguments":["you"]}"#,
+        ),
         ((FORM.encode)(&call)[..].into(), r#"{"type":1,"target":"say \"x\"","arguments":["a",1]}"#),
     ] {
         assert_eq!(text(&written), format!("{expected}\u{1e}"));
@@ -247,15 +258,15 @@ proptest! {
 
     #[test]
     fn arbitrary_text_round_trips(target in any::<String>(), argument in any::<String>()) {
-        let record = super::invocation(&target, &argument);
+        let record = protocol::write_invocation(&JsonProtocol, &target, &argument);
         let (end, message) = record.split_last().unwrap();
         prop_assert_eq!(*end, SEPARATOR);
         prop_assert!(!message.contains(&SEPARATOR), "a separator within a string is escaped");
-        match decode(message) {
-            Ok(ClientMessage::Invocation { target: read, arguments, .. }) => {
+        match JsonProtocol.parse(&Bytes::copy_from_slice(message)) {
+            Ok(ClientMessage::Invocation(protocol::Invocation { target: read, arguments: Ok(arguments), .. })) => {
                 prop_assert_eq!(read, target);
                 prop_assert_eq!(arguments.len(), 1);
-                prop_assert_eq!(serde_json::from_str::<String>(arguments[0].get()).unwrap(), argument);
+                prop_assert_eq!(arguments[0].decode::<String>().unwrap(), argument);
             }
             other => prop_assert!(false, "{:?}", other),
         }
