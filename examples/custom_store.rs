@@ -1,9 +1,10 @@
 //! A store of your own: durable groups in a text file.
 //!
-//! Learn: a store implements the eight methods of `Store`, and may delegate those that it does not need. This one keeps
-//! memberships in memory and appends each change to a file, which it reads again at the start. Run: `cargo run --example
-//! custom_store`, open the page, and call `AddToRoom` of a room from the page's console or another client. Then restart
-//! the example: the user is still a member. Your own store should pass `hubcast::store::conformance` (feature `testkit`).
+//! Learn: a store of durable memberships implements three methods. Leases of connections and used rejoin tokens have
+//! stores of their own, which stay in memory here. This one keeps memberships in memory and appends each change to a file,
+//! which it reads again at the start. Run: `cargo run --example custom_store`, open the page, and call `AddToRoom` of a
+//! room from the page's console or another client. Then restart the example: the user is still a member. Your own store
+//! should pass `hubcast::membership_store_conformance!` (feature `testkit`).
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
 use std::{
@@ -11,15 +12,13 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     path::Path,
     sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime},
 };
 
 use actix_web::App;
 use hubcast::{
-    Engine, GroupName, HubName, UserId, chat,
+    Engine, GroupName, HubName, chat,
     store::{
-        Change, Error, LeaseChange, Members, MembershipChange, MembershipOp, Node, Owner, Page, Redemption, Renewal,
-        Store, Verdict, memory::MemoryStore,
+        Change, Error, Members, MembershipChange, MembershipOp, MembershipStore, Owner, Page, memory::MemoryStore,
     },
     web::QueryUser,
 };
@@ -60,7 +59,7 @@ impl FileStore {
     }
 }
 
-impl Store for FileStore {
+impl MembershipStore for FileStore {
     async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
         self.memory.groups_of(owners).await
     }
@@ -73,26 +72,6 @@ impl Store for FileStore {
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
         self.memory.members(hub, group, page).await
     }
-
-    async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
-        self.memory.lease(node, changes).await
-    }
-
-    async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, Error> {
-        self.memory.renew(node, now, term).await
-    }
-
-    async fn release(&self, node: &Node) -> Result<(), Error> {
-        self.memory.release(node).await
-    }
-
-    async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
-        self.memory.redeem(redemption).await
-    }
-
-    async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
-        self.memory.revoke(user, before).await
-    }
 }
 
 #[actix_web::main]
@@ -102,7 +81,7 @@ async fn main() -> anyhow::Result<()> {
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
     let path = arguments.next().unwrap_or_else(|| "memberships.jsonl".into());
     let store = FileStore::open(Path::new(&path)).await?;
-    let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).store(store).build()?;
+    let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).membership_store(store).build()?;
     let app = |engine: &Engine| App::new().configure(engine.routes()).configure(hubcast::page::routes(engine));
     let server = engine.http_server(app).bind(address)?;
     println!("Open http://{}/ and add yourself to a room. Memberships are kept in {path}.", server.addrs()[0]);

@@ -13,11 +13,7 @@
 //! There is one supervised membership actor for each process. Connections and hubs send it requests. It does not touch
 //! live groups, and answers every request within [`MembershipConfig::deadline`].
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::prelude::*;
 use log::{info, warn};
@@ -26,11 +22,12 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     connections::Connections,
     metrics::Metrics,
-    store::{DynStore, Error, LeaseChange, Node, Owner, Renewal},
+    store::{Error, LeaseChange, Node, Owner, Renewal, StoreParts},
 };
 
 mod checks;
 mod deadline;
+mod lease_calls;
 mod lease_queue;
 mod node_claim;
 mod node_name;
@@ -85,7 +82,7 @@ pub(crate) struct MembershipConfig {
 
 /// The membership actor. See the module documentation.
 pub(crate) struct Membership {
-    store: Arc<dyn DynStore>,
+    store: StoreParts,
     config: MembershipConfig,
     connections: Connections,
     metrics: Arc<Metrics>,
@@ -111,7 +108,7 @@ pub(crate) struct Membership {
 
 impl Membership {
     pub(crate) fn new(
-        store: Arc<dyn DynStore>,
+        store: StoreParts,
         config: MembershipConfig,
         connections: Connections,
         metrics: Arc<Metrics>,
@@ -151,7 +148,7 @@ impl Membership {
         }
         self.is_loading = true;
         let batch: Vec<_> = self.pending_loads.drain(..self.pending_loads.len().min(MAX_LOAD_BATCH)).collect();
-        let store = Arc::clone(&self.store);
+        let store = Arc::clone(&self.store.memberships);
         let answered = async move { answer_loads(&*store, batch).await };
         ctx.spawn(answered.into_actor(self).map(|failed, this, ctx| {
             this.metrics.store_failures.add(failed);
@@ -192,7 +189,7 @@ impl Membership {
     }
 
     fn write_memberships(&mut self) -> LocalBoxActorFuture<Self, ()> {
-        let (store, batch) = (Arc::clone(&self.store), self.pending_writes.take(MAX_WRITE_BATCH));
+        let (store, batch) = (Arc::clone(&self.store.memberships), self.pending_writes.take(MAX_WRITE_BATCH));
         let written = async move { write_changes(&*store, batch).await };
         Box::pin(written.into_actor(self).map(|failed, this, _| this.metrics.store_failures.add(failed)))
     }
@@ -216,10 +213,9 @@ impl Membership {
 
     fn renew(&mut self) -> LocalBoxActorFuture<Self, ()> {
         self.is_renewal_due = false;
-        let (store, config) = (Arc::clone(&self.store), self.config.clone());
+        let (store, config) = (self.store.clone(), self.config.clone());
         let deadline = Instant::now() + config.deadline;
-        let renewed =
-            async move { call_once(deadline, store.renew(&config.node, SystemTime::now(), config.lease)).await };
+        let renewed = async move { call_once(deadline, Box::pin(lease_calls::renew(&store, &config))).await };
         Box::pin(renewed.into_actor(self).map(Self::on_renewal))
     }
 
@@ -261,10 +257,10 @@ impl Membership {
 
     /// Writes a batch of pending lease changes. If that fails, they stay pending.
     fn write_leases(&mut self) -> LocalBoxActorFuture<Self, ()> {
-        let (store, node) = (Arc::clone(&self.store), self.config.node.clone());
+        let (store, node) = (self.store.clone(), self.config.node.clone());
         let (changes, deadline) = (self.pending_leases.take_batch(), Instant::now() + self.config.deadline);
         let written = async move {
-            let written = call_once(deadline, store.lease(&node, &changes)).await;
+            let written = call_once(deadline, Box::pin(lease_calls::write(&store, &node, &changes))).await;
             (written, changes)
         };
         Box::pin(written.into_actor(self).map(|(written, changes), this, _| {

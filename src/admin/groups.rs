@@ -43,7 +43,22 @@ struct GroupResponse {
     name: GroupName,
     published: u64,
     members: Page<MemberRow>,
-    durable_members: Page<UserId>,
+    durable_members: DurableMembers,
+}
+
+/// A page of the durable members. The store may not count them.
+#[derive(Serialize)]
+struct DurableMembers {
+    items: Vec<UserId>,
+    total: Option<u64>,
+    next: Option<String>,
+}
+
+impl DurableMembers {
+    /// A page after the last member is empty, too, if the store does not count the members.
+    fn is_of_empty_group(&self) -> bool {
+        self.items.is_empty() && self.total.is_none_or(|total| total == 0)
+    }
 }
 
 /// A live member. Actors of the application have no user.
@@ -109,7 +124,7 @@ pub(super) async fn detail(
     let key = GroupKey::new(hub.name(), &name.into());
     let (published, members) = live_members(&engine, &key, &query).await?;
     let durable_members = durable_members(&hub, &key.name, &query).await?;
-    if members.total == 0 && durable_members.total == 0 {
+    if members.total == 0 && durable_members.is_of_empty_group() {
         return Err(AdminError::NotFound("the group has no live or durable members".into()));
     }
     let GroupKey { hub, name } = GroupKey::clone(&key);
@@ -136,14 +151,14 @@ async fn live_members(
     Ok((snapshot.published, Page { items, total: snapshot.total, next }))
 }
 
-/// A page of the stored members, sorted by name.
-async fn durable_members(hub: &HubHandle, group: &GroupName, query: &Query) -> Result<Page<UserId>, AdminError> {
+/// A page of the stored members, in the order of the store.
+async fn durable_members(hub: &HubHandle, group: &GroupName, query: &Query) -> Result<DurableMembers, AdminError> {
     let limit = parse_limit(query)?;
     let after = query.text("durableCursor").map(|cursor| decode("durableCursor", cursor)).transpose()?;
     let page = store::Page { after, limit: limit as u64 + 1 };
     let members = hub.users().members_of(group.clone(), &page).await?;
     let (items, next) = split_page(members.users, limit);
-    Ok(Page { items, total: usize::try_from(members.total).unwrap_or(usize::MAX), next })
+    Ok(DurableMembers { items, total: members.total, next })
 }
 
 /// Truncates `rows`, which may have one row more than `limit`. If it does, returns the cursor of the next page.

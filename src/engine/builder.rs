@@ -21,7 +21,7 @@ use crate::{
     outbox::Limits,
     pipeline::{DynModule, Module},
     router::Router,
-    store::{DynStore, Process, Store, StoreHandle, memory::MemoryStore},
+    store::{LeaseStore, MembershipStore, Process, Store, StoreHandle, StoreParts, TokenStore, memory::MemoryStore},
     tokens::KeyRing,
     web::{Anonymous, Authenticate, BasePath},
 };
@@ -50,7 +50,7 @@ pub struct EngineBuilder {
     aspnetcore_endpoints: Vec<Endpoint>,
     classic_endpoints: Vec<classic::Endpoint>,
     base_path: String,
-    store: Arc<dyn DynStore>,
+    store: StoreParts,
     modules: Vec<Box<dyn DynModule>>,
     key_ring: Option<KeyRing>,
     authenticate: Arc<dyn Authenticate>,
@@ -82,7 +82,7 @@ impl EngineBuilder {
             aspnetcore_endpoints: Vec::new(),
             classic_endpoints: Vec::new(),
             base_path: String::new(),
-            store: Arc::new(MemoryStore::default()),
+            store: StoreParts::of(Arc::new(MemoryStore::default())),
             modules: Vec::new(),
             key_ring: None,
             authenticate: Arc::new(Anonymous),
@@ -154,7 +154,28 @@ impl EngineBuilder {
     /// Sets the store for durable state. Default: a store in memory, lost when the process ends.
     #[must_use]
     pub fn store(mut self, store: impl Store) -> Self {
-        self.store = Arc::new(store);
+        self.store = StoreParts::of(Arc::new(store));
+        self
+    }
+
+    /// Sets the store for durable memberships. Leases and tokens stay in the store that was set before.
+    #[must_use]
+    pub fn membership_store(mut self, store: impl MembershipStore) -> Self {
+        self.store.memberships = Arc::new(store);
+        self
+    }
+
+    /// Sets the store for leases. Memberships and tokens stay in the store that was set before.
+    #[must_use]
+    pub fn lease_store(mut self, store: impl LeaseStore) -> Self {
+        self.store.leases = Arc::new(store);
+        self
+    }
+
+    /// Sets the store for used and revoked rejoin tokens. Memberships and leases stay in the store that was set before.
+    #[must_use]
+    pub fn token_store(mut self, store: impl TokenStore) -> Self {
+        self.store.tokens = Arc::new(store);
         self
     }
 

@@ -30,7 +30,7 @@ use crate::{
     metrics::Metrics,
     outbox::{Limits, Outbox, ReplayLimits},
     router::Router,
-    store::{DynStore, Node, Process, StoreHandle, memory::MemoryStore},
+    store::{Node, Process, StoreHandle, StoreParts, memory::MemoryStore},
     supervised::Supervised,
 };
 
@@ -47,8 +47,8 @@ fn state_of(call: &Invocation) -> String {
 /// Hub services with a store in memory and without clients.
 pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
     let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
-    let store: Arc<dyn DynStore> = Arc::new(MemoryStore::default());
-    let inside = (Arc::clone(&store), connections.clone(), Arc::clone(&metrics));
+    let store = StoreParts::of(Arc::new(MemoryStore::default()));
+    let inside = (store.clone(), connections.clone(), Arc::clone(&metrics));
     let process = Process::current();
     let membership = Supervised::start("membership", &Arbiter::current(), move || {
         let (store, connections, metrics) = inside.clone();

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{Load, Reply, Write};
-use crate::store::{self, DynStore, Error};
+use crate::store::{self, DynMembershipStore, Error};
 
 /// The pause before a call is repeated that found the store unavailable.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -22,7 +22,7 @@ pub(super) struct WithDeadline<T> {
 /// Answers a batch of loads with one query, each by its deadline. Returns the number of failed loads.
 ///
 /// Invariant: the deadlines of the batch are in order.
-pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<WithDeadline<Load>>) -> u64 {
+pub(super) async fn answer_loads(store: &dyn DynMembershipStore, batch: Vec<WithDeadline<Load>>) -> u64 {
     let Some(latest) = batch.last().map(|load| load.deadline) else { return 0 };
     let (owners, mut waiting): (Vec<_>, VecDeque<_>) = batch
         .into_iter()
@@ -53,7 +53,7 @@ pub(super) async fn answer_loads(store: &dyn DynStore, batch: Vec<WithDeadline<L
 /// Writes a batch of changes in one transaction, and answers each by its deadline. Returns the number of failed changes.
 ///
 /// At a deadline, the call of the store is dropped, which takes the change back, and the rest is written again.
-pub(super) async fn write_changes(store: &dyn DynStore, mut batch: Vec<WithDeadline<Write>>) -> u64 {
+pub(super) async fn write_changes(store: &dyn DynMembershipStore, mut batch: Vec<WithDeadline<Write>>) -> u64 {
     let (mut failed, mut last) = (0, Error::timed_out());
     while let Some(earliest) = batch.iter().map(|write| write.deadline).min() {
         let changes: Vec<_> = batch.iter().map(|write| write.value.change.clone()).collect();
@@ -75,7 +75,7 @@ pub(super) async fn write_changes(store: &dyn DynStore, mut batch: Vec<WithDeadl
 }
 
 /// A store that cannot carry out one change of a batch refuses the whole batch. The others must not fail with it.
-async fn give_up_or_split(store: &dyn DynStore, batch: Vec<WithDeadline<Write>>, error: Error) -> u64 {
+async fn give_up_or_split(store: &dyn DynMembershipStore, batch: Vec<WithDeadline<Write>>, error: Error) -> u64 {
     if let [_] = &*batch {
         batch.into_iter().for_each(|write| send_reply(write.value.answer, Err(error.clone())));
         return 1;

@@ -126,7 +126,7 @@ impl Membership {
 
     /// Gives up the name. If that fails, the name is free when the lease expires.
     pub(super) fn release_node(&mut self, answer: Reply<()>) -> LocalBoxActorFuture<Self, ()> {
-        let (store, node) = (Arc::clone(&self.store), self.config.node.clone());
+        let (store, node) = (Arc::clone(&self.store.leases), self.config.node.clone());
         let deadline = Instant::now() + self.config.deadline;
         // Order: no renewal may take the name again.
         self.node_name.send_replace(NodeName::Released);

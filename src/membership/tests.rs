@@ -1,4 +1,4 @@
-use std::sync::RwLock;
+use std::{sync::RwLock, time::SystemTime};
 
 use futures_util::future::join_all;
 use tokio::{join, time::sleep};
@@ -12,7 +12,7 @@ use crate::{
     outbox::{Limits, Outbox, ReplayLimits},
     payload::Format,
     store::{
-        Change, Lease, MembershipChange, MembershipOp, Process, Store,
+        Change, Lease, LeaseStore, MembershipChange, MembershipOp, Process,
         faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
@@ -47,7 +47,7 @@ impl Harness {
             let (store, connections, metrics) = parts.clone();
             let node = Node { id: "alpha".into(), incarnation: crate::ids::secret(), process: own.clone() };
             let config = MembershipConfig { node, deadline: DEADLINE, lease: LEASE };
-            Membership::new(store, config, connections, metrics, publisher.clone())
+            Membership::new(StoreParts::of(store), config, connections, metrics, publisher.clone())
         });
         Self { store, connections, metrics, membership, process, node_name }
     }
@@ -84,8 +84,8 @@ impl Harness {
     }
 }
 
-async fn renew(store: &impl Store, node: &Node, now: SystemTime) -> u64 {
-    match Store::renew(store, node, now, LEASE).await.unwrap() {
+async fn renew(store: &impl LeaseStore, node: &Node, now: SystemTime) -> u64 {
+    match LeaseStore::renew(store, node, now, LEASE).await.unwrap() {
         Renewal::Renewed { deleted } => deleted,
         Renewal::Held(lease) => panic!("held by {lease:?}"),
     }

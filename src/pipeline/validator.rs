@@ -73,12 +73,12 @@ impl RejoinValidator {
     /// used token. The store therefore accepts it again if the connection that holds it has ended.
     async fn redeem(&self, claims: &Claims, connection: &ConnectionId) -> Result<(), RejoinError> {
         let mut redemption = self.redemption(claims, connection);
-        let mut verdict = self.store.call(|store| store.redeem(&redemption)).await;
+        let mut verdict = self.store.call(|store| store.tokens.redeem(&redemption)).await;
         if let (Ok(Verdict::InUse(holder)), Some(token_use)) = (&verdict, &mut redemption.single_use)
             && self.has_ended(holder)
         {
             token_use.ended = Some(holder.clone());
-            verdict = self.store.call(|store| store.redeem(&redemption)).await;
+            verdict = self.store.call(|store| store.tokens.redeem(&redemption)).await;
         }
         match verdict {
             Ok(Verdict::Accepted) => Ok(()),

@@ -1,10 +1,11 @@
-//! Conformance tests for implementations of [`Store`](super::Store): one function per requirement.
+//! Conformance tests for implementations of the stores: one function per requirement.
 //!
 //! The suite is compiled for tests only (feature `testkit`). Each test case needs a new, empty store, which it calls
-//! through [`DynStore`]. The test cases do not sleep, read the clock, or use anything beyond the methods of the trait.
+//! through its object-safe trait. The test cases do not sleep, read the clock, or use anything beyond the methods of the trait.
 //!
 //! [`store_conformance!`](crate::store_conformance) generates a test for each test case. The author of a store calls
-//! it in a test module. For a store in a database, [`store_commit_conformance!`](crate::store_commit_conformance)
+//! it in a test module, or the macro of one part, such as
+//! [`membership_store_conformance!`](crate::membership_store_conformance). For a store in a database, [`store_commit_conformance!`](crate::store_commit_conformance)
 //! generates the tests of [`commits`].
 //!
 //! ```
@@ -18,20 +19,47 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{DynStore, Error, Node, Owner, Process, Renewal};
+use super::{DynLeaseStore, DynMembershipStore, Error, Node, Owner, Process, Renewal};
 
 pub mod commits;
-pub mod groups;
 pub mod leases;
+pub mod memberships;
+pub mod together;
 pub mod tokens;
 
-/// Generates a test for every test case of the suite. The expression creates the store of one test and may await.
-///
-/// The tests run on tokio, so the calling crate needs tokio with the features `macros` and `rt`.
+/// Generates the tests of [`membership_store_conformance!`](crate::membership_store_conformance),
+/// [`lease_store_conformance!`](crate::lease_store_conformance) and
+/// [`token_store_conformance!`](crate::token_store_conformance) for one store, and those of [`together`].
 #[macro_export]
 macro_rules! store_conformance {
     ($store:expr) => {
-        $crate::store_conformance! { @cases groups $store =>
+        $crate::membership_store_conformance!($store);
+        $crate::lease_store_conformance!($store);
+        $crate::token_store_conformance!($store);
+        $crate::store_conformance! { @cases together $store =>
+            lease_needs_no_known_user
+            revocation_outlasts_memberships
+            revoked_user_keeps_its_groups
+        }
+    };
+    (@cases $module:ident $store:expr => $($case:ident)*) => {
+        $(
+            #[::tokio::test]
+            async fn $case() -> ::std::result::Result<(), $crate::store::Error> {
+                $crate::store::conformance::$module::$case(&$store).await
+            }
+        )*
+    };
+}
+
+/// Generates a test for every test case of a [membership store](crate::store::MembershipStore). The expression creates the store of one test and may
+/// await.
+///
+/// The tests run on tokio, so the calling crate needs tokio with the features `macros` and `rt`.
+#[macro_export]
+macro_rules! membership_store_conformance {
+    ($store:expr) => {
+        $crate::store_conformance! { @cases memberships $store =>
             empty_batch_returns_empty_list
             unknown_user_has_no_groups
             answers_follow_the_order_of_owners
@@ -52,12 +80,21 @@ macro_rules! store_conformance {
             pages_cover_every_member_once
             page_limit_can_be_any_number
         }
+    };
+}
+
+/// Generates a test for every test case of a [lease store](crate::store::LeaseStore). The expression creates the store of one test and may
+/// await.
+///
+/// The tests run on tokio, so the calling crate needs tokio with the features `macros` and `rt`.
+#[macro_export]
+macro_rules! lease_store_conformance {
+    ($store:expr) => {
         $crate::store_conformance! { @cases leases $store =>
             lease_is_held_until_closed
             repeated_lease_changes_have_no_effect
             lease_changes_apply_in_order
             large_batch_of_lease_changes_is_applied
-            lease_needs_no_known_user
             renewal_keeps_leases_of_live_nodes
             new_incarnation_removes_leases_of_previous_one
             expired_node_loses_its_connections
@@ -70,33 +107,34 @@ macro_rules! store_conformance {
             node_that_never_renewed_is_expired
             last_opener_holds_the_lease
             term_beyond_the_clock_never_expires
+            nodes_are_counted
         }
+    };
+}
+
+/// Generates a test for every test case of a [token store](crate::store::TokenStore). The expression creates the store of one test and may
+/// await.
+///
+/// The tests run on tokio, so the calling crate needs tokio with the features `macros` and `rt`.
+#[macro_export]
+macro_rules! token_store_conformance {
+    ($store:expr) => {
         $crate::store_conformance! { @cases tokens $store =>
             unrestricted_token_is_always_accepted
             epoch_can_be_used_once
             earlier_epoch_is_never_accepted_again
             token_is_taken_over_from_ended_holder
-            closed_connection_no_longer_holds_its_token
+            released_holder_no_longer_holds_its_token
             concurrent_redemptions_of_an_epoch_accept_one
             concurrent_takeovers_accept_one
             token_uses_are_deleted_after_expiry
             node_with_fast_clock_deletes_no_valid_use
             revocation_is_precise_to_the_millisecond
-            revocation_covers_fast_clocks_of_other_nodes
             revocation_time_never_moves_back
             repeated_revocation_changes_nothing
             unknown_user_can_be_revoked
             revoked_token_is_not_used_up
-            revoked_user_keeps_its_groups
         }
-    };
-    (@cases $module:ident $store:expr => $($case:ident)*) => {
-        $(
-            #[::tokio::test]
-            async fn $case() -> ::std::result::Result<(), $crate::store::Error> {
-                $crate::store::conformance::$module::$case(&$store).await
-            }
-        )*
     };
 }
 
@@ -116,7 +154,7 @@ fn process(id: &str) -> Process {
 }
 
 /// Renews a node that no other process holds, and returns the number of deleted connections.
-async fn renew(store: &dyn DynStore, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
+async fn renew(store: &dyn DynLeaseStore, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
     match store.renew(node, now, term).await? {
         Renewal::Renewed { deleted } => Ok(deleted),
         Renewal::Held(lease) => panic!("{} is held by {lease:?}", node.id),
@@ -124,7 +162,7 @@ async fn renew(store: &dyn DynStore, node: &Node, now: SystemTime, term: Duratio
 }
 
 /// The groups of `owner`, sorted by name, because a store may return them in any order.
-async fn groups_of(store: &dyn DynStore, owner: &Owner) -> Result<Vec<String>, Error> {
+async fn groups_of(store: &dyn DynMembershipStore, owner: &Owner) -> Result<Vec<String>, Error> {
     let mut answers = store.groups_of(std::slice::from_ref(owner)).await?;
     assert_eq!(answers.len(), 1, "one answer for one owner");
     let mut groups: Vec<_> = answers.remove(0).iter().map(ToString::to_string).collect();
@@ -141,8 +179,9 @@ mod tests {
         let list = [include_str!("conformance.rs"), commits].concat();
         let modules = [
             commits,
-            include_str!("conformance/groups.rs"),
             include_str!("conformance/leases.rs"),
+            include_str!("conformance/memberships.rs"),
+            include_str!("conformance/together.rs"),
             include_str!("conformance/tokens.rs"),
         ];
         let cases = modules.iter().flat_map(|module| module.split("pub async fn ").skip(1));

@@ -1,6 +1,6 @@
 //! Fault injection: a store that forwards calls, refuses them, loses their replies, or holds them back.
 //!
-//! Tests use it to simulate outages without a database. It wraps any [`Store`] and forwards calls in
+//! Tests use it to simulate outages without a database. It wraps any store and forwards calls in
 //! [`FaultMode::None`]. It never sleeps: a held call continues when the test sets another mode.
 
 use std::{
@@ -11,9 +11,10 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Change, Error, LeaseChange, Members, MembershipChange, Node, Owner, Page, Redemption, Renewal, Store, Verdict,
+    Change, Error, LeaseChange, LeaseStore, Members, MembershipChange, MembershipPromises, MembershipStore, Node,
+    Owner, Page, Redemption, Renewal, TokenStore, Verdict,
 };
-use crate::ids::{GroupName, HubName, UserId};
+use crate::ids::{ConnectionId, GroupName, HubName, NodeId, UserId};
 
 /// How the store treats calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct FaultyStore<S> {
     calls: watch::Sender<Vec<&'static str>>,
 }
 
-impl<S: Store> FaultyStore<S> {
+impl<S> FaultyStore<S> {
     /// Wraps `inner`, in [`FaultMode::None`].
     pub fn new(inner: S) -> Self {
         Self { inner, mode: watch::Sender::default(), calls: watch::Sender::default() }
@@ -89,7 +90,11 @@ fn outage() -> Error {
     Error::Unavailable("injected fault".into())
 }
 
-impl<S: Store> Store for FaultyStore<S> {
+impl<S: MembershipStore> MembershipStore for FaultyStore<S> {
+    fn promises(&self) -> MembershipPromises {
+        self.inner.promises()
+    }
+
     async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
         self.forward("groups_of", self.inner.groups_of(owners)).await
     }
@@ -101,7 +106,9 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
         self.forward("members", self.inner.members(hub, group, page)).await
     }
+}
 
+impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
     async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
         self.forward("lease", self.inner.lease(node, changes)).await
     }
@@ -114,12 +121,26 @@ impl<S: Store> Store for FaultyStore<S> {
         self.forward("release", self.inner.release(node)).await
     }
 
+    async fn nodes(&self) -> Result<u64, Error> {
+        self.forward("nodes", self.inner.nodes()).await
+    }
+}
+
+impl<S: TokenStore> TokenStore for FaultyStore<S> {
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
         self.forward("redeem", self.inner.redeem(redemption)).await
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
         self.forward("revoke", self.inner.revoke(user, before)).await
+    }
+
+    async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {
+        self.forward("release_holders", self.inner.release_holders(node, connections)).await
+    }
+
+    async fn delete_expired(&self, now: SystemTime, term: Duration) -> Result<(), Error> {
+        self.forward("delete_expired", self.inner.delete_expired(now, term)).await
     }
 }
 

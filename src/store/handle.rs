@@ -1,20 +1,20 @@
 //! Store calls with a deadline, for callers that do not use a supervised actor.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{DynStore, Error, StoreFuture};
+use super::{Error, StoreFuture, StoreParts};
 
-/// A store whose calls have a deadline.
+/// Stores whose calls have a deadline.
 #[derive(Clone)]
 pub(crate) struct StoreHandle {
-    store: Arc<dyn DynStore>,
+    store: StoreParts,
     deadline: Duration,
 }
 
 impl StoreHandle {
-    pub(crate) fn new(store: Arc<dyn DynStore>, deadline: Duration) -> Self {
+    pub(crate) fn new(store: StoreParts, deadline: Duration) -> Self {
         Self { store, deadline }
     }
 
@@ -24,9 +24,9 @@ impl StoreHandle {
     /// The error of the store, or [`Error::Unavailable`] if the store does not answer before the deadline.
     pub(crate) async fn call<'a, T>(
         &'a self,
-        call: impl FnOnce(&'a dyn DynStore) -> StoreFuture<'a, T>,
+        call: impl FnOnce(&'a StoreParts) -> StoreFuture<'a, T>,
     ) -> Result<T, Error> {
-        timeout(self.deadline, call(&*self.store)).await.unwrap_or_else(|_| Err(Error::timed_out()))
+        timeout(self.deadline, call(&self.store)).await.unwrap_or_else(|_| Err(Error::timed_out()))
     }
 }
 
@@ -38,6 +38,8 @@ impl fmt::Debug for StoreHandle {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::store::{
         Page,
@@ -49,14 +51,14 @@ mod tests {
     async fn silent_store_times_out_and_later_call_succeeds() {
         tokio::time::pause();
         let faulty = Arc::new(FaultyStore::new(MemoryStore::default()));
-        let store = StoreHandle::new(Arc::clone(&faulty) as Arc<dyn DynStore>, Duration::from_secs(5));
+        let store = StoreHandle::new(StoreParts::of(Arc::clone(&faulty)), Duration::from_secs(5));
         let (hub, group, page) = ("chat".into(), "lobby".into(), Page { after: None, limit: 1 });
         for fault in [FaultMode::Hold, FaultMode::Refuse, FaultMode::LoseReply] {
             faulty.set_mode(fault);
-            let answer = store.call(|store| store.members(&hub, &group, &page)).await;
+            let answer = store.call(|store| store.memberships.members(&hub, &group, &page)).await;
             assert!(matches!(answer, Err(Error::Unavailable(_))), "{fault:?}");
         }
         faulty.set_mode(FaultMode::None);
-        assert!(store.call(|store| store.members(&hub, &group, &page)).await.is_ok());
+        assert!(store.call(|store| store.memberships.members(&hub, &group, &page)).await.is_ok());
     }
 }

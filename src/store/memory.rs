@@ -1,4 +1,4 @@
-//! An in-memory store: implements the whole contract of [`Store`] and is empty after a restart.
+//! An in-memory store: implements the whole contract of [`Store`](super::Store) and is empty after a restart.
 //!
 //! Tests, examples and applications without a database use it, and it is the reference for other stores. It lives as
 //! long as its owner; the engine shares one. It never waits: each method is one step under one lock, so no caller sees
@@ -15,8 +15,8 @@ use std::{
 };
 
 use super::{
-    CLOCK_TOLERANCE, Change, Error, Holder, LeaseChange, Members, MembershipChange, MembershipOp, Node, NodeLease,
-    Owner, Page, Process, Redemption, Renewal, Store, TokenUse, Verdict,
+    Change, Error, Holder, LeaseChange, LeaseStore, Members, MembershipChange, MembershipOp, MembershipStore, Node,
+    NodeLease, Owner, Page, Process, Redemption, Renewal, TokenStore, TokenUse, Verdict,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
@@ -32,7 +32,7 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl MembershipStore for MemoryStore {
     async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
         let tables = self.tables();
         Ok(owners.iter().map(|owner| tables.groups_of(owner)).collect())
@@ -46,7 +46,9 @@ impl Store for MemoryStore {
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
         Ok(self.tables().members(&key(hub, group), page))
     }
+}
 
+impl LeaseStore for MemoryStore {
     async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
         self.tables().lease(node, changes);
         Ok(())
@@ -61,12 +63,29 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn nodes(&self) -> Result<u64, Error> {
+        Ok(self.tables().nodes.len() as u64)
+    }
+}
+
+impl TokenStore for MemoryStore {
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
         Ok(self.tables().redeem(redemption))
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
         self.tables().revoke(user, before);
+        Ok(())
+    }
+
+    async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {
+        let mut tables = self.tables();
+        connections.iter().for_each(|connection| tables.release_holder(node, connection));
+        Ok(())
+    }
+
+    async fn delete_expired(&self, now: SystemTime, term: Duration) -> Result<(), Error> {
+        self.tables().delete_expired_uses(now, term);
         Ok(())
     }
 }
@@ -146,11 +165,11 @@ impl Tables {
     }
 
     fn members(&self, key: &GroupKey, page: &Page) -> Members {
-        let Some(all) = self.members.get(key) else { return Members::default() };
+        let Some(all) = self.members.get(key) else { return Members { total: Some(0), ..Members::default() } };
         let after = page.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let users = all.range::<UserId, _>((after, Bound::Unbounded)).take(limit).cloned().collect();
-        Members { users, total: all.len() as u64 }
+        Members { users, total: Some(all.len() as u64) }
     }
 
     fn lease(&mut self, node: &Node, changes: &[LeaseChange]) {
@@ -170,13 +189,12 @@ impl Tables {
         if self.leases.get(connection) == Some(&Opener::of(node)) {
             self.leases.remove(connection);
         }
-        self.release_token(node, connection);
     }
 
     /// Records that a connection of `node` no longer holds a token.
-    fn release_token(&mut self, node: &Node, connection: &ConnectionId) {
+    fn release_holder(&mut self, node: &NodeId, connection: &ConnectionId) {
         let held = self.held.get(connection).and_then(|family| self.token_uses.get_mut(family));
-        if let Some(latest) = held.filter(|latest| latest.holder.as_ref().is_some_and(|it| it.node == node.id)) {
+        if let Some(latest) = held.filter(|latest| latest.holder.as_ref().is_some_and(|it| it.node == *node)) {
             latest.holder = None;
             self.held.remove(connection);
         }
@@ -189,7 +207,6 @@ impl Tables {
         let row = NodeRow { process: Some(node.process.clone()), until: now.checked_add(term) };
         self.nodes.insert(node.id.clone(), row);
         self.nodes.retain(|_, row| !row.has_expired(now));
-        self.delete_expired_uses(now, term);
         Renewal::Renewed { deleted: self.delete_dead_leases(node) }
     }
 
@@ -259,8 +276,6 @@ impl Tables {
     }
 
     fn revoke(&mut self, user: &UserId, before: SystemTime) {
-        let tolerance = if self.nodes.len() > 1 { CLOCK_TOLERANCE } else { Duration::ZERO };
-        let before = before.checked_add(tolerance).unwrap_or(before);
         let revoked = self.revoked_before.entry(user.clone()).or_insert(before);
         *revoked = before.max(*revoked);
     }

@@ -58,7 +58,7 @@ pub struct NodeLease {
     pub until: Option<SystemTime>,
 }
 
-/// The result of [`Store::renew`](super::Store::renew).
+/// The result of [`LeaseStore::renew`](super::LeaseStore::renew).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// The process holds the name of the node.

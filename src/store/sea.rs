@@ -15,9 +15,10 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction as Transaction, DbErr};
 
 use self::{backend::Backend, conflicts::retry_conflicts};
 use super::{
-    Change, Error, LeaseChange, Members, MembershipChange, Node, Owner, Page, Redemption, Renewal, Store, Verdict,
+    Change, Error, LeaseChange, LeaseStore, Members, MembershipChange, MembershipStore, Node, Owner, Page, Redemption,
+    Renewal, TokenStore, Verdict,
 };
-use crate::ids::{GroupName, HubName, UserId};
+use crate::ids::{ConnectionId, GroupName, HubName, NodeId, UserId};
 
 mod backend;
 mod conflicts;
@@ -111,9 +112,6 @@ impl SeaStore {
     async fn renew_once(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, DbErr> {
         let transaction = self.begin().await?;
         let renewal = nodes::renew(&transaction, node, now, term).await?;
-        if matches!(renewal, Renewal::Renewed { .. }) {
-            tokens::delete_expired(&transaction, now, term).await?;
-        }
         transaction.commit().await?;
         Ok(renewal)
     }
@@ -140,9 +138,21 @@ impl SeaStore {
         tokens::revoke(&transaction, user, before).await?;
         transaction.commit().await
     }
+
+    async fn release_holders_once(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), DbErr> {
+        let transaction = self.begin().await?;
+        tokens::release(&transaction, node, connections).await?;
+        transaction.commit().await
+    }
+
+    async fn delete_expired_once(&self, now: SystemTime, term: Duration) -> Result<(), DbErr> {
+        let transaction = self.begin().await?;
+        tokens::delete_expired(&transaction, now, term).await?;
+        transaction.commit().await
+    }
 }
 
-impl Store for SeaStore {
+impl MembershipStore for SeaStore {
     async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
         Ok(memberships::groups_of(&self.db, owners).await?)
     }
@@ -154,7 +164,9 @@ impl Store for SeaStore {
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
         Ok(memberships::members(&self.db, hub, group, page).await?)
     }
+}
 
+impl LeaseStore for SeaStore {
     async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
         retry_conflicts(|| self.lease_once(node, changes)).await
     }
@@ -169,12 +181,26 @@ impl Store for SeaStore {
         retry_conflicts(|| self.release_once(node)).await
     }
 
+    async fn nodes(&self) -> Result<u64, Error> {
+        Ok(nodes::count(&self.db).await?)
+    }
+}
+
+impl TokenStore for SeaStore {
     async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
         retry_conflicts(|| self.redeem_once(redemption)).await
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
         retry_conflicts(|| self.revoke_once(user, before)).await
+    }
+
+    async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {
+        retry_conflicts(|| self.release_holders_once(node, connections)).await
+    }
+
+    async fn delete_expired(&self, now: SystemTime, term: Duration) -> Result<(), Error> {
+        retry_conflicts(|| self.delete_expired_once(now, term)).await
     }
 }
 

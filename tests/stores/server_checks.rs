@@ -3,7 +3,7 @@
 use futures_util::future::try_join_all;
 use hubcast::{
     GroupName,
-    store::{Change, Error, LeaseChange, Node, Owner, Process, Store, sea::SeaStore},
+    store::{Change, Error, MembershipStore, Owner, TokenStore, sea::SeaStore},
 };
 use hubcast_fixtures::{databases::DatabaseServer, fault_proxy::CommitFault, servers::reserve_port};
 
@@ -63,8 +63,7 @@ pub(crate) async fn missing_table_is_corrupt(server: &DatabaseServer) {
     let url = server.new_database();
     let store = SeaStore::connect(&url).await.unwrap();
     server.query(&url, "DROP TABLE rejoin_families");
-    let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
-    let error = store.lease(&node, &[LeaseChange::Closed("a".into())]).await.unwrap_err();
+    let error = store.release_holders(&"alpha".into(), &["a".into()]).await.unwrap_err();
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }
 

@@ -13,7 +13,7 @@ use crate::{
     membership::{Membership, MembershipConfig, NodeClaim, NodeName},
     metrics::Metrics,
     pipeline::{DynModule, Pipeline, RejoinValidator},
-    store::{DynStore, Node, Process},
+    store::{Node, Process, StoreParts},
     supervised::Supervised,
     tokens::KeyRing,
 };
@@ -43,13 +43,13 @@ pub(super) fn start_rejoin_service(
 
 pub(super) fn start_membership(
     arbiter: &ArbiterHandle,
-    store: &Arc<dyn DynStore>,
+    store: &StoreParts,
     (id, process): (NodeId, Process),
     deadline: Duration,
     connections: &Connections,
     metrics: &Arc<Metrics>,
 ) -> (Supervised<Membership>, NodeClaim) {
-    let (store, connections, metrics) = (Arc::clone(store), connections.clone(), Arc::clone(metrics));
+    let (store, connections, metrics) = (store.clone(), connections.clone(), Arc::clone(metrics));
     let node_names = watch::Sender::new(NodeName::default());
     let node_name = node_names.subscribe();
     let membership = Supervised::start("membership", arbiter, move || {
@@ -57,7 +57,7 @@ pub(super) fn start_membership(
         // the rows of earlier incarnations.
         let node = Node { id: id.clone(), incarnation: crate::ids::secret(), process: process.clone() };
         let config = MembershipConfig { node, deadline, lease: LEASE_TERM };
-        Membership::new(Arc::clone(&store), config, connections.clone(), Arc::clone(&metrics), node_names.clone())
+        Membership::new(store.clone(), config, connections.clone(), Arc::clone(&metrics), node_names.clone())
     });
     (membership.clone(), NodeClaim::new(membership, node_name))
 }

@@ -12,7 +12,7 @@ use crate::{
     },
     ids::{GroupName, HubName, UserId},
     membership::{Check, Load, Membership, Write},
-    store::{Change, Error, Members, MembershipChange, Owner, Page, StoreHandle},
+    store::{CLOCK_TOLERANCE, Change, Error, Members, MembershipChange, Owner, Page, StoreHandle},
     supervised::Supervised,
 };
 
@@ -60,18 +60,52 @@ impl DurableGroups {
 
     /// The users that are durable members of a group.
     pub(crate) async fn members_of(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
-        self.store.call(|store| store.members(hub, group, page)).await
+        self.store.call(|store| store.memberships.members(hub, group, page)).await
     }
 
-    /// Revokes all rejoin tokens of a user that were issued until now.
+    /// Revokes all rejoin tokens of a user that were issued until now. While more than one node holds a lease, tokens that
+    /// are issued in the next [`CLOCK_TOLERANCE`] are revoked too: the clock of their node may be ahead.
     pub(crate) async fn revoke_tokens(&self, user: &UserId) -> Result<(), Error> {
         let now = SystemTime::now();
-        self.store.call(|store| store.revoke(user, now)).await
+        let has_peers = self.store.call(|store| store.leases.nodes()).await? > 1;
+        let before = if has_peers { now + CLOCK_TOLERANCE } else { now };
+        self.store.call(|store| store.tokens.revoke(user, before)).await
     }
 
     /// Writes to the store, or shares a write of the last second. The answer comes within a second.
     pub(crate) async fn check_store(&self) -> Result<(), Error> {
         let check = |answer| Check { answer };
         self.membership.ask(check).await.unwrap_or_else(|died| Err(Error::Unavailable(died.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        hub::tests::services,
+        store::{Node, Process, Redemption, Verdict},
+    };
+
+    async fn redeem(durable: &DurableGroups, issued_at: SystemTime) -> Verdict {
+        let token = Redemption { user: Some("ann".into()), issued_at, single_use: None };
+        durable.store.call(|store| store.tokens.redeem(&token)).await.unwrap()
+    }
+
+    /// Another node can have issued a token before the revocation with a clock that is ahead.
+    #[actix::test]
+    async fn revocation_covers_fast_clocks_of_other_nodes() {
+        let services = services(Vec::new());
+        let (durable, ann) = (&services.durable, UserId::from("ann"));
+        durable.check_store().await.unwrap();
+        let in_5_s = SystemTime::now() + Duration::from_secs(5);
+        durable.revoke_tokens(&ann).await.unwrap();
+        assert_eq!(redeem(durable, in_5_s).await, Verdict::Accepted, "there is one node");
+        let beta = Node { id: "beta".into(), incarnation: "1".into(), process: Process::current() };
+        let term = Duration::from_secs(30);
+        durable.store.call(|store| store.leases.renew(&beta, SystemTime::now(), term)).await.unwrap();
+        durable.revoke_tokens(&ann).await.unwrap();
+        assert_eq!(redeem(durable, in_5_s).await, Verdict::Revoked);
+        assert_eq!(redeem(durable, in_5_s + CLOCK_TOLERANCE).await, Verdict::Accepted);
     }
 }

@@ -40,7 +40,7 @@ async fn leases_wait_for_the_name_of_a_dead_process() {
     sleep(LEASE / 2).await;
     assert_eq!(*harness.node_name.borrow(), NodeName::Pending);
     assert!(harness.check().await.is_ok(), "the store can be written to");
-    Store::release(&*harness.store, &node_of(&dead)).await.unwrap();
+    LeaseStore::release(&*harness.store, &node_of(&dead)).await.unwrap();
     wait_for(&harness, |name| *name == NodeName::Held).await;
     assert_eq!(harness.count_leases().await, 1);
 }

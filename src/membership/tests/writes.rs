@@ -1,7 +1,7 @@
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::store::{Change, Members, MembershipChange, Page, Redemption, Verdict};
+use crate::store::{Change, Members, MembershipChange, MembershipStore, Page};
 
 /// Holds the store until `requests` are waiting in the actor. The paused clock advances when all tasks are idle.
 async fn release_when_idle(harness: &Harness) {
@@ -22,13 +22,19 @@ async fn queued_changes_share_transactions() {
     let calls = harness.store.calls().len() - before;
     assert!(calls <= 6, "{calls} calls");
     let page = Page { after: None, limit: 0 };
-    assert_eq!(Store::members(&*harness.store, &"chat".into(), &"room".into(), &page).await.unwrap().total, 1_001);
+    assert_eq!(
+        MembershipStore::members(&*harness.store, &"chat".into(), &"room".into(), &page).await.unwrap().total,
+        Some(1_001)
+    );
 }
 
 #[actix::test]
 async fn user_with_many_changes_delays_no_other() {
     tokio::time::pause();
-    let membership = start(Arc::new(SlowStore(MemoryStore::default())));
+    let membership = start(StoreParts {
+        memberships: Arc::new(SlowStore(MemoryStore::default())),
+        ..StoreParts::of(Arc::new(MemoryStore::default()))
+    });
     let write = async |user: &str, number: usize| {
         let group = number.to_string().into();
         let change = MembershipChange { owner: owner(user), group, op: MembershipOp::Add };
@@ -105,10 +111,10 @@ async fn checks_share_one_write_per_second() {
     let before = harness.store.calls().len();
     assert!(join_all((0..50).map(|_| harness.check())).await.iter().all(Result::is_ok));
     assert!(harness.check().await.is_ok());
-    assert_eq!(harness.store.calls()[before..], ["renew"]);
+    assert_eq!(harness.store.calls()[before..], ["renew", "delete_expired"]);
     sleep(Duration::from_secs(1)).await;
     assert!(harness.check().await.is_ok());
-    assert_eq!(harness.store.calls()[before..], ["renew", "renew"]);
+    assert_eq!(harness.store.calls()[before + 2..], ["renew", "delete_expired"]);
 }
 
 #[actix::test]
@@ -133,55 +139,29 @@ const CALL_DURATION: Duration = Duration::from_millis(10);
 /// A store that takes time, and cannot store one group.
 struct SlowStore(MemoryStore);
 
-fn start(store: Arc<dyn DynStore>) -> Supervised<Membership> {
+fn start(store: StoreParts) -> Supervised<Membership> {
     let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
     let config = MembershipConfig { node, deadline: DEADLINE, lease: LEASE };
     Supervised::start("membership", &Arbiter::current(), move || {
-        Membership::new(
-            Arc::clone(&store),
-            config.clone(),
-            Connections::default(),
-            Arc::default(),
-            watch::Sender::default(),
-        )
+        Membership::new(store.clone(), config.clone(), Connections::default(), Arc::default(), watch::Sender::default())
     })
 }
 
-impl Store for SlowStore {
+impl MembershipStore for SlowStore {
     async fn apply(&self, changes: &[MembershipChange]) -> Result<Vec<Change>, Error> {
         sleep(CALL_DURATION).await;
         if changes.iter().any(|change| *change.group == *"bad") {
             return Err(Error::Corrupt("a bad group".into()));
         }
-        Store::apply(&self.0, changes).await
+        MembershipStore::apply(&self.0, changes).await
     }
 
     async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
-        Store::groups_of(&self.0, owners).await
+        MembershipStore::groups_of(&self.0, owners).await
     }
 
     async fn members(&self, _: &crate::ids::HubName, _: &GroupName, _: &Page) -> Result<Members, Error> {
         Ok(Members::default())
-    }
-
-    async fn lease(&self, _: &Node, _: &[LeaseChange]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn renew(&self, _: &Node, _: SystemTime, _: Duration) -> Result<Renewal, Error> {
-        Ok(Renewal::Renewed { deleted: 0 })
-    }
-
-    async fn release(&self, _: &Node) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn redeem(&self, _: &Redemption) -> Result<Verdict, Error> {
-        Ok(Verdict::Accepted)
-    }
-
-    async fn revoke(&self, _: &crate::ids::UserId, _: SystemTime) -> Result<(), Error> {
-        Ok(())
     }
 }
 
@@ -199,5 +179,5 @@ async fn refused_change_fails_without_its_batch() {
     assert_eq!(write_changes(&store, batch).await, 1);
     let answers = join_all(answers).await;
     assert!(matches!(&*answers, [Ok(Ok(Change::Applied)), Ok(Err(Error::Corrupt(_))), Ok(Ok(Change::Applied))]));
-    assert_eq!(Store::groups_of(&store, &[owner("ann")]).await.unwrap()[0], ["one".into(), "two".into()]);
+    assert_eq!(MembershipStore::groups_of(&store, &[owner("ann")]).await.unwrap()[0], ["one".into(), "two".into()]);
 }

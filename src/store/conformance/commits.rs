@@ -10,7 +10,8 @@ use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use super::{at, groups_of, owner, process, renew};
 use crate::store::{
-    Change, DynStore, Error, Holder, Lease, LeaseChange, Node, Redemption, StoreFuture, TokenUse, Verdict,
+    Change, DynStore, Error, Holder, Lease, LeaseChange, MembershipChange, MembershipOp, Node, Owner, Redemption,
+    StoreFuture, TokenUse, Verdict,
 };
 
 /// A store whose commits can be made to fail, and a second store on the same data.
@@ -34,6 +35,7 @@ macro_rules! store_commit_conformance {
     ($faults:expr) => {
         $crate::store_conformance! { @cases commits $faults =>
             writes_after_failed_addition_are_stored
+            failed_batch_changes_nothing
             writes_after_failed_removal_are_stored
             writes_after_failed_lease_are_stored
             writes_after_failed_renewal_are_stored
@@ -126,6 +128,21 @@ pub async fn writes_after_failed_addition_are_stored(faults: &dyn CommitFaults) 
     assert_eq!(faults.store().add(&ann, &room).await?, Change::Applied);
     assert_eq!(groups_of(faults.witness(), &ann).await?, ["room"]);
     check_later_writes(faults).await
+}
+
+/// None of the changes is stored.
+pub async fn failed_batch_changes_nothing(faults: &dyn CommitFaults) -> Result<(), Error> {
+    let owners = ["ann", "bob"].map(owner);
+    faults.store().add(&owners[1], &"room".into()).await?;
+    let [added, removed] = [MembershipOp::Add, MembershipOp::Remove];
+    let change =
+        |(owner, op): (&Owner, MembershipOp)| MembershipChange { owner: owner.clone(), group: "room".into(), op };
+    let changes = [(&owners[0], added), (&owners[1], removed)].map(change);
+    fail(faults, faults.store().apply(&changes)).await?;
+    assert!(groups_of(faults.witness(), &owners[0]).await?.is_empty());
+    assert_eq!(groups_of(faults.witness(), &owners[1]).await?, ["room"]);
+    assert_eq!(faults.store().apply(&changes).await?, [Change::Applied; 2]);
+    Ok(())
 }
 
 /// The member stays, and can be removed afterwards.

@@ -1,26 +1,26 @@
-//! Test cases for leases: the methods `lease`, `renew` and `release`.
+//! Test cases for leases: the methods `lease`, `renew`, `release` and `nodes`.
 //!
 //! No method reads leases, so the test cases count them by deletion: `renew` of a new incarnation returns the number of
 //! connections that the previous incarnation left. They check only the holder of a lease, not its contents.
-//! [`store_conformance!`](crate::store_conformance) lists the test cases. Each needs a new, empty store.
+//! [`lease_store_conformance!`](crate::lease_store_conformance) lists the test cases. Each needs a new, empty store.
 
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
-use super::{at, owner, process, renew};
+use super::{at, process, renew};
 use crate::{
     ids::ConnectionId,
-    store::{Change, DynStore, Error, Lease, LeaseChange, Node, NodeLease, Renewal},
+    store::{DynLeaseStore, Error, Lease, LeaseChange, Node, NodeLease, Renewal},
 };
 
-const TERM: Duration = Duration::from_secs(30);
+pub(super) const TERM: Duration = Duration::from_secs(30);
 
-fn node(id: &str, incarnation: &str) -> Node {
+pub(super) fn node(id: &str, incarnation: &str) -> Node {
     Node { id: id.into(), incarnation: incarnation.into(), process: process("one") }
 }
 
-fn opened(connection: &str) -> LeaseChange {
+pub(super) fn opened(connection: &str) -> LeaseChange {
     LeaseChange::Opened(Lease {
         connection: connection.into(),
         user: Some("ann".into()),
@@ -35,12 +35,12 @@ fn closed(connection: &str) -> LeaseChange {
 }
 
 /// Starts a new incarnation of node `id` and returns the number of connections that the previous one left.
-async fn left_by(store: &dyn DynStore, id: &str) -> Result<u64, Error> {
+pub(super) async fn left_by(store: &dyn DynLeaseStore, id: &str) -> Result<u64, Error> {
     renew(store, &node(id, "next"), at(1), TERM).await
 }
 
 /// A closed lease does not count as a deleted connection later.
-pub async fn lease_is_held_until_closed(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn lease_is_held_until_closed(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     renew(store, &alpha, at(0), TERM).await?;
     store.lease(&alpha, &[opened("a"), opened("b"), opened("c")]).await?;
@@ -51,7 +51,7 @@ pub async fn lease_is_held_until_closed(store: &dyn DynStore) -> Result<(), Erro
 }
 
 /// A caller can repeat a batch, for example after a lost reply.
-pub async fn repeated_lease_changes_have_no_effect(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn repeated_lease_changes_have_no_effect(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     renew(store, &alpha, at(0), TERM).await?;
     for _ in 0..2 {
@@ -63,7 +63,7 @@ pub async fn repeated_lease_changes_have_no_effect(store: &dyn DynStore) -> Resu
 
 /// The order also holds for several changes of one connection in a batch, and for a connection taken over from another
 /// node.
-pub async fn lease_changes_apply_in_order(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn lease_changes_apply_in_order(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     renew(store, &alpha, at(0), TERM).await?;
     renew(store, &beta, at(0), TERM).await?;
@@ -76,7 +76,7 @@ pub async fn lease_changes_apply_in_order(store: &dyn DynStore) -> Result<(), Er
 }
 
 /// A batch can exceed the number of values that one statement takes.
-pub async fn large_batch_of_lease_changes_is_applied(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn large_batch_of_lease_changes_is_applied(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     renew(store, &alpha, at(0), TERM).await?;
     let names: Vec<_> = (0..70_000).map(|number| number.to_string()).collect();
@@ -86,19 +86,8 @@ pub async fn large_batch_of_lease_changes_is_applied(store: &dyn DynStore) -> Re
     Ok(())
 }
 
-/// The connection can be anonymous, or of a user without a record. Opening its lease creates no record of the user.
-pub async fn lease_needs_no_known_user(store: &dyn DynStore) -> Result<(), Error> {
-    let alpha = node("alpha", "1");
-    renew(store, &alpha, at(0), TERM).await?;
-    let LeaseChange::Opened(lease) = opened("anonymous") else { return Ok(()) };
-    store.lease(&alpha, &[LeaseChange::Opened(Lease { user: None, ..lease }), opened("a")]).await?;
-    assert_eq!(store.add(&owner("ann"), &"room".into()).await?, Change::Applied);
-    assert_eq!(left_by(store, "alpha").await?, 2);
-    Ok(())
-}
-
 /// A node that renews in time loses no lease, neither through its own renewals nor through those of another node.
-pub async fn renewal_keeps_leases_of_live_nodes(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn renewal_keeps_leases_of_live_nodes(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     renew(store, &alpha, at(0), TERM).await?;
     store.lease(&alpha, &[opened("a")]).await?;
@@ -112,7 +101,7 @@ pub async fn renewal_keeps_leases_of_live_nodes(store: &dyn DynStore) -> Result<
 }
 
 /// The new incarnation keeps the leases that it has opened itself. Incarnations are distinct, but not ordered.
-pub async fn new_incarnation_removes_leases_of_previous_one(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn new_incarnation_removes_leases_of_previous_one(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (first, second, third) = (node("alpha", "m"), node("alpha", "z"), node("alpha", "a"));
     renew(store, &first, at(0), TERM).await?;
     store.lease(&first, &[opened("a"), opened("b"), opened("c")]).await?;
@@ -126,7 +115,7 @@ pub async fn new_incarnation_removes_leases_of_previous_one(store: &dyn DynStore
 }
 
 /// The node expires exactly at the end of its term. Leases that it writes after that are deleted as well.
-pub async fn expired_node_loses_its_connections(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn expired_node_loses_its_connections(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     renew(store, &alpha, at(0), TERM).await?;
     store.lease(&alpha, &[opened("a"), opened("b")]).await?;
@@ -141,14 +130,14 @@ pub async fn expired_node_loses_its_connections(store: &dyn DynStore) -> Result<
 }
 
 /// Otherwise its connections would stay forever if it died before its first renewal.
-pub async fn node_that_never_renewed_is_expired(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn node_that_never_renewed_is_expired(store: &dyn DynLeaseStore) -> Result<(), Error> {
     store.lease(&node("alpha", "1"), &[opened("a")]).await?;
     assert_eq!(renew(store, &node("beta", "1"), at(0), TERM).await?, 1);
     Ok(())
 }
 
 /// The previous node of a connection can report a late end of its own session; the connection stays open.
-pub async fn last_opener_holds_the_lease(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn last_opener_holds_the_lease(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     renew(store, &alpha, at(0), TERM).await?;
     renew(store, &beta, at(0), TERM).await?;
@@ -160,8 +149,22 @@ pub async fn last_opener_holds_the_lease(store: &dyn DynStore) -> Result<(), Err
     Ok(())
 }
 
+/// A node counts from its first call until the renewal that finds it expired.
+pub async fn nodes_are_counted(store: &dyn DynLeaseStore) -> Result<(), Error> {
+    assert_eq!(store.nodes().await?, 0);
+    let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
+    renew(store, &alpha, at(0), TERM).await?;
+    renew(store, &alpha, at(1), TERM).await?;
+    assert_eq!(store.nodes().await?, 1);
+    store.lease(&beta, &[opened("a")]).await?;
+    assert_eq!(store.nodes().await?, 2);
+    renew(store, &alpha, at(2), TERM).await?;
+    assert_eq!(store.nodes().await?, 1);
+    Ok(())
+}
+
 /// The longest term is valid.
-pub async fn term_beyond_the_clock_never_expires(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn term_beyond_the_clock_never_expires(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     renew(store, &alpha, at(0), Duration::MAX).await?;
     store.lease(&alpha, &[opened("a")]).await?;
@@ -174,7 +177,7 @@ fn node_of(id: &str, of_process: &str) -> Node {
 }
 
 /// The answer names the holder and the end of its lease. Other names are free.
-pub async fn name_of_a_node_is_held_by_one_process(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn name_of_a_node_is_held_by_one_process(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (one, two) = (node_of("alpha", "one"), node_of("alpha", "two"));
     for step in [0, 20_000] {
         renew(store, &one, at(step), TERM).await?;
@@ -187,7 +190,7 @@ pub async fn name_of_a_node_is_held_by_one_process(store: &dyn DynStore) -> Resu
 }
 
 /// The lease ends exactly at the end of its term. The previous holder is refused from then on.
-pub async fn expired_name_goes_to_the_next_process(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn expired_name_goes_to_the_next_process(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (one, two) = (node_of("alpha", "one"), node_of("alpha", "two"));
     renew(store, &one, at(0), TERM).await?;
     store.lease(&one, &[opened("a")]).await?;
@@ -198,7 +201,7 @@ pub async fn expired_name_goes_to_the_next_process(store: &dyn DynStore) -> Resu
 }
 
 /// A process that stops lets the next one start at once. Its connections are deleted then.
-pub async fn released_name_is_free_at_once(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn released_name_is_free_at_once(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (one, two) = (node_of("alpha", "one"), node_of("alpha", "two"));
     renew(store, &one, at(0), TERM).await?;
     store.lease(&one, &[opened("a")]).await?;
@@ -210,7 +213,7 @@ pub async fn released_name_is_free_at_once(store: &dyn DynStore) -> Result<(), E
 }
 
 /// A process that has lost the name does not release it for its successor. A free name can be released.
-pub async fn only_the_holder_releases_a_name(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn only_the_holder_releases_a_name(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (one, two) = (node_of("alpha", "one"), node_of("alpha", "two"));
     store.release(&one).await?;
     renew(store, &two, at(0), TERM).await?;
@@ -220,7 +223,7 @@ pub async fn only_the_holder_releases_a_name(store: &dyn DynStore) -> Result<(),
 }
 
 /// Neither the connections of the holder nor those of expired nodes are deleted.
-pub async fn refused_renewal_changes_nothing(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn refused_renewal_changes_nothing(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (one, two) = (node_of("alpha", "one"), node_of("alpha", "two"));
     renew(store, &one, at(10_000), TERM).await?;
     store.lease(&one, &[opened("a")]).await?;
@@ -233,7 +236,7 @@ pub async fn refused_renewal_changes_nothing(store: &dyn DynStore) -> Result<(),
 }
 
 /// Of processes that take a free name at the same time, exactly one gets it.
-pub async fn concurrent_processes_get_a_name_once(store: &dyn DynStore) -> Result<(), Error> {
+pub async fn concurrent_processes_get_a_name_once(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let nodes: Vec<_> = (0..8).map(|number| node_of("alpha", &number.to_string())).collect();
     let renewals = try_join_all(nodes.iter().map(|node| store.renew(node, at(0), TERM))).await?;
     assert_eq!(renewals.iter().filter(|renewal| matches!(renewal, Renewal::Renewed { .. })).count(), 1);

@@ -6,7 +6,7 @@ use sea_orm::{
     QueryFilter, sea_query::OnConflict,
 };
 
-use super::{MAX_BIND_VARIABLES, millis, nodes, tokens};
+use super::{MAX_BIND_VARIABLES, millis, nodes};
 use crate::{
     ids::ConnectionId,
     store::{Lease, LeaseChange, Node},
@@ -20,8 +20,7 @@ pub(super) async fn write(transaction: &Transaction, node: &Node, changes: &[Lea
     // Invariant: every node with connections has a row, so that a renewal finds it after it dies.
     nodes::lock(transaction, node).await?;
     insert(transaction, node, &opened).await?;
-    delete(transaction, node, &closed).await?;
-    tokens::release(transaction, node, &closed).await
+    delete(transaction, node, &closed).await
 }
 
 async fn insert(transaction: &Transaction, node: &Node, leases: &[&Lease]) -> Result<(), DbErr> {

@@ -69,7 +69,7 @@ pub(super) async fn members(
     // The driver binds the limit as a signed integer.
     let rows = rest.order_by_asc(Column::UserName).limit(Ord::min(page.limit, i64::MAX as u64));
     let names = rows.into_tuple::<String>().all(db).await?;
-    Ok(Members { users: names.into_iter().map(UserId::from).collect(), total })
+    Ok(Members { users: names.into_iter().map(UserId::from).collect(), total: Some(total) })
 }
 
 pub(super) async fn apply(transaction: &Transaction, changes: &[MembershipChange]) -> Result<Vec<Change>, DbErr> {

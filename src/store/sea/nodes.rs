@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use entities::{connection, node};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait,
+    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
@@ -36,6 +36,11 @@ pub(super) async fn lock(transaction: &Transaction, node: &Node) -> Result<(), D
         .exec_without_returning(transaction)
         .await
         .map(drop)
+}
+
+/// The number of nodes.
+pub(super) async fn count(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
+    node::Entity::find().count(db).await
 }
 
 /// Renews the lease of a node for `term` from `now`, unless another process holds its name. Deletes the connections of

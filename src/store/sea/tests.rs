@@ -191,10 +191,12 @@ async fn expired_rows_are_deleted() {
     let [alpha, beta] =
         ["alpha", "beta"].map(|id| Node { id: id.into(), incarnation: "1".into(), process: Process::current() });
     store.renew(&alpha, SystemTime::UNIX_EPOCH, Duration::from_secs(30)).await.unwrap();
+    store.delete_expired(SystemTime::UNIX_EPOCH, Duration::from_secs(30)).await.unwrap();
     store.redeem(&single_use_token()).await.unwrap();
     for term in [30, 31] {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(61);
         store.renew(&beta, now, Duration::from_secs(term)).await.unwrap();
+        store.delete_expired(now, Duration::from_secs(term)).await.unwrap();
     }
     assert_eq!(query_column(&store.db, "select node_id from nodes").await, ["beta"]);
     assert!(query_column(&store.db, "select family from rejoin_families").await.is_empty());
@@ -321,8 +323,7 @@ async fn mismatching_schema_is_corrupt() {
     let newer = file.open().await.unwrap_err();
     assert!(matches!(newer, Error::Corrupt(_)), "{newer}");
     store.db.execute_unprepared("drop table rejoin_families").await.unwrap();
-    let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
-    let missing = store.renew(&node, SystemTime::now(), Duration::ZERO).await.unwrap_err();
+    let missing = store.delete_expired(SystemTime::now(), Duration::ZERO).await.unwrap_err();
     assert!(matches!(missing, Error::Corrupt(_)), "{missing}");
 }
 

@@ -8,17 +8,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use entities::{clock, node, rejoin_family, user};
+use entities::{clock, rejoin_family, user};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QuerySelect,
+    QueryFilter, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
 use super::{MAX_BIND_VARIABLES, memberships, millis};
 use crate::{
-    ids::{ConnectionId, UserId},
-    store::{CLOCK_TOLERANCE, Holder, Node, Redemption, TokenUse, Verdict},
+    ids::{ConnectionId, NodeId, UserId},
+    store::{Holder, Redemption, TokenUse, Verdict},
 };
 
 /// The name of the clock by which token uses expire.
@@ -35,9 +35,7 @@ pub(super) async fn check_revoked(db: &impl ConnectionTrait, redemption: &Redemp
 /// Revokes the tokens of a user that were issued before `before`.
 pub(super) async fn revoke(transaction: &Transaction, user: &UserId, before: SystemTime) -> Result<(), DbErr> {
     use user::Column;
-    let has_peers = node::Entity::find().count(transaction).await? > 1;
-    let tolerance = if has_peers { millis::duration(CLOCK_TOLERANCE) } else { 0 };
-    let before = millis::ceil(before).saturating_add(tolerance);
+    let before = millis::ceil(before);
     let earlier = Column::RevokedBefore.is_null().or(Column::RevokedBefore.lt(before));
     memberships::lock_users(transaction, &BTreeSet::from([user]), millis::floor(SystemTime::now())).await?;
     let row = user::Entity::update_many().filter(Column::UserName.eq(user.as_str())).filter(earlier);
@@ -103,13 +101,13 @@ async fn replace(transaction: &Transaction, latest: &rejoin_family::Model, token
 /// Records that connections of `node` have ended and no longer hold a token.
 pub(super) async fn release(
     transaction: &Transaction,
-    node: &Node,
-    connections: &[&ConnectionId],
+    node: &NodeId,
+    connections: &[ConnectionId],
 ) -> Result<(), DbErr> {
     use rejoin_family::Column;
     for batch in connections.chunks(MAX_BIND_VARIABLES) {
         let named = Column::ConnectionId.is_in(batch.iter().map(|connection| connection.as_str()));
-        let rows = rejoin_family::Entity::update_many().filter(named).filter(Column::NodeId.eq(node.id.as_str()));
+        let rows = rejoin_family::Entity::update_many().filter(named).filter(Column::NodeId.eq(node.as_str()));
         let none = || Expr::value(None::<String>);
         rows.col_expr(Column::ConnectionId, none()).col_expr(Column::NodeId, none()).exec(transaction).await?;
     }
@@ -117,7 +115,7 @@ pub(super) async fn release(
 }
 
 /// Deletes the uses that have expired by the clock that the nodes share, and advances the clock (see
-/// [`Store::renew`](crate::store::Store::renew)).
+/// [`TokenStore::delete_expired`](crate::store::TokenStore::delete_expired)).
 pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, term: Duration) -> Result<(), DbErr> {
     use rejoin_family::Column;
     let now = millis::floor(now);

@@ -1,0 +1,121 @@
+//! Used and revoked rejoin tokens, and the store of them.
+
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
+
+use super::{Error, StoreFuture};
+use crate::ids::{ConnectionId, NodeId, UserId};
+
+/// A rejoin token that a client presents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redemption {
+    /// The user that the token names, if any.
+    pub user: Option<UserId>,
+    /// When the token was issued.
+    pub issued_at: SystemTime,
+    /// The use to record, for single-use tokens. `None` if the token may be used repeatedly.
+    pub single_use: Option<TokenUse>,
+}
+
+/// The single use of a token: one epoch of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenUse {
+    /// The rejoin family: a chain of connections, each of which continues the previous one.
+    pub family: String,
+    /// The position in the chain.
+    pub epoch: u64,
+    /// When the record of this use can be deleted, because the token itself has expired by then.
+    pub expires_at: SystemTime,
+    /// The connection that uses the token.
+    pub holder: Holder,
+    /// A previous holder, if the caller knows that it has ended. The token can be taken over from it.
+    pub ended: Option<Holder>,
+}
+
+/// The connection that has used a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The node that serves it.
+    pub node: NodeId,
+}
+
+/// The store's verdict on a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The token is valid. A single-use token is now used.
+    Accepted,
+    /// A later epoch of the family was used.
+    Replayed,
+    /// The epoch of the token is the latest of its family that was used, and this connection holds it. The token can be
+    /// taken over when the connection has ended: see [`TokenStore::redeem`].
+    InUse(Holder),
+    /// Tokens of this user issued at that time are revoked.
+    Revoked,
+}
+
+/// The store of used and revoked rejoin tokens.
+///
+/// Every method can be called from any thread and returns only when its effect is durable. Every method except
+/// [`TokenStore::redeem`] is idempotent. A call whose future is dropped before it completes has taken effect in full or
+/// not at all, and takes no effect after a later call for the same user or family.
+pub trait TokenStore: Send + Sync + 'static {
+    /// Validates a token and records the use of a single-use token: of two callers with the same epoch exactly one
+    /// receives [`Verdict::Accepted`]. The use of a revoked token is not recorded.
+    ///
+    /// A client whose connection ends before it receives its next token has only the used token. Therefore the latest
+    /// used epoch of a family is accepted again if its holder has ended. A store knows that from
+    /// [`TokenStore::release_holders`], or from [`TokenUse::ended`]. An earlier epoch is never accepted.
+    fn redeem(&self, redemption: &Redemption) -> impl Future<Output = Result<Verdict, Error>> + Send;
+
+    /// Revokes every rejoin token of `user` issued before `before`, to the millisecond. An earlier `before` than that
+    /// of a previous call changes nothing. The user can be unknown to the store.
+    fn revoke(&self, user: &UserId, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Records that connections of `node` have ended and no longer hold a token.
+    fn release_holders(
+        &self,
+        node: &NodeId,
+        connections: &[ConnectionId],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Deletes the records of uses that have expired.
+    ///
+    /// Uses expire by a clock that all nodes share. Each call sets it to `now`, but not further ahead than `term`, the
+    /// interval of at most that length at which every node calls. It follows the slowest node, so that a node whose clock
+    /// is ahead deletes no records that others need.
+    fn delete_expired(&self, now: SystemTime, term: Duration) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// The object-safe form of [`TokenStore`]. Every such store implements it through a blanket implementation.
+pub trait DynTokenStore: Send + Sync + 'static {
+    /// See [`TokenStore::redeem`].
+    fn redeem<'a>(&'a self, redemption: &'a Redemption) -> StoreFuture<'a, Verdict>;
+    /// See [`TokenStore::revoke`].
+    fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()>;
+    /// See [`TokenStore::release_holders`].
+    fn release_holders<'a>(&'a self, node: &'a NodeId, connections: &'a [ConnectionId]) -> StoreFuture<'a, ()>;
+    /// See [`TokenStore::delete_expired`].
+    fn delete_expired(&self, now: SystemTime, term: Duration) -> StoreFuture<'_, ()>;
+}
+
+impl<S: TokenStore> DynTokenStore for S {
+    fn redeem<'a>(&'a self, redemption: &'a Redemption) -> StoreFuture<'a, Verdict> {
+        Box::pin(TokenStore::redeem(self, redemption))
+    }
+
+    fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()> {
+        Box::pin(TokenStore::revoke(self, user, before))
+    }
+
+    fn release_holders<'a>(&'a self, node: &'a NodeId, connections: &'a [ConnectionId]) -> StoreFuture<'a, ()> {
+        Box::pin(TokenStore::release_holders(self, node, connections))
+    }
+
+    fn delete_expired(&self, now: SystemTime, term: Duration) -> StoreFuture<'_, ()> {
+        Box::pin(TokenStore::delete_expired(self, now, term))
+    }
+}
