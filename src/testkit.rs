@@ -1,5 +1,9 @@
 //! Internals for benchmarks and tests, without any promise of stability.
 
+mod echo;
+
+pub use echo::echo;
+
 pub use crate::{
     connections::{ConnectionHandle, Connections},
     engine::CrashTarget,

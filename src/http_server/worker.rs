@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, ready},
+    io,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::transport::{
     ServerStream,
-    upgrade::{self, App},
+    upgrade::{self, App, NextTask},
 };
 
 type HttpLayer = BoxService<(ServerStream, actix_http::Protocol, Option<SocketAddr>), (), DispatchError>;
@@ -116,17 +117,24 @@ impl Service<TcpStream> for Connections {
 
     fn call(&self, stream: TcpStream) -> Self::Future {
         let accepting = accept(stream, self.protocol.clone(), Arc::clone(&self.options), Arc::clone(&self.handshakes));
-        let http = Rc::clone(&self.http);
         // Each part is boxed, so that a WebSocket does not occupy the memory of those before.
-        Box::pin(async move {
-            let Accepted { stream, protocol, client } = Box::pin(accepting).await.map_err(|_| ())?;
-            let next = stream.next_task();
-            // The client has caused an error; the HTTP layer has answered what can be answered.
-            let _: Result<(), DispatchError> = http.call((stream, protocol, client)).await;
-            if let Some(next) = next.take() {
-                next.await;
-            }
-            Ok(())
-        })
+        Box::pin(serve(Box::pin(serve_http(accepting, Rc::clone(&self.http)))))
     }
+}
+
+/// Serves the requests of a connection, then what has taken it over.
+async fn serve(http: LocalBoxFuture<'static, Option<NextTask>>) -> Result<(), ()> {
+    if let Some(next) = http.await.and_then(|next| next.take()) {
+        next.await;
+    }
+    Ok(())
+}
+
+/// Serves the requests of a connection. Returns `None` if the client does not begin as the listener expects.
+async fn serve_http(accepting: impl Future<Output = io::Result<Accepted>>, http: Rc<HttpLayer>) -> Option<NextTask> {
+    let Accepted { stream, protocol, client } = accepting.await.ok()?;
+    let next = stream.next_task();
+    // The client has caused an error; the HTTP layer has answered what can be answered.
+    let _: Result<(), DispatchError> = http.call((stream, protocol, client)).await;
+    Some(next)
 }

@@ -86,9 +86,23 @@ impl Request {
 /// The maximum length of a user agent in bytes. Connections and the rows of the store keep it, for operators.
 const MAX_USER_AGENT_BYTES: usize = 256;
 
-/// Credentials, tokens and calls in the query, and the header with credentials.
-const NOT_KEPT: [&str; 8] =
-    ["id", "access_token", "rejoin", "connectionToken", "groupsToken", "messageId", "data", "authorization"];
+/// Credentials, tokens and calls in the query, the header with credentials, and headers that concern the HTTP connection
+/// only.
+const NOT_KEPT: [&str; 13] = [
+    "id",
+    "access_token",
+    "rejoin",
+    "connectionToken",
+    "groupsToken",
+    "messageId",
+    "data",
+    "authorization",
+    "connection",
+    "upgrade",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-extensions",
+];
 
 fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
@@ -106,7 +120,7 @@ mod tests {
     fn connection_keeps_no_credentials_or_tokens() {
         let query =
             pairs(&[("user", "ann"), ("Access_Token", "x"), ("connectionToken", "x"), ("transport", "webSockets")]);
-        let headers = pairs(&[("authorization", "Bearer x"), ("cookie", "theme=dark")]);
+        let headers = pairs(&[("authorization", "Bearer x"), ("Upgrade", "websocket"), ("cookie", "theme=dark")]);
         let kept = Request { query, headers, remote: None }.into_kept();
         assert_eq!(kept.query, pairs(&[("user", "ann"), ("transport", "webSockets")]));
         assert_eq!(kept.headers, pairs(&[("cookie", "theme=dark")]));

@@ -82,13 +82,14 @@ impl UpgradeSlot {
 pub(crate) fn take_over(app: &Rc<App>, request: Request, framed: Framed<ServerStream, Codec>) {
     let parts = framed.into_parts();
     let next = parts.io.next_task();
-    let app = Rc::clone(app);
-    next.0.set(Some(Box::pin(async move {
-        // The first part is boxed of its own, so that its memory is freed.
-        if let Some((accepted, stream)) = Box::pin(answer(app, request, parts)).await {
-            accepted.serve(stream).await;
-        }
-    })));
+    next.0.set(Some(Box::pin(answer_and_serve(Box::pin(answer(Rc::clone(app), request, parts))))));
+}
+
+/// Each part is boxed of its own, so that the memory of the first is freed.
+async fn answer_and_serve(answering: LocalBoxFuture<'static, Option<(AcceptedWebSocket, SharedStream)>>) {
+    if let Some(serving) = answering.await.map(|(accepted, stream)| accepted.serve(stream)) {
+        serving.await;
+    }
 }
 
 /// Runs the request and writes the answer. Returns the WebSocket that an endpoint has accepted.

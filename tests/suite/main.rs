@@ -43,3 +43,4 @@ mod stalled_readers;
 mod tls;
 mod typescript_functional;
 mod users;
+mod websocket_conformance;

@@ -24,7 +24,7 @@ pub(crate) use core_client::{CloseMessage, CoreClient};
 pub(crate) use event_log::EventLog;
 pub(crate) use http::{HttpResponse, StreamingResponse, UPGRADE, http_request, http_request_with_body};
 pub(crate) use reverse_proxy::ReverseProxy;
-pub(crate) use server::Server;
+pub(crate) use server::{ECHO, Server};
 pub(crate) use service_process::ServiceProcess;
 pub(crate) use tls::Certificate;
 

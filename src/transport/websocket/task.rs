@@ -3,9 +3,7 @@
 //! One task reads and writes. Frames of a broadcast are written by the broadcast itself if the socket is not encrypted
 //! and belongs to the same thread ([`OutboxReader::enable_direct_write`]).
 
-use std::pin::pin;
-
-use futures_util::StreamExt;
+use futures_util::{StreamExt, future::LocalBoxFuture};
 use tokio::time::timeout;
 
 use super::{
@@ -29,25 +27,27 @@ impl AcceptedWebSocket {
     }
 
     /// Reads and writes frames until both halves have ended, then closes the socket.
-    pub(in crate::transport) async fn serve(self, stream: SharedStream) {
-        let mut reading = read_frames(self.actor, stream.clone());
+    pub(in crate::transport) fn serve(self, stream: SharedStream) -> LocalBoxFuture<'static, ()> {
+        let reading = read_frames(self.actor, stream.clone());
         if let Some(tcp) = stream.unencrypted() {
             self.reader.enable_direct_write(tcp.sink());
         }
-        let mut is_read_done = false;
-        let end = {
-            let mut writing = pin!(write_until_end(self.reader, stream.clone()));
-            loop {
-                tokio::select! {
-                    biased;
-                    () = read_to_end(&mut reading), if !is_read_done => is_read_done = true,
-                    end = &mut writing => break end,
-                }
-            }
-        };
-        // Boxed, so that an open WebSocket does not occupy its memory.
-        Box::pin(finish(reading, is_read_done, end, stream)).await;
+        let writing = Box::pin(write_until_end(self.reader, stream.clone()));
+        Box::pin(read_and_write(reading, writing, stream))
     }
+}
+
+async fn read_and_write(mut reading: ReadHalf, mut writing: LocalBoxFuture<'static, WriteEnd>, stream: SharedStream) {
+    let mut is_read_done = false;
+    let end = loop {
+        tokio::select! {
+            biased;
+            () = read_to_end(&mut reading), if !is_read_done => is_read_done = true,
+            end = &mut writing => break end,
+        }
+    };
+    // Boxed, so that an open WebSocket does not occupy its memory.
+    Box::pin(finish(reading, is_read_done, end, stream)).await;
 }
 
 /// Polls the reading half, which writes nothing, until it has ended.

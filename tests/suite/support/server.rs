@@ -2,10 +2,16 @@
 
 use std::{any::Any, net::SocketAddr, thread::JoinHandle, time::Duration};
 
-use actix_web::{App, HttpServer, dev::Extensions, rt::System, web::scope};
+use actix_web::{
+    App, HttpServer,
+    dev::Extensions,
+    rt::System,
+    web::{self, scope},
+};
 use hubcast::{
     AcceptedSocket, Engine, EngineBuilder, Hub,
     aspnetcore::{Endpoint, Settings},
+    testkit,
     web::Cors,
 };
 use hubcast_fixtures::{hubs, identity};
@@ -20,6 +26,9 @@ pub(crate) struct Server {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// The path of a WebSocket that sends each message back.
+pub(crate) const ECHO: &str = "/echo";
 
 type OnConnect = Box<dyn Fn(&dyn Any, &mut Extensions) + Send + Sync>;
 type Hook = Box<dyn Fn(&AcceptedSocket<'_>, &mut Extensions) + Send + Sync>;
@@ -39,7 +48,8 @@ impl HttpLayer {
     fn start(self, engine: &Engine) -> (SocketAddr, actix_web::dev::Server) {
         let app = |engine: &Engine| {
             let core = scope("").wrap(Cors::any_origin()).configure(engine.aspnetcore_routes());
-            App::new().configure(engine.classic_routes()).service(core)
+            let app = App::new().route(ECHO, web::get().to(testkit::echo));
+            app.configure(engine.classic_routes()).service(core)
         };
         // On a busy machine a request may take longer than the default timeout.
         let (any_port, patience) = (("127.0.0.1", 0), Duration::from_secs(60));
