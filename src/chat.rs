@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `JoinRoom(room)` | true unless already a member | adds the calling connection until it ends |
 //! | `EnterRoom(room)` | like `JoinRoom` | like `JoinRoom`, and announces the caller to all members, including itself |
-//! | `LeaveRoom(room)` | true if it was a member | removes the calling connection |
+//! | `LeaveRoom(room)` | true if it was a member | removes the calling connection, also from the watchers |
 //! | `AddToRoom(room)` | true unless already stored | adds the calling user durably, with all its connections |
 //! | `RemoveFromRoom(room)` | true if it was stored | removes the calling user, with all its connections |
 //! | `Send(room, message)` | | sends to all members |
@@ -16,9 +16,18 @@
 //! | `SendExcept(room, message, ids)` | | sends to all members except these connections |
 //! | `SendToUser(user, message)` | | sends to all connections of a user |
 //! | `WhoAmI()` | the caller's name | none: tells a client the user that the server has authenticated |
+//! | `WatchRoom(room)` | | adds the calling connection to the watchers of a room |
+//! | `WatchUser()` | | adds the calling connection to the watchers of its user and of the user's durable rooms |
 //!
-//! Messages arrive as calls of the client method `addChatMessage(name, message, room)`. The room is null if the message
-//! was sent to a user. A client that is in several rooms distinguishes their messages by it.
+//! Messages arrive as calls of the client method `addChatMessage(name, message)`.
+//!
+//! A client that is in several rooms can distinguish their messages: immediately before a message, its watchers receive
+//! `addRoomMessage(room, name, message)`. The room is null if the message is sent to the watcher's user. Watchers are not
+//! members: a client that only watches a room receives no `addChatMessage`. Other clients receive no `addRoomMessage`,
+//! because the official clients log a warning when a method has no handler, or a handler with another number of
+//! parameters.
+//!
+//! Watchers are groups whose names begin with `watchers of `. The hub refuses rooms of such names.
 
 use crate::{
     Args, Caller, Clients, Groups, Hub, HubError, UserId, Users, aspnetcore, classic,
@@ -26,9 +35,13 @@ use crate::{
     store::Change,
 };
 
+mod watchers;
+
 type HubResult<T> = Result<T, HubError>;
 
 /// The client method that receives messages.
+///
+/// Wire: two arguments. The official .NET client does not call a handler with another number of parameters.
 const MESSAGE_METHOD: &str = "addChatMessage";
 
 /// Builds the hub, named `chat`.
@@ -45,6 +58,8 @@ pub fn hub() -> Hub {
         .method("SendExcept", send_except)
         .method("SendToUser", send_to_user)
         .method("WhoAmI", who_am_i)
+        .method("WatchRoom", watchers::watch_room)
+        .method("WatchUser", watchers::watch_user)
 }
 
 /// The endpoints at which the service serves the hub.
@@ -53,6 +68,7 @@ pub(crate) fn endpoints(hub: &Hub) -> (aspnetcore::Endpoint, classic::Endpoint) 
 }
 
 async fn join_room(groups: Groups, Args((room,)): Args<(String,)>) -> HubResult<bool> {
+    watchers::check_room(&room)?;
     Ok(groups.join(room).await? == Added::Joined)
 }
 
@@ -62,24 +78,41 @@ async fn enter_room(
     clients: Clients,
     Args((room,)): Args<(String,)>,
 ) -> HubResult<bool> {
+    watchers::check_room(&room)?;
     let is_new = groups.join(&*room).await? == Added::Joined;
     if is_new {
         let message = format!("{} has joined {room}", caller.name());
-        send_message(clients.group(&*room), &caller, message, Some(&room)).await?;
+        send(caller, clients, Args((room, message))).await?;
     }
     Ok(is_new)
 }
 
 async fn leave_room(groups: Groups, Args((room,)): Args<(String,)>) -> HubResult<bool> {
+    watchers::check_room(&room)?;
+    groups.leave(watchers::of_room(&room)).await?;
     Ok(groups.leave(room).await? == Removed::Left)
 }
 
-async fn add_to_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> HubResult<bool> {
-    Ok(users.add_to_group(require_user(&caller)?, room).await?.stored == Change::Applied)
+async fn add_to_room(caller: Caller, users: Users, groups: Groups, Args((room,)): Args<(String,)>) -> HubResult<bool> {
+    watchers::check_room(&room)?;
+    let user = require_user(&caller)?;
+    // Order: before the user becomes a member, so that its watchers receive the room of every message.
+    watchers::add_watchers_of_user(&groups, &user, &room).await?;
+    Ok(users.add_to_group(user, room).await?.stored == Change::Applied)
 }
 
-async fn remove_from_room(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> HubResult<bool> {
-    Ok(users.remove_from_group(require_user(&caller)?, room).await?.stored == Change::Applied)
+async fn remove_from_room(
+    caller: Caller,
+    users: Users,
+    groups: Groups,
+    Args((room,)): Args<(String,)>,
+) -> HubResult<bool> {
+    watchers::check_room(&room)?;
+    let user = require_user(&caller)?;
+    let stored = users.remove_from_group(user.clone(), &*room).await?.stored;
+    groups.leave(watchers::of_room(&room)).await?;
+    watchers::remove_watchers_of_user(&groups, &user, &room).await?;
+    Ok(stored == Change::Applied)
 }
 
 fn require_user(caller: &Caller) -> HubResult<UserId> {
@@ -90,7 +123,8 @@ fn require_user(caller: &Caller) -> HubResult<UserId> {
 }
 
 async fn send(caller: Caller, clients: Clients, Args((room, message)): Args<(String, String)>) -> HubResult<()> {
-    send_message(clients.group(&*room), &caller, message, Some(&room)).await
+    let targets = [watchers::of_room(&room), room.clone()].map(|group| clients.group(group));
+    send_to_room(targets, &caller, &room, &message).await
 }
 
 async fn send_to_others(
@@ -98,7 +132,8 @@ async fn send_to_others(
     clients: Clients,
     Args((room, message)): Args<(String, String)>,
 ) -> HubResult<()> {
-    send_message(clients.others_in_group(&*room), &caller, message, Some(&room)).await
+    let targets = [watchers::of_room(&room), room.clone()].map(|group| clients.others_in_group(group));
+    send_to_room(targets, &caller, &room, &message).await
 }
 
 async fn send_except(
@@ -106,7 +141,9 @@ async fn send_except(
     clients: Clients,
     Args((room, message, except)): Args<(String, String, Vec<String>)>,
 ) -> HubResult<()> {
-    send_message(clients.group_except(&*room, except), &caller, message, Some(&room)).await
+    let target = |group| clients.group_except(group, except.iter().map(String::as_str));
+    let targets = [watchers::of_room(&room), room.clone()].map(target);
+    send_to_room(targets, &caller, &room, &message).await
 }
 
 async fn send_to_user(
@@ -114,14 +151,23 @@ async fn send_to_user(
     clients: Clients,
     Args((user, message)): Args<(String, String)>,
 ) -> HubResult<()> {
-    send_message(clients.user(user), &caller, message, None).await
+    let watchers = clients.group(watchers::of_user(&user));
+    watchers::announce(watchers, None, caller.name(), &message).await?;
+    send_message(clients.user(user), &caller, &message).await
 }
 
 async fn who_am_i(caller: Caller) -> HubResult<String> {
     Ok(caller.name().to_owned())
 }
 
-async fn send_message(target: Target, caller: &Caller, message: String, room: Option<&str>) -> HubResult<()> {
-    target.send(MESSAGE_METHOD, (caller.name(), message, room)).await?;
+/// Sends to the watchers of a room, then to its members.
+async fn send_to_room([watchers, members]: [Target; 2], caller: &Caller, room: &str, message: &str) -> HubResult<()> {
+    watchers::check_room(room)?;
+    watchers::announce(watchers, Some(room), caller.name(), message).await?;
+    send_message(members, caller, message).await
+}
+
+async fn send_message(target: Target, caller: &Caller, message: &str) -> HubResult<()> {
+    target.send(MESSAGE_METHOD, (caller.name(), message)).await?;
     Ok(())
 }

@@ -38,15 +38,20 @@ const fail = (error) => {
   if (activeElement === body || activeElement.disabled) (isUnauthorized ? byId("token") : failed?.joinedFrom ?? byId("join")).focus();
 };
 
-// Hubs of an application may lack WhoAmI.
+// Hubs of an application may lack WhoAmI, WatchUser and WatchRoom.
 const ownName = (client, fallback) => client.invoke("WhoAmI").catch(() => fallback);
+const watch = async (client, room) => {
+  try { await client.invoke("WatchUser"); await client.invoke("WatchRoom", room); return true; } catch { return false; }
+};
 
 const connect = async (session) => {
   const { client, room, joinMethod } = session;
   await client.start();
   const name = await ownName(client, session.name);
+  const isWatching = await watch(client, room); // before joining, so that no message comes without its room
   await client.invoke(joinMethod, room); // no effect if the server has already restored the room
   if (current !== session) return;
+  session.isWatching = isWatching;
   session.attempt = 0;
   show("joined", `in ${room} as ${name}`);
   if (session.isNew) byId("message").focus();
@@ -63,9 +68,24 @@ const reconnect = async (session) => {
   try { await connect(session); session.isConnecting = false; } catch { session.isConnecting = false; if (current === session) reconnect(session); }
 };
 
-// A message states its room, or null if it was sent to the user. Hubs of an application may leave the room out.
-const labelOf = (room) => {
-  if (room === undefined || room === current?.room) return "";
+// The rooms of messages that will follow. A watcher receives the room, or null for a message to the user, before the
+// message. It may receive no message then, because watchers need not be members.
+const MAX_ANNOUNCED = 100;
+class Announced {
+  #messages = [];
+  add(room, ...message) { if (this.#messages.push({ room, key: JSON.stringify(message) }) > MAX_ANNOUNCED) this.#messages.shift(); }
+  // Returns the room of a message, or undefined.
+  take(...message) {
+    const index = this.#messages.findIndex(({ key }) => key === JSON.stringify(message));
+    return index < 0 ? undefined : this.#messages.splice(index, 1)[0].room;
+  }
+}
+
+// A message without an announced room is of a room that the page does not watch, for example one to which an operator has
+// added the user.
+const labelOf = (room, session) => {
+  if (room === undefined) return session.isWatching ? "in another room" : "";
+  if (room === session.room) return "";
   return room === null ? "to you" : `in ${room}`;
 };
 
@@ -79,7 +99,9 @@ const newClient = (session, identity) => {
     onError: (text) => log("", text),
     onLost: () => { if (current === session && !session.isConnecting) reconnect(session); },
   });
-  client.on("addChatMessage", (name = "", text = "", room) => log(String(name), String(text), labelOf(room)));
+  const announced = new Announced();
+  client.on("addRoomMessage", (room, name, text) => announced.add(room, name, text));
+  client.on("addChatMessage", (name = "", text = "") => log(String(name), String(text), labelOf(announced.take(name, text), session)));
   if (!isClassic) enableRejoin(client, { onRejoined: ({ refused }) => { if (refused) log("", `the groups were not restored: ${refused}`); } });
   return client;
 };

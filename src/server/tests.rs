@@ -156,16 +156,16 @@ impl TestClient {
         self.0.send(Message::text(format!("{call}\u{1e}"))).await.unwrap();
     }
 
-    /// The next chat message: its sender, its text and its room.
-    async fn next_chat_message(&mut self) -> (String, String, Option<String>) {
+    /// The next chat message: its sender and its text.
+    async fn next_chat_message(&mut self) -> (String, String) {
         let call = self.next().await.expect("a message");
         assert_eq!(call["target"], "addChatMessage", "{call}");
         serde_json::from_value(call["arguments"].clone()).unwrap()
     }
 }
 
-fn lobby_message(sender: &str, text: &str) -> (String, String, Option<String>) {
-    (sender.into(), text.into(), Some("lobby".into()))
+fn chat_message(sender: &str, text: &str) -> (String, String) {
+    (sender.into(), text.into())
 }
 
 #[actix_web::test]
@@ -200,15 +200,14 @@ async fn room_members_receive_messages_unless_excluded() {
     bob.send("Send", json!(["lobby", "to all"])).await;
     bob.send("SendToOthers", json!(["lobby", "to others"])).await;
     bob.send("SendToUser", json!(["ann", "to ann"])).await;
-    for message in ["to all", "to others"] {
-        assert_eq!(ann.next_chat_message().await, lobby_message("bob", message));
+    for message in ["to all", "to others", "to ann"] {
+        assert_eq!(ann.next_chat_message().await, chat_message("bob", message));
     }
-    assert_eq!(ann.next_chat_message().await, ("bob".into(), "to ann".into(), None));
-    assert_eq!(bob.next_chat_message().await, lobby_message("bob", "to all"));
+    assert_eq!(bob.next_chat_message().await, chat_message("bob", "to all"));
     assert_eq!(bob.invoke("LeaveRoom", json!(["lobby"])).await, true, "nothing else came before this answer");
     assert_eq!(bob.invoke("LeaveRoom", json!(["lobby"])).await, false);
     ann.send("Send", json!(["lobby", "alone"])).await;
-    assert_eq!(ann.next_chat_message().await, lobby_message("ann", "alone"));
+    assert_eq!(ann.next_chat_message().await, chat_message("ann", "alone"));
     assert_eq!(bob.invoke("JoinRoom", json!(["another"])).await, true, "nothing else came before this answer");
 }
 
@@ -222,7 +221,7 @@ async fn connections_can_be_excluded_by_id() {
     let answer = get(service.admin, "/admin/connections?user=ann", &bearer).await;
     let page: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     bob.send("SendExcept", json!(["lobby", "secret", [page["items"][0]["id"]]])).await;
-    assert_eq!(bob.next_chat_message().await, lobby_message("bob", "secret"));
+    assert_eq!(bob.next_chat_message().await, chat_message("bob", "secret"));
     assert_eq!(ann.invoke("LeaveRoom", json!(["lobby"])).await, true, "nothing else came before this answer");
 }
 
@@ -239,7 +238,7 @@ async fn entering_a_room_notifies_the_caller_too() {
     let service = TestService::start(&[]).await;
     let mut ann = service.client("ann").await;
     ann.send("EnterRoom", json!(["lobby"])).await;
-    assert_eq!(ann.next_chat_message().await, lobby_message("ann", "ann has joined lobby"));
+    assert_eq!(ann.next_chat_message().await, chat_message("ann", "ann has joined lobby"));
     assert_eq!(ann.invoke("EnterRoom", json!(["lobby"])).await, false, "no notification");
 }
 
@@ -250,12 +249,12 @@ async fn durable_membership_covers_all_connections_and_restarts() {
     assert_eq!(desktop.invoke("AddToRoom", json!(["lobby"])).await, true);
     assert_eq!(desktop.invoke("AddToRoom", json!(["lobby"])).await, false, "it was stored");
     desktop.send("Send", json!(["lobby", "hello"])).await;
-    assert_eq!(phone.next_chat_message().await, lobby_message("ann", "hello"));
+    assert_eq!(phone.next_chat_message().await, chat_message("ann", "hello"));
     drop((desktop, phone));
     let service = TestService::start_in(service.stop().await, &[]).await;
     let mut ann = service.client("ann").await;
     ann.send("Send", json!(["lobby", "again"])).await;
-    assert_eq!(ann.next_chat_message().await, lobby_message("ann", "again"));
+    assert_eq!(ann.next_chat_message().await, chat_message("ann", "again"));
     assert_eq!(ann.invoke("RemoveFromRoom", json!(["lobby"])).await, true);
     assert_eq!(ann.invoke("RemoveFromRoom", json!(["lobby"])).await, false);
     let mut anonymous = service.client("").await;

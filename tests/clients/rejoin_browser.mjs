@@ -106,13 +106,13 @@ const scenarios = {
     const lines = ["joined lobby and vault"];
     await waitForLines(lines);
     await page.click("#send");
-    lines.push("ann in lobby: hello", "ann in vault: hello");
+    lines.push("ann: hello, lobby", "ann: hello, vault");
     await waitForLines(lines);
     await page.click("#disconnect");
     lines.push("connection lost", "back in: lobby");
     await waitForLines(lines);
     await page.click("#send");
-    lines.push("ann in lobby: hello");
+    lines.push("ann: hello, lobby");
     await waitForLines(lines);
     await page.click("#reload");
     await waitForLines(["back in: lobby"]);

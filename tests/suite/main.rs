@@ -8,6 +8,7 @@ mod support;
 
 mod actor_crashes;
 mod architecture;
+mod chat;
 mod classic_browser;
 mod classic_channels;
 mod classic_clients;

@@ -255,12 +255,11 @@ impl ClassicClient {
         }
     }
 
-    /// The sender and text of the next `addChatMessage` invocation. Some hubs add the room.
+    /// The sender and text of the next `addChatMessage` invocation, which has no further argument.
     pub(crate) async fn next_chat_message(&mut self) -> (String, String) {
         let (_, method, arguments) = self.next_invocation().await;
         assert_eq!(method, "addChatMessage");
-        let text = |index: usize| arguments[index].as_str().unwrap().to_owned();
-        (text(0), text(1))
+        serde_json::from_value(arguments).unwrap()
     }
 
     /// Invokes a method, which must succeed, over the channel or its `send` request, and returns its result.
