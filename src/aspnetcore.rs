@@ -1,8 +1,8 @@
 //! The dialect of ASP.NET Core SignalR clients.
 //!
-//! Implements negotiation, handshake, messages and session rules over WebSockets in JSON and MessagePack. Other
-//! transports, streams, client results and stateful reconnect are not supported yet, and the negotiation does not offer
-//! them.
+//! Implements negotiation, handshake, messages and session rules over WebSockets, Server-Sent Events and long polling, in
+//! JSON and MessagePack. Streams, client results and stateful reconnect are not supported yet, and the negotiation does
+//! not offer them.
 //!
 //! The engine mounts one [`Endpoint`] after the other into an actix-web application. The module uses the connection and
 //! transport layers. It must not depend on its counterpart `classic`, and hubs, groups and stores must not depend on
@@ -14,7 +14,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::{
     outbox::{FrameFields, Framer},
-    transport::FrameType,
+    transport::{FrameType, Transport},
 };
 
 mod endpoint;
@@ -39,8 +39,11 @@ pub struct Settings {
     pub client_timeout: Duration,
     /// The time limit for the handshake. Default 15 s.
     pub handshake_timeout: Duration,
-    /// How long a negotiated connection may exist without a transport. Default 15 s.
+    /// How long a negotiated connection may exist without a transport, and a polling client may pause between two
+    /// polls. Default 15 s.
     pub disconnect_timeout: Duration,
+    /// The time after which a poll without messages is answered. Default 90 s, less than the 100 s that clients wait.
+    pub poll_timeout: Duration,
     /// A client is disconnected if it reads none of its pending messages for this long. Default 10 s.
     pub send_timeout: Duration,
     /// The maximum size of a client's message in bytes, including its separator. `None` means no limit. Default 32 KiB.
@@ -59,6 +62,7 @@ impl Default for Settings {
             client_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(15),
             disconnect_timeout: Duration::from_secs(15),
+            poll_timeout: Duration::from_secs(90),
             send_timeout: Duration::from_secs(10),
             max_message: Some(32 * 1024),
             parallel_calls: NonZeroUsize::MIN,
@@ -67,11 +71,15 @@ impl Default for Settings {
     }
 }
 
-/// The framer of a WebSocket. Wire: the type of the frames follows from the protocol.
-fn websocket_framer(format: TransferFormat) -> Option<Arc<dyn Framer>> {
-    let frame_type = match format {
-        TransferFormat::Text => FrameType::WebSocketText,
-        TransferFormat::Binary => FrameType::WebSocketBinary,
+/// The framer of a transport for a transfer format; `None` if the transport cannot carry it. Wire: the type of WebSocket
+/// frames follows from the protocol, and an event stream carries text only.
+fn framer(transport: Transport, format: TransferFormat) -> Option<Arc<dyn Framer>> {
+    let frame_type = match (transport, format) {
+        (Transport::WebSockets, TransferFormat::Text) => FrameType::WebSocketText,
+        (Transport::WebSockets, TransferFormat::Binary) => FrameType::WebSocketBinary,
+        (Transport::LongPolling, _) => FrameType::Unframed,
+        (Transport::ServerSentEvents | Transport::ForeverFrame, TransferFormat::Text) => FrameType::Event,
+        (Transport::ServerSentEvents | Transport::ForeverFrame, TransferFormat::Binary) => return None,
     };
     Some(Arc::new(HubFramer(frame_type)))
 }

@@ -11,14 +11,17 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::Instant,
+};
 
 use crate::{
     connections::{Command, ConnectionSnapshot},
     group::Generation,
     hub::CallError,
     outbox::OutboxEvent,
-    transport::SocketHandle,
+    transport::{SocketHandle, Transport},
 };
 
 mod admission;
@@ -51,7 +54,7 @@ pub use rejoin::{OnStoreFailure, RejoinSettings};
 pub(crate) use rejoin::{RejoinService, TokenOutcome};
 pub(crate) use state::NewConnection;
 use state::{CleanupGuard, ConnectionState};
-pub(crate) use traffic::ClientRequest;
+pub(crate) use traffic::{BeginPost, ClientRequest, PostError, PostedData};
 
 /// The capacity of the mailbox of a connection. Senders wait while it is full.
 const MAILBOX_CAPACITY: usize = 64;
@@ -77,6 +80,12 @@ pub(crate) struct Connection<D: Dialect> {
     socket: Option<SocketHandle>,
     /// Transports that do not read on until the session can take more.
     paused_reads: Vec<oneshot::Sender<()>>,
+    /// Requests with data that wait until the session can take more.
+    paused_posts: Vec<oneshot::Sender<()>>,
+    /// Lets one request with data in at a time, in the order of their arrival.
+    post_turns: Arc<Semaphore>,
+    /// The connection has ended, and polls may fetch what is still queued.
+    waits_for_polls: bool,
     /// The number of restores of the client's groups that are in progress.
     restores_in_progress: u32,
     /// Group operations that wait for an earlier operation on the same group.
@@ -110,6 +119,9 @@ impl<D: Dialect> Connection<D> {
             progress_check: None,
             socket: None,
             paused_reads: Vec::new(),
+            paused_posts: Vec::new(),
+            post_turns: Arc::new(Semaphore::new(1)),
+            waits_for_polls: false,
             restores_in_progress: 0,
             pending_ops: PendingGroupOps::new(),
         }
@@ -131,6 +143,7 @@ impl<D: Dialect> Connection<D> {
         }
         if self.state.has_ended() || !self.session.is_saturated() {
             self.resume_reads();
+            self.resume_posts();
         }
         self.set_timer(ctx);
     }
@@ -200,19 +213,28 @@ impl<D: Dialect> Connection<D> {
     }
 
     /// Ends the connection. The actor lives until its channel has detached, at most [`CLOSE_HANDSHAKE_TIMEOUT`], or
-    /// [`DRAIN_CLOSE_TIMEOUT`] while the process drains. Without a channel it stops at once.
+    /// [`DRAIN_CLOSE_TIMEOUT`] while the process drains. Without a channel it stops at once, unless polls may follow.
     fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
         if ending.reason == Reason::TooSlow {
             self.close_socket();
         }
         self.pending_ops.clear();
+        self.post_turns.close();
         self.state.end(ending);
-        if !self.channels.has_transport() {
+        self.waits_for_polls = ending.waits_for_polls && self.channels.transport().is_some_and(Transport::is_poll);
+        if !self.waits_for_polls && !self.channels.has_transport() {
             return self.terminate(ctx);
         }
-        let is_draining = self.state.services().drain.has_begun();
-        let limit = if is_draining { DRAIN_CLOSE_TIMEOUT } else { CLOSE_HANDSHAKE_TIMEOUT };
-        ctx.run_later(limit, |this, ctx| this.terminate(ctx));
+        ctx.run_later(self.time_to_stop(), |this, ctx| this.terminate(ctx));
+    }
+
+    /// The longest time that the actor of an ended connection lives.
+    fn time_to_stop(&self) -> Duration {
+        if self.state.services().drain.has_begun() {
+            return DRAIN_CLOSE_TIMEOUT;
+        }
+        let between_polls = self.session.time_without_channel(self.channels.transport());
+        between_polls.filter(|_| self.waits_for_polls).unwrap_or(CLOSE_HANDSHAKE_TIMEOUT)
     }
 
     fn close_socket(&self) {

@@ -128,4 +128,4 @@ pub use message::{Invocation, Json, Message};
 pub use outbox::{Limits, Overflow, ReplayLimits};
 pub use payload::{Binary, DecodeError, EncodeError, Format, Payload, Timestamp};
 pub use tokens::{BadSecret, KeyRing};
-pub use transport::on_connect;
+pub use transport::{Transport, on_connect};

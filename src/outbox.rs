@@ -61,6 +61,7 @@ struct Shared {
     events: VecDeque<OutboxEvent>,
     reported_congestion: bool,
     reported_overflow: bool,
+    is_end_delivered: bool,
     /// A [`FlushBatch`] contains this outbox and will flush it.
     is_batched: bool,
     /// The callers of [`Outbox::wait_for_capacity`].
@@ -86,6 +87,7 @@ impl Outbox {
                 events: VecDeque::new(),
                 reported_congestion: false,
                 reported_overflow: false,
+                is_end_delivered: false,
                 is_batched: false,
                 capacity_waiters: Vec::new(),
             }),
@@ -277,6 +279,12 @@ impl Outbox {
     #[must_use]
     pub fn events(self: &Arc<Self>) -> OutboxEvents {
         OutboxEvents(Arc::clone(self))
+    }
+
+    /// True once a channel has reported to its transport that the connection has ended.
+    #[must_use]
+    pub fn is_end_delivered(&self) -> bool {
+        self.lock().is_end_delivered
     }
 
     /// False once the connection has ended.

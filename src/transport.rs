@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 pub(crate) mod framing;
 mod kind;
+pub(crate) mod polling;
 mod server_stream;
 mod socket;
 mod socket_limit;
@@ -21,7 +22,7 @@ pub(crate) mod upgrade;
 pub(crate) mod websocket;
 
 pub use framing::FrameType;
-pub(crate) use kind::Transport;
+pub use kind::Transport;
 pub(crate) use server_stream::ServerStream;
 pub use socket::on_connect;
 pub(crate) use socket::{SharedTcp, SocketHandle};

@@ -17,6 +17,7 @@ use actix_web::{
     web::Payload,
 };
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -192,6 +193,15 @@ impl BodyError {
 pub(crate) async fn read_body(payload: Payload, limit: usize) -> Result<Bytes, BodyError> {
     let body = timeout(BODY_READ_TIMEOUT, payload.to_bytes_limited(limit)).await.map_err(|_| BodyError::TooSlow)?;
     body.map_err(|_| BodyError::TooLong)?.map_err(|_| BodyError::Broken)
+}
+
+/// Reads the next part of the body of a request; `None` at its end. The time that the caller takes between two parts does
+/// not count.
+pub(crate) async fn next_body_part(payload: &mut Payload) -> Option<Result<Bytes, BodyError>> {
+    match timeout(BODY_READ_TIMEOUT, payload.next()).await {
+        Ok(part) => part.map(|part| part.map_err(|_| BodyError::Broken)),
+        Err(_) => Some(Err(BodyError::TooSlow)),
+    }
 }
 
 /// The part of a request that hubs can see.

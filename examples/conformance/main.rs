@@ -9,7 +9,7 @@
 //! expires after that time).
 //!
 //! Environment variables, with the defaults of ASP.NET SignalR and ASP.NET Core SignalR: `DETAILED=1`, `KEEPALIVE_MS`,
-//! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`,
+//! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `POLL_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`,
 //! `MAX_PARALLEL`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
@@ -18,7 +18,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use actix_web::{App, web::scope};
 use hubcast::{
-    Engine, KeyRing, Limits,
+    Engine, KeyRing, Limits, Transport,
     aspnetcore::{Endpoint, Settings},
     classic,
     store::sea::SeaStore,
@@ -42,6 +42,7 @@ fn settings() -> Settings {
         client_timeout: millis("CLIENT_TIMEOUT_MS", defaults.client_timeout),
         handshake_timeout: millis("HANDSHAKE_TIMEOUT_MS", defaults.handshake_timeout),
         disconnect_timeout: millis("DISCONNECT_TIMEOUT_MS", defaults.disconnect_timeout),
+        poll_timeout: millis("POLL_TIMEOUT_MS", defaults.poll_timeout),
         send_timeout: millis("SEND_TIMEOUT_MS", defaults.send_timeout),
         max_message: number("MAX_RECEIVE").and_then(|bytes| bytes.try_into().ok()).or(defaults.max_message),
         parallel_calls: number("MAX_PARALLEL")
@@ -80,8 +81,12 @@ async fn main() -> anyhow::Result<()> {
     let name = chat.name().clone();
     let engine = Engine::builder()
         .hub("/chat", chat)
-        .aspnetcore_endpoint(Endpoint::new("/wsonly", &name).minimum_version(1))
-        .aspnetcore_endpoint(Endpoint::new("/nows", &name).without_websockets().minimum_version(-1))
+        .aspnetcore_endpoint(Endpoint::new("/wsonly", &name).transports(&[Transport::WebSockets]).minimum_version(1))
+        .aspnetcore_endpoint(
+            Endpoint::new("/nows", &name)
+                .transports(&[Transport::ServerSentEvents, Transport::LongPolling])
+                .minimum_version(-1),
+        )
         .aspnetcore_endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
         .hub_only(hubs::other())
         .classic("/signalr")

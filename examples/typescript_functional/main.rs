@@ -27,7 +27,7 @@ use std::{net::ToSocketAddrs, path::PathBuf};
 use actix_web::{App, HttpResponse, middleware::from_fn, web};
 use anyhow::Context;
 use hubcast::{
-    Engine,
+    Engine, Transport,
     aspnetcore::{Endpoint, Settings},
     web::Cors,
 };
@@ -53,7 +53,10 @@ fn engine(tokens: &Tokens) -> anyhow::Result<Engine> {
     let for_members = Endpoint::new("/authorizedhub", authorized.name()).require(|identity| identity.is_authenticated);
     let engine = Engine::builder()
         .hub("/testhub", hub)
-        .aspnetcore_endpoint(Endpoint::new("/testhub-nowebsockets", &name).without_websockets())
+        .aspnetcore_endpoint(
+            Endpoint::new("/testhub-nowebsockets", &name)
+                .transports(&[Transport::ServerSentEvents, Transport::LongPolling]),
+        )
         .hub("/uncreatable", hubs::uncreatable_hub())
         .hub_only(authorized)
         .aspnetcore_endpoint(for_members)

@@ -3,9 +3,9 @@
 //! | route | method | effect |
 //! |---|---|---|
 //! | `P/negotiate` | POST | issues a connection id and token |
-//! | `P` | GET | opens a WebSocket |
-//! | `P` | POST | buffers data until the transport is opened; rejected once a WebSocket is open |
-//! | `P` | DELETE | rejected: it is meant for transports that are not supported |
+//! | `P` | GET | opens a WebSocket or an event stream, or polls |
+//! | `P` | POST | carries data of a client with an event stream or polls |
+//! | `P` | DELETE | ends the connection of a client that polls |
 
 use std::sync::Arc;
 
@@ -14,16 +14,24 @@ use actix_web::{
     web::{self, Payload},
 };
 
-use super::{Redirect, Settings, negotiations::Negotiations};
+use super::{
+    Redirect, Settings,
+    negotiations::{Negotiations, TokenBytes},
+    session::Session,
+};
 use crate::{
-    connection::RejoinService,
+    connection::{Registry, RejoinService},
     hub::{Authorize, Identity, Request, services::HubServices},
     ids::HubName,
     outbox::Limits,
+    transport::Transport,
     web::{Authenticate, BasePath, log_refusal},
 };
 
-mod kind;
+mod connect;
+mod open;
+mod post;
+mod responses;
 mod serve;
 
 /// A path at which ASP.NET Core SignalR clients reach a hub.
@@ -32,7 +40,7 @@ pub struct Endpoint {
     path: Arc<str>,
     hub: HubName,
     minimum_version: i32,
-    accepts_websockets: bool,
+    transports: Vec<Transport>,
     authorize: Option<Authorize>,
     closes_on_expiry: bool,
     redirect: Option<RedirectFn>,
@@ -55,7 +63,7 @@ impl Endpoint {
             path: path.into(),
             hub: hub.clone(),
             minimum_version: 0,
-            accepts_websockets: true,
+            transports: Transport::ASPNETCORE.into(),
             authorize: None,
             closes_on_expiry: false,
             redirect: None,
@@ -69,10 +77,11 @@ impl Endpoint {
         self
     }
 
-    /// Disables WebSockets. No other transport is supported yet, so negotiations are rejected.
+    /// Offers only these transports. Default: WebSockets, Server-Sent Events and long polling, which clients try in this
+    /// order. A forever frame is ignored, because only SignalR 2.x has it.
     #[must_use]
-    pub fn without_websockets(mut self) -> Self {
-        self.accepts_websockets = false;
+    pub fn transports(mut self, transports: &[Transport]) -> Self {
+        self.transports.retain(|transport| transports.contains(transport));
         self
     }
 
@@ -121,6 +130,7 @@ pub(crate) struct EndpointState {
     pub(crate) settings: Arc<Settings>,
     pub(crate) limits: Limits,
     pub(crate) negotiations: Negotiations,
+    registry: Registry<TokenBytes, Session>,
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) services: Arc<HubServices>,
     pub(crate) rejoin_service: Arc<RejoinService>,
@@ -135,7 +145,8 @@ impl EndpointState {
         rejoin_service: Arc<RejoinService>,
     ) -> Self {
         let negotiations = Negotiations::new(Arc::clone(&rejoin_service.ring), settings.disconnect_timeout);
-        Self { settings: Arc::new(settings), limits, negotiations, authenticate, services, rejoin_service }
+        let registry = Registry::new();
+        Self { settings: Arc::new(settings), limits, negotiations, registry, authenticate, services, rejoin_service }
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::negotiations::{IdKind, Ticket};
-use crate::hub::Request;
+use crate::{hub::Request, transport::Transport};
 
 /// The query parameter with which a client requests rejoin tokens, and presents one on reconnect.
 pub(super) const REJOIN_PARAM: &str = "rejoin";
@@ -24,14 +24,23 @@ pub(super) struct NegotiateResponse {
     connection_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_token: Option<String>,
-    available_transports: [Transport; 1],
+    available_transports: Vec<AvailableTransport>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Transport {
+struct AvailableTransport {
     transport: &'static str,
-    transfer_formats: [&'static str; 2],
+    transfer_formats: &'static [&'static str],
+}
+
+impl From<&Transport> for AvailableTransport {
+    fn from(transport: &Transport) -> Self {
+        // Wire: an event stream carries text only.
+        let carries_text_only = *transport == Transport::ServerSentEvents;
+        let transfer_formats: &[_] = if carries_text_only { &["Text"] } else { &["Text", "Binary"] };
+        Self { transport: transport.name(), transfer_formats }
+    }
 }
 
 /// Another server, or another endpoint, that a client is told to negotiate with: see [`Endpoint::redirect`](super::Endpoint::redirect).
@@ -87,12 +96,12 @@ impl NegotiateError {
 
 impl NegotiateResponse {
     /// Offers the connection of a ticket in the negotiated version.
-    pub(super) fn new(version: i32, ticket: &Ticket) -> Self {
+    pub(super) fn new(version: i32, ticket: &Ticket, transports: &[Transport]) -> Self {
         Self {
             negotiate_version: version,
             connection_id: ticket.id(),
             connection_token: (id_kind(version) == IdKind::Separate).then(|| ticket.token()),
-            available_transports: [Transport { transport: "WebSockets", transfer_formats: ["Text", "Binary"] }],
+            available_transports: transports.iter().map(AvailableTransport::from).collect(),
         }
     }
 }
@@ -192,7 +201,10 @@ mod tests {
         let negotiations = Negotiations::new(Arc::new(KeyRing::ephemeral()), Duration::from_secs(15));
         let response = |version| {
             let ticket = negotiations.issue("/chat", id_kind(version), Seconds::now());
-            (ticket.token(), serde_json::to_value(NegotiateResponse::new(version, &ticket)).unwrap())
+            (
+                ticket.token(),
+                serde_json::to_value(NegotiateResponse::new(version, &ticket, &Transport::ASPNETCORE)).unwrap(),
+            )
         };
         let (token, new) = response(1);
         let names: Vec<_> = new.as_object().unwrap().keys().map(String::as_str).collect();

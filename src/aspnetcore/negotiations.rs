@@ -17,7 +17,7 @@ mod used;
 
 use early_data::EarlyData;
 pub(crate) use early_data::MAX_EARLY_BYTES;
-pub(crate) use ticket::{IdKind, Seconds, Ticket};
+pub(crate) use ticket::{IdKind, Seconds, Ticket, TokenBytes};
 use used::UsedTokens;
 
 use crate::tokens::KeyRing;
@@ -38,9 +38,9 @@ struct State {
 }
 
 /// The status of a token.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenStatus {
-    /// The token was never issued, or has expired, or its connection has ended.
+    /// The token has expired, or its connection has ended.
     Unknown,
     /// Its connection has no transport yet.
     Pending,
@@ -78,10 +78,13 @@ impl Negotiations {
         Ticket::issue(&self.ring, path, now.plus(self.lifetime), id_kind)
     }
 
-    /// The status of a token at the endpoint with this path. Tokens of other endpoints are unknown.
-    pub(crate) fn status(&self, token: &str, path: &str, now: Seconds) -> TokenStatus {
-        let Some(ticket) = Ticket::open(&self.ring, path, token) else { return TokenStatus::Unknown };
-        match lock(&self.state).used.is_open(&ticket) {
+    /// The ticket of a token that was issued for the endpoint with this path.
+    pub(crate) fn verify(&self, token: &str, path: &str) -> Option<Ticket> {
+        Ticket::open(&self.ring, path, token)
+    }
+
+    pub(crate) fn status(&self, ticket: &Ticket, now: Seconds) -> TokenStatus {
+        match lock(&self.state).used.is_open(ticket) {
             Some(true) => TokenStatus::Open,
             None if ticket.expires > now => TokenStatus::Pending,
             Some(false) | None => TokenStatus::Unknown,
@@ -92,31 +95,28 @@ impl Negotiations {
     /// bytes exceed the limit of this connection, of the client's address or of all connections together.
     pub(crate) fn buffer_early_data(
         &self,
-        token: &str,
-        path: &str,
+        ticket: &Ticket,
         bytes: &[u8],
         address: Option<IpAddr>,
         now: Seconds,
     ) -> bool {
-        let Some(ticket) = Ticket::open(&self.ring, path, token) else { return false };
         let mut state = lock(&self.state);
-        if state.used.is_open(&ticket).is_some() || ticket.expires <= now {
+        if state.used.is_open(ticket).is_some() || ticket.expires <= now {
             return false;
         }
-        state.early_data.add(&ticket, bytes, address, now)
+        state.early_data.add(ticket, bytes, address, now)
     }
 
-    /// Opens the transport of a token, which no other transport can use from now on. Returns the ticket, the use of the
-    /// token, and the early data. Returns `None` if the token cannot open a transport.
-    pub(crate) fn open(&self, token: &str, path: &str, now: Seconds) -> Option<(Ticket, OpenToken, BytesMut)> {
-        let ticket = Ticket::open(&self.ring, path, token).filter(|ticket| ticket.expires > now)?;
+    /// Opens the connection of a ticket, once. Returns the use of its token, and the early data. Returns `None` if the
+    /// token has expired or was used before.
+    pub(crate) fn open(&self, ticket: &Ticket, now: Seconds) -> Option<(OpenToken, BytesMut)> {
         let mut state = lock(&self.state);
-        if !state.used.open(&ticket, now) {
+        if ticket.expires <= now || !state.used.open(ticket, now) {
             return None;
         }
-        let early_data = state.early_data.take(&ticket, now);
+        let early_data = state.early_data.take(ticket, now);
         drop(state);
-        Some((ticket.clone(), OpenToken { ticket, state: Arc::clone(&self.state) }, early_data))
+        Some((OpenToken { ticket: ticket.clone(), state: Arc::clone(&self.state) }, early_data))
     }
 }
 
@@ -131,66 +131,58 @@ mod tests {
         Negotiations::new(Arc::new(KeyRing::ephemeral()), LIFETIME)
     }
 
-    fn status_at(negotiations: &Negotiations, token: &str, now: Seconds) -> &'static str {
-        match negotiations.status(token, "/chat", now) {
-            TokenStatus::Unknown => "unknown",
-            TokenStatus::Pending => "pending",
-            TokenStatus::Open => "open",
-        }
-    }
-
     #[test]
-    fn token_opens_one_transport_until_connection_ends() {
+    fn token_opens_one_connection_until_it_ends() {
         // The end of a connection reads the clock.
         let (negotiations, now) = (negotiations(), Seconds::now());
-        let token = negotiations.issue("/chat", IdKind::Separate, now).token();
-        assert_eq!(status_at(&negotiations, &token, now), "pending");
-        let (_, open_token, _) = negotiations.open(&token, "/chat", now).unwrap();
-        assert_eq!(status_at(&negotiations, &token, now), "open");
-        assert!(negotiations.open(&token, "/chat", now).is_none(), "a second transport");
-        assert_eq!(status_at(&negotiations, &token, now.plus(45)), "open", "an open connection keeps its token");
+        let ticket = negotiations.issue("/chat", IdKind::Separate, now);
+        assert_eq!(negotiations.verify(&ticket.token(), "/chat").as_ref(), Some(&ticket));
+        assert_eq!(negotiations.status(&ticket, now), TokenStatus::Pending);
+        let (open_token, _) = negotiations.open(&ticket, now).unwrap();
+        assert_eq!(negotiations.status(&ticket, now), TokenStatus::Open);
+        assert!(negotiations.open(&ticket, now).is_none(), "a second connection");
+        let later = negotiations.status(&ticket, now.plus(45));
+        assert_eq!(later, TokenStatus::Open, "an open connection keeps its token");
         drop(open_token);
-        assert_eq!(status_at(&negotiations, &token, now), "unknown");
-        assert!(negotiations.open(&token, "/chat", now).is_none(), "a transport after the end");
+        assert_eq!(negotiations.status(&ticket, now), TokenStatus::Unknown);
+        assert!(negotiations.open(&ticket, now).is_none(), "a connection after the end");
     }
 
     #[test]
     fn unused_token_expires() {
         let negotiations = negotiations();
-        let token = negotiations.issue("/chat", IdKind::Separate, NOW).token();
-        assert_eq!(status_at(&negotiations, &token, NOW.plus(14)), "pending");
-        assert_eq!(status_at(&negotiations, &token, NOW.plus(15)), "unknown");
-        assert!(negotiations.open(&token, "/chat", NOW.plus(15)).is_none());
+        let ticket = negotiations.issue("/chat", IdKind::Separate, NOW);
+        assert_eq!(negotiations.status(&ticket, NOW.plus(14)), TokenStatus::Pending);
+        assert_eq!(negotiations.status(&ticket, NOW.plus(15)), TokenStatus::Unknown);
+        assert!(negotiations.open(&ticket, NOW.plus(15)).is_none());
     }
 
     #[test]
     fn token_is_unknown_at_other_endpoint() {
         let negotiations = negotiations();
         let token = negotiations.issue("/other", IdKind::Separate, NOW).token();
-        assert_eq!(status_at(&negotiations, &token, NOW), "unknown");
-        assert!(negotiations.open(&token, "/chat", NOW).is_none());
+        assert_eq!(negotiations.verify(&token, "/chat"), None);
     }
 
     #[test]
     fn negotiations_leave_nothing_behind() {
         let negotiations = negotiations();
         for _ in 0..200 {
-            let token = negotiations.issue("/chat", IdKind::Separate, NOW).token();
-            assert_eq!(status_at(&negotiations, &token, NOW), "pending");
+            let ticket = negotiations.issue("/chat", IdKind::Separate, NOW);
+            assert_eq!(negotiations.status(&ticket, NOW), TokenStatus::Pending);
         }
         let state = lock(&negotiations.state);
         assert_eq!((state.used.len(), state.early_data.len()), (0, 0));
     }
 
     #[test]
-    fn early_data_goes_to_its_transport() {
+    fn early_data_goes_to_its_connection() {
         let negotiations = negotiations();
-        let token = negotiations.issue("/chat", IdKind::Separate, NOW).token();
-        assert!(negotiations.buffer_early_data(&token, "/chat", b"ab", None, NOW));
-        assert!(negotiations.buffer_early_data(&token, "/chat", b"c", None, NOW));
-        assert!(!negotiations.buffer_early_data(&token, "/other", b"d", None, NOW));
-        let (_, _open_token, early_data) = negotiations.open(&token, "/chat", NOW).unwrap();
+        let ticket = negotiations.issue("/chat", IdKind::Separate, NOW);
+        assert!(negotiations.buffer_early_data(&ticket, b"ab", None, NOW));
+        assert!(negotiations.buffer_early_data(&ticket, b"c", None, NOW));
+        let (_open_token, early_data) = negotiations.open(&ticket, NOW).unwrap();
         assert_eq!(&early_data[..], b"abc");
-        assert!(!negotiations.buffer_early_data(&token, "/chat", b"e", None, NOW), "the transport is open");
+        assert!(!negotiations.buffer_early_data(&ticket, b"e", None, NOW), "the connection is open");
     }
 }

@@ -6,14 +6,14 @@
 //!                                               └→ faulted (protocol error; earlier calls still complete)
 //! ```
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     Settings, handshake,
-    protocol::{self, ClientMessage, HubProtocol, ServerMessage, TransferFormat, json::JsonProtocol},
+    protocol::{self, ClientMessage, HubProtocol, ServerMessage, json::JsonProtocol},
 };
 use crate::{
     client_log::Cause,
@@ -23,17 +23,19 @@ use crate::{
     },
     connections::{ConnectionHandle, Reconnect},
     hub::{Hub, HubBehavior, HubError},
-    outbox::{End, Framer, Resume},
+    outbox::End,
     pipeline::REJOINED_METHOD,
     transport::{Inbound, Transport},
 };
 
 mod calls;
+mod channel;
 mod clock;
 mod error_messages;
 mod handshaking;
 mod message_buffer;
 
+pub(crate) use channel::{ChannelRefusal, ChannelRequest, Delete, DeleteReply};
 use error_messages::{ErrorMessages, PendingInvocation};
 use message_buffer::{FramingError, MessageBuffer};
 
@@ -72,10 +74,11 @@ pub(crate) struct Session {
     wants_tokens: bool,
     token_schedule: TokenSchedule,
     state: State,
+    /// The transport of the newest channel.
+    transport: Option<Transport>,
     receive_buffer: MessageBuffer,
     /// The protocol that the client has requested. Until the handshake it is JSON, because errors are sent in it.
     protocol: &'static dyn HubProtocol,
-    framer: FramerChoice,
     error_messages: ErrorMessages,
     running_calls: usize,
     /// The call that waits for a free slot. Messages behind it are not read.
@@ -94,22 +97,24 @@ type SessionEffects = Effects<Session>;
 impl Session {
     /// A session whose transport was just opened and whose handshake is pending.
     pub(crate) fn new(config: SessionConfig, now: Instant) -> Self {
-        let SessionConfig { settings, hub, framer, wants_tokens, token_lifetime, expires } = config;
+        let SessionConfig { settings, hub, wants_tokens, token_lifetime, early_data } = config;
+        let mut receive_buffer = MessageBuffer::new(settings.max_message);
+        receive_buffer.append(&early_data);
         Self {
             hub,
             wants_tokens,
             token_schedule: TokenSchedule::new(token_lifetime),
             state: State::Handshake,
-            receive_buffer: MessageBuffer::new(settings.max_message),
+            transport: None,
+            receive_buffer,
             protocol: &JsonProtocol,
-            framer,
             error_messages: ErrorMessages { is_detailed: settings.detailed_errors },
             running_calls: 0,
             queued_call: None,
             handshake_deadline: now + settings.handshake_timeout,
             next_ping_at: now + settings.keep_alive,
             last_received: None,
-            expires,
+            expires: None,
             pending_fault: None,
             settings,
         }
@@ -257,16 +262,18 @@ impl Session {
         self.state = State::Ended;
         self.receive_buffer.clear();
         let end = if reason == Reason::TooSlow { POLICY_VIOLATION } else { NORMAL_CLOSURE };
-        close_message.map(Effect::Send).into_iter().chain([Effect::End(Ending { reason, error, end })]).collect()
+        let waits_for_polls = !matches!(reason, Reason::Lost | Reason::Deleted);
+        let ending = Effect::End(Ending { reason, error, end, waits_for_polls });
+        close_message.map(Effect::Send).into_iter().chain([ending]).collect()
     }
 }
 
 impl Dialect for Session {
     type PendingInvocation = PendingInvocation;
-    type ChannelRequest = ();
-    type ChannelRefusal = Infallible;
-    type Request = Infallible;
-    type OwnEffect = Infallible;
+    type ChannelRequest = ChannelRequest;
+    type ChannelRefusal = ChannelRefusal;
+    type Request = Delete;
+    type OwnEffect = DeleteReply;
     type Shared = ();
 
     const BEHAVIOR: HubBehavior =
@@ -281,7 +288,12 @@ impl Dialect for Session {
             Event::Tick => self.tick(now),
             Event::Connected(outcome) => self.on_connected(outcome, now),
             Event::Returned(invocation, result) => self.on_returned(&invocation, result, now),
-            Event::Detached => self.on_detached(now),
+            // The client polls again, or the connection is abandoned.
+            Event::Detached if self.is_polling() => SessionEffects::none(),
+            Event::Detached | Event::Abandoned => self.on_detached(now),
+            Event::Attached(attached) => self.on_attached(&attached, now),
+            Event::Posted(bytes) => self.on_posted(bytes, now),
+            Event::Request(delete) => self.on_delete(delete),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
             Event::GroupsChanged { are_known } => self.token_schedule.on_changed(are_known, now),
             Event::Rejoined(report) => {
@@ -289,28 +301,25 @@ impl Dialect for Session {
             }
             Event::Aborted(reconnect) => self.end_with_close(Reason::Aborted, None, reconnect == Reconnect::Allow),
             Event::Draining => self.end_with_close(Reason::Drained, None, true),
-            Event::Attached(_) | Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),
-            Event::Abandoned => self.end_lost(),
-            Event::Request(never) => match never {},
+            Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),
         }
     }
 
-    fn apply(effect: Infallible, _: &ConnectionHandle, (): &()) {
-        match effect {}
+    fn apply(DeleteReply { reply, is_polling }: DeleteReply, _: &ConnectionHandle, (): &()) {
+        // The request may have been cancelled.
+        let _ = reply.send(is_polling);
     }
 
-    fn decide_channel(&self, _: &AttachChannel<Self>, _: &ChannelState, _: u64) -> ChannelDecision<Self> {
-        ChannelDecision::Attach
+    fn decide_channel(&self, attach: &AttachChannel<Self>, channels: &ChannelState, _: u64) -> ChannelDecision<Self> {
+        Self::decide(attach, channels)
     }
 
-    fn channel_setup(&self, _: &AttachChannel<Self>, _: &ChannelState) -> ChannelSetup {
-        let framer = (self.framer)(self.protocol.transfer_format());
-        let framer = framer.expect("the handshake refuses a protocol that the transport cannot carry");
-        ChannelSetup { resume: Resume::Waiting, framer, hubs: None, token: None }
+    fn channel_setup(&self, attach: &AttachChannel<Self>, _: &ChannelState) -> ChannelSetup {
+        self.setup(attach.transport)
     }
 
-    fn time_without_channel(&self, _: Option<Transport>) -> Option<Duration> {
-        None
+    fn time_without_channel(&self, last: Option<Transport>) -> Option<Duration> {
+        last.filter(|transport| transport.is_poll()).map(|_| self.settings.disconnect_timeout)
     }
 
     fn transport_name(transport: Transport) -> &'static str {
@@ -361,21 +370,17 @@ impl Dialect for Session {
     }
 }
 
-/// The framer of a transport for a transfer format; `None` if the transport cannot carry it.
-pub(crate) type FramerChoice = fn(TransferFormat) -> Option<Arc<dyn Framer>>;
-
 /// The arguments of [`Session::new`].
 #[derive(Debug)]
 pub(crate) struct SessionConfig {
     pub(crate) settings: Arc<Settings>,
     pub(crate) hub: Arc<Hub>,
-    pub(crate) framer: FramerChoice,
     /// The client has asked for rejoin tokens.
     pub(crate) wants_tokens: bool,
     /// The lifetime of a rejoin token.
     pub(crate) token_lifetime: Duration,
-    /// When the client's credentials expire, if that ends the connection.
-    pub(crate) expires: Option<Instant>,
+    /// What the client has sent before it opened a transport.
+    pub(crate) early_data: Bytes,
 }
 
 #[cfg(test)]

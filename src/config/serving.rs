@@ -122,9 +122,13 @@ pub struct AspNetCore {
     /// The time limit for the handshake. Default 15 s.
     #[serde(deserialize_with = "units::duration")]
     pub handshake_timeout: Duration,
-    /// The time that a negotiated connection can exist without a transport. Default 15 s.
+    /// The time that a negotiated connection can exist without a transport, and that a polling client may pause between
+    /// two polls. Default 15 s.
     #[serde(deserialize_with = "units::duration")]
     pub disconnect_timeout: Duration,
+    /// The time after which a poll without messages is answered. Default 90 s, less than the 100 s that clients wait.
+    #[serde(deserialize_with = "units::duration")]
+    pub poll_timeout: Duration,
     /// The time after which a client is disconnected that reads none of its queued messages. Default 10 s.
     #[serde(deserialize_with = "units::duration")]
     pub send_timeout: Duration,
@@ -148,6 +152,7 @@ impl Default for AspNetCore {
             client_timeout: defaults.client_timeout,
             handshake_timeout: defaults.handshake_timeout,
             disconnect_timeout: defaults.disconnect_timeout,
+            poll_timeout: defaults.poll_timeout,
             send_timeout: defaults.send_timeout,
             max_message: defaults.max_message,
             parallel_calls: defaults.parallel_calls,
@@ -163,6 +168,7 @@ impl From<AspNetCore> for aspnetcore::Settings {
             client_timeout: settings.client_timeout,
             handshake_timeout: settings.handshake_timeout,
             disconnect_timeout: settings.disconnect_timeout,
+            poll_timeout: settings.poll_timeout,
             send_timeout: settings.send_timeout,
             max_message: settings.max_message,
             parallel_calls: settings.parallel_calls,

@@ -14,7 +14,7 @@ use super::{
     memberships::Memberships,
 };
 use crate::{
-    hub::{Hub, Request},
+    hub::{Hub, Identity, Request},
     ids::HubName,
     outbox::{ChannelFilter, Framer, OutboxReader, Resume},
     pipeline::TokenGroups,
@@ -33,6 +33,8 @@ pub(crate) struct AttachChannel<D: Dialect> {
     pub(crate) socket: Option<SocketHandle>,
     /// The context from now on. `None` keeps that of the connection.
     pub(crate) context: Option<RequestContext>,
+    /// The identity of the client from now on, apart from its user. `None` keeps that of the connection.
+    pub(crate) identity: Option<Identity>,
     pub(crate) request: D::ChannelRequest,
 }
 
@@ -155,7 +157,10 @@ impl<D: Dialect> Connection<D> {
 
     fn decide_attach(&mut self, attach: AttachChannel<D>, answer: Answer<D>, ctx: &mut Context<Self>) {
         if self.state.has_ended() {
-            return reply(answer, Err(AttachError::Ended));
+            return self.attach_after_end(&attach, answer);
+        }
+        if let Some(identity) = attach.identity.as_ref() {
+            self.state.refresh_identity(identity);
         }
         match self.session.decide_channel(&attach, &self.channels, self.state.handle().outbox.tail()) {
             ChannelDecision::Refuse(refusal) => reply(answer, Err(AttachError::Refused(refusal))),
@@ -169,6 +174,17 @@ impl<D: Dialect> Connection<D> {
                 self.rejoin_and_attach(attach, plan, answer, ctx);
             }
         }
+    }
+
+    /// A connection that has ended serves only polls, if it waits for them.
+    fn attach_after_end(&mut self, attach: &AttachChannel<D>, answer: Answer<D>) {
+        if !self.waits_for_polls || !attach.transport.is_poll() {
+            return reply(answer, Err(AttachError::Ended));
+        }
+        let ChannelSetup { resume, framer, .. } = self.session.channel_setup(attach, &self.channels);
+        let (reader, _) = self.state.handle().outbox.attach(resume, ChannelFilter::default(), framer);
+        self.channels.attach(Channel { number: reader.channel(), transport: attach.transport });
+        reply(answer, Ok(reader));
     }
 
     fn rejoin_and_attach(

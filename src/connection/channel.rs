@@ -36,6 +36,8 @@ enum Stage {
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelState {
     stage: Stage,
+    /// The transport of the newest channel.
+    transport: Option<Transport>,
     /// When the connection ends if it has no channel until then.
     expires: Option<Instant>,
 }
@@ -51,7 +53,7 @@ pub(super) struct Detached {
 impl ChannelState {
     /// A connection without a channel. It ends if it has none until `expires`.
     pub(crate) fn new(expires: Option<Instant>) -> Self {
-        Self { stage: Stage::New, expires }
+        Self { stage: Stage::New, transport: None, expires }
     }
 
     /// The current channel, while it is open.
@@ -60,6 +62,11 @@ impl ChannelState {
             Stage::Open(channel) => Some(channel),
             Stage::New | Stage::Closing(_) | Stage::Away => None,
         }
+    }
+
+    /// The transport of the newest channel.
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        self.transport
     }
 
     /// True if there was a channel.
@@ -73,7 +80,7 @@ impl ChannelState {
     }
 
     /// True while the transport of the current channel may still write.
-    pub(super) fn has_transport(&self) -> bool {
+    pub(crate) fn has_transport(&self) -> bool {
         matches!(self.stage, Stage::Open(_) | Stage::Closing(_))
     }
 
@@ -84,7 +91,7 @@ impl ChannelState {
 
     /// A channel replaces the current one.
     pub(crate) fn attach(&mut self, channel: Channel) {
-        (self.stage, self.expires) = (Stage::Open(channel), None);
+        (self.stage, self.transport, self.expires) = (Stage::Open(channel), Some(channel.transport), None);
     }
 
     /// The client has closed a channel. Returns it if it was current and open.

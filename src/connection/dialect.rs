@@ -5,6 +5,7 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
@@ -105,6 +106,8 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
 pub(crate) enum Event<D: Dialect> {
     /// The client sent data over the current channel.
     Received(Received),
+    /// The client sent data in the body of a request.
+    Posted(Bytes),
     /// The client sent a request that opens no channel.
     Request(D::Request),
     /// A channel was attached.
@@ -266,6 +269,8 @@ pub(crate) struct Ending {
     /// The end of its last channel, after all queued messages are written. The queue of a client that does not read is
     /// discarded.
     pub(crate) end: End,
+    /// A client that polls receives the queued messages and the end with its next polls, if it has none now.
+    pub(crate) waits_for_polls: bool,
 }
 
 /// Why a connection ends.
@@ -273,6 +278,8 @@ pub(crate) struct Ending {
 pub(crate) enum Reason {
     /// The client closed the connection.
     Stopped,
+    /// The client closed the connection with a request, and fetches nothing more.
+    Deleted,
     /// The channel was lost and the client did not reconnect.
     Lost,
     /// A hub, the application or an operator ended it.
@@ -300,6 +307,7 @@ impl Reason {
             Self::TimedOut | Self::TooSlow => ConnectionStatus::Timeout,
             Self::Drained => ConnectionStatus::AppShutdown,
             Self::Stopped
+            | Self::Deleted
             | Self::Lost
             | Self::Aborted
             | Self::Faulted

@@ -46,6 +46,7 @@ impl ConnectionState {
             Reason::TimedOut => handle.log(Cause::ClientSilent, &[("hub", &hub), ("reason", &error)]),
             Reason::Crashed => handle.log(Cause::ConnectionPanic, &[("hub", &hub)]),
             Reason::Stopped
+            | Reason::Deleted
             | Reason::Lost
             | Reason::Aborted
             | Reason::Drained

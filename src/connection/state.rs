@@ -18,7 +18,7 @@ use super::{
     memberships::{Memberships, lock_groups},
 };
 use crate::{
-    connections::{ConnectionHandle, ConnectionInfo, Pace},
+    connections::{Command, ConnectionHandle, ConnectionInfo, Pace},
     hub::{Caller, CallerState, Hub, HubBehavior, HubContext, HubError, Identity, Request, services::HubServices},
     ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
@@ -59,6 +59,32 @@ pub(crate) struct NewConnection {
     pub(crate) held_until_end: Box<dyn Any + Send>,
     /// What it occupies while it has had no channel yet.
     pub(crate) held_until_channel: Box<dyn Any + Send>,
+    /// What it occupies until requests can no longer reach it, which may be after its end.
+    pub(crate) held_until_stop: Box<dyn Any + Send>,
+}
+
+impl NewConnection {
+    /// The handle with which other modules reach the connection.
+    fn handle(&self, commands: Recipient<Command>) -> ConnectionHandle {
+        let hubs = names_of(&self.hubs);
+        ConnectionHandle {
+            id: self.id.clone(),
+            user: self.identity.user.clone(),
+            hub: hubs.first().filter(|_| self.has_one_hub).cloned(),
+            outbox: Arc::clone(&self.outbox),
+            info: ConnectionInfo {
+                dialect: self.dialect,
+                transport: RwLock::new(self.transport),
+                remote: self.request.remote,
+                user_agent: self.request.user_agent().to_owned(),
+                since: SystemTime::now(),
+                hubs,
+            },
+            ended: CancellationToken::new(),
+            pace: Pace::default(),
+            commands,
+        }
+    }
 }
 
 /// The state of a connection. [`CleanupGuard`] wraps it and ends the connection on every exit path.
@@ -86,36 +112,25 @@ pub(crate) struct ConnectionState {
     held_until_end: Option<Box<dyn Any + Send>>,
     /// Dropped with the first channel.
     held_until_channel: Option<Box<dyn Any + Send>>,
+    _held_until_stop: Box<dyn Any + Send>,
 }
 
 impl ConnectionState {
     pub(super) fn new<D: Dialect>(new: NewConnection, address: Addr<Connection<D>>, session: &D) -> Self {
+        let handle = Arc::new(new.handle(address.recipient()));
         let NewConnection {
-            id,
             hubs,
             identity,
             request,
-            outbox,
             services,
             rejoin_service,
             rejoin_token,
             token_subject,
             held_until_end,
             held_until_channel,
+            held_until_stop,
             ..
         } = new;
-        let names = names_of(&hubs);
-        let info = ConnectionInfo {
-            dialect: new.dialect,
-            transport: RwLock::new(new.transport),
-            remote: request.remote,
-            user_agent: request.user_agent().to_owned(),
-            since: SystemTime::now(),
-            hubs: names.clone(),
-        };
-        let hub = if new.has_one_hub { names.into_iter().next() } else { None };
-        let (user, ended, commands) = (identity.user.clone(), CancellationToken::new(), address.recipient());
-        let handle = Arc::new(ConnectionHandle { id, user, hub, outbox, info, ended, pace: Pace::default(), commands });
         let memberships = Memberships::default();
         let token_issuer = session
             .wants_tokens()
@@ -139,6 +154,7 @@ impl ConnectionState {
             has_ended: false,
             held_until_end: Some(held_until_end),
             held_until_channel: Some(held_until_channel),
+            _held_until_stop: held_until_stop,
         }
     }
 
@@ -300,6 +316,11 @@ impl ConnectionState {
     /// Hooks run for these hubs and see this request from now on.
     pub(super) fn set_context(&mut self, context: &RequestContext) {
         (self.hubs, self.request) = (context.hubs.clone(), Arc::clone(&context.request));
+    }
+
+    /// Replaces the identity of the client. Its user stays, because other clients know the connection by it.
+    pub(super) fn refresh_identity(&mut self, identity: &Identity) {
+        self.identity = Arc::new(Identity { user: self.identity.user.clone(), ..identity.clone() });
     }
 
     /// Records that a channel was attached.

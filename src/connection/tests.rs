@@ -174,6 +174,7 @@ impl TestEngine {
             token_subject,
             held_until_end: Box::new(()),
             held_until_channel: Box::new(()),
+            held_until_stop: Box::new(()),
         }
     }
 
@@ -223,7 +224,8 @@ impl TestClient {
 
     /// Opens a channel over a WebSocket.
     async fn attach(&self, request: Open) -> Result<OutboxReader, AttachError<ScriptedSession>> {
-        let attach = AttachChannel { transport: Transport::WebSockets, socket: None, context: None, request };
+        let attach =
+            AttachChannel { transport: Transport::WebSockets, socket: None, context: None, identity: None, request };
         self.address.send(attach).await.unwrap_or(Err(AttachError::Ended))
     }
 

@@ -1,10 +1,20 @@
 //! Input from channels and requests, the end of channels, and detection of clients that do not read.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
-use tokio::{sync::oneshot, time::Instant};
+use bytes::Bytes;
+use futures_util::{
+    FutureExt,
+    future::{LocalBoxFuture, ready},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 
 use super::{Channel, Connection, Dialect, Event};
-use crate::transport::Received;
+use crate::transport::{Received, Transport};
 
 /// When [`Received`] is answered: at once, or when the session can take more. Until then the transport does not read.
 pub(crate) enum ReceiveOutcome {
@@ -41,6 +51,80 @@ impl<D: Dialect> Handler<Received> for Connection<D> {
         let (paused, ready) = oneshot::channel();
         self.paused_reads.push(paused);
         ReceiveOutcome::WhenReady(ready)
+    }
+}
+
+/// Asks for the turn of a request that carries data to the connection. The data follows as [`PostedData`] until the
+/// turn is dropped.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<OwnedSemaphorePermit, PostError>")]
+pub(crate) struct BeginPost;
+
+/// Data in the body of a request, in the turn of that request. The answer means that the connection has taken it and is
+/// ready for more.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), PostError>")]
+pub(crate) struct PostedData(pub(crate) Bytes);
+
+/// Why a request with data fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PostError {
+    /// The client sends its data over a WebSocket.
+    WebSocket,
+    /// The connection has ended.
+    Ended,
+    /// The connection has ended while the request waited.
+    EndedMeanwhile,
+}
+
+impl<D: Dialect> Handler<BeginPost> for Connection<D> {
+    type Result = LocalBoxFuture<'static, Result<OwnedSemaphorePermit, PostError>>;
+
+    fn handle(&mut self, _: BeginPost, _: &mut Self::Context) -> Self::Result {
+        if let Err(error) = self.check_post() {
+            return Box::pin(ready(Err(error)));
+        }
+        let turn = Arc::clone(&self.post_turns).acquire_owned();
+        Box::pin(turn.map(|turn| turn.map_err(|_| PostError::EndedMeanwhile)))
+    }
+}
+
+impl<D: Dialect> Handler<PostedData> for Connection<D> {
+    type Result = LocalBoxFuture<'static, Result<(), PostError>>;
+
+    fn handle(&mut self, PostedData(bytes): PostedData, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(error) = self.check_post() {
+            return Box::pin(ready(Err(error)));
+        }
+        self.handle_event(Event::Posted(bytes), ctx);
+        if self.state.has_ended() || !self.session.is_saturated() {
+            return Box::pin(ready(Ok(())));
+        }
+        let (paused, resumed) = oneshot::channel();
+        self.paused_posts.push(paused);
+        // The sender is dropped if the connection has ended.
+        Box::pin(resumed.map(|resumed| resumed.map_err(|_| PostError::EndedMeanwhile)))
+    }
+}
+
+impl<D: Dialect> Connection<D> {
+    fn check_post(&self) -> Result<(), PostError> {
+        match self.channels.transport() {
+            _ if self.state.has_ended() => Err(PostError::Ended),
+            Some(Transport::WebSockets) => Err(PostError::WebSocket),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Lets requests with data go on, or fails them because the connection has ended.
+    pub(super) fn resume_posts(&mut self) {
+        let paused = std::mem::take(&mut self.paused_posts);
+        if !self.state.has_ended() {
+            // The request may have been cancelled.
+            for paused in paused {
+                let _ = paused.send(());
+            }
+        }
     }
 }
 
@@ -95,7 +179,8 @@ impl<D: Dialect> Connection<D> {
         if detached.was_open {
             self.on_channel_gone(detached.channel, ctx);
         }
-        if self.state.has_ended() {
+        let may_stop = !self.waits_for_polls || self.state.handle().outbox.is_end_delivered();
+        if self.state.has_ended() && may_stop {
             ctx.stop();
         }
     }

@@ -90,6 +90,7 @@ fn aspnetcore_faults(settings: &aspnetcore::Settings) -> impl Iterator<Item = Bu
         duration_fault("aspnetcore.client_timeout", settings.client_timeout),
         duration_fault("aspnetcore.handshake_timeout", settings.handshake_timeout),
         duration_fault("aspnetcore.disconnect_timeout", settings.disconnect_timeout),
+        duration_fault("aspnetcore.poll_timeout", settings.poll_timeout),
         duration_fault("aspnetcore.send_timeout", settings.send_timeout),
     ];
     is_too_small.then_some(BuildFault::MaxMessageTooSmall).into_iter().chain(durations.into_iter().flatten())

@@ -183,7 +183,8 @@ impl OutboxReader {
             return Poll::Ready(ReadStep::Write);
         }
         if let Some(end) = shared.queue.end() {
-            self.ended = true;
+            // A poll that already carries entries leaves the end to the next one.
+            (self.ended, shared.is_end_delivered) = (true, out.is_empty());
             return Poll::Ready(ReadStep::End(end));
         }
         match &mut shared.writer.transport {

@@ -1,6 +1,7 @@
 //! The framing of messages on each transport.
 
 use bytes::{BufMut, BytesMut};
+use memchr::memchr;
 
 /// The type of the frames of a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,10 @@ pub enum FrameType {
     WebSocketText,
     /// A WebSocket binary message.
     WebSocketBinary,
+    /// A server-sent event.
+    Event,
+    /// No frame: the response to a poll contains nothing but payloads.
+    Unframed,
 }
 
 /// Wire: the header of a server's WebSocket frame has two, four or ten bytes, depending on the length of the payload
@@ -28,8 +33,27 @@ impl FrameType {
         match self {
             Self::WebSocketText => websocket_frame(FINAL_TEXT, out, write),
             Self::WebSocketBinary => websocket_frame(FINAL_BINARY, out, write),
+            Self::Event => event(out, write),
+            Self::Unframed => write(out),
         }
     }
+}
+
+/// Appends a server-sent event. Wire: each line of the payload is a `data` line, and the client joins them with a line
+/// feed. Lines end with CR LF, as in ASP.NET Core SignalR.
+fn event(out: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    const FIELD: &[u8] = b"data: ";
+    out.put_slice(FIELD);
+    let start = out.len();
+    write(out);
+    if memchr(b'\n', &out[start..]).is_some() {
+        let payload = out.split_off(start);
+        for (number, line) in payload[..].split(|byte| *byte == b'\n').enumerate() {
+            out.put_slice(if number == 0 { b"" } else { b"\r\ndata: " });
+            out.put_slice(line.strip_suffix(b"\r").unwrap_or(line));
+        }
+    }
+    out.put_slice(b"\r\n\r\n");
 }
 
 /// Appends a close frame with `code` and without a reason.
@@ -91,6 +115,29 @@ mod tests {
             FrameType::WebSocketBinary.frame(&mut out, |out| out.put_slice(&payload));
             assert_eq!(read(out), [Frame::Text(payload.clone().into()), Frame::Binary(payload.into())], "{length}");
         }
+    }
+
+    #[test]
+    fn event_has_one_data_line_per_line() {
+        for (payload, expected) in [
+            ("{}\u{1e}", "data: {}\u{1e}\r\n\r\n"),
+            ("", "data: \r\n\r\n"),
+            ("a\nb\r\nc", "data: a\r\ndata: b\r\ndata: c\r\n\r\n"),
+            ("a\n", "data: a\r\ndata: \r\n\r\n"),
+        ] {
+            let mut out = BytesMut::from(&b":\r\n"[..]);
+            FrameType::Event.frame(&mut out, |out| out.put_slice(payload.as_bytes()));
+            assert_eq!(out, format!(":\r\n{expected}"), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn poll_has_no_framing() {
+        let mut out = BytesMut::new();
+        for payload in ["{}\u{1e}", "{\"type\":6}\u{1e}"] {
+            FrameType::Unframed.frame(&mut out, |out| out.put_slice(payload.as_bytes()));
+        }
+        assert_eq!(out, "{}\u{1e}{\"type\":6}\u{1e}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 /// A transport: how messages travel between a client and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Transport {
+pub enum Transport {
     /// A WebSocket carries the messages of both directions.
     WebSockets,
     /// An event stream carries the messages to the client, and requests carry those to the server.
@@ -15,6 +15,9 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// The transports of ASP.NET Core SignalR. Wire: clients try them in the order of the negotiation.
+    pub(crate) const ASPNETCORE: [Self; 3] = [Self::WebSockets, Self::ServerSentEvents, Self::LongPolling];
+
     const ALL: [Self; 4] = [Self::WebSockets, Self::ServerSentEvents, Self::ForeverFrame, Self::LongPolling];
 
     /// Wire: the name in ASP.NET Core SignalR.

@@ -110,8 +110,7 @@ pub(crate) fn streaming_response(
     body: ResponseBody,
     request: &HttpRequest,
 ) -> HttpResponse {
-    // Proxies must not collect the body before they pass it on.
-    let mut response = head.insert_header(("x-accel-buffering", "no")).streaming::<_, Infallible>(body);
+    let mut response = head.streaming::<_, Infallible>(body);
     if request.version() < Version::HTTP_11 {
         response.head_mut().no_chunking(true);
         response.head_mut().set_connection_type(ConnectionType::Close);

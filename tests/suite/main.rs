@@ -42,6 +42,7 @@ mod rejoining;
 mod reverse_proxies;
 mod stalled_readers;
 mod tls;
+mod transports;
 mod typescript_functional;
 mod users;
 mod websocket_conformance;

@@ -3,17 +3,12 @@
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::support::{CoreClient, HttpResponse, Server, UPGRADE, http_request};
+use crate::support::{CoreClient, HttpResponse, Server, UPGRADE, http_request, negotiate_token as token};
 
 async fn negotiate(server: &Server, path_and_query: &str) -> Value {
     let response = http_request(server.address, &format!("POST {path_and_query}"), "").await;
     assert_eq!((response.status, response.header("content-type")), (200, Some("application/json")), "{path_and_query}");
     response.json()
-}
-
-async fn token(server: &Server) -> String {
-    let negotiation = negotiate(server, "/chat/negotiate?negotiateVersion=1").await;
-    negotiation["connectionToken"].as_str().unwrap().to_owned()
 }
 
 fn status_and_body(response: &HttpResponse) -> (u16, &str) {
@@ -26,8 +21,18 @@ async fn negotiation_lists_only_supported_features() {
     let negotiation = negotiate(&server, "/chat/negotiate?negotiateVersion=1&useStatefulReconnect=true").await;
     let names: Vec<_> = negotiation.as_object().unwrap().keys().collect();
     assert_eq!(names, ["availableTransports", "connectionId", "connectionToken", "negotiateVersion"]);
-    let websockets = json!([{ "transport": "WebSockets", "transferFormats": ["Text", "Binary"] }]);
-    assert_eq!((&negotiation["negotiateVersion"], &negotiation["availableTransports"]), (&json!(1), &websockets));
+    let offer = |name, formats: &[&str]| json!({ "transport": name, "transferFormats": formats });
+    let transports = [
+        offer("WebSockets", &["Text", "Binary"]),
+        offer("ServerSentEvents", &["Text"]),
+        offer("LongPolling", &["Text", "Binary"]),
+    ];
+    assert_eq!(
+        (&negotiation["negotiateVersion"], &negotiation["availableTransports"]),
+        (&json!(1), &json!(transports))
+    );
+    let offered = negotiate(&server, "/nows/negotiate?negotiateVersion=1").await;
+    assert_eq!(offered["availableTransports"], json!(&transports[1..]));
     let is_random = |name: &str| negotiation[name].as_str().is_some_and(|id| id.len() == 22);
     assert!(is_random("connectionId") && is_random("connectionToken"), "{negotiation}");
     assert_ne!(negotiation["connectionId"], negotiation["connectionToken"]);
@@ -152,10 +157,11 @@ async fn token_is_bound_to_its_path() {
 async fn unsupported_transport_is_not_found() {
     let server = Server::start().await;
     let refused = |name: &str| format!("{name} transport not supported by this end point type");
-    let id = token(&server).await;
-    let poll = http_request(server.address, &format!("GET /chat?id={id}"), "").await;
+    let negotiation = negotiate(&server, "/wsonly/negotiate?negotiateVersion=1").await;
+    let id = negotiation["connectionToken"].as_str().unwrap();
+    let poll = http_request(server.address, &format!("GET /wsonly?id={id}"), "").await;
     assert_eq!(status_and_body(&poll), (404, &*refused("LongPolling")));
-    let stream = http_request(server.address, &format!("GET /chat?id={id}"), "Accept: text/event-stream\r\n").await;
+    let stream = http_request(server.address, &format!("GET /wsonly?id={id}"), "Accept: text/event-stream\r\n").await;
     assert_eq!(status_and_body(&stream), (404, &*refused("ServerSentEvents")));
     let socket = http_request(server.address, "GET /nows", UPGRADE).await;
     assert_eq!(status_and_body(&socket), (404, &*refused("WebSockets")));

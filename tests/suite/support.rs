@@ -8,6 +8,7 @@ mod audit_log;
 mod classic_client;
 mod client_process;
 mod core_client;
+mod core_requests;
 mod event_log;
 mod http;
 mod reverse_proxy;
@@ -21,6 +22,7 @@ pub(crate) use classic_client::{
 };
 pub(crate) use client_process::{ClientProcess, packages_folder, run_node, run_python, send_signal};
 pub(crate) use core_client::{CloseMessage, CoreClient};
+pub(crate) use core_requests::{NegotiatedCore, negotiate_token};
 pub(crate) use event_log::EventLog;
 pub(crate) use http::{HttpResponse, StreamingResponse, UPGRADE, http_request, http_request_with_body};
 pub(crate) use reverse_proxy::ReverseProxy;

@@ -39,7 +39,7 @@ impl Seconds {
 
 /// A connection token as bytes. It must not be logged, so `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct TokenBytes([u8; TOKEN_LENGTH]);
+pub(crate) struct TokenBytes([u8; TOKEN_LENGTH]);
 
 impl fmt::Debug for TokenBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +62,7 @@ const ID_IS_TOKEN: u8 = 0x80;
 /// A valid connection token. It may have expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    pub(super) bytes: TokenBytes,
+    pub(crate) bytes: TokenBytes,
     /// From then on it opens no transport.
     pub(super) expires: Seconds,
     id: [u8; TOKEN_LENGTH],

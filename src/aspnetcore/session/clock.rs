@@ -26,7 +26,10 @@ impl Session {
         let mut effects = SessionEffects::none();
         if self.state != State::Handshake && now >= self.next_ping_at {
             self.next_ping_at = now + self.settings.keep_alive;
-            effects.append(Effect::Send(self.protocol.write(&ServerMessage::Ping)));
+            // Wire: a client that polls gets no pings.
+            if !self.is_polling() {
+                effects.append(Effect::Send(self.protocol.write(&ServerMessage::Ping)));
+            }
         }
         effects.then(self.token_schedule.renew_if_due(now))
     }

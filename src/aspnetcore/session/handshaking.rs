@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{NORMAL_CLOSURE, REJOIN_TOKEN_METHOD, Session, SessionEffects, State};
 use crate::{
     aspnetcore::{
-        handshake,
+        framer, handshake,
         protocol::{self, HubProtocol, json::JsonProtocol},
     },
     client_log::Cause,
@@ -41,7 +41,8 @@ impl Session {
 
     /// The encoding for the transport of the connection.
     pub(super) fn encoding(&self, protocol: &'static dyn HubProtocol) -> Result<Encoding, handshake::HandshakeError> {
-        let framer = (self.framer)(protocol.transfer_format());
+        let transport = self.transport.expect("a handshake is read from the first channel on");
+        let framer = framer(transport, protocol.transfer_format());
         let framer = framer.ok_or_else(|| handshake::wrong_transport(protocol))?;
         let token = move |token: &str| protocol::write_invocation(protocol, REJOIN_TOKEN_METHOD, &token);
         Ok(Encoding { form: protocol.form(), framer, token: Arc::new(token) })
@@ -59,7 +60,7 @@ impl Session {
     pub(super) fn reject_handshake(&mut self, text: &str, reason: &str) -> SessionEffects {
         self.state = State::Ended;
         let fault = ClientFault::new(Cause::HandshakeRefused, reason);
-        let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE };
+        let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE, waits_for_polls: true };
         let effects = [Effect::Report(fault), Effect::Send(handshake::error_response(text)), Effect::End(ending)];
         effects.into()
     }

@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::{
-    aspnetcore::websocket_framer,
+    connection::{Channel, ChannelAttached},
     hub::CallError,
     payload::{Format, Payload},
     transport::Received,
 };
 
+mod channels;
 mod message_pack;
 mod properties;
 mod rules;
@@ -35,7 +36,14 @@ impl TestSession {
         Self::with_config(config(settings))
     }
 
+    /// A session over a WebSocket.
     fn with_config(config: SessionConfig) -> Self {
+        let mut session = Self::without_channel(config);
+        session.attach(Transport::WebSockets, None);
+        session
+    }
+
+    fn without_channel(config: SessionConfig) -> Self {
         let now = Instant::now();
         Self {
             inner: Session::new(config, now),
@@ -82,7 +90,7 @@ impl TestSession {
                 self.running_calls.push(invocation);
                 described
             }
-            Effect::End(Ending { reason, error, end }) => {
+            Effect::End(Ending { reason, error, end, .. }) => {
                 let error = error.map(|error| format!(" of {error}")).unwrap_or_default();
                 format!("end {reason:?} {}{error}", end.code)
             }
@@ -91,8 +99,23 @@ impl TestSession {
             Effect::SendGroupsToken(true) => "send token".into(),
             Effect::SendGroupsToken(false) => "send no token".into(),
             Effect::MarkClientGone => "mark client gone".into(),
+            Effect::Own(DeleteReply { is_polling, .. }) => format!("deleted {is_polling}"),
             other => panic!("unexpected effect: {other:?}"),
         })
+    }
+
+    /// Attaches a channel, which is the first one unless the session has one.
+    fn attach(&mut self, transport: Transport, expires: Option<Instant>) -> String {
+        let is_first = self.inner.transport.is_none();
+        self.on(Event::Attached(ChannelAttached {
+            channel: Channel { number: 1, transport },
+            request: ChannelRequest { expires },
+            is_first,
+            is_rejoined: false,
+            has_gap: false,
+            has_unsent_token: false,
+            has_current_token: true,
+        }))
     }
 
     fn receive(&mut self, data: Inbound) -> String {
@@ -126,10 +149,9 @@ fn config(settings: Settings) -> SessionConfig {
     SessionConfig {
         settings: Arc::new(settings),
         hub: Arc::new(Hub::new("chat").method("Known", async || Ok(()))),
-        framer: websocket_framer,
         wants_tokens: true,
         token_lifetime: seconds(60),
-        expires: None,
+        early_data: Bytes::new(),
     }
 }
 

@@ -113,6 +113,7 @@ impl EndpointHandler {
             token_subject: TokenSubject { family: token.connection.to_string(), epoch: 0, hub: None, user },
             held_until_end: Box::new((permit, entry)),
             held_until_channel,
+            held_until_stop: Box::new(()),
         };
         Connection::spawn_registered(new_connection, Session::new(config), Arc::clone(&state.aborted))
             .ok_or_else(|| unavailable(CONNECTION_ENDED))

@@ -91,6 +91,7 @@ impl EndpointHandler {
             // The socket of a poll may carry requests of other connections afterwards, so it must not be closed.
             socket: SocketHandle::of(&request.http).filter(|_| !transport.is_poll()),
             context: Some(request.context()),
+            identity: None,
             request: ChannelRequest {
                 connect_kind,
                 frame_format,
@@ -170,7 +171,8 @@ fn parse_frame_format(request: &ClassicRequest, transport: Transport) -> Result<
 
 fn response_head(content_type: &'static str) -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
-    response.content_type(content_type).insert_header(NO_CACHE);
+    // nginx must not collect the body before it passes it on.
+    response.content_type(content_type).insert_header(NO_CACHE).insert_header(("x-accel-buffering", "no"));
     response
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct CleanupGuard(pub(in crate::connection) ConnectionState);
 
 impl Drop for CleanupGuard {
     fn drop(&mut self) {
-        self.0.end(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR });
+        self.0.end(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR, waits_for_polls: false });
     }
 }
 
@@ -91,7 +91,7 @@ impl ConnectionState {
             None => return,
         };
         let error = ending.error.as_ref().map(|error| (error.kind().to_owned(), error.message().to_owned()));
-        let is_stop = ending.reason == Reason::Stopped;
+        let is_stop = matches!(ending.reason, Reason::Stopped | Reason::Deleted);
         let disconnected = |hub: &Arc<Hub>| {
             (Arc::clone(hub), Disconnected { context: self.context(hub), error: error.clone(), is_stop })
         };

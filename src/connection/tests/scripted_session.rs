@@ -22,7 +22,7 @@ pub(super) enum Open {
 
 fn end_for(reason: Reason) -> Effects<ScriptedSession> {
     let error = (reason == Reason::Faulted).then(|| HubError::new("protocol error"));
-    Effect::End(Ending { reason, error, end: END }).into()
+    Effect::End(Ending { reason, error, end: END, waits_for_polls: reason == Reason::Drained }).into()
 }
 
 impl ScriptedSession {
@@ -83,6 +83,7 @@ impl Dialect for ScriptedSession {
             Event::Detached if self.time_without_channel.is_some() => Effects::none(),
             Event::Detached | Event::Abandoned => end_for(Reason::Lost),
             Event::Request(text) => self.run_script(&text, now),
+            Event::Posted(bytes) => self.run_script(str::from_utf8(&bytes).unwrap(), now),
             Event::Overflowed => end_for(Reason::TooSlow),
             Event::Aborted(_) => end_for(Reason::Aborted),
             Event::Draining => end_for(Reason::Drained),

@@ -103,7 +103,12 @@ pub(crate) struct StreamingResponse {
 impl StreamingResponse {
     /// Sends a request like [`http_request_with_body`], and waits for the head of the response.
     pub(crate) async fn start(server: SocketAddr, request: &str, body: &str) -> Self {
-        let socket = send_request(server, request, "", body).await;
+        Self::start_with_headers(server, request, "", body).await
+    }
+
+    /// Like [`StreamingResponse::start`], with headers that each end in a line break.
+    pub(crate) async fn start_with_headers(server: SocketAddr, request: &str, headers: &str, body: &str) -> Self {
+        let socket = send_request(server, request, headers, body).await;
         let head = HttpResponse { status: 0, head: String::new(), body: String::new() };
         let mut response = Self { head, socket, raw: Vec::new(), body: String::new(), is_complete: false };
         let head = with_timeout(response.take_until(b"\r\n\r\n")).await.expect("a response has a head");

@@ -9,7 +9,7 @@ use actix_web::{
     web::{self, scope},
 };
 use hubcast::{
-    AcceptedSocket, Engine, EngineBuilder, Hub,
+    AcceptedSocket, Engine, EngineBuilder, Hub, Transport,
     aspnetcore::{Endpoint, Settings},
     testkit,
     web::Cors,
@@ -78,7 +78,10 @@ fn default_engine(hub: Hub) -> EngineBuilder {
     Engine::builder()
         .hub("/chat", hub)
         .hub_only(hubs::other())
-        .aspnetcore_endpoint(Endpoint::new("/nows", &name).without_websockets())
+        .aspnetcore_endpoint(
+            Endpoint::new("/nows", &name).transports(&[Transport::ServerSentEvents, Transport::LongPolling]),
+        )
+        .aspnetcore_endpoint(Endpoint::new("/wsonly", &name).transports(&[Transport::WebSockets]))
         .aspnetcore_endpoint(Endpoint::new("/strict", &name).minimum_version(1))
         .aspnetcore_endpoint(Endpoint::new("/guarded", &name).require(identity::is_member).close_on_expiry())
         .authenticate(identity::identify)

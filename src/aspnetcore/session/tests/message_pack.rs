@@ -47,10 +47,8 @@ fn handshake_chooses_the_format() {
 
 #[test]
 fn transport_without_binary_data_refuses_message_pack() {
-    fn text_only(format: TransferFormat) -> Option<Arc<dyn Framer>> {
-        (format == TransferFormat::Text).then(|| websocket_framer(format)).flatten()
-    }
-    let mut session = TestSession::with_config(SessionConfig { framer: text_only, ..config(Settings::default()) });
+    let mut session = TestSession::without_channel(config(Settings::default()));
+    session.attach(Transport::ServerSentEvents, None);
     assert_eq!(
         session.receive(Inbound::Binary(HANDSHAKE.into())),
         "send {\"error\":\"Cannot use the 'messagepack' protocol on the current transport. The transport does not \

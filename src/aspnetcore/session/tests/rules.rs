@@ -300,10 +300,10 @@ fn rejoin_token_is_sent_and_renewed_in_time() {
 fn connection_ends_when_credentials_expire() {
     let now = Instant::now();
     let expires = Some(now + seconds(7));
-    let mut session =
-        TestSession::with_config(SessionConfig { wants_tokens: false, expires, ..config(Settings::default()) });
+    let mut session = TestSession::with_config(SessionConfig { wants_tokens: false, ..config(Settings::default()) });
     assert!(!session.inner.wants_tokens());
     session.now = now;
+    session.attach(Transport::WebSockets, expires);
     session.send_text(HANDSHAKE);
     session.on(Event::Connected(Ok(())));
     assert_eq!(session.inner.deadline(), expires);

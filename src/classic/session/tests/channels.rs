@@ -145,7 +145,7 @@ fn decide(before: &[Transport], transport: Transport, connect_kind: ConnectKind)
         channels.attach(OpenChannel { number, transport: *transport });
     }
     let request = request_for_channel(connect_kind, None);
-    let attach = AttachChannel { transport, socket: None, context: None, request };
+    let attach = AttachChannel { transport, socket: None, context: None, identity: None, request };
     match session.decide_channel(&attach, &channels, 0) {
         ChannelDecision::Attach => "attach".into(),
         ChannelDecision::Rejoin(plan) => format!("rejoin{}", if plan.joins_durable { " durable" } else { "" }),

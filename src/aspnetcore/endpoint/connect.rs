@@ -1,0 +1,119 @@
+//! The connection of a request: found by its token, or created.
+
+use std::{any::Any, sync::Arc};
+
+use actix::Addr;
+use actix_web::HttpResponse;
+use tokio::time::Instant;
+
+use super::{EndpointHandler, responses::unknown_connection};
+use crate::{
+    aspnetcore::{
+        negotiate::REJOIN_PARAM,
+        negotiations::{IdKind, Seconds, Ticket, TokenStatus},
+        protocol::{HubProtocol, json::JsonProtocol},
+        session::{Session, SessionConfig},
+    },
+    connection::{Connection, NewConnection},
+    hub::{Hub, Identity, Request},
+    outbox::{Outbox, ReplayLimits},
+    pipeline::TokenSubject,
+    transport::Transport,
+    web::limit_response,
+};
+
+/// The value of [`REJOIN_PARAM`] if the client has no token yet.
+const NO_TOKEN_YET: &str = "1";
+
+/// The connection of a token.
+pub(super) enum Found {
+    Live(Addr<Connection<Session>>),
+    /// It was negotiated, and no transport was opened yet.
+    Pending(Ticket),
+    /// It was never negotiated, or has expired, or has ended.
+    Unknown,
+}
+
+impl EndpointHandler {
+    pub(super) fn find(&self, token: &str) -> Found {
+        let negotiations = &self.state.negotiations;
+        let Some(ticket) = negotiations.verify(token, &self.endpoint.path) else { return Found::Unknown };
+        match self.state.registry.find(&ticket.bytes) {
+            Some(connection) => Found::Live(connection),
+            None if negotiations.status(&ticket, Seconds::now()) == TokenStatus::Pending => Found::Pending(ticket),
+            None => Found::Unknown,
+        }
+    }
+
+    /// The ticket of a client that has skipped the negotiation. Its id is also its token, as in version 0.
+    pub(super) fn issue_unnegotiated(&self) -> Ticket {
+        self.state.negotiations.issue(&self.endpoint.path, IdKind::Token, Seconds::now())
+    }
+
+    /// The connection of a ticket. It is created for the first request.
+    ///
+    /// # Errors
+    /// The response, if a limit of connections is reached or the token was used up meanwhile.
+    pub(super) fn find_or_create(
+        &self,
+        ticket: &Ticket,
+        transport: Transport,
+        request: &Request,
+        identity: &Identity,
+    ) -> Result<Addr<Connection<Session>>, HttpResponse> {
+        let state = &*self.state;
+        state.registry.find_or_create(&ticket.bytes, |entry| {
+            let permit = state.services.limiter.acquire(identity.user.as_ref(), request.address());
+            let permit = permit.map_err(limit_response)?;
+            let hub = state.services.hub(&self.endpoint.hub).cloned();
+            let hub = hub.ok_or_else(|| HttpResponse::NotFound().finish())?;
+            let opened = state.negotiations.open(ticket, Seconds::now());
+            let (token, early_data) = opened.ok_or_else(|| unknown_connection(transport))?;
+            let config = SessionConfig {
+                settings: Arc::clone(&state.settings),
+                hub: Arc::clone(&hub),
+                wants_tokens: request.query(REJOIN_PARAM).is_some(),
+                token_lifetime: state.rejoin_service.settings.lifetime,
+                early_data: early_data.freeze(),
+            };
+            let held = (Box::new(permit) as Box<dyn Any + Send>, Box::new((entry, token)) as Box<dyn Any + Send>);
+            let new_connection = self.new_connection(ticket, transport, hub, request, identity, held);
+            Ok(Connection::spawn(new_connection, Session::new(config, Instant::now()), ()))
+        })
+    }
+
+    fn new_connection(
+        &self,
+        ticket: &Ticket,
+        transport: Transport,
+        hub: Arc<Hub>,
+        request: &Request,
+        identity: &Identity,
+        (held_until_end, held_until_stop): (Box<dyn Any + Send>, Box<dyn Any + Send>),
+    ) -> NewConnection {
+        let state = &*self.state;
+        let token_subject = TokenSubject {
+            family: crate::ids::secret(),
+            epoch: 1,
+            hub: Some(self.endpoint.hub.clone()),
+            user: identity.user.clone(),
+        };
+        NewConnection {
+            id: ticket.id().into(),
+            dialect: "aspnetcore",
+            transport: transport.name(),
+            hubs: vec![hub],
+            has_one_hub: true,
+            rejoin_token: request.query(REJOIN_PARAM).filter(|token| *token != NO_TOKEN_YET).map(str::to_owned),
+            identity: Arc::new(identity.clone()),
+            request: Arc::new(request.clone().into_kept()),
+            outbox: Outbox::new(JsonProtocol.form(), state.limits, ReplayLimits::default()),
+            services: Arc::clone(&state.services),
+            rejoin_service: Arc::clone(&state.rejoin_service),
+            token_subject,
+            held_until_end,
+            held_until_channel: Box::new(()),
+            held_until_stop,
+        }
+    }
+}
