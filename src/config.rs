@@ -42,7 +42,7 @@ pub use serving::{AspNetCore, Limits, Rejoin};
 pub use tls::{CertificateFiles, Tls};
 pub use units::Secret;
 
-use crate::{admin::MetricsAccess, tokens::MIN_SECRET_LENGTH, web::BasePath};
+use crate::{admin::MetricsAccess, store::azure::AzureCredential, tokens::MIN_SECRET_LENGTH, web::BasePath};
 
 /// All settings. `Settings::default()` equals an empty configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -203,8 +203,13 @@ fn is_origin(text: &str) -> bool {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Store {
-    /// The URL of the database. Default: a SQLite file in `data_dir`, created if it is missing.
+    /// The URL of the database. Default: a SQLite file in `data_dir`, created if it is missing. If it is an address of
+    /// Azure Table Storage, that keeps memberships, and the SQLite file keeps leases and tokens.
     pub url: Option<String>,
+    /// The key of the account of Azure Table Storage, in base64.
+    pub azure_key: Option<Secret<1>>,
+    /// A shared access signature for Azure Table Storage, instead of the key.
+    pub azure_sas: Option<Secret<1>>,
     /// The time limit for a call of the database. Default 5 s. A connecting client waits at most that long for it.
     #[serde(deserialize_with = "units::duration")]
     pub deadline: Duration,
@@ -216,7 +221,35 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { url: None, deadline: Duration::from_secs(5), on_failure: crate::OnStoreFailure::default() }
+        let (deadline, on_failure) = (Duration::from_secs(5), crate::OnStoreFailure::default());
+        Self { url: None, azure_key: None, azure_sas: None, deadline, on_failure }
+    }
+}
+
+impl Store {
+    /// True if memberships are in Azure Table Storage.
+    fn is_azure(&self) -> bool {
+        self.url.as_ref().is_some_and(|url| url.starts_with("azure-table:"))
+    }
+
+    /// The credential for Azure Table Storage, if memberships are there.
+    #[must_use]
+    pub fn azure_credential(&self) -> Option<AzureCredential> {
+        let key = self.azure_key.as_ref().map(|key| AzureCredential::key(key.expose()));
+        let signature = || self.azure_sas.as_ref().map(|signature| AzureCredential::sas(signature.expose()));
+        key.or_else(signature).filter(|_| self.is_azure())
+    }
+
+    /// Faults of several settings together.
+    fn contradictions(&self) -> Vec<(Vec<&'static str>, String)> {
+        let keys = || vec!["store.azure_key", "store.azure_sas", "store.url"];
+        let credentials = usize::from(self.azure_key.is_some()) + usize::from(self.azure_sas.is_some());
+        match (self.is_azure(), credentials) {
+            (true, 0) => vec![(keys(), "Azure Table Storage needs `store.azure_key` or `store.azure_sas`".into())],
+            (true, 1) | (false, 0) => Vec::new(),
+            (true, _) => vec![(keys(), "set either `store.azure_key` or `store.azure_sas`".into())],
+            (false, _) => vec![(keys(), "`store.url` is no address of Azure Table Storage".into())],
+        }
     }
 }
 
@@ -266,6 +299,7 @@ impl Settings {
             );
             found.push((vec!["cors.origins"], text));
         }
+        found.extend(self.store.contradictions());
         if self.workers > MAX_WORKERS {
             found.push((
                 vec!["workers"],
@@ -307,11 +341,14 @@ impl Settings {
     /// The URL of the database, configured or default.
     #[must_use]
     pub fn store_url(&self) -> String {
-        let file = || {
-            let path = self.database_file().to_string_lossy().into_owned();
-            format!("sqlite://{}?mode=rwc", utf8_percent_encode(&path, ENCODED_IN_PATHS))
-        };
-        self.store.url.clone().unwrap_or_else(file)
+        self.store.url.clone().unwrap_or_else(|| self.database_url())
+    }
+
+    /// The URL of the SQLite file in `data_dir`.
+    #[must_use]
+    pub fn database_url(&self) -> String {
+        let path = self.database_file().to_string_lossy().into_owned();
+        format!("sqlite://{}?mode=rwc", utf8_percent_encode(&path, ENCODED_IN_PATHS))
     }
 
     /// The path of the database, if `store.url` is not set.

@@ -338,3 +338,23 @@ fn database_url_escapes_the_directory_name() {
     let settings = read("data_dir = '/a b/c?mode=memory#%41'", &[]).unwrap();
     assert_eq!(settings.store_url(), "sqlite:///a%20b/c%3Fmode%3Dmemory%23%2541/hubcast.db?mode=rwc");
 }
+
+#[test]
+fn azure_tables_need_one_credential() {
+    let read = |variables_: &[(&str, &str)]| Settings::read(&Flags::default(), &variables(variables_));
+    let url = ("HUBCAST_STORE__URL", "azure-table://shop.table.core.windows.net");
+    let (key, signature) = (("HUBCAST_STORE__AZURE_KEY", "c2VjcmV0"), ("HUBCAST_STORE__AZURE_SAS", "sv=1&sig=secret"));
+    for credential in [key, signature] {
+        let settings = read(&[url, credential]).unwrap();
+        assert!(settings.store.azure_credential().is_some());
+        assert!(!format!("{settings:?}").contains(credential.1), "the credential is a secret");
+    }
+    for (faulty, text) in [
+        (&[url][..], "needs `store.azure_key` or `store.azure_sas`"),
+        (&[url, key, signature], "set either"),
+        (&[key], "`store.url` is no address of Azure Table Storage"),
+    ] {
+        let faults = read(faulty).unwrap_err().to_string();
+        assert!(faults.contains(text), "{faults}");
+    }
+}

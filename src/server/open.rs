@@ -17,7 +17,7 @@ use crate::{
     admin::AdminToken,
     aspnetcore, chat, classic,
     config::{Auth, Limits, Mode, Secret, Settings},
-    store::{self, sea::SeaStore},
+    store::{self, azure::AzureTableStore, sea::SeaStore},
     tokens::BadSecret,
     web::{Cors, Jwt, LocalQueryUser, QueryUser},
 };
@@ -74,15 +74,14 @@ impl Service {
         let key_ring = key_ring(settings)?;
         let admin_token = admin_token(settings)?;
         let tls = settings.tls.files().map(Tls::open).transpose()?;
-        let store = SeaStore::connect(&settings.store_url()).await.map_err(OpenError::Store)?;
+        let stores = with_stores(Engine::builder(), settings).await.map_err(OpenError::Store)?;
         let hub = chat::hub();
         let (aspnetcore, classic) = endpoints(&hub, &settings.auth);
-        let engine = with_authentication(Engine::builder(), &settings.auth)
+        let engine = with_authentication(stores, &settings.auth)
             .hub_only(hub)
             .aspnetcore_endpoint(aspnetcore)
             .classic_endpoint(classic)
             .base_path(settings.base_path.as_str())
-            .store(store)
             .keys(key_ring)
             .aspnetcore_settings(settings.aspnetcore.clone().into())
             .classic_settings(settings.classic.clone().into())
@@ -114,6 +113,16 @@ impl Service {
             data_lock,
         })
     }
+}
+
+/// Azure Table Storage keeps memberships only; leases and tokens are in the database in the data directory then.
+async fn with_stores(builder: EngineBuilder, settings: &Settings) -> Result<EngineBuilder, store::Error> {
+    let Some(credential) = settings.store.azure_credential() else {
+        return Ok(builder.store(SeaStore::connect(&settings.store_url()).await?));
+    };
+    let memberships = AzureTableStore::connect(&settings.store_url(), credential).await?;
+    let local = SeaStore::connect(&settings.database_url()).await?;
+    Ok(builder.store(local).membership_store(memberships))
 }
 
 /// The limits of connections. By default there are no more connections than sockets.

@@ -71,6 +71,9 @@ pub struct Members {
 /// makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MembershipPromises {
+    /// A few queries answer a call of [`MembershipStore::groups_of`] for any number of owners. Otherwise, each owner costs a
+    /// query.
+    pub batched_loads: bool,
     /// All changes of one call of [`MembershipStore::apply`] take effect, or none. Otherwise, each change by itself does.
     pub atomic_batches: bool,
     /// Members are listed in the order of the bytes of their names. Otherwise, the order is that of the store.
@@ -81,7 +84,7 @@ pub struct MembershipPromises {
 
 impl MembershipPromises {
     /// All promises.
-    pub const ALL: Self = Self { atomic_batches: true, sorted_members: true, totals: true };
+    pub const ALL: Self = Self { batched_loads: true, atomic_batches: true, sorted_members: true, totals: true };
 }
 
 /// The store of durable memberships.
@@ -97,7 +100,7 @@ pub trait MembershipStore: Send + Sync + 'static {
 
     /// Returns the durable groups of each of `owners`, in the order of `owners`; an unknown user has none.
     ///
-    /// Where the database can, a few queries answer the whole batch: a storm of reconnects arrives in batches of 1,000.
+    /// A storm of reconnects arrives in batches of 1,000: see [`MembershipPromises::batched_loads`].
     fn groups_of(&self, owners: &[Owner]) -> impl Future<Output = Result<Vec<Vec<GroupName>>, Error>> + Send;
 
     /// Makes users durable members of groups, or ends memberships, in order. Returns the effect of each change, in the

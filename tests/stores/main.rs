@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test and reports its location")]
 
+mod azure;
 mod mariadb;
 mod postgres;
 mod server_checks;

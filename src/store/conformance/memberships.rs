@@ -120,13 +120,15 @@ pub async fn answers_follow_the_order_of_owners(store: &dyn DynMembershipStore) 
 
 /// A batch can exceed the number of bind variables of any database (SQLite 32,766; PostgreSQL and MySQL 65,535).
 pub async fn large_batch_of_owners_is_answered(store: &dyn DynMembershipStore) -> Result<(), Error> {
-    let asked: Vec<_> = (0..70_000).map(|number| owner(&number.to_string())).collect();
-    for known in [0, 33_000, 69_999] {
+    let count = if store.promises().batched_loads { 70_000 } else { 2_000 };
+    let asked: Vec<_> = (0..count).map(|number| owner(&number.to_string())).collect();
+    let known = [0, count / 2, count - 1];
+    for known in known {
         store.add(&asked[known], &"room".into()).await?;
     }
     let answers = store.groups_of(&asked).await?;
     let found: Vec<_> = (0..answers.len()).filter(|index| !answers[*index].is_empty()).collect();
-    assert_eq!((answers.len(), found), (70_000, vec![0, 33_000, 69_999]));
+    assert_eq!((answers.len(), &*found), (count, &known[..]));
     Ok(())
 }
 

@@ -89,6 +89,11 @@ impl ServiceProcess {
         http_request(self.admin, &format!("GET {path}"), &bearer).await.json()
     }
 
+    /// Whether the service can serve new clients.
+    pub(crate) async fn is_ready(&self) -> bool {
+        http_request(self.admin, "GET /healthz/ready", "").await.status == 200
+    }
+
     /// The resident memory of the process, in bytes.
     pub(crate) fn resident_memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();

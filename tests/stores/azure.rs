@@ -1,0 +1,76 @@
+use std::{path::Path, sync::LazyLock};
+
+use hubcast::store::{
+    Change, Error, MembershipStore, Owner,
+    azure::{AzureCredential, AzureTableStore},
+};
+use hubcast_fixtures::{
+    azurite::{AZURITE_KEY, Azurite, shared_access_signature},
+    servers::reserve_port,
+};
+
+static AZURITE: LazyLock<Azurite> = LazyLock::new(|| {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
+    Azurite::start(&target.join("clients"))
+});
+
+async fn connect(address: &str) -> Result<AzureTableStore, Error> {
+    AzureTableStore::connect(address, AzureCredential::key(AZURITE_KEY)).await
+}
+
+fn ann() -> Owner {
+    Owner { hub: "chat".into(), user: "ann".into() }
+}
+
+hubcast::membership_store_conformance!(connect(&AZURITE.new_table()).await?);
+
+#[tokio::test]
+async fn stores_of_one_table_share_its_rows() {
+    let address = AZURITE.new_table();
+    let (one, other) = (connect(&address).await.unwrap(), connect(&address).await.unwrap());
+    assert_eq!(one.add(&ann(), &"room".into()).await.unwrap(), Change::Applied);
+    assert_eq!(other.add(&ann(), &"room".into()).await.unwrap(), Change::Unchanged);
+    assert_eq!(other.groups_of(&[ann()]).await.unwrap(), [["room".into()]]);
+}
+
+#[tokio::test]
+async fn lists_longer_than_an_answer_are_complete() {
+    let store = connect(&AZURITE.new_table()).await.unwrap();
+    let mut groups: Vec<_> = (0..1_200).map(|number| hubcast::GroupName::from(format!("{number:04}"))).collect();
+    let change = |group: &hubcast::GroupName| hubcast::store::MembershipChange {
+        owner: ann(),
+        group: group.clone(),
+        op: hubcast::store::MembershipOp::Add,
+    };
+    store.apply(&groups.iter().map(change).collect::<Vec<_>>()).await.unwrap();
+    let mut stored = store.groups_of(&[ann()]).await.unwrap().remove(0);
+    stored.sort_unstable();
+    groups.sort_unstable();
+    assert_eq!(stored, groups);
+}
+
+#[tokio::test]
+async fn shared_access_signature_is_accepted() {
+    let (address, signature) = (AZURITE.new_table(), shared_access_signature());
+    let store = AzureTableStore::connect(&address, AzureCredential::sas(signature.as_str())).await.unwrap();
+    assert_eq!(store.add(&ann(), &"room".into()).await.unwrap(), Change::Applied);
+    assert_eq!(store.groups_of(&[ann()]).await.unwrap(), [["room".into()]]);
+    let forged = AzureCredential::sas(signature.replace("sco", "co"));
+    let error = AzureTableStore::connect(&address, forged).await.unwrap_err();
+    assert!(matches!(error, Error::Address(_)), "{error}");
+    assert!(!error.to_string().contains("sig="), "{error}");
+}
+
+#[tokio::test]
+async fn wrong_key_is_a_wrong_address() {
+    let wrong = AzureCredential::key("c2VjcmV0");
+    let error = AzureTableStore::connect(&AZURITE.new_table(), wrong).await.unwrap_err();
+    assert!(matches!(error, Error::Address(_)), "{error}");
+    assert!(!error.to_string().contains("c2VjcmV0"), "{error}");
+}
+
+#[tokio::test]
+async fn unreachable_service_is_unavailable() {
+    let error = connect(&format!("azure-table://{}/devstoreaccount1", reserve_port())).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+}
