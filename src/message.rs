@@ -17,8 +17,8 @@ use crate::{
     payload::{EncodeError, Format, message_pack, to_line},
 };
 
-/// The number of wire forms: ASP.NET Core JSON and MessagePack, classic JSON.
-const WIRE_FORMS: usize = 3;
+/// The number of wire forms: ASP.NET Core JSON, MessagePack and plain bytes, classic JSON.
+const WIRE_FORMS: usize = 4;
 
 /// Arguments as JSON text.
 pub type Json = Box<RawValue>;
@@ -83,7 +83,7 @@ fn to_json_array<T: Serialize>(arguments: &T) -> Result<Json, serde_json::Error>
 /// An encoding of invocations. Each dialect defines its wire forms as constants.
 #[derive(Debug)]
 pub struct WireForm {
-    /// The index of the encoded bytes in a message. It is unique to the form and below 3.
+    /// The index of the encoded bytes in a message. It is unique to the form and below 4.
     pub slot: usize,
     /// The format of the arguments.
     pub format: Format,

@@ -44,6 +44,7 @@ pub struct Endpoint {
     authorize: Option<Authorize>,
     closes_on_expiry: bool,
     redirect: Option<RedirectFn>,
+    is_raw: bool,
 }
 
 type RedirectFn = Arc<dyn Fn(&Request, &Identity) -> Option<Redirect> + Send + Sync>;
@@ -67,6 +68,7 @@ impl Endpoint {
             authorize: None,
             closes_on_expiry: false,
             redirect: None,
+            is_raw: false,
         }
     }
 
@@ -109,6 +111,15 @@ impl Endpoint {
         redirect: impl Fn(&Request, &Identity) -> Option<Redirect> + Send + Sync + 'static,
     ) -> Self {
         self.redirect = Some(Arc::new(redirect));
+        self
+    }
+
+    /// Exchanges plain bytes with clients, without a handshake and without hub messages. The bytes that arrive at a time
+    /// invoke the hub method `Receive` with one argument, a [`Binary`](crate::Binary). A `Binary` or a text that the
+    /// method returns, or that the hub sends as the only argument of an invocation, is sent to the client as it is.
+    #[must_use]
+    pub fn raw(mut self) -> Self {
+        self.is_raw = true;
         self
     }
 

@@ -18,6 +18,7 @@ use crate::{
 
 pub(super) mod json;
 pub(super) mod message_pack;
+pub(super) mod raw;
 
 /// The protocols, in the order in which they are looked up.
 static PROTOCOLS: [&dyn HubProtocol; 2] = [&json::JsonProtocol, &message_pack::MessagePackProtocol];
@@ -55,7 +56,7 @@ pub(crate) trait HubProtocol: Debug + Send + Sync {
     /// If the message is invalid. The connection must be closed with this error.
     fn parse(&self, message: &Bytes) -> Result<ClientMessage, HubError>;
 
-    /// Encodes a message with its framing.
+    /// Encodes a message with its framing. Empty if the protocol has no such message.
     fn write(&self, message: &ServerMessage<'_>) -> Box<[u8]>;
 }
 
@@ -73,6 +74,8 @@ pub(crate) enum Framing {
     Separator,
     /// Each message follows its length, a variable-length integer.
     LengthPrefix,
+    /// A message is what has been received since the last one.
+    Chunks,
 }
 
 /// The headers of a message. They have no meaning in the protocol; clients use them for trace contexts.

@@ -79,6 +79,7 @@ pub(crate) struct Session {
     receive_buffer: MessageBuffer,
     /// The protocol that the client has requested. Until the handshake it is JSON, because errors are sent in it.
     protocol: &'static dyn HubProtocol,
+    has_handshake: bool,
     error_messages: ErrorMessages,
     running_calls: usize,
     /// The call that waits for a free slot. Messages behind it are not read.
@@ -94,10 +95,15 @@ pub(crate) struct Session {
 
 type SessionEffects = Effects<Session>;
 
+/// Sends a message, if the protocol has it.
+fn send_unless_empty(message: Box<[u8]>) -> SessionEffects {
+    if message.is_empty() { SessionEffects::none() } else { Effect::Send(message).into() }
+}
+
 impl Session {
     /// A session whose transport was just opened and whose handshake is pending.
     pub(crate) fn new(config: SessionConfig, now: Instant) -> Self {
-        let SessionConfig { settings, hub, wants_tokens, token_lifetime, early_data } = config;
+        let SessionConfig { settings, hub, fixed_protocol, wants_tokens, token_lifetime, early_data } = config;
         let mut receive_buffer = MessageBuffer::new(settings.max_message);
         receive_buffer.append(&early_data);
         Self {
@@ -107,7 +113,8 @@ impl Session {
             state: State::Handshake,
             transport: None,
             receive_buffer,
-            protocol: &JsonProtocol,
+            protocol: fixed_protocol.unwrap_or(&JsonProtocol),
+            has_handshake: fixed_protocol.is_none(),
             error_messages: ErrorMessages { is_detailed: settings.detailed_errors },
             running_calls: 0,
             queued_call: None,
@@ -263,8 +270,8 @@ impl Session {
         self.receive_buffer.clear();
         let end = if reason == Reason::TooSlow { POLICY_VIOLATION } else { NORMAL_CLOSURE };
         let waits_for_polls = !matches!(reason, Reason::Lost | Reason::Deleted);
-        let ending = Effect::End(Ending { reason, error, end, waits_for_polls });
-        close_message.map(Effect::Send).into_iter().chain([ending]).collect()
+        let close = close_message.map_or_else(SessionEffects::none, send_unless_empty);
+        close.then(Effect::End(Ending { reason, error, end, waits_for_polls }))
     }
 }
 
@@ -375,6 +382,8 @@ impl Dialect for Session {
 pub(crate) struct SessionConfig {
     pub(crate) settings: Arc<Settings>,
     pub(crate) hub: Arc<Hub>,
+    /// The protocol of an endpoint without a handshake.
+    pub(crate) fixed_protocol: Option<&'static dyn HubProtocol>,
     /// The client has asked for rejoin tokens.
     pub(crate) wants_tokens: bool,
     /// The lifetime of a rejoin token.

@@ -11,7 +11,7 @@ use crate::{
     aspnetcore::{
         negotiate::REJOIN_PARAM,
         negotiations::{IdKind, Seconds, Ticket, TokenStatus},
-        protocol::{HubProtocol, json::JsonProtocol},
+        protocol::{HubProtocol, json::JsonProtocol, raw::RawProtocol},
         session::{Session, SessionConfig},
     },
     connection::{Connection, NewConnection},
@@ -72,6 +72,7 @@ impl EndpointHandler {
             let config = SessionConfig {
                 settings: Arc::clone(&state.settings),
                 hub: Arc::clone(&hub),
+                fixed_protocol: self.endpoint.is_raw.then_some(&RawProtocol as &dyn HubProtocol),
                 wants_tokens: request.query(REJOIN_PARAM).is_some(),
                 token_lifetime: state.rejoin_service.settings.lifetime,
                 early_data: early_data.freeze(),

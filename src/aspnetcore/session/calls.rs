@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Session, SessionEffects, State, error_messages::PendingInvocation};
+use super::{Session, SessionEffects, State, error_messages::PendingInvocation, send_unless_empty};
 use crate::{
     aspnetcore::protocol::Invocation,
     connection::{Dialect, Effect, Invoke, Reason},
@@ -46,7 +46,7 @@ impl Session {
         self.running_calls -= 1;
         let mut effects: SessionEffects =
             match self.error_messages.completion(self.protocol, &self.hub, invocation, result) {
-                Ok(completion) => completion.into_iter().map(Effect::Send).collect(),
+                Ok(completion) => completion.map_or_else(SessionEffects::none, send_unless_empty),
                 Err(error) => return self.end_with_error(error, Reason::Faulted),
             };
         if let Some((invocation, invoke)) = self.queued_call.take() {

@@ -58,9 +58,10 @@ impl Session {
     pub(super) fn on_attached(&mut self, attached: &ChannelAttached<Self>, now: Instant) -> SessionEffects {
         self.transport = Some(attached.channel.transport);
         self.expires = attached.request.expires;
-        match attached.is_first && !self.receive_buffer.is_empty() {
-            true => self.handle_handshake(now),
-            false => SessionEffects::none(),
+        match attached.is_first {
+            true if !self.has_handshake => self.start_without_handshake(now),
+            true if !self.receive_buffer.is_empty() => self.handle_handshake(now),
+            true | false => SessionEffects::none(),
         }
     }
 

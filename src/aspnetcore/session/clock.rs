@@ -2,11 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::{ServerMessage, Session, SessionEffects, State};
-use crate::{
-    connection::{Effect, Reason},
-    hub::HubError,
-};
+use super::{ServerMessage, Session, SessionEffects, State, send_unless_empty};
+use crate::{connection::Reason, hub::HubError};
 
 impl Session {
     pub(super) fn tick(&mut self, now: Instant) -> SessionEffects {
@@ -28,7 +25,7 @@ impl Session {
             self.next_ping_at = now + self.settings.keep_alive;
             // Wire: a client that polls gets no pings.
             if !self.is_polling() {
-                effects.append(Effect::Send(self.protocol.write(&ServerMessage::Ping)));
+                effects.append(send_unless_empty(self.protocol.write(&ServerMessage::Ping)));
             }
         }
         effects.then(self.token_schedule.renew_if_due(now))

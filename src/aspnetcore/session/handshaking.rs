@@ -39,6 +39,18 @@ impl Session {
         }
     }
 
+    /// Connects a client whose endpoint has one protocol and no handshake.
+    pub(super) fn start_without_handshake(&mut self, now: Instant) -> SessionEffects {
+        match self.encoding(self.protocol) {
+            Ok(encoding) => {
+                self.state = State::Connecting { is_attached: true };
+                self.next_ping_at = now + self.settings.keep_alive;
+                [Effect::SetEncoding(encoding), Effect::Connect].into()
+            }
+            Err(_) => self.end(Reason::Refused, None, None),
+        }
+    }
+
     /// The encoding for the transport of the connection.
     pub(super) fn encoding(&self, protocol: &'static dyn HubProtocol) -> Result<Encoding, handshake::HandshakeError> {
         let transport = self.transport.expect("a handshake is read from the first channel on");

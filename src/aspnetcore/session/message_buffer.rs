@@ -60,6 +60,7 @@ impl MessageBuffer {
         let frame = match framing {
             Framing::Separator => self.find_separator(),
             Framing::LengthPrefix => self.read_prefix()?,
+            Framing::Chunks => self.chunk(limit),
         };
         match frame {
             Some(frame) if frame.prefix + frame.length + frame.suffix <= limit => Ok(Some(self.remove(&frame))),
@@ -91,6 +92,12 @@ impl MessageBuffer {
             }
         }
         Ok(None)
+    }
+
+    /// What is buffered, up to the maximum size.
+    fn chunk(&self, limit: usize) -> Option<Frame> {
+        let length = self.bytes.len().min(limit);
+        (length > 0).then_some(Frame { prefix: 0, length, suffix: 0 })
     }
 
     fn remove(&mut self, frame: &Frame) -> Bytes {

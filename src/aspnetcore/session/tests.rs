@@ -13,6 +13,7 @@ use crate::{
 mod channels;
 mod message_pack;
 mod properties;
+mod raw;
 mod rules;
 mod transitions;
 
@@ -149,6 +150,7 @@ fn config(settings: Settings) -> SessionConfig {
     SessionConfig {
         settings: Arc::new(settings),
         hub: Arc::new(Hub::new("chat").method("Known", async || Ok(()))),
+        fixed_protocol: None,
         wants_tokens: true,
         token_lifetime: seconds(60),
         early_data: Bytes::new(),
