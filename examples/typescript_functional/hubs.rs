@@ -1,6 +1,8 @@
 //! The hubs of the tests. Members of objects have .NET names.
 
-use hubcast::{Args, Caller, Clients, Hub, HubError, hub::Connected};
+use std::time::{Duration, UNIX_EPOCH};
+
+use hubcast::{Args, Binary, Caller, Clients, Hub, HubError, Timestamp, hub::Connected};
 use serde::{Deserialize, Serialize};
 
 type UnitResult = Result<(), HubError>;
@@ -12,6 +14,19 @@ struct CustomObject {
     value: i32,
 }
 
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ComplexObject {
+    byte_array: Binary,
+    date_time: Timestamp,
+    guid: String,
+    int_array: Vec<i32>,
+    string: Option<String>,
+}
+
+/// The beginning of the year 2000, in seconds since 1970.
+const YEAR_2000: Duration = Duration::from_secs(946_684_800);
+
 /// The hub of most tests.
 pub(super) fn test_hub() -> Hub {
     Hub::new("TestHub")
@@ -19,12 +34,25 @@ pub(super) fn test_hub() -> Hub {
         .method("ThrowException", throw_exception)
         .method("InvokeWithString", invoke_with_string)
         .method("SendCustomObject", send_custom_object)
+        .method("EchoComplexObject", async |Args((object,)): Args<(ComplexObject,)>| Ok(object))
+        .method("SendComplexObject", async || Ok(complex_object()))
         .method("GetCallerConnectionId", async |caller: Caller| Ok(caller.id().clone()))
         .method("GetNumRedirects", get_num_redirects)
         .method("GetActiveTransportName", async |caller: Caller| Ok(caller.transport()))
         .method("GetContentTypeHeader", async |caller: Caller| Ok(header(&caller, "content-type")))
         .method("GetHeader", async |caller: Caller, Args((name,)): Args<(String,)>| Ok(header(&caller, &name)))
         .method("GetCookie", async |caller: Caller, Args((name,)): Args<(String,)>| Ok(cookie(&caller, &name)))
+}
+
+/// The hub of the endpoint without a hub protocol. It sends back what it receives. Only a client with the cookie of the
+/// negotiation stays, or one with a WebSocket.
+pub(super) fn echo_hub() -> Hub {
+    let connected = async |Connected(context): Connected| {
+        let caller = context.caller();
+        let may_stay = caller.transport() == "WebSockets" || cookie(caller, "testCookie").is_some();
+        if may_stay { Ok(()) } else { Err(HubError::new("the cookie is missing")) }
+    };
+    Hub::new("Echo").on_connected(connected).method("Receive", async |Args((bytes,)): Args<(Binary,)>| Ok(bytes))
 }
 
 /// The hub for clients with a token.
@@ -60,6 +88,16 @@ async fn invoke_with_string(caller: Caller, clients: Clients, Args((message,)): 
 async fn send_custom_object(caller: Caller, clients: Clients, Args((object,)): Args<(CustomObject,)>) -> UnitResult {
     clients.client(caller.id().clone()).send("CustomObject", (object,)).await?;
     Ok(())
+}
+
+fn complex_object() -> ComplexObject {
+    ComplexObject {
+        byte_array: Binary(vec![1, 2, 3]),
+        date_time: (UNIX_EPOCH + YEAR_2000).into(),
+        guid: "00010203-0405-0607-0706-050403020100".into(),
+        int_array: vec![1, 2, 3],
+        string: Some("hello world".into()),
+    }
 }
 
 async fn get_num_redirects(caller: Caller) -> Result<u64, HubError> {

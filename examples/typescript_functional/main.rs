@@ -7,6 +7,7 @@
 //!
 //! | path | what it serves |
 //! |---|---|
+//! | `/echo` | plain bytes, which it sends back |
 //! | `/testhub`, `/testhub-nowebsockets` | the hub of the tests |
 //! | `/authorizedhub` | a hub for clients with a token |
 //! | `/uncreatable` | a hub that refuses every connection |
@@ -50,6 +51,8 @@ fn engine(tokens: &Tokens) -> anyhow::Result<Engine> {
     let hub = hubs::test_hub();
     let name = hub.name().clone();
     let authorized = hubs::authorized_hub();
+    let echo = hubs::echo_hub();
+    let raw = Endpoint::new("/echo", echo.name()).raw();
     let for_members = Endpoint::new("/authorizedhub", authorized.name()).require(|identity| identity.is_authenticated);
     let engine = Engine::builder()
         .hub("/testhub", hub)
@@ -58,6 +61,8 @@ fn engine(tokens: &Tokens) -> anyhow::Result<Engine> {
                 .transports(&[Transport::ServerSentEvents, Transport::LongPolling]),
         )
         .hub("/uncreatable", hubs::uncreatable_hub())
+        .hub_only(echo)
+        .aspnetcore_endpoint(raw)
         .hub_only(authorized)
         .aspnetcore_endpoint(for_members)
         .aspnetcore_settings(Settings { detailed_errors: true, ..Settings::default() })

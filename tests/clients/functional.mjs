@@ -7,6 +7,7 @@ import { createRequire } from "node:module";
 
 const require = createRequire(`${process.cwd()}/`);
 const signalR = require("@microsoft/signalr");
+const { HttpConnection } = require("@microsoft/signalr/dist/cjs/HttpConnection");
 
 const [https, http, transportName, protocolName, group] = process.argv.slice(2);
 const transport = signalR.HttpTransportType[transportName];
@@ -104,6 +105,10 @@ const groups = {
         await connection.stop();
       }
     },
+  },
+
+  // Over Server-Sent Events the first ping of the client can come too late, which is then the error that it reports.
+  refusal: {
     "is closed if its hub cannot be created": async () => {
       const connection = build(`${http}/uncreatable`);
       const closed = deferred();
@@ -111,6 +116,34 @@ const groups = {
       // The client has started when it has read the answer to its handshake, which precedes the Close message.
       const failed = await connection.start().then(() => closed.promise, (error) => error.message);
       assert.match(failed, /Unable to resolve service for type 'System.Object' while attempting to activate 'FunctionalTests.UncreatableHub'./);
+    },
+  },
+
+  // Plain bytes over the connection of the client, without its hub protocol.
+  echo: {
+    "sends and receives a text": async () => {
+      const connection = new HttpConnection(`${http}/echo`, { transport, logger: signalR.NullLogger.instance });
+      const [received, closed] = [deferred(), deferred()];
+      connection.onreceive = received.resolve;
+      connection.onclose = closed.resolve;
+      await connection.start(signalR.TransferFormat.Text);
+      await connection.send("Hello World!");
+      assert.equal(await received.promise, "Hello World!");
+      await connection.stop();
+      assert.equal(await closed.promise, undefined);
+    },
+  },
+
+  // A WebSocket cannot be redirected, and the event source of the client follows no relative address.
+  httpRedirects: {
+    "follows redirects of HTTP": async () => {
+      const connection = new HttpConnection(`${http}/echoredirect`, { transport, logger: signalR.NullLogger.instance });
+      const received = deferred();
+      connection.onreceive = received.resolve;
+      await connection.start(signalR.TransferFormat.Text);
+      await connection.send("Hello World!");
+      assert.equal(await received.promise, "Hello World!");
+      await connection.stop();
     },
   },
 

@@ -49,10 +49,40 @@ impl FunctionalServer {
 
 #[tokio::test]
 async fn websockets_with_json() {
-    FunctionalServer::start().await.run("WebSockets", "json", &["calls", "connections"]).await;
+    let groups = ["calls", "refusal", "objects", "echo", "connections"];
+    FunctionalServer::start().await.run("WebSockets", "json", &groups).await;
+}
+
+#[tokio::test]
+async fn websockets_with_message_pack() {
+    FunctionalServer::start()
+        .await
+        .run("WebSockets", "messagepack", &["calls", "refusal", "objects", "connections"])
+        .await;
+}
+
+#[tokio::test]
+async fn event_streams_with_json() {
+    FunctionalServer::start().await.run("ServerSentEvents", "json", &["calls", "objects", "echo", "connections"]).await;
+}
+
+#[tokio::test]
+async fn polls_with_json() {
+    let groups = ["calls", "refusal", "objects", "echo", "connections", "httpRedirects"];
+    FunctionalServer::start().await.run("LongPolling", "json", &groups).await;
+}
+
+#[tokio::test]
+async fn polls_with_message_pack() {
+    FunctionalServer::start()
+        .await
+        .run("LongPolling", "messagepack", &["calls", "refusal", "objects", "connections"])
+        .await;
 }
 
 #[tokio::test]
 async fn transport_is_negotiated() {
-    FunctionalServer::start().await.run("WebSockets", "json", &["transports"]).await;
+    let server = FunctionalServer::start().await;
+    server.run("WebSockets", "json", &["transports", "fallback"]).await;
+    server.run("WebSockets", "messagepack", &["fallback"]).await;
 }
