@@ -13,6 +13,12 @@ use hubcast::{
     server::{self, Listeners, Service},
 };
 use log::error;
+use mimalloc::MiMalloc;
+
+/// glibc's allocator keeps most of the memory of clients that have left; mimalloc returns it. Its feature `no_thp` is
+/// set because a huge page is returned only when all of it is free.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The log filter unless `RUST_LOG` is set. `actix_http` is off, because it logs every invalid HTTP request, so any
 /// client could fill the log.
