@@ -1,6 +1,6 @@
 //! Tests of the declarations and of their export.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use super::{
     openmetrics::parser::{Exposition, parse},
@@ -113,11 +113,14 @@ fn operations_page_lists_every_metric() {
         let labels: Vec<_> = labels[name].iter().map(|label| format!("`{label}`")).collect();
         format!("| `{shown}` | {kind} | {} |", if labels.is_empty() { "none".into() } else { labels.join(", ") })
     };
-    let expected: BTreeSet<_> = exported.types.iter().map(row).collect();
+    let mut expected: Vec<_> = exported.types.iter().map(row).collect();
+    expected.sort();
     let page = include_str!("../../docs/operations.md").split("\n## Metrics\n").nth(1).expect("a section on metrics");
     let page = page.split("\n## ").next().unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| `"));
-    let documented: BTreeSet<_> =
+    // A list instead of a set, so that a row that is there twice is a fault.
+    let mut documented: Vec<_> =
         rows.map(|row| row.splitn(5, '|').take(4).collect::<Vec<_>>().join("|") + "|").collect();
+    documented.sort();
     assert_eq!(documented, expected);
 }
