@@ -26,10 +26,14 @@ mod errors;
 mod leases;
 mod memberships;
 mod millis;
+#[cfg(feature = "mysql")]
 mod mysql;
 mod nodes;
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server;
+mod settled;
 mod sqlite;
 mod tokens;
 
@@ -44,6 +48,7 @@ pub struct SeaStore {
 /// The time limits of the database. A healthy database answers much faster. Order: those of a call end before the deadline
 /// of the caller, 5 s, so that the caller hears why the call failed.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(dead_code, reason = "some are for servers"))]
 struct Timeouts {
     /// The maximum wait for a connection of the pool. After it, a call returns [`Error::Unavailable`].
     acquire: Duration,
@@ -71,8 +76,8 @@ impl SeaStore {
     ///
     /// * `sqlite:///path/hubcast.db` is a file; it is created if it is missing, unless the address sets `?mode=rw`.
     ///   `sqlite::memory:` is a database in memory that lives as long as the store.
-    /// * `postgres://user:password@host:5432/database` is a database of a PostgreSQL server.
-    /// * `mysql://user:password@host:3306/database` is a database of a MySQL or MariaDB server.
+    /// * `postgres://user:password@host:5432/database` is a database of a PostgreSQL server (feature `postgres`).
+    /// * `mysql://user:password@host:3306/database` is a database of a MySQL or MariaDB server (feature `mysql`).
     ///
     /// # Errors
     ///

@@ -8,14 +8,22 @@ use sea_orm::{
     TransactionTrait,
 };
 
-use super::{Timeouts, mysql, postgres, server, sqlite};
+#[cfg(feature = "mysql")]
+use super::mysql;
+#[cfg(feature = "postgres")]
+use super::postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use super::server;
+use super::{Timeouts, sqlite};
 use crate::store::Error;
 
 /// A database that the store supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Backend {
     Sqlite,
+    #[cfg(feature = "postgres")]
     Postgres,
+    #[cfg(feature = "mysql")]
     MySql,
 }
 
@@ -27,8 +35,14 @@ impl Backend {
         let scheme = url.split(':').next().unwrap_or_default();
         match scheme {
             "sqlite" => sqlite::check_address(url).map(|()| Self::Sqlite),
+            #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => postgres::check_address(url).map(|()| Self::Postgres),
+            #[cfg(feature = "mysql")]
             "mysql" => mysql::check_address(url).map(|()| Self::MySql),
+            #[cfg(not(feature = "postgres"))]
+            "postgres" | "postgresql" => Err(Error::Address("this build lacks the cargo feature `postgres`".into())),
+            #[cfg(not(feature = "mysql"))]
+            "mysql" => Err(Error::Address("this build lacks the cargo feature `mysql`".into())),
             // Only the scheme is shown: the rest can contain a password.
             _ => Err(Error::Address(format!("`{scheme}` is not a supported database, {EXPECTED}"))),
         }
@@ -42,7 +56,9 @@ impl Backend {
     ) -> Result<(DatabaseConnection, sqlite::Anchor), Error> {
         match self {
             Self::Sqlite => sqlite::open(url, timeouts).await,
+            #[cfg(feature = "postgres")]
             Self::Postgres => Ok((server::open(url, postgres::options(url, timeouts)).await?, None)),
+            #[cfg(feature = "mysql")]
             Self::MySql => Ok((server::open(url, mysql::options(url, timeouts)).await?, None)),
         }
     }
@@ -59,6 +75,10 @@ impl Backend {
     /// Creates or changes the tables. Of several processes that start at the same time, one does it and the others wait.
     ///
     /// Order: take the lock first, then read the schema. Otherwise two processes would both find the tables missing.
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        expect(unused_variables, reason = "SQLite migrates on a connection of the pool")
+    )]
     pub(super) async fn migrate(self, url: &str, db: &DatabaseConnection) -> Result<(), DbErr> {
         match self {
             Self::Sqlite => {
@@ -66,7 +86,9 @@ impl Backend {
                 Migrator::up(&transaction, None).await?;
                 transaction.commit().await
             }
+            #[cfg(feature = "postgres")]
             Self::Postgres => server::migrate(url, postgres::LOCK_SCHEMA).await,
+            #[cfg(feature = "mysql")]
             Self::MySql => server::migrate(url, mysql::LOCK_SCHEMA).await,
         }
     }

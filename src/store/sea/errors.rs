@@ -3,13 +3,18 @@
 //! It maps errors of the driver to the variants of [`Error`]. Every method of [`SeaStore`](super::SeaStore) uses it. It
 //! does not log or retry, and no error shows the values of a statement.
 
-use sea_orm::{DbErr, RuntimeErr, SqlxError};
+use sea_orm::{DbErr, RuntimeErr, SqlxError, sqlx::error::DatabaseError};
 
-use super::{mysql, postgres, sqlite};
+#[cfg(feature = "mysql")]
+use super::mysql;
+#[cfg(feature = "postgres")]
+use super::postgres;
+use super::sqlite;
 use crate::store::Error;
 
 /// What a failure asks the caller to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(dead_code, reason = "SQLite has not all of them"))]
 pub(super) enum Failure {
     /// Repeat the transaction at once: another one was in its way.
     Conflict,
@@ -58,15 +63,21 @@ fn classify(error: &DbErr) -> Failure {
         (_, Some(SqlxError::ColumnNotFound(_) | SqlxError::ColumnDecode { .. } | SqlxError::Decode(_))) => {
             Failure::Corrupt
         }
-        (_, Some(SqlxError::Database(cause))) => {
-            let cause = &**cause;
-            let failure = sqlite::failure(cause).or_else(|| postgres::failure(cause)).or_else(|| mysql::failure(cause));
-            failure.unwrap_or(Failure::Unavailable)
-        }
+        (_, Some(SqlxError::Database(cause))) => stated_failure(&**cause).unwrap_or(Failure::Unavailable),
         (DbErr::ConnectionAcquire(_) | DbErr::Conn(_) | DbErr::Exec(_) | DbErr::Query(_), _) => Failure::Unavailable,
         // All other errors report a row, a type or a migration that does not match.
         _ => Failure::Corrupt,
     }
+}
+
+/// What the database that has sent the error means by it.
+fn stated_failure(error: &dyn DatabaseError) -> Option<Failure> {
+    let failure = sqlite::failure(error);
+    #[cfg(feature = "postgres")]
+    let failure = failure.or_else(|| postgres::failure(error));
+    #[cfg(feature = "mysql")]
+    let failure = failure.or_else(|| mysql::failure(error));
+    failure
 }
 
 /// The error of the driver, if there is one.

@@ -1,16 +1,12 @@
 //! Databases that run as a server: the settings of the connection pool that they share, and migrations.
 //!
 //! Such a database can be stopped, restarted or unreachable at any time. The pool tests a connection before each use, and
-//! connects again. A connection that does not answer is closed after [`RELEASE_TIMEOUT`], so that it does not hold a
-//! place in the pool.
+//! connects again.
 
-use std::{future::ready, time::Duration};
+use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait};
-use sea_orm::{
-    ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait,
-    sqlx::{self, Connection, pool::PoolOptions},
-};
+use sea_orm::{ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait};
 use tokio::time::timeout;
 
 use super::{Timeouts, errors};
@@ -18,9 +14,6 @@ use crate::store::Error;
 
 /// The size of the connection pool. Writes of one process run one after another; the rest is for reads and tokens.
 const MAX_CONNECTIONS: u32 = 10;
-
-/// The maximum wait for the answer of a connection whose call was dropped.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The maximum time to migrate the schema, including the wait for another process that does it.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
@@ -34,19 +27,6 @@ pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
         .test_before_acquire(true)
         .sqlx_logging(false);
     options
-}
-
-/// Closes each connection that does not answer, or whose last transaction did not end: when it is released, and again
-/// before it is acquired.
-pub(super) fn close_unsettled<D: sqlx::Database>(pool: PoolOptions<D>) -> PoolOptions<D> {
-    pool.after_release(|connection, _| Box::pin(is_settled(connection)))
-        .before_acquire(|connection, _| Box::pin(ready(Ok(!connection.is_in_transaction()))))
-}
-
-/// Order: the rollback of a dropped transaction may still be in the queue of the connection. The ping waits for it.
-async fn is_settled(connection: &mut impl Connection) -> Result<bool, sqlx::Error> {
-    timeout(RELEASE_TIMEOUT, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-    Ok(!connection.is_in_transaction())
 }
 
 /// Opens the pool with its first connection.

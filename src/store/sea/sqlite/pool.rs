@@ -18,7 +18,7 @@ use sea_orm::{
 use super::{address, retry};
 use crate::store::{
     Error,
-    sea::{Timeouts, errors, server::close_unsettled},
+    sea::{Timeouts, errors, settled::close_unsettled},
 };
 
 /// The size of the connection pool of a database file: one writer and some concurrent readers.
