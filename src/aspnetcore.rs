@@ -1,8 +1,7 @@
 //! The dialect of ASP.NET Core SignalR clients.
 //!
-//! Implements negotiation, handshake, messages and session rules over WebSockets, Server-Sent Events and long polling, in
-//! JSON and MessagePack. Streams, client results and stateful reconnect are not supported yet, and the negotiation does
-//! not offer them.
+//! Implements negotiation, handshake, messages, stateful reconnect and session rules over WebSockets, Server-Sent Events
+//! and long polling, in JSON and MessagePack. Streams and client results are not supported yet.
 //!
 //! The engine mounts one [`Endpoint`] after the other into an actix-web application. The module uses the connection and
 //! transport layers. It must not depend on its counterpart `classic`, and hubs, groups and stores must not depend on
@@ -51,6 +50,9 @@ pub struct Settings {
     pub max_message: Option<usize>,
     /// The maximum number of calls of one client that run at a time. Further calls wait. Default 1.
     pub parallel_calls: NonZeroUsize,
+    /// The number of bytes that a client with stateful reconnect may leave unacknowledged. Beyond it, a hub method that
+    /// sends to its caller waits. Default 100,000.
+    pub reconnect_buffer: usize,
     /// Send clients the text of every error. Default off, because it reveals internals of the server.
     pub detailed_errors: bool,
 }
@@ -66,6 +68,7 @@ impl Default for Settings {
             send_timeout: Duration::from_secs(10),
             max_message: Some(32 * 1024),
             parallel_calls: NonZeroUsize::MIN,
+            reconnect_buffer: 100_000,
             detailed_errors: false,
         }
     }

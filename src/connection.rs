@@ -324,7 +324,8 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
 impl<D: Dialect> StreamHandler<OutboxEvent> for Connection<D> {
     fn handle(&mut self, event: OutboxEvent, ctx: &mut Self::Context) {
         match event {
-            OutboxEvent::ChannelClosed(number) => self.on_channel_closed(number, ctx),
+            OutboxEvent::ChannelClosed(number) => self.on_channel_closed(number, Event::Closed, ctx),
+            OutboxEvent::ChannelLost(number) => self.on_channel_closed(number, Event::Detached, ctx),
             OutboxEvent::Detached(number) => self.on_detached(number, ctx),
             OutboxEvent::Overflowed => self.handle_event(Event::Overflowed, ctx),
             OutboxEvent::Congested => self.watch_progress(ctx),

@@ -10,7 +10,7 @@
 //!
 //! Environment variables, with the defaults of ASP.NET SignalR and ASP.NET Core SignalR: `DETAILED=1`, `KEEPALIVE_MS`,
 //! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `POLL_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`,
-//! `MAX_PARALLEL`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
+//! `MAX_PARALLEL`, `RECONNECT_BUFFER`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
@@ -48,6 +48,9 @@ fn settings() -> Settings {
         parallel_calls: number("MAX_PARALLEL")
             .and_then(|calls| NonZeroUsize::new(calls.try_into().ok()?))
             .unwrap_or(defaults.parallel_calls),
+        reconnect_buffer: number("RECONNECT_BUFFER")
+            .and_then(|bytes| bytes.try_into().ok())
+            .unwrap_or(defaults.reconnect_buffer),
         detailed_errors: number("DETAILED") == Some(1),
     }
 }
@@ -80,7 +83,8 @@ async fn main() -> anyhow::Result<()> {
     let chat = hubs::chat();
     let name = chat.name().clone();
     let engine = Engine::builder()
-        .hub("/chat", chat)
+        .hub_only(chat)
+        .aspnetcore_endpoint(Endpoint::new("/chat", &name).allow_stateful_reconnects())
         .aspnetcore_endpoint(Endpoint::new("/wsonly", &name).transports(&[Transport::WebSockets]).minimum_version(1))
         .aspnetcore_endpoint(
             Endpoint::new("/nows", &name)

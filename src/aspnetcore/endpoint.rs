@@ -43,6 +43,7 @@ pub struct Endpoint {
     transports: Vec<Transport>,
     authorize: Option<Authorize>,
     closes_on_expiry: bool,
+    allows_stateful_reconnects: bool,
     redirect: Option<RedirectFn>,
     is_raw: bool,
 }
@@ -67,6 +68,7 @@ impl Endpoint {
             transports: Transport::ASPNETCORE.into(),
             authorize: None,
             closes_on_expiry: false,
+            allows_stateful_reconnects: false,
             redirect: None,
             is_raw: false,
         }
@@ -99,6 +101,15 @@ impl Endpoint {
     #[must_use]
     pub fn close_on_expiry(mut self) -> Self {
         self.closes_on_expiry = true;
+        self
+    }
+
+    /// Lets clients that ask for it resume a connection with a new WebSocket, within the disconnect timeout and without
+    /// losing messages. Default off, because each such connection keeps the messages that its client has not acknowledged,
+    /// up to the limits of its outbox.
+    #[must_use]
+    pub fn allow_stateful_reconnects(mut self) -> Self {
+        self.allows_stateful_reconnects = true;
         self
     }
 

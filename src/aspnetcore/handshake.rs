@@ -25,11 +25,12 @@ pub(crate) enum HandshakeError {
     Malformed(HubError),
 }
 
-/// Checks a handshake request, which is passed without its separator. Returns the protocol that it requests.
+/// Checks a handshake request, which is passed without its separator. Returns the protocol and the version that it
+/// requests.
 ///
 /// # Errors
 /// The reason to send to the client before its connection is closed.
-pub(crate) fn validate(record: &[u8]) -> Result<&'static dyn HubProtocol, HandshakeError> {
+pub(crate) fn validate(record: &[u8]) -> Result<(&'static dyn HubProtocol, i32), HandshakeError> {
     let (name, version) = parse(record).map_err(HandshakeError::Malformed)?;
     let unsupported = HandshakeError::Unsupported;
     let found = protocol::find(&name);
@@ -38,7 +39,7 @@ pub(crate) fn validate(record: &[u8]) -> Result<&'static dyn HubProtocol, Handsh
         let text = format!("The server does not support version {version} of the '{name}' protocol.");
         return Err(unsupported(text));
     }
-    Ok(protocol)
+    Ok((protocol, version))
 }
 
 /// The error of a protocol that the transport of the connection cannot carry.

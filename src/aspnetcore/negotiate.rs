@@ -24,6 +24,8 @@ pub(super) struct NegotiateResponse {
     connection_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_token: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    use_stateful_reconnect: bool,
     available_transports: Vec<AvailableTransport>,
 }
 
@@ -101,6 +103,7 @@ impl NegotiateResponse {
             negotiate_version: version,
             connection_id: ticket.id(),
             connection_token: (id_kind(version) == IdKind::Separate).then(|| ticket.token()),
+            use_stateful_reconnect: ticket.can_reconnect(),
             available_transports: transports.iter().map(AvailableTransport::from).collect(),
         }
     }
@@ -109,6 +112,12 @@ impl NegotiateResponse {
 /// What the id of a connection is in this version.
 pub(super) fn id_kind(version: i32) -> IdKind {
     if version >= FIRST_VERSION_WITH_TOKEN { IdKind::Separate } else { IdKind::Token }
+}
+
+/// Whether the client asks for stateful reconnect. Wire: `true` in any case.
+pub(super) fn asks_for_stateful_reconnect(request: &Request) -> bool {
+    let mut values = request.query.iter().filter(|(name, _)| name.eq_ignore_ascii_case("useStatefulReconnect"));
+    values.next().is_some_and(|(_, value)| value.trim().eq_ignore_ascii_case("true"))
 }
 
 /// The protocol version to use for this request.

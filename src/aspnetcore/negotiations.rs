@@ -17,7 +17,7 @@ mod used;
 
 use early_data::EarlyData;
 pub(crate) use early_data::MAX_EARLY_BYTES;
-pub(crate) use ticket::{IdKind, Seconds, Ticket, TokenBytes};
+pub(crate) use ticket::{IdKind, Seconds, Ticket, TicketKind, TokenBytes};
 use used::UsedTokens;
 
 use crate::tokens::KeyRing;
@@ -74,8 +74,8 @@ impl Negotiations {
     }
 
     /// A ticket for a new connection at the endpoint with this path.
-    pub(crate) fn issue(&self, path: &str, id_kind: IdKind, now: Seconds) -> Ticket {
-        Ticket::issue(&self.ring, path, now.plus(self.lifetime), id_kind)
+    pub(crate) fn issue(&self, path: &str, kind: impl Into<TicketKind>, now: Seconds) -> Ticket {
+        Ticket::issue(&self.ring, path, now.plus(self.lifetime), kind.into())
     }
 
     /// The ticket of a token that was issued for the endpoint with this path.

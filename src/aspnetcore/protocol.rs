@@ -147,6 +147,10 @@ pub(crate) enum ServerMessage<'a> {
     Error { id: &'a str, error: &'a str },
     /// A keep-alive message.
     Ping,
+    /// The server has received all messages up to this number.
+    Ack { sequence_id: i64 },
+    /// The number of the next message, after a reconnect.
+    Sequence { sequence_id: i64 },
     /// The connection ends. `allows_reconnect` tells the client whether it may reconnect automatically.
     Close { error: Option<&'a str>, allows_reconnect: bool },
 }

@@ -19,7 +19,7 @@ use crate::{
     client_log::Cause,
     connection::{
         AttachChannel, ChannelDecision, ChannelSetup, ChannelState, ClientFault, ConnectError, Dialect, Effect,
-        Effects, Ending, Event, Invoke, Reason, TokenPlace, TokenSchedule,
+        Effects, Event, Invoke, Reason, TokenPlace, TokenSchedule,
     },
     connections::{ConnectionHandle, Reconnect},
     hub::{Hub, HubBehavior, HubError},
@@ -31,13 +31,18 @@ use crate::{
 mod calls;
 mod channel;
 mod clock;
+mod effect;
+mod ending;
 mod error_messages;
 mod handshaking;
 mod message_buffer;
+mod reconnect;
 
-pub(crate) use channel::{ChannelRefusal, ChannelRequest, Delete, DeleteReply};
+pub(crate) use channel::{ChannelRefusal, ChannelRequest, Delete};
+pub(crate) use effect::OwnEffect;
 use error_messages::{ErrorMessages, PendingInvocation};
 use message_buffer::{FramingError, MessageBuffer};
+use reconnect::StatefulReconnect;
 
 /// The time limit for calls made before a protocol error. Then the Close message is sent without waiting for them.
 const FAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -76,6 +81,9 @@ pub(crate) struct Session {
     state: State,
     /// The transport of the newest channel.
     transport: Option<Transport>,
+    stateful_reconnect: StatefulReconnect,
+    /// The WebSocket of a client that may resume is lost.
+    is_away: bool,
     receive_buffer: MessageBuffer,
     /// The protocol that the client has requested. Until the handshake it is JSON, because errors are sent in it.
     protocol: &'static dyn HubProtocol,
@@ -95,15 +103,11 @@ pub(crate) struct Session {
 
 type SessionEffects = Effects<Session>;
 
-/// Sends a message, if the protocol has it.
-fn send_unless_empty(message: Box<[u8]>) -> SessionEffects {
-    if message.is_empty() { SessionEffects::none() } else { Effect::Send(message).into() }
-}
-
 impl Session {
     /// A session whose transport was just opened and whose handshake is pending.
     pub(crate) fn new(config: SessionConfig, now: Instant) -> Self {
-        let SessionConfig { settings, hub, fixed_protocol, wants_tokens, token_lifetime, early_data } = config;
+        let SessionConfig { settings, hub, fixed_protocol, wants_tokens, token_lifetime, early_data, can_reconnect } =
+            config;
         let mut receive_buffer = MessageBuffer::new(settings.max_message);
         receive_buffer.append(&early_data);
         Self {
@@ -112,6 +116,8 @@ impl Session {
             token_schedule: TokenSchedule::new(token_lifetime),
             state: State::Handshake,
             transport: None,
+            stateful_reconnect: StatefulReconnect::new(can_reconnect && fixed_protocol.is_none()),
+            is_away: false,
             receive_buffer,
             protocol: fixed_protocol.unwrap_or(&JsonProtocol),
             has_handshake: fixed_protocol.is_none(),
@@ -187,7 +193,13 @@ impl Session {
 
     fn handle_message(&mut self, message: &Bytes, now: Instant) -> SessionEffects {
         self.last_received = self.last_received.map(|_| now);
-        match self.protocol.parse(message) {
+        let message =
+            match self.protocol.parse(message).and_then(|message| Ok((self.count_received(&message, now)?, message))) {
+                Ok((true, message)) => Ok(message),
+                Ok((false, _)) => return SessionEffects::none(),
+                Err(error) => Err(error),
+            };
+        match message {
             Ok(ClientMessage::Invocation(invocation)) => {
                 let pending = PendingInvocation { id: invocation.id.clone(), target: invocation.target.clone() };
                 let invoke = self.build_invoke(invocation);
@@ -197,13 +209,13 @@ impl Session {
                 self.last_received = Some(now);
                 SessionEffects::none()
             }
+            Ok(ClientMessage::Ack { sequence_id }) => self.on_ack(sequence_id),
             Ok(ClientMessage::Close { error }) => self.end_with_close(Reason::Stopped, error.map(HubError::new), false),
             // Completions, stream items and cancellations match nothing that the server has started.
             Ok(
                 ClientMessage::StreamItem { .. }
                 | ClientMessage::Completion { .. }
                 | ClientMessage::CancelInvocation { .. }
-                | ClientMessage::Ack { .. }
                 | ClientMessage::Sequence { .. }
                 | ClientMessage::Unknown,
             ) => SessionEffects::none(),
@@ -225,54 +237,6 @@ impl Session {
             }
         }
     }
-
-    fn on_detached(&mut self, now: Instant) -> SessionEffects {
-        match self.state {
-            State::Handshake => self.end_lost(),
-            State::Connecting { .. } => {
-                self.state = State::Connecting { is_attached: false };
-                Effect::MarkClientGone.into()
-            }
-            State::Open if self.queued_call.is_some() => {
-                self.state = State::Leaving;
-                Effect::MarkClientGone.into()
-            }
-            State::Open => self.finish_queued_calls(now),
-            State::Faulted => self.send_pending_fault(),
-            State::Leaving | State::Ended => SessionEffects::none(),
-        }
-    }
-
-    fn end_lost(&mut self) -> SessionEffects {
-        let is_cut_short = self.state != State::Handshake && !self.receive_buffer.is_empty();
-        let error = is_cut_short
-            .then(|| HubError::hidden("InvalidDataException", "Connection terminated while reading a message."));
-        self.end(Reason::Lost, error, None)
-    }
-
-    fn end_with_error(&mut self, error: HubError, reason: Reason) -> SessionEffects {
-        let text = self.error_messages.for_client(CLOSED_WITH_ERROR, &error);
-        let close = self.close(Some(&text), true);
-        self.end(reason, Some(error), Some(close))
-    }
-
-    fn end_with_close(&mut self, reason: Reason, error: Option<HubError>, allows_reconnect: bool) -> SessionEffects {
-        let close = self.close(None, allows_reconnect);
-        self.end(reason, error, Some(close))
-    }
-
-    fn close(&self, error: Option<&str>, allows_reconnect: bool) -> Box<[u8]> {
-        self.protocol.write(&ServerMessage::Close { error, allows_reconnect })
-    }
-
-    fn end(&mut self, reason: Reason, error: Option<HubError>, close_message: Option<Box<[u8]>>) -> SessionEffects {
-        self.state = State::Ended;
-        self.receive_buffer.clear();
-        let end = if reason == Reason::TooSlow { POLICY_VIOLATION } else { NORMAL_CLOSURE };
-        let waits_for_polls = !matches!(reason, Reason::Lost | Reason::Deleted);
-        let close = close_message.map_or_else(SessionEffects::none, send_unless_empty);
-        close.then(Effect::End(Ending { reason, error, end, waits_for_polls }))
-    }
 }
 
 impl Dialect for Session {
@@ -280,7 +244,7 @@ impl Dialect for Session {
     type ChannelRequest = ChannelRequest;
     type ChannelRefusal = ChannelRefusal;
     type Request = Delete;
-    type OwnEffect = DeleteReply;
+    type OwnEffect = OwnEffect;
     type Shared = ();
 
     const BEHAVIOR: HubBehavior =
@@ -295,9 +259,10 @@ impl Dialect for Session {
             Event::Tick => self.tick(now),
             Event::Connected(outcome) => self.on_connected(outcome, now),
             Event::Returned(invocation, result) => self.on_returned(&invocation, result, now),
-            // The client polls again, or the connection is abandoned.
-            Event::Detached if self.is_polling() => SessionEffects::none(),
-            Event::Detached | Event::Abandoned => self.on_detached(now),
+            // The client returns, or the connection is abandoned.
+            Event::Detached if self.is_polling() || self.can_resume() => self.on_away(),
+            Event::Closed if self.is_polling() => SessionEffects::none(),
+            Event::Detached | Event::Closed | Event::Abandoned => self.on_detached(now),
             Event::Attached(attached) => self.on_attached(&attached, now),
             Event::Posted(bytes) => self.on_posted(bytes, now),
             Event::Request(delete) => self.on_delete(delete),
@@ -312,13 +277,12 @@ impl Dialect for Session {
         }
     }
 
-    fn apply(DeleteReply { reply, is_polling }: DeleteReply, _: &ConnectionHandle, (): &()) {
-        // The request may have been cancelled.
-        let _ = reply.send(is_polling);
+    fn apply(effect: OwnEffect, connection: &ConnectionHandle, (): &()) {
+        effect.apply(&connection.outbox);
     }
 
     fn decide_channel(&self, attach: &AttachChannel<Self>, channels: &ChannelState, _: u64) -> ChannelDecision<Self> {
-        Self::decide(attach, channels)
+        self.decide(attach, channels)
     }
 
     fn channel_setup(&self, attach: &AttachChannel<Self>, _: &ChannelState) -> ChannelSetup {
@@ -326,7 +290,8 @@ impl Dialect for Session {
     }
 
     fn time_without_channel(&self, last: Option<Transport>) -> Option<Duration> {
-        last.filter(|transport| transport.is_poll()).map(|_| self.settings.disconnect_timeout)
+        let outlives = |transport: Transport| transport.is_poll() || self.can_resume();
+        last.filter(|transport| outlives(*transport)).map(|_| self.settings.disconnect_timeout)
     }
 
     fn transport_name(transport: Transport) -> &'static str {
@@ -390,6 +355,8 @@ pub(crate) struct SessionConfig {
     pub(crate) token_lifetime: Duration,
     /// What the client has sent before it opened a transport.
     pub(crate) early_data: Bytes,
+    /// Stateful reconnect was negotiated.
+    pub(crate) can_reconnect: bool,
 }
 
 #[cfg(test)]

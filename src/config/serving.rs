@@ -139,6 +139,13 @@ pub struct AspNetCore {
     /// The maximum number of calls of one client that run at the same time. Further calls wait. Default 1.
     #[serde(deserialize_with = "units::integer")]
     pub parallel_calls: NonZeroUsize,
+    /// Let clients that ask for it resume a connection with a new WebSocket. Default false, because each such connection
+    /// keeps the messages that its client has not acknowledged.
+    pub allow_stateful_reconnects: bool,
+    /// The number of bytes that such a client may leave unacknowledged. Beyond it, a hub method that sends to its caller
+    /// waits. Default 100,000.
+    #[serde(deserialize_with = "units::integer")]
+    pub reconnect_buffer: NonZeroUsize,
     /// Send the reason of every failed call to the client. Default false, because the texts reveal internals of the
     /// server.
     pub detailed_errors: bool,
@@ -156,6 +163,8 @@ impl Default for AspNetCore {
             send_timeout: defaults.send_timeout,
             max_message: defaults.max_message,
             parallel_calls: defaults.parallel_calls,
+            allow_stateful_reconnects: false,
+            reconnect_buffer: NonZeroUsize::new(defaults.reconnect_buffer).unwrap_or(NonZeroUsize::MIN),
             detailed_errors: defaults.detailed_errors,
         }
     }
@@ -172,6 +181,7 @@ impl From<AspNetCore> for aspnetcore::Settings {
             send_timeout: settings.send_timeout,
             max_message: settings.max_message,
             parallel_calls: settings.parallel_calls,
+            reconnect_buffer: settings.reconnect_buffer.get(),
             detailed_errors: settings.detailed_errors,
         }
     }

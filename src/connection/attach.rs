@@ -284,7 +284,7 @@ fn adjustment(memberships: &Memberships, resume: Resume) -> Box<GroupAdjustment>
             let changes = memberships.changes_since(cursor);
             Box::new(move |claimed| changes.apply(claimed))
         }
-        Resume::Tail | Resume::Waiting => Box::new(|claimed| claimed),
+        Resume::Tail | Resume::Waiting | Resume::Unacknowledged => Box::new(|claimed| claimed),
     }
 }
 

@@ -122,7 +122,9 @@ pub(crate) enum Event<D: Dialect> {
     Returned(D::PendingInvocation, Result<Payload, CallError>),
     /// OnReconnected of the hubs has finished or failed.
     Reconnected(Result<(), HubError>),
-    /// The transport of the current channel has gone, or its client has closed it.
+    /// The client has closed the current channel, and may open another one if its dialect has it.
+    Closed,
+    /// The current channel is lost.
     Detached,
     /// The connection had no channel for too long.
     Abandoned,

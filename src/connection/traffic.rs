@@ -166,9 +166,9 @@ impl<D: Dialect> Connection<D> {
 
 /// Events of a channel that was replaced are ignored.
 impl<D: Dialect> Connection<D> {
-    pub(super) fn on_channel_closed(&mut self, number: u32, ctx: &mut Context<Self>) {
+    pub(super) fn on_channel_closed(&mut self, number: u32, event: Event<D>, ctx: &mut Context<Self>) {
         if let Some(channel) = self.channels.close(number) {
-            self.on_channel_gone(channel, ctx);
+            self.on_channel_gone(channel, event, ctx);
         }
     }
 
@@ -177,7 +177,7 @@ impl<D: Dialect> Connection<D> {
         // The TCP connection may carry another request next.
         self.socket = None;
         if detached.was_open {
-            self.on_channel_gone(detached.channel, ctx);
+            self.on_channel_gone(detached.channel, Event::Detached, ctx);
         }
         let may_stop = !self.waits_for_polls || self.state.handle().outbox.is_end_delivered();
         if self.state.has_ended() && may_stop {
@@ -185,9 +185,9 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
-    fn on_channel_gone(&mut self, channel: Channel, ctx: &mut Context<Self>) {
+    fn on_channel_gone(&mut self, channel: Channel, event: Event<D>, ctx: &mut Context<Self>) {
         let time = self.session.time_without_channel(Some(channel.transport));
         self.channels.expire_at(time.map(|time| Instant::now() + time));
-        self.handle_event(Event::Detached, ctx);
+        self.handle_event(event, ctx);
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Payload {
     Shared(Message),
     /// Bytes for this client only, ordered among the messages and replayed like them.
     Private(Box<[u8]>),
+    /// Bytes for this client only, ordered among the messages. They are not kept for a channel that resumes.
+    Control(Box<[u8]>),
     /// An encoded frame for the channel that is current when it is pushed; useless to a later channel.
     RawFrame(Box<[u8]>),
     /// The place of the deferred message of the queue.
@@ -45,6 +47,10 @@ impl QueueEntry {
         Self(Some(Arc::new(Payload::Private(bytes))))
     }
 
+    pub(super) fn control(bytes: Box<[u8]>) -> Self {
+        Self(Some(Arc::new(Payload::Control(bytes))))
+    }
+
     pub(super) fn raw_frame(bytes: Box<[u8]>) -> Self {
         Self(Some(Arc::new(Payload::RawFrame(bytes))))
     }
@@ -61,7 +67,7 @@ impl QueueEntry {
     pub(super) fn message(&self) -> Option<&Message> {
         match self.payload() {
             Some(Payload::Shared(message)) => Some(message),
-            Some(Payload::Private(_) | Payload::RawFrame(_) | Payload::Deferred) | None => None,
+            Some(Payload::Private(_) | Payload::Control(_) | Payload::RawFrame(_) | Payload::Deferred) | None => None,
         }
     }
 
@@ -69,13 +75,18 @@ impl QueueEntry {
     pub(super) fn len(&self, form: &WireForm) -> usize {
         match self.payload() {
             Some(Payload::Shared(message)) => message.encoded(form).len(),
-            Some(Payload::Private(bytes) | Payload::RawFrame(bytes)) => bytes.len(),
+            Some(Payload::Private(bytes) | Payload::Control(bytes) | Payload::RawFrame(bytes)) => bytes.len(),
             Some(Payload::Deferred) | None => 0,
         }
     }
 
     pub(super) fn is_deferred(&self) -> bool {
         matches!(self.payload(), Some(Payload::Deferred))
+    }
+
+    /// True for a message that the client counts and acknowledges, if it does so at all.
+    pub(super) fn is_counted(&self) -> bool {
+        matches!(self.payload(), Some(Payload::Shared(_) | Payload::Private(_) | Payload::Deferred))
     }
 
     pub(super) fn is_raw_frame(&self) -> bool {

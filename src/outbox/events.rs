@@ -16,6 +16,8 @@ use crate::ids::GroupKey;
 pub enum OutboxEvent {
     /// The client has closed this channel: nothing more that is sent on it will be read.
     ChannelClosed(u32),
+    /// The socket of the client is gone: nothing more that is sent on this channel will be read.
+    ChannelLost(u32),
     /// The transport has dropped the reader of this channel.
     Detached(u32),
     /// The client is too slow: the outbox has discarded its entries and accepts no more.

@@ -45,6 +45,8 @@ pub enum Resume {
     Waiting,
     /// At this cursor of the outbox, after the entries that the client has received.
     From(u64),
+    /// At the first message that the client has not acknowledged.
+    Unacknowledged,
     /// At the next entry that is pushed.
     Tail,
 }

@@ -22,9 +22,11 @@ use super::{
 };
 use crate::message::{Message, WireForm};
 
+mod acks;
 mod bounds;
 mod deferred;
 
+use acks::Acks;
 use bounds::Replay;
 use deferred::DeferredMessage;
 
@@ -58,6 +60,8 @@ pub(super) struct Queue {
     taken: u64,
     dropped: u64,
     replay: Replay,
+    /// Set if the client acknowledges messages.
+    acks: Option<Acks>,
     fields: FrameFields,
     deferred: DeferredMessage,
     filter: ChannelFilter,
@@ -80,6 +84,7 @@ impl Queue {
             taken: 0,
             dropped: 0,
             replay: Replay::default(),
+            acks: None,
             fields: FrameFields::default(),
             deferred: DeferredMessage::default(),
             filter: ChannelFilter::default(),
@@ -109,6 +114,9 @@ impl Queue {
     /// then touches one slot of every window instead of two.
     fn make_slot(&mut self) {
         let (length, capacity) = (self.entries.len(), self.window_capacity());
+        if self.keeps_until_acknowledged() {
+            return;
+        }
         if length >= capacity && self.offset() > self.window.items {
             self.drop_oldest_kept();
         } else if length == self.entries.capacity() && (capacity / 2..capacity).contains(&length) {
@@ -157,6 +165,9 @@ impl Queue {
     }
 
     fn trim_kept(&mut self) {
+        if self.keeps_until_acknowledged() {
+            return self.trim_uncounted();
+        }
         if !self.keeps_history() {
             self.entries.drain(..self.offset());
             (self.first, self.kept_bytes) = (self.sent, 0);
@@ -196,8 +207,14 @@ impl Queue {
             None if self.fields.is_empty() => false,
             _ => {
                 let run = self.next_run(budget);
-                self.write_run(framer, run.count, out);
-                self.mark_sent(run);
+                let deferred = self.write_run(framer, run.count, out);
+                match self.keeps_until_acknowledged() {
+                    true => {
+                        let kept_bytes = self.keep_written(self.offset(), run.count, deferred);
+                        self.mark_sent(run, kept_bytes);
+                    }
+                    false => self.mark_sent(run, run.bytes),
+                }
                 true
             }
         }
@@ -216,7 +233,8 @@ impl Queue {
         run
     }
 
-    fn write_run(&mut self, framer: &dyn Framer, count: usize, out: &mut BytesMut) {
+    /// Returns the deferred message, if it was written.
+    fn write_run(&mut self, framer: &dyn Framer, count: usize, out: &mut BytesMut) -> Option<Box<[u8]>> {
         let fields = std::mem::take(&mut self.fields);
         let from = self.offset();
         let (filter, form) = (&self.filter, self.form);
@@ -224,11 +242,12 @@ impl Queue {
         let deferred = self.deferred.encode(entries.clone());
         let mut elements = entries.filter_map(|entry| match entry.payload()? {
             Payload::Shared(message) => filter.passes(message).then(|| &message.encoded(form)[..]),
-            Payload::Private(bytes) => Some(&bytes[..]),
+            Payload::Private(bytes) | Payload::Control(bytes) => Some(&bytes[..]),
             Payload::Deferred => deferred.as_deref(),
             Payload::RawFrame(_) => None,
         });
         framer.frame(&fields, &mut elements, self.sent + count as u64, out);
+        deferred
     }
 
     /// Marks a raw frame as sent and drops its content, because a raw frame is never replayed to another channel.
@@ -238,10 +257,11 @@ impl Queue {
             self.waiting_bytes -= entry.len(self.form);
             *entry = QueueEntry::EMPTY;
         }
-        self.mark_sent(Run { count: 1, bytes: 0 });
+        self.mark_sent(Run { count: 1, bytes: 0 }, 0);
     }
 
-    fn mark_sent(&mut self, run: Run) {
+    /// `kept_bytes` are the bytes of these entries that are kept.
+    fn mark_sent(&mut self, run: Run, kept_bytes: usize) {
         if self.replay.bytes > 0 {
             for _ in 0..run.count {
                 self.mark_front_sent();
@@ -249,7 +269,7 @@ impl Queue {
         } else {
             self.sent += run.count as u64;
             self.waiting_bytes -= run.bytes;
-            self.kept_bytes += run.bytes;
+            self.kept_bytes += kept_bytes;
         }
         self.taken += run.count as u64;
         self.trim_kept();
@@ -269,6 +289,7 @@ impl Queue {
         let wanted = match resume {
             Resume::Waiting => self.sent,
             Resume::From(cursor) => cursor,
+            Resume::Unacknowledged => self.rewind_to_unacknowledged(),
             Resume::Tail => self.tail(),
         };
         self.sent = wanted.clamp(self.first, self.tail());
@@ -314,7 +335,7 @@ impl Queue {
         (self.first, self.sent) = (self.tail(), self.tail());
         self.entries = VecDeque::new();
         (self.waiting_bytes, self.kept_bytes, self.fields) = (0, 0, FrameFields::default());
-        (self.replay, self.deferred) = (Replay::default(), DeferredMessage::default());
+        (self.replay, self.deferred, self.acks) = (Replay::default(), DeferredMessage::default(), None);
     }
 
     /// The end of the channel, once every waiting entry is written.

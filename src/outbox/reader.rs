@@ -47,6 +47,15 @@ impl ChannelWriter {
         Self { channel, framer, ..Self::default() }
     }
 
+    /// Writes these bytes as a frame before the entries.
+    pub(super) fn push_first(&mut self, bytes: &[u8]) {
+        if let Some(framer) = &self.framer {
+            let mut frame = BytesMut::new();
+            framer.write_raw(bytes, &mut frame);
+            self.control.push_back(frame[..].into());
+        }
+    }
+
     pub(super) fn close(&mut self, end: End) {
         self.close = self.close.or(Some(end));
     }
@@ -326,11 +335,18 @@ impl ChannelControl {
         });
     }
 
-    /// Ends the channel with `end`, without sending the waiting entries, because the client has closed it or is about
-    /// to. The owner is notified with [`OutboxEvent::ChannelClosed`].
+    /// Ends the channel with `end`, without sending the waiting entries, because the client has closed it. The owner is
+    /// notified with [`OutboxEvent::ChannelClosed`].
     pub fn close(&self, end: End) {
         self.change(|writer| writer.close(end));
         self.outbox.emit(OutboxEvent::ChannelClosed(self.channel));
+    }
+
+    /// As [`ChannelControl::close`], because the socket of the client is gone. The client may return. The owner is notified
+    /// with [`OutboxEvent::ChannelLost`].
+    pub fn lose(&self, end: End) {
+        self.change(|writer| writer.close(end));
+        self.outbox.emit(OutboxEvent::ChannelLost(self.channel));
     }
 
     fn change(&self, change: impl FnOnce(&mut ChannelWriter)) {

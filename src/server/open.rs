@@ -76,7 +76,7 @@ impl Service {
         let tls = settings.tls.files().map(Tls::open).transpose()?;
         let stores = with_stores(Engine::builder(), settings).await.map_err(OpenError::Store)?;
         let hub = chat::hub();
-        let (aspnetcore, classic) = endpoints(&hub, &settings.auth);
+        let (aspnetcore, classic) = endpoints(&hub, settings);
         let engine = with_authentication(stores, &settings.auth)
             .hub_only(hub)
             .aspnetcore_endpoint(aspnetcore)
@@ -134,9 +134,15 @@ fn connection_limits(limits: &Limits, max_sockets: NonZeroUsize) -> ConnectionLi
     ConnectionLimits { total: total.unwrap_or(configured.total.min(max_sockets)), ..configured }
 }
 
-fn endpoints(hub: &Hub, auth: &Auth) -> (aspnetcore::Endpoint, classic::Endpoint) {
-    let (aspnetcore, classic) = chat::endpoints(hub);
-    if auth.close_on_expiry { (aspnetcore.close_on_expiry(), classic.close_on_expiry()) } else { (aspnetcore, classic) }
+fn endpoints(hub: &Hub, settings: &Settings) -> (aspnetcore::Endpoint, classic::Endpoint) {
+    let (mut aspnetcore, mut classic) = chat::endpoints(hub);
+    if settings.aspnetcore.allow_stateful_reconnects {
+        aspnetcore = aspnetcore.allow_stateful_reconnects();
+    }
+    if settings.auth.close_on_expiry {
+        (aspnetcore, classic) = (aspnetcore.close_on_expiry(), classic.close_on_expiry());
+    }
+    (aspnetcore, classic)
 }
 
 fn create_directory(path: &Path) -> Result<(), OpenError> {

@@ -57,7 +57,7 @@ impl ResponseBody {
             let control = reader.control();
             self.watch = Some(actix::spawn(async move {
                 if socket.peer_closed().await {
-                    control.close(CLIENT_GONE);
+                    control.lose(CLIENT_GONE);
                 }
             }));
         }

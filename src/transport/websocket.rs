@@ -110,7 +110,7 @@ impl Actor for WebSocketActor {
     type Context = WebsocketContext<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.control.close(End { code: CloseCode::Normal.into() });
+        self.control.lose(End::ABNORMAL);
     }
 }
 
@@ -118,9 +118,9 @@ impl WebSocketActor {
     /// Sends data to the connection, and reads nothing more until the connection is ready for it.
     fn forward(&self, data: Inbound, ctx: &mut WebsocketContext<Self>) {
         let received = self.recipient.send(Received { channel: self.channel, data });
-        ctx.wait(received.into_actor(self).map(|taken, _, ctx| {
+        ctx.wait(received.into_actor(self).map(|taken, this, ctx| {
             if taken.is_err() {
-                ctx.stop();
+                this.close(CloseCode::Normal, ctx);
             }
         }));
     }

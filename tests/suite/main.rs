@@ -41,6 +41,7 @@ mod rejoin_helper;
 mod rejoining;
 mod reverse_proxies;
 mod stalled_readers;
+mod stateful_reconnect;
 mod store_outages;
 mod tls;
 mod transports;

@@ -76,6 +76,7 @@ impl EndpointHandler {
                 wants_tokens: request.query(REJOIN_PARAM).is_some(),
                 token_lifetime: state.rejoin_service.settings.lifetime,
                 early_data: early_data.freeze(),
+                can_reconnect: ticket.can_reconnect(),
             };
             let held = (Box::new(permit) as Box<dyn Any + Send>, Box::new((entry, token)) as Box<dyn Any + Send>);
             let new_connection = self.new_connection(ticket, transport, hub, request, identity, held);

@@ -9,8 +9,8 @@ use actix_web::{
 use super::{EndpointHandler, responses::plain_text};
 use crate::{
     aspnetcore::{
-        negotiate::{NegotiateResponse, REJOIN_PARAM, id_kind, negotiate_version},
-        negotiations::Seconds,
+        negotiate::{NegotiateResponse, REJOIN_PARAM, asks_for_stateful_reconnect, id_kind, negotiate_version},
+        negotiations::{Seconds, TicketKind},
     },
     client_log::Cause,
     hub::{Identity, Request},
@@ -43,7 +43,7 @@ impl EndpointHandler {
             return limit_response(limit);
         }
         match negotiate_version(&hub_request, self.endpoint.minimum_version) {
-            Ok(version) => self.offer(version),
+            Ok(version) => self.offer(version, &hub_request),
             Err(error) => {
                 log_request(Cause::NegotiationRefused, request, StatusCode::OK, error.text());
                 HttpResponse::Ok().json(error)
@@ -51,8 +51,10 @@ impl EndpointHandler {
         }
     }
 
-    fn offer(&self, version: i32) -> HttpResponse {
-        let ticket = self.state.negotiations.issue(&self.endpoint.path, id_kind(version), Seconds::now());
+    fn offer(&self, version: i32, request: &Request) -> HttpResponse {
+        let can_reconnect = self.endpoint.allows_stateful_reconnects && asks_for_stateful_reconnect(request);
+        let kind = TicketKind { id_kind: id_kind(version), can_reconnect };
+        let ticket = self.state.negotiations.issue(&self.endpoint.path, kind, Seconds::now());
         HttpResponse::Ok().json(NegotiateResponse::new(version, &ticket, &self.endpoint.transports))
     }
 

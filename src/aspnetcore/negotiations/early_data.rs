@@ -120,7 +120,7 @@ mod tests {
 
     fn tickets(count: usize, expires: Seconds) -> Vec<Ticket> {
         let ring = KeyRing::ephemeral();
-        (0..count).map(|_| Ticket::issue(&ring, "/chat", expires, IdKind::Separate)).collect()
+        (0..count).map(|_| Ticket::issue(&ring, "/chat", expires, IdKind::Separate.into())).collect()
     }
 
     #[test]

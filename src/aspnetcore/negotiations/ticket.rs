@@ -3,11 +3,11 @@
 //! Wire: a token has 22 characters of base64url, like those of ASP.NET Core SignalR. That is room for 16 bytes:
 //!
 //! ```text
-//! expiry in seconds (4) | kind (1 bit) and random (47 bits) | signature (6)
+//! expiry in seconds (4) | kind (2 bits) and random (46 bits) | signature (6)
 //! ```
 //!
 //! The signature is short, but a forged token has no value: it opens a new connection of its bearer, which every client
-//! can open without a token. The secret of a token is its random part and its signature, 95 bits together, so another
+//! can open without a token. The secret of a token is its random part and its signature, 94 bits together, so another
 //! client cannot open the transport in its place. The public id of the connection is another part of the same
 //! signature and reveals nothing of the token.
 
@@ -56,8 +56,30 @@ pub(crate) enum IdKind {
     Token,
 }
 
-/// The bit of [`IdKind`] in the byte after the expiry.
+/// What was negotiated for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TicketKind {
+    pub(crate) id_kind: IdKind,
+    /// The client may resume the connection with a new WebSocket.
+    pub(crate) can_reconnect: bool,
+}
+
+impl From<IdKind> for TicketKind {
+    fn from(id_kind: IdKind) -> Self {
+        Self { id_kind, can_reconnect: false }
+    }
+}
+
+/// The bits of [`TicketKind`] in the byte after the expiry.
 const ID_IS_TOKEN: u8 = 0x80;
+const CAN_RECONNECT: u8 = 0x40;
+
+impl TicketKind {
+    fn bits(self) -> u8 {
+        let id_kind = if self.id_kind == IdKind::Token { ID_IS_TOKEN } else { 0 };
+        id_kind | if self.can_reconnect { CAN_RECONNECT } else { 0 }
+    }
+}
 
 /// A valid connection token. It may have expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +92,10 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// Issues a ticket for the endpoint with this path.
-    pub(super) fn issue(ring: &KeyRing, path: &str, expires: Seconds, id_kind: IdKind) -> Self {
+    pub(super) fn issue(ring: &KeyRing, path: &str, expires: Seconds, kind: TicketKind) -> Self {
         let mut bytes: [u8; TOKEN_LENGTH] = rand::random();
         bytes[..EXPIRY_LENGTH].copy_from_slice(&expires.0.to_be_bytes());
-        match id_kind {
-            IdKind::Separate => bytes[EXPIRY_LENGTH] &= !ID_IS_TOKEN,
-            IdKind::Token => bytes[EXPIRY_LENGTH] |= ID_IS_TOKEN,
-        }
+        bytes[EXPIRY_LENGTH] = bytes[EXPIRY_LENGTH] & !(ID_IS_TOKEN | CAN_RECONNECT) | kind.bits();
         let signature = ring.signatures(Purpose::Negotiation, &payload(&bytes, path)).next();
         Self::sign(bytes, &signature.expect("a key ring has a key"))
     }
@@ -103,6 +122,11 @@ impl Ticket {
         URL_SAFE_NO_PAD.encode(self.bytes.0)
     }
 
+    /// The client may resume the connection with a new WebSocket.
+    pub(crate) fn can_reconnect(&self) -> bool {
+        self.bytes.0[EXPIRY_LENGTH] & CAN_RECONNECT != 0
+    }
+
     /// The public id of the connection.
     pub(crate) fn id(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.id)
@@ -122,31 +146,46 @@ mod tests {
     #[test]
     fn ticket_opens_with_id_and_expiry() {
         let ring = KeyRing::ephemeral();
-        let ticket = Ticket::issue(&ring, "/chat", EXPIRES, IdKind::Separate);
+        let ticket = Ticket::issue(&ring, "/chat", EXPIRES, IdKind::Separate.into());
         let opened = Ticket::open(&ring, "/chat", &ticket.token()).unwrap();
         assert_eq!((&opened, opened.expires), (&ticket, EXPIRES));
         assert_eq!((ticket.token().len(), ticket.id().len()), (22, 22));
         assert_ne!(ticket.token(), ticket.id());
-        assert_ne!(ticket.token(), Ticket::issue(&ring, "/chat", EXPIRES, IdKind::Separate).token());
+        assert_ne!(ticket.token(), Ticket::issue(&ring, "/chat", EXPIRES, IdKind::Separate.into()).token());
     }
 
     #[test]
     fn id_of_version_0_is_the_token() {
         let ring = KeyRing::ephemeral();
-        let ticket = Ticket::issue(&ring, "/chat", EXPIRES, IdKind::Token);
+        let ticket = Ticket::issue(&ring, "/chat", EXPIRES, IdKind::Token.into());
         assert_eq!(Ticket::open(&ring, "/chat", &ticket.token()).unwrap().id(), ticket.token());
     }
 
     #[test]
+    fn ticket_keeps_what_was_negotiated() {
+        let ring = KeyRing::ephemeral();
+        for id_kind in [IdKind::Separate, IdKind::Token] {
+            for can_reconnect in [false, true] {
+                let ticket = Ticket::issue(&ring, "/chat", EXPIRES, TicketKind { id_kind, can_reconnect });
+                let opened = Ticket::open(&ring, "/chat", &ticket.token()).unwrap();
+                assert_eq!(
+                    (opened.can_reconnect(), opened.id() == ticket.token()),
+                    (can_reconnect, id_kind == IdKind::Token)
+                );
+            }
+        }
+    }
+
+    #[test]
     fn debug_output_hides_token() {
-        let ticket = Ticket::issue(&KeyRing::ephemeral(), "/chat", EXPIRES, IdKind::Separate);
+        let ticket = Ticket::issue(&KeyRing::ephemeral(), "/chat", EXPIRES, IdKind::Separate.into());
         assert!(format!("{ticket:?}").contains("bytes: TokenBytes(..)"));
     }
 
     #[test]
     fn altered_or_foreign_ticket_does_not_open() {
         let ring = KeyRing::ephemeral();
-        let ticket = Ticket::issue(&ring, "/chat", EXPIRES, IdKind::Separate);
+        let ticket = Ticket::issue(&ring, "/chat", EXPIRES, IdKind::Separate.into());
         for bit in 0..TOKEN_LENGTH * 8 {
             let mut bytes = ticket.bytes.0;
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -162,7 +201,7 @@ mod tests {
     #[test]
     fn ticket_of_old_key_keeps_its_id() {
         let (old, new) = ("an old secret, long enough", "a new secret, long enough");
-        let ticket = Ticket::issue(&KeyRing::new([old]).unwrap(), "/chat", EXPIRES, IdKind::Separate);
+        let ticket = Ticket::issue(&KeyRing::new([old]).unwrap(), "/chat", EXPIRES, IdKind::Separate.into());
         let opened = Ticket::open(&KeyRing::new([new, old]).unwrap(), "/chat", &ticket.token()).unwrap();
         assert_eq!(opened.id(), ticket.id());
     }

@@ -80,13 +80,14 @@ mod tests {
     #[test]
     fn ended_tokens_are_forgotten_when_they_expire() {
         let (ring, mut used) = (KeyRing::ephemeral(), UsedTokens::default());
-        let [early, late] = [15, 20].map(|seconds| Ticket::issue(&ring, "/chat", NOW.plus(seconds), IdKind::Separate));
+        let [early, late] =
+            [15, 20].map(|seconds| Ticket::issue(&ring, "/chat", NOW.plus(seconds), IdKind::Separate.into()));
         for ticket in [&early, &late] {
             assert!(used.open(ticket, NOW));
             used.end(ticket, NOW);
         }
         assert_eq!((used.is_open(&early), used.len()), (Some(false), 2));
-        let long = Ticket::issue(&ring, "/chat", NOW.plus(15), IdKind::Separate);
+        let long = Ticket::issue(&ring, "/chat", NOW.plus(15), IdKind::Separate.into());
         assert!(used.open(&long, NOW.plus(15)));
         assert_eq!((used.is_open(&early), used.is_open(&late)), (None, Some(false)));
         used.end(&long, NOW.plus(60));
@@ -97,7 +98,7 @@ mod tests {
     fn oldest_ended_token_is_forgotten_when_full() {
         let (ring, mut used) = (KeyRing::ephemeral(), UsedTokens::default());
         let tickets: Vec<_> =
-            (0..=MAX_ENDED).map(|_| Ticket::issue(&ring, "/chat", NOW.plus(15), IdKind::Separate)).collect();
+            (0..=MAX_ENDED).map(|_| Ticket::issue(&ring, "/chat", NOW.plus(15), IdKind::Separate.into())).collect();
         for ticket in &tickets {
             assert!(used.open(ticket, NOW));
             used.end(ticket, NOW);

@@ -64,6 +64,8 @@ impl HubProtocol for JsonProtocol {
                 record(format!(r#"{{"type":3,"invocationId":{},"error":{}}}"#, quote(id), quote(error)))
             }
             ServerMessage::Ping => record(r#"{"type":6}"#.into()),
+            ServerMessage::Ack { sequence_id } => record(format!(r#"{{"type":8,"sequenceId":{sequence_id}}}"#)),
+            ServerMessage::Sequence { sequence_id } => record(format!(r#"{{"type":9,"sequenceId":{sequence_id}}}"#)),
             ServerMessage::Close { error, allows_reconnect } => write_close(error, allows_reconnect),
         }
     }

@@ -63,6 +63,8 @@ impl HubProtocol for MessagePackProtocol {
             ServerMessage::Result { id, result } => writer.completion(id, RESULT).raw(result.as_bytes()),
             ServerMessage::Error { id, error } => writer.completion(id, ERROR).text(error),
             ServerMessage::Ping => writer.raw(&[array(1), 6]),
+            ServerMessage::Ack { sequence_id } => writer.raw(&[array(2), 8]).integer(sequence_id),
+            ServerMessage::Sequence { sequence_id } => writer.raw(&[array(2), 9]).integer(sequence_id),
             ServerMessage::Close { error, allows_reconnect } => {
                 writer.raw(&[array(3), 7]).optional_text(error).raw(&[if allows_reconnect { TRUE } else { FALSE }])
             }
@@ -100,6 +102,11 @@ impl Writer {
 
     fn text(mut self, text: &str) -> Self {
         encode::write_str(&mut self.0, text).expect("a vector takes all bytes");
+        self
+    }
+
+    fn integer(mut self, number: i64) -> Self {
+        encode::write_sint(&mut self.0, number).expect("a vector takes all bytes");
         self
     }
 

@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Session, SessionEffects, State, error_messages::PendingInvocation, send_unless_empty};
+use super::{Session, SessionEffects, State, effect::send_unless_empty, error_messages::PendingInvocation};
 use crate::{
     aspnetcore::protocol::Invocation,
     connection::{Dialect, Effect, Invoke, Reason},

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Session, SessionEffects};
+use super::{OwnEffect, Session, SessionEffects};
 use crate::{
     aspnetcore::framer,
     connection::{AttachChannel, ChannelAttached, ChannelDecision, ChannelSetup, ChannelState, Effect, Reason},
@@ -31,19 +31,15 @@ pub(crate) enum ChannelRefusal {
 #[derive(Debug)]
 pub(crate) struct Delete(pub(crate) oneshot::Sender<bool>);
 
-/// The reply to a [`Delete`] request.
-#[derive(Debug)]
-pub(crate) struct DeleteReply {
-    pub(super) reply: oneshot::Sender<bool>,
-    pub(super) is_polling: bool,
-}
-
 impl Session {
-    /// Wire: the first channel decides about the transport. Only a poll replaces another.
-    pub(super) fn decide(attach: &AttachChannel<Self>, channels: &ChannelState) -> ChannelDecision<Self> {
+    /// Wire: the first channel decides about the transport. A poll replaces another, and so does a WebSocket of a client
+    /// that resumes.
+    pub(super) fn decide(&self, attach: &AttachChannel<Self>, channels: &ChannelState) -> ChannelDecision<Self> {
         match channels.transport() {
             Some(transport) if transport != attach.transport => ChannelDecision::Refuse(ChannelRefusal::OtherTransport),
-            Some(transport) if !transport.is_poll() => ChannelDecision::Refuse(ChannelRefusal::AlreadyOpen),
+            Some(transport) if !transport.is_poll() && !self.can_resume() => {
+                ChannelDecision::Refuse(ChannelRefusal::AlreadyOpen)
+            }
             Some(_) | None => ChannelDecision::Attach,
         }
     }
@@ -51,7 +47,9 @@ impl Session {
     pub(super) fn setup(&self, transport: Transport) -> ChannelSetup {
         let framer = framer(transport, self.protocol.transfer_format());
         let framer = framer.expect("the handshake refuses a protocol that the transport cannot carry");
-        ChannelSetup { resume: Resume::Waiting, framer, hubs: None, token: None }
+        let resends = transport == Transport::WebSockets && self.resends_messages();
+        let resume = if resends { Resume::Unacknowledged } else { Resume::Waiting };
+        ChannelSetup { resume, framer, hubs: None, token: None }
     }
 
     /// A channel was attached. Each poll renews the credentials.
@@ -61,8 +59,15 @@ impl Session {
         match attached.is_first {
             true if !self.has_handshake => self.start_without_handshake(now),
             true if !self.receive_buffer.is_empty() => self.handle_handshake(now),
+            false if self.can_resume() => self.resume(now),
             true | false => SessionEffects::none(),
         }
+    }
+
+    /// The client has no channel, and may open another one.
+    pub(super) fn on_away(&mut self) -> SessionEffects {
+        self.is_away = self.can_resume();
+        SessionEffects::none()
     }
 
     /// The client has sent data in a request. Before the first channel it is kept.
@@ -82,7 +87,7 @@ impl Session {
     /// Wire: only a client that polls ends its connection by a request. The poll that waits gets the Close message.
     pub(super) fn on_delete(&mut self, Delete(reply): Delete) -> SessionEffects {
         let is_polling = self.is_polling();
-        let mut effects = SessionEffects::from(Effect::Own(DeleteReply { reply, is_polling }));
+        let mut effects = SessionEffects::from(Effect::Own(OwnEffect::ReplyToDelete(reply, is_polling)));
         if is_polling {
             effects.append(self.end_with_close(Reason::Deleted, None, true));
         }

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{ServerMessage, Session, SessionEffects, State, send_unless_empty};
+use super::{ServerMessage, Session, SessionEffects, State, effect::control_unless_empty};
 use crate::{connection::Reason, hub::HubError};
 
 impl Session {
@@ -24,16 +24,18 @@ impl Session {
         if self.state != State::Handshake && now >= self.next_ping_at {
             self.next_ping_at = now + self.settings.keep_alive;
             // Wire: a client that polls gets no pings.
-            if !self.is_polling() {
-                effects.append(send_unless_empty(self.protocol.write(&ServerMessage::Ping)));
+            if !self.is_polling() && !self.is_away {
+                effects.append(control_unless_empty(self.protocol.write(&ServerMessage::Ping)));
             }
         }
+        effects.append(self.send_ack(now));
         effects.then(self.token_schedule.renew_if_due(now))
     }
 
     /// When the client times out. `None` while a call is queued, because nothing is read from the client then.
     fn client_timeout_at(&self) -> Option<Instant> {
-        let last_received = self.last_received.filter(|_| self.state == State::Open && self.queued_call.is_none())?;
+        let is_read = self.state == State::Open && self.queued_call.is_none() && !self.is_away;
+        let last_received = self.last_received.filter(|_| is_read)?;
         Some(last_received + self.settings.client_timeout)
     }
 
@@ -45,7 +47,7 @@ impl Session {
             State::Faulted => self.pending_fault.as_ref().map(|(_, deadline)| *deadline)?,
             State::Leaving | State::Ended => return None,
         };
-        [self.client_timeout_at(), self.expires, self.token_schedule.renewal_due()]
+        [self.client_timeout_at(), self.expires, self.token_schedule.renewal_due(), self.ack_due()]
             .into_iter()
             .flatten()
             .chain([first])

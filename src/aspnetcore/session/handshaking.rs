@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{NORMAL_CLOSURE, REJOIN_TOKEN_METHOD, Session, SessionEffects, State};
+use super::{NORMAL_CLOSURE, REJOIN_TOKEN_METHOD, Session, SessionEffects, State, effect::control};
 use crate::{
     aspnetcore::{
         framer, handshake,
@@ -22,13 +22,16 @@ impl Session {
             Ok(Some(record)) => record,
             Err(error) => return self.on_framing_error(error, now),
         };
-        let choose_encoding = |protocol| self.encoding(protocol).map(|encoding| (protocol, encoding));
+        let choose_encoding =
+            |(protocol, version)| self.encoding(protocol).map(|encoding| (protocol, version, encoding));
         match handshake::validate(&record).and_then(choose_encoding) {
-            Ok((protocol, encoding)) => {
+            Ok((protocol, version, encoding)) => {
                 self.protocol = protocol;
                 self.state = State::Connecting { is_attached: true };
                 self.next_ping_at = now + self.settings.keep_alive;
-                [Effect::SetEncoding(encoding), Effect::Send(handshake::ACCEPTED.into()), Effect::Connect].into()
+                SessionEffects::from([Effect::SetEncoding(encoding), control(handshake::ACCEPTED)])
+                    .then(self.confirm_stateful_reconnect(version))
+                    .then(Effect::Connect)
             }
             Err(handshake::HandshakeError::Unsupported(text)) => self.reject_handshake(&text, &text),
             Err(handshake::HandshakeError::Malformed(error)) => {
@@ -73,7 +76,7 @@ impl Session {
         self.state = State::Ended;
         let fault = ClientFault::new(Cause::HandshakeRefused, reason);
         let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE, waits_for_polls: true };
-        let effects = [Effect::Report(fault), Effect::Send(handshake::error_response(text)), Effect::End(ending)];
+        let effects = [Effect::Report(fault), control(handshake::error_response(text)), Effect::End(ending)];
         effects.into()
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::{
-    connection::{Channel, ChannelAttached},
+    connection::{Channel, ChannelAttached, Ending},
     hub::CallError,
     payload::{Format, Payload},
     transport::Received,
@@ -14,6 +14,7 @@ mod channels;
 mod message_pack;
 mod properties;
 mod raw;
+mod reconnecting;
 mod rules;
 mod transitions;
 
@@ -100,7 +101,12 @@ impl TestSession {
             Effect::SendGroupsToken(true) => "send token".into(),
             Effect::SendGroupsToken(false) => "send no token".into(),
             Effect::MarkClientGone => "mark client gone".into(),
-            Effect::Own(DeleteReply { is_polling, .. }) => format!("deleted {is_polling}"),
+            Effect::CountReconnect { is_recreated: false } => "reconnected".into(),
+            Effect::Own(OwnEffect::SendControl(bytes)) => return self.describe(Effect::Send(bytes)),
+            Effect::Own(OwnEffect::ReplyToDelete(_, is_deleted)) => format!("deleted {is_deleted}"),
+            Effect::Own(OwnEffect::KeepUntilAcknowledged(limit)) => format!("keep {limit}"),
+            Effect::Own(OwnEffect::Acknowledge(number)) => format!("acknowledge {number}"),
+            Effect::Own(OwnEffect::SendSequence(_)) => "send sequence".into(),
             other => panic!("unexpected effect: {other:?}"),
         })
     }
@@ -154,6 +160,7 @@ fn config(settings: Settings) -> SessionConfig {
         wants_tokens: true,
         token_lifetime: seconds(60),
         early_data: Bytes::new(),
+        can_reconnect: false,
     }
 }
 

@@ -53,7 +53,7 @@ impl Dialect for Session {
             Event::Connected(outcome) => self.on_connected(outcome),
             Event::Returned(pending, result) => self.calls.on_returned(pending, &result, self.channel_number()),
             Event::Reconnected(outcome) => self.on_reconnected(&outcome),
-            Event::Detached => {
+            Event::Closed | Event::Detached => {
                 self.channel = None;
                 SessionEffects::none()
             }

@@ -81,7 +81,7 @@ impl Dialect for ScriptedSession {
                 Effect::Send(format!("{invocation}: {text}").into_bytes().into()).into()
             }
             Event::Detached if self.time_without_channel.is_some() => Effects::none(),
-            Event::Detached | Event::Abandoned => end_for(Reason::Lost),
+            Event::Closed | Event::Detached | Event::Abandoned => end_for(Reason::Lost),
             Event::Request(text) => self.run_script(&text, now),
             Event::Posted(bytes) => self.run_script(str::from_utf8(&bytes).unwrap(), now),
             Event::Overflowed => end_for(Reason::TooSlow),

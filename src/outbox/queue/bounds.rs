@@ -47,7 +47,9 @@ impl Queue {
 
     pub(super) fn enforce_limits(&mut self) -> Push {
         while self.exceeds_limits() {
-            if self.limits.overflow == Overflow::Close || !self.drop_oldest_broadcast() {
+            // A message that the client counts must not disappear.
+            let must_close = self.limits.overflow == Overflow::Close || self.keeps_until_acknowledged();
+            if must_close || !self.drop_oldest_broadcast() {
                 return Push::Overflowed;
             }
             self.dropped += 1;
@@ -62,8 +64,12 @@ impl Queue {
         items > 1 && (items > self.limits.items || bytes > self.limits.bytes)
     }
 
-    /// Number and bytes of the waiting entries that are not replayed.
+    /// Number and bytes of the waiting entries that are not replayed. If the client acknowledges messages, those that it
+    /// has not acknowledged count too.
     fn counted_against_limits(&self) -> (usize, usize) {
+        if self.keeps_until_acknowledged() {
+            return (self.entries.len(), self.kept_bytes + self.waiting_bytes);
+        }
         (self.waiting() - self.replayed_count(), self.waiting_bytes - self.replay.bytes)
     }
 
@@ -100,7 +106,7 @@ impl Queue {
     /// add to them.
     pub(in crate::outbox) fn has_capacity_for(&self, bytes: usize) -> bool {
         let fits = || self.waiting() <= self.limits.items / 2 && self.waiting_bytes + bytes <= self.limits.bytes / 2;
-        !self.is_open() || self.is_idle() || fits()
+        !self.is_open() || (!self.exceeds_unacknowledged_limit() && (self.is_idle() || fits()))
     }
 
     /// True when more than an eighth of the limits waits for a transport, so that its progress should be checked.

@@ -10,6 +10,7 @@ use crate::{
     payload::Format,
 };
 
+mod acknowledged;
 mod limits;
 mod model;
 mod resume;

@@ -34,7 +34,7 @@ pub(super) async fn write_until_end(mut reader: OutboxReader, mut socket: impl A
         }
         if write_all(&reader, &mut socket, &out).await.is_err() {
             // The reading half may be waiting for the connection, and then does not notice the failure.
-            reader.control().close(End { code: CloseCode::Normal.into() });
+            reader.control().lose(End { code: CloseCode::Normal.into() });
             return WriteEnd { reader, has_close_frame: false };
         }
         if step != ReadStep::Write {

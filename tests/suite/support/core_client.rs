@@ -131,12 +131,12 @@ impl CoreClient {
         completion["error"].as_str().unwrap_or_else(|| panic!("{method} must fail: {completion}")).to_owned()
     }
 
-    /// The next record except pings.
+    /// The next record except pings and acknowledgements.
     pub(crate) async fn next_record(&mut self) -> Value {
         self.next_record_or_end().await.expect("a record before the end")
     }
 
-    /// The next record except pings, or `None` once the server has closed the socket.
+    /// The next record except pings and acknowledgements, or `None` once the server has closed the socket.
     pub(crate) async fn next_record_or_end(&mut self) -> Option<Value> {
         match self.received.pop_front() {
             Some(record) => Some(record),
@@ -144,7 +144,7 @@ impl CoreClient {
         }
     }
 
-    /// Reads the next record except pings from the socket. Pings do not extend the timeout.
+    /// Reads the next record except pings and acknowledgements from the socket. They do not extend the timeout.
     async fn receive(&mut self) -> Option<Value> {
         with_timeout(self.receive_skipping_pings()).await
     }
@@ -155,7 +155,7 @@ impl CoreClient {
                 Ok(Message::Text(text)) => {
                     let record = text.strip_suffix(RECORD_SEPARATOR).expect("one complete record in each message");
                     let record: Value = serde_json::from_str(record).unwrap();
-                    if record["type"] != 6 {
+                    if record["type"] != 6 && record["type"] != 8 {
                         return Some(record);
                     }
                 }

@@ -14,7 +14,7 @@ impl TestSession {
         let mut sent = Vec::new();
         for effect in self.inner.on(event, self.now) {
             match effect {
-                Effect::Send(bytes) => sent.push(bytes.into()),
+                Effect::Send(bytes) | Effect::Own(OwnEffect::SendControl(bytes)) => sent.push(bytes.into()),
                 Effect::Invoke(invocation, _) => self.running_calls.push(invocation),
                 Effect::SetEncoding(encoding) => self.formats.push(encoding.form.format),
                 _ => {}

@@ -181,7 +181,7 @@ impl Model {
             self.enforce_disconnected_limits();
         }
         let wanted = match resume {
-            Resume::Waiting => self.sent as u64,
+            Resume::Waiting | Resume::Unacknowledged => self.sent as u64,
             Resume::From(cursor) => cursor,
             Resume::Tail => self.tail() as u64,
         };

@@ -1,0 +1,136 @@
+//! Stateful reconnect: counting, acknowledgements, resumed and abandoned connections.
+
+use super::*;
+
+const HANDSHAKE_2: &str = "{\"protocol\":\"json\",\"version\":2}\u{1e}";
+
+fn negotiated() -> TestSession {
+    TestSession::with_config(SessionConfig { can_reconnect: true, wants_tokens: false, ..config(Settings::default()) })
+}
+
+/// An open session with stateful reconnect.
+fn stateful() -> TestSession {
+    let mut session = negotiated();
+    session.send_text(HANDSHAKE_2);
+    session.on(Event::Connected(Ok(())));
+    session
+}
+
+impl TestSession {
+    /// The client loses its WebSocket and opens another one.
+    fn reconnect(&mut self) -> String {
+        assert_eq!(self.on(Event::Detached), "");
+        self.attach(Transport::WebSockets, None)
+    }
+
+    /// Sends a call that returns at once, and returns whether it was run.
+    fn runs(&mut self, id: &str) -> bool {
+        let described = self.send_text(&call(id, "Known"));
+        if described.is_empty() {
+            return false;
+        }
+        self.finish_call(Ok("null"));
+        true
+    }
+}
+
+#[test]
+fn version_2_confirms_stateful_reconnect() {
+    let kept = "send {} | keep 100000 | connect";
+    assert_eq!(negotiated().send_text(HANDSHAKE_2), kept);
+    assert_eq!(negotiated().send_text(HANDSHAKE), "send {} | connect");
+    let not_negotiated = SessionConfig { wants_tokens: false, ..config(Settings::default()) };
+    assert_eq!(TestSession::with_config(not_negotiated).send_text(HANDSHAKE_2), "send {} | connect");
+}
+
+#[test]
+fn received_messages_are_acknowledged_within_a_second() {
+    let mut session = stateful();
+    assert!(session.runs("1") && session.runs("2"));
+    session.send_text(PING);
+    assert_eq!(session.advance(Duration::from_millis(900)), "");
+    assert!(session.runs("3"));
+    assert_eq!(session.advance(Duration::from_millis(100)), "send {\"type\":8,\"sequenceId\":3}");
+    assert_eq!(session.advance(seconds(5)), "", "nothing new was received");
+}
+
+#[test]
+fn lost_websocket_can_be_replaced() {
+    let mut session = stateful();
+    session.send_text("{\"type\":1,\"target\":\"cut sho");
+    assert_eq!(session.reconnect(), "reconnected | send sequence");
+    assert_eq!(session.phase(), "open");
+    assert!(session.runs("1"), "the client sends an incomplete message again");
+}
+
+#[test]
+fn repeated_messages_are_dropped() {
+    let mut session = stateful();
+    assert!(session.runs("1") && session.runs("2"));
+    session.reconnect();
+    session.send_text("{\"type\":9,\"sequenceId\":2}\u{1e}");
+    assert!(!session.runs("2") && session.runs("3"));
+}
+
+#[test]
+fn sequence_without_reconnect_changes_nothing() {
+    let mut session = stateful();
+    assert!(session.runs("1"));
+    for id in [-1, 0, 1, 2] {
+        assert_eq!(session.send_text(&format!("{{\"type\":9,\"sequenceId\":{id}}}\u{1e}")), "");
+    }
+    assert!(session.runs("2"));
+}
+
+#[test]
+fn sequence_ahead_is_fatal() {
+    let text = "Sequence ID greater than amount of messages we've received.";
+    let mut session = stateful();
+    assert!(session.runs("1"));
+    let ended = session.send_text("{\"type\":9,\"sequenceId\":3}\u{1e}");
+    assert!(ended.ends_with(&format!("end Faulted 1000 of InvalidOperationException: {text}")), "{ended}");
+}
+
+#[test]
+fn acknowledgements_of_the_client_are_passed_on() {
+    let mut session = stateful();
+    assert_eq!(session.send_text("{\"type\":8,\"sequenceId\":7}\u{1e}"), "acknowledge 7");
+    assert_eq!(session.send_text("{\"type\":8,\"sequenceId\":-7}\u{1e}"), "");
+    let mut other = TestSession::open(Settings::default());
+    assert_eq!(other.send_text("{\"type\":8,\"sequenceId\":7}\u{1e}"), "");
+}
+
+#[test]
+fn absent_client_gets_neither_pings_nor_timeouts() {
+    let mut session = stateful();
+    session.send_text(PING);
+    session.on(Event::Detached);
+    assert_eq!(session.advance(seconds(60)), "");
+    assert_eq!(session.attach(Transport::WebSockets, None), "reconnected | send sequence");
+    assert_eq!(session.advance(seconds(15)), "send {\"type\":6}");
+}
+
+#[test]
+fn closing_or_staying_away_ends_the_connection() {
+    assert_eq!(stateful().on(Event::Closed), "end Lost 1000");
+    let mut away = stateful();
+    away.on(Event::Detached);
+    assert_eq!(away.inner.time_without_channel(Some(Transport::WebSockets)), Some(seconds(15)));
+    assert_eq!(away.on(Event::Abandoned), "end Lost 1000");
+}
+
+#[test]
+fn handshake_may_follow_on_the_second_websocket() {
+    let mut session = negotiated();
+    session.send_text("{\"protocol\":");
+    assert_eq!(session.reconnect(), "");
+    assert_eq!(session.send_text(HANDSHAKE_2), "send {} | keep 100000 | connect");
+}
+
+#[test]
+fn older_version_ends_with_its_websocket() {
+    let mut session = negotiated();
+    session.send_text(HANDSHAKE);
+    session.on(Event::Connected(Ok(())));
+    assert_eq!(session.on(Event::Detached), "end Lost 1000");
+}
