@@ -37,7 +37,8 @@ pub enum Format {
 /// An encoded value. Clones share the bytes.
 ///
 /// As a parameter of a hub method it accepts any value, which can be passed on unchanged. A value that is sent to a
-/// client of another format is converted: bytes become Base64 in JSON, and there is no MessagePack timestamp in JSON.
+/// client of another format is converted: bytes become Base64 in JSON, and there is no MessagePack timestamp in JSON. A
+/// value with a list or a map as a key cannot be sent to JSON clients.
 ///
 /// ```
 /// use hubcast::{Args, Clients, HubError, Payload};

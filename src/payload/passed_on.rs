@@ -15,7 +15,7 @@ impl Serialize for Payload {
             Format::Json => decoded::<Json, _>(self.as_json())?.serialize(serializer),
             Format::MessagePack => {
                 let value: rmpv::Value = message_pack::decode(&self.bytes).map_err(S::Error::custom)?;
-                if is_json { to_json(value).serialize(serializer) } else { value.serialize(serializer) }
+                if is_json { to_json(value)?.serialize(serializer) } else { value.serialize(serializer) }
             }
         }
     }
@@ -37,10 +37,13 @@ impl<'de> Deserialize<'de> for Payload {
     }
 }
 
-/// Converts a MessagePack value to JSON. Bytes are Base64, keys of any type become strings, and what JSON cannot
+/// Converts a MessagePack value to JSON. Bytes are Base64, scalar keys of any type become strings, and what JSON cannot
 /// represent is null.
-fn to_json(value: rmpv::Value) -> Json {
-    match value {
+///
+/// # Errors
+/// If a key is an array or a map. As text, a map with itself as a key would double its length with each level.
+fn to_json<E: serde::ser::Error>(value: rmpv::Value) -> Result<Json, E> {
+    Ok(match value {
         rmpv::Value::Nil | rmpv::Value::Ext(..) => Json::Null,
         rmpv::Value::Boolean(value) => value.into(),
         rmpv::Value::Integer(number) => number.as_i64().map_or_else(|| number.as_u64().into(), Json::from),
@@ -48,14 +51,18 @@ fn to_json(value: rmpv::Value) -> Json {
         rmpv::Value::F64(number) => number.into(),
         rmpv::Value::String(text) => String::from_utf8_lossy(text.as_bytes()).into(),
         rmpv::Value::Binary(bytes) => STANDARD.encode(bytes).into(),
-        rmpv::Value::Array(elements) => elements.into_iter().map(to_json).collect(),
-        rmpv::Value::Map(members) => members.into_iter().map(|(key, value)| (key_text(key), to_json(value))).collect(),
-    }
+        rmpv::Value::Array(elements) => elements.into_iter().map(to_json).collect::<Result<_, E>>()?,
+        rmpv::Value::Map(members) => {
+            let member = |(key, value)| Ok((key_text(key)?, to_json(value)?));
+            Json::Object(members.into_iter().map(member).collect::<Result<_, E>>()?)
+        }
+    })
 }
 
-fn key_text(key: rmpv::Value) -> String {
-    match to_json(key) {
-        Json::String(text) => text,
-        other => other.to_string(),
+fn key_text<E: serde::ser::Error>(key: rmpv::Value) -> Result<String, E> {
+    match to_json(key)? {
+        Json::String(text) => Ok(text),
+        Json::Array(_) | Json::Object(_) => Err(E::custom("a key that is an array or a map has no form in JSON")),
+        scalar => Ok(scalar.to_string()),
     }
 }

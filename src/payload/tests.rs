@@ -161,6 +161,18 @@ fn passed_on_value_is_converted_to_the_format_of_the_recipient() {
 }
 
 #[test]
+fn lists_and_maps_as_keys_have_no_json() {
+    // Maps that are keys of one another, 100 deep.
+    let nested = [b"\x81".repeat(100), b"\xc0".repeat(101)].concat();
+    for bytes in [&nested[..], b"\x81\x90\x01", b"\x91\x81\x81\x01\x02\x03"] {
+        let value = packed(bytes);
+        assert!(Payload::encode(Format::Json, &value).is_err(), "{bytes:x?}");
+        assert_eq!(pack(&value).as_bytes(), bytes);
+    }
+    assert_eq!(text(&json(&packed(b"\x82\x01\x02\xc3\x90"))), r#"{"1":2,"true":[]}"#);
+}
+
+#[test]
 fn message_pack_depth_is_limited() {
     let nested = |depth| packed(&[&vec![0x91; depth][..], b"\x01"].concat());
     assert!(nested(120).decode::<Payload>().is_ok());
