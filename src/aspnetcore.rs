@@ -16,6 +16,8 @@ use crate::{
     transport::{FrameType, Transport},
 };
 
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod decoder_checks;
 mod endpoint;
 mod handshake;
 mod negotiate;

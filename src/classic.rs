@@ -14,6 +14,8 @@ use crate::outbox::ReplayLimits;
 mod aborted;
 mod callback;
 mod cursor;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod decoder_checks;
 mod endpoint;
 mod frames;
 mod message;

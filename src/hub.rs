@@ -22,6 +22,8 @@ use crate::{
 pub(crate) mod bind;
 mod call;
 mod clients;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod decoder_checks;
 mod error;
 pub mod extract;
 mod groups;

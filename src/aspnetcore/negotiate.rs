@@ -11,7 +11,7 @@ use crate::{hub::Request, transport::Transport};
 pub(super) const REJOIN_PARAM: &str = "rejoin";
 
 /// Wire: the newest supported version. A client that requests a newer one gets this one.
-const NEWEST_VERSION: i32 = 1;
+pub(super) const NEWEST_VERSION: i32 = 1;
 
 /// From this version on there is a secret token besides the public id. In older versions the id is also the token.
 const FIRST_VERSION_WITH_TOKEN: i32 = 1;

@@ -83,7 +83,10 @@ pub(crate) type Headers = BTreeMap<String, String>;
 
 /// A message from a client.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "streams and client results are not dispatched yet"))]
+#[cfg_attr(
+    not(any(test, feature = "testkit")),
+    expect(dead_code, reason = "streams and client results are not dispatched yet")
+)]
 pub(crate) enum ClientMessage {
     /// A call of a hub method.
     Invocation(Invocation),
@@ -113,7 +116,7 @@ pub(crate) enum ClientMessage {
 /// A call of a hub method.
 #[derive(Debug)]
 pub(crate) struct Invocation {
-    #[cfg_attr(not(test), expect(dead_code, reason = "hub code cannot read headers yet"))]
+    #[cfg_attr(not(any(test, feature = "testkit")), expect(dead_code, reason = "hub code cannot read headers yet"))]
     pub(crate) headers: Headers,
     /// The invocation id; `None` if the client expects no completion.
     pub(crate) id: Option<String>,
@@ -128,7 +131,10 @@ pub(crate) struct Invocation {
 
 /// How a stream or an invocation of a client method has ended.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "streams and client results are not dispatched yet"))]
+#[cfg_attr(
+    not(any(test, feature = "testkit")),
+    expect(dead_code, reason = "streams and client results are not dispatched yet")
+)]
 pub(crate) enum Outcome {
     /// Without a result.
     Void,
@@ -165,5 +171,5 @@ fn invalid_data(text: impl Into<String>) -> HubError {
     HubError::hidden("InvalidDataException", text)
 }
 
-#[cfg(test)]
-pub(super) mod tests;
+#[cfg(any(test, feature = "testkit"))]
+pub(super) mod describe;

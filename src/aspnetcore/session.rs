@@ -31,6 +31,8 @@ use crate::{
 mod calls;
 mod channel;
 mod clock;
+#[cfg(any(test, feature = "testkit"))]
+pub(super) mod decoder_checks;
 mod effect;
 mod ending;
 mod error_messages;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::aspnetcore::protocol::{self, tests::describe};
+use crate::aspnetcore::protocol::{self, describe::describe};
 
 /// Describes a decoded message or its error.
 fn decoded(record: &str) -> String {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    aspnetcore::protocol::{self, tests::describe},
+    aspnetcore::protocol::{self, describe::describe},
     payload::Payload,
 };
 

@@ -1,4 +1,4 @@
-//! Describes decoded messages for the tests of the protocols.
+//! Describes decoded messages, for tests and for `decoder_checks`.
 
 use super::*;
 

@@ -1,0 +1,9 @@
+//! Decodes paths and queries of requests of ASP.NET SignalR clients.
+
+#![no_main]
+
+use hubcast::testkit::classic_query;
+use hubcast_fuzz::run;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| run(classic_query, input));

@@ -1,0 +1,152 @@
+//! Checks of the bytes that a client sends to a session, in any parts.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::{
+    aspnetcore::protocol::Framing,
+    connection::{Channel, ChannelAttached, Ending},
+    payload::{Format, Payload},
+    transport::Transport,
+};
+
+/// Inputs up to this length are also passed byte by byte.
+const MAX_SINGLE_BYTES: usize = 4096;
+
+/// Passes bytes to the framing and to a session: all at once, in two parts, and byte by byte. The first byte of the
+/// input selects the message limit and where the others are cut.
+///
+/// # Panics
+/// If the parts make a difference, a message exceeds the limit, or the session acts after it has ended.
+pub fn session_input(input: &[u8]) {
+    let Some((selector, input)) = input.split_first() else { return };
+    let limit = if selector % 2 == 0 { 32 * 1024 } else { 128 };
+    let (head, tail) = input.split_at(input.len() * usize::from(*selector) / 256);
+    check_parts(input, [head, tail].into_iter(), limit);
+    if input.len() <= MAX_SINGLE_BYTES {
+        check_parts(input, input.chunks(1), limit);
+    }
+}
+
+fn check_parts<'a>(whole: &'a [u8], parts: impl Iterator<Item = &'a [u8]> + Clone, limit: usize) {
+    for framing in [Framing::Separator, Framing::LengthPrefix] {
+        assert_eq!(split(framing, parts.clone(), limit), split(framing, [whole].into_iter(), limit), "{framing:?}");
+    }
+    assert_eq!(CheckedSession::run(parts, limit), CheckedSession::run([whole].into_iter(), limit));
+}
+
+/// The messages in these bytes, and the error behind them.
+fn split<'a>(
+    framing: Framing,
+    parts: impl Iterator<Item = &'a [u8]>,
+    limit: usize,
+) -> (Vec<Bytes>, Option<FramingError>) {
+    let (mut buffer, mut messages) = (MessageBuffer::new(Some(limit)), Vec::new());
+    for part in parts {
+        buffer.append(&Bytes::copy_from_slice(part));
+        loop {
+            match buffer.next_message(framing) {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error)),
+            }
+            assert!(messages.last().is_some_and(|message| message.len() < limit), "the limit includes the framing");
+        }
+    }
+    (messages, None)
+}
+
+/// The content of a buffer that holds one message.
+///
+/// # Panics
+/// If it holds anything else.
+pub(in crate::aspnetcore) fn only_message(framing: Framing, bytes: &[u8]) -> Bytes {
+    let (messages, error) = split(framing, [bytes].into_iter(), usize::MAX);
+    assert!(error.is_none() && messages.len() == 1, "{error:?} after {} messages", messages.len());
+    messages.into_iter().next().unwrap_or_default()
+}
+
+/// A poll, which carries messages of both formats.
+fn channel() -> ChannelAttached<Session> {
+    ChannelAttached {
+        channel: Channel { number: 1, transport: Transport::LongPolling },
+        request: ChannelRequest { expires: None },
+        is_first: true,
+        is_rejoined: false,
+        has_gap: false,
+        has_unsent_token: false,
+        has_current_token: true,
+    }
+}
+
+/// A session whose calls return when all input has been passed.
+struct CheckedSession {
+    inner: Session,
+    now: Instant,
+    limit: usize,
+    running_calls: VecDeque<PendingInvocation>,
+    format: Format,
+    effects: Vec<String>,
+}
+
+impl CheckedSession {
+    /// Passes the input and returns the effects.
+    fn run<'a>(parts: impl Iterator<Item = &'a [u8]>, limit: usize) -> Vec<String> {
+        let mut session = Self::new(limit);
+        for part in parts {
+            session.on(Event::Posted(Bytes::copy_from_slice(part)));
+        }
+        while let Some(invocation) = session.running_calls.pop_front() {
+            let result = Payload::encode(session.format, &()).expect("nil has an encoding");
+            session.on(Event::Returned(invocation, Ok(result)));
+        }
+        session.effects
+    }
+
+    fn new(limit: usize) -> Self {
+        let settings = Settings { max_message: Some(limit), detailed_errors: true, ..Settings::default() };
+        let config = SessionConfig {
+            settings: Arc::new(settings),
+            hub: Arc::new(Hub::new("chat")),
+            wants_tokens: false,
+            token_lifetime: Duration::from_secs(60),
+            fixed_protocol: None,
+            early_data: Bytes::new(),
+            can_reconnect: false,
+        };
+        let now = Instant::now();
+        let (running_calls, format, effects) = (VecDeque::new(), Format::Json, Vec::new());
+        let mut session = Self { inner: Session::new(config, now), now, limit, running_calls, format, effects };
+        session.on(Event::Attached(channel()));
+        session
+    }
+
+    fn on(&mut self, event: Event<Session>) {
+        let had_ended = self.inner.state == State::Ended;
+        for effect in self.inner.on(event, self.now) {
+            assert!(!had_ended, "{effect:?} after the end");
+            self.apply(effect);
+        }
+        assert!(self.inner.calls() <= 2, "one call runs and one is queued");
+    }
+
+    fn apply(&mut self, effect: Effect<Session>) {
+        match effect {
+            Effect::SetEncoding(encoding) => self.format = encoding.form.format,
+            Effect::Connect => {
+                self.effects.push("connect".into());
+                self.on(Event::Connected(Ok(())));
+            }
+            Effect::Send(bytes) => self.effects.push(format!("send {}", bytes.escape_ascii())),
+            Effect::Invoke(invocation, invoke) => {
+                let arguments: Vec<_> = invoke.arguments.iter().map(Payload::as_bytes).collect();
+                let arguments = arguments.join(&b',');
+                assert!(invoke.method.len() + arguments.len() < 3 * self.limit, "a message exceeds the limit");
+                self.effects.push(format!("call {:?} {}", invoke.method, arguments.escape_ascii()));
+                self.running_calls.push_back(invocation);
+            }
+            Effect::End(Ending { reason, end, .. }) => self.effects.push(format!("end {reason:?} {}", end.code)),
+            _ => {}
+        }
+    }
+}
