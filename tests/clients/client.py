@@ -1,17 +1,22 @@
-"""Scenarios of pysignalr. Usage: client.py SCENARIO URL. Exits with 0, or prints the error."""
+"""Scenarios of pysignalr. Usage: client.py SCENARIO PROTOCOL URL. Exits with 0, or prints the error."""
 
 import asyncio
 import sys
 
 from pysignalr.client import SignalRClient
 from pysignalr.messages import CompletionMessage
+from pysignalr.protocol.json import JSONProtocol
+from pysignalr.protocol.messagepack import MessagepackProtocol
+
+scenario, protocol, base = sys.argv[1:]
+PROTOCOLS = {"json": JSONProtocol, "messagepack": MessagepackProtocol}
 
 
 class Client:
     """A client that queues its messages."""
 
     def __init__(self, url: str) -> None:
-        self.signalr = SignalRClient(url)
+        self.signalr = SignalRClient(url, PROTOCOLS[protocol]())
         self.messages: asyncio.Queue[list] = asyncio.Queue()
         self.opened = asyncio.Event()
         self.signalr.on_open(self._open)
@@ -43,15 +48,19 @@ class Client:
         return await completion
 
 
-async def calls(base: str) -> None:
+async def calls() -> None:
     async with Client(f"{base}/chat?user=ann") as ann:
         assert (await ann.call("Add", 2, 3)).result == 5
         assert (await ann.call("Echo", "x" * 20_000)).result == "x" * 20_000
+        if protocol == "messagepack":
+            assert (await ann.call("Bytes", b"\x00\xff")).result == b"\x00\xff"
+            assert (await ann.call("Long", -(2**63))).result == -(2**63)
+            assert (await ann.call("Double", float("inf"))).result == float("inf")
         failure = await ann.call("Fail", "boom")
         assert failure.error == "An unexpected error occurred invoking 'Fail' on the server. HubException: boom", failure
 
 
-async def groups(base: str) -> None:
+async def groups() -> None:
     async with Client(f"{base}/chat?user=ann") as ann, Client(f"{base}/chat?user=bob") as bob:
         for client in (ann, bob):
             await client.call("JoinRoom", "lobby")
@@ -65,5 +74,4 @@ async def groups(base: str) -> None:
 
 
 if __name__ == "__main__":
-    scenario = {"calls": calls, "groups": groups}[sys.argv[1]]
-    asyncio.run(scenario(sys.argv[2]))
+    asyncio.run({"calls": calls, "groups": groups}[scenario]())
