@@ -15,6 +15,7 @@ mod classic_clients;
 mod classic_groups;
 mod classic_http;
 mod classic_input;
+mod client_features;
 mod client_log;
 mod compile_errors;
 mod connection_limits;

@@ -1,0 +1,112 @@
+// The connections of one feature test, over one transport with one format. Node and a page use this file alike.
+
+export const PAIRS = [
+  ["WebSockets", "json"], ["WebSockets", "messagepack"], ["ServerSentEvents", "json"], ["LongPolling", "json"], ["LongPolling", "messagepack"],
+];
+
+const TIMEOUT_MS = 30_000;
+
+// Rejects after the time limit of a test.
+const deadline = (what) => new Promise((_, reject) => setTimeout(() => reject(new Error(`${what}: timed out`)), TIMEOUT_MS));
+
+// A value as text, so that two values can be compared.
+const describe = (value) => {
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "number") return Object.is(value, -0) ? "-0" : String(value);
+  if (value instanceof Date) return `Date(${value.getTime()})`;
+  if (ArrayBuffer.isView(value)) return `Bytes(${value.length}: ${value.join()})`;
+  if (Array.isArray(value)) return `[${value.map(describe).join()}]`;
+  if (value !== null && typeof value === "object") return `{${Object.keys(value).sort().map((key) => `${key}:${describe(value[key])}`).join()}}`;
+  return JSON.stringify(value) ?? "undefined";
+};
+
+export const assertEqual = (found, expected) => {
+  const [one, other] = [found, expected].map(describe);
+  if (one !== other) throw new Error(`found ${one.slice(0, 500)}, expected ${other.slice(0, 500)}`);
+};
+
+// The promise rejects with this text.
+export const assertFails = async (promise, text) => {
+  const found = await promise.then((value) => `the value ${describe(value)}`, (error) => error.message);
+  assertEqual(found, text);
+};
+
+// A queue of received values with an asynchronous `next`.
+class AsyncQueue {
+  #values = [];
+  #waiting = [];
+  add(value) { const waiting = this.#waiting.shift(); waiting ? waiting(value) : this.#values.push(value); }
+  next() { return this.#values.length ? Promise.resolve(this.#values.shift()) : new Promise((resolve) => this.#waiting.push(resolve)); }
+}
+
+// The rejection of a promise that @microsoft/signalr keeps to itself: it was stopped before it had sent all messages.
+export const isLateSend = (reason) => reason === "Connection stopped.";
+
+// A session creates connections and stops them at the end.
+class FeatureSession {
+  #setup;
+  #connections = [];
+
+  // `setup` has the members signalR, isModern, createProtocol, url and network. `createProtocol` receives a format and options.
+  constructor(setup, [transport, format], room) {
+    const { signalR, isModern, network } = setup;
+    Object.assign(this, { transport, format, isPacked: format === "messagepack", room, signalR, isModern, network });
+    this.#setup = setup;
+  }
+
+  // The error of calls that are pending when the connection stops.
+  get stopError() {
+    return `Invocation canceled due to ${this.isModern ? "the underlying " : ""}connection being closed.`;
+  }
+
+  // A client that has not been started.
+  build({ query = "", reconnects = false, protocol = {}, transport = this.transport, format = this.format } = {}) {
+    const { signalR, createProtocol, url } = this.#setup;
+    const builder = new signalR.HubConnectionBuilder()
+      .withUrl(`${url}?user=ann${query}`, { transport: signalR.HttpTransportType[transport] })
+      .withHubProtocol(createProtocol(format, protocol))
+      .configureLogging(signalR.LogLevel.None);
+    if (reconnects) builder.withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 50 });
+    const connection = builder.build();
+    this.#connections.push(connection);
+    const messages = new AsyncQueue();
+    connection.on("addChatMessage", (...message) => messages.add(message));
+    const closed = new Promise((resolve) => connection.onclose((error) => resolve(error?.message ?? null)));
+    const reconnecting = reconnects && new Promise((resolve) => connection.onreconnecting(resolve));
+    const reconnected = reconnects && new Promise((resolve) => connection.onreconnected(resolve));
+    return { connection, messages, closed, reconnecting, reconnected, invoke: (...call) => connection.invoke(...call) };
+  }
+
+  // A connected client.
+  async connect(options) {
+    const client = this.build(options);
+    await client.connection.start();
+    return client;
+  }
+
+  // A connected client in the room of the test.
+  async join(options) {
+    const client = await this.connect(options);
+    await client.invoke("JoinRoom", this.room);
+    return client;
+  }
+
+  stop() {
+    return Promise.all(this.#connections.map((connection) => connection.stop()));
+  }
+}
+
+// Runs features, one after another, and returns a line for each that fails. `features` maps names to functions of a session.
+export const runFeatures = async (features, setup, pair) => {
+  const failures = [];
+  for (const [name, feature] of Object.entries(features)) {
+    const session = new FeatureSession(setup, pair, `${pair.join(" ")} ${name}`);
+    try {
+      await Promise.race([feature(session), deadline("the feature")]);
+      await Promise.race([session.stop(), deadline("stopping the connections")]);
+    } catch (error) {
+      failures.push(`${pair.join("/")}: ${name}: ${error.stack}`);
+    }
+  }
+  return failures;
+};
