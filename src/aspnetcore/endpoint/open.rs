@@ -105,7 +105,7 @@ impl EndpointHandler {
         let reader = match connection.send(attach).await {
             Ok(Ok(reader)) => reader,
             Ok(Err(error)) => return refusal(transport, &error),
-            Err(_) => return reject(transport, StatusCode::NOT_FOUND, ""),
+            Err(_) => return unknown_connection(transport),
         };
         match transport {
             // Wire: separators delimit messages and frame boundaries do not matter, so the session enforces the size
@@ -156,6 +156,6 @@ fn refusal(transport: Transport, error: &AttachError<Session>) -> HttpResponse {
         }
         AttachError::Refused(ChannelRefusal::AlreadyOpen) => reject(transport, StatusCode::CONFLICT, ""),
         AttachError::Busy => reject(transport, StatusCode::SERVICE_UNAVAILABLE, ""),
-        AttachError::Ended | AttachError::NotAdmitted(_) => reject(transport, StatusCode::NOT_FOUND, ""),
+        AttachError::Ended | AttachError::NotAdmitted(_) => unknown_connection(transport),
     }
 }
