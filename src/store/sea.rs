@@ -71,6 +71,10 @@ const TIMEOUTS: Timeouts = Timeouts {
 /// lowest limit of the databases (SQLite: 32,766).
 const MAX_BIND_VARIABLES: usize = 2_000;
 
+/// The maximum number of prepared statements that a connection keeps. A batch is a statement of its own for each number
+/// of rows, and a long one takes up to 100 KB. The statements with a fixed number of rows are fewer than this.
+const PREPARED_STATEMENTS: usize = 16;
+
 impl SeaStore {
     /// Connects to a database, and creates or migrates its tables.
     ///

@@ -12,7 +12,7 @@ use sea_orm::{
     },
 };
 
-use super::{Timeouts, errors::Failure, server, settled::close_unsettled};
+use super::{PREPARED_STATEMENTS, Timeouts, errors::Failure, server, settled::close_unsettled};
 use crate::store::Error;
 
 /// The lock belongs to the connection, because each change of a table ends the transaction. The name is that of the
@@ -31,7 +31,9 @@ pub(super) fn check_address(url: &str) -> Result<(), Error> {
 
 pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
     let mut options = server::options(url, timeouts);
-    options.map_sqlx_mysql_pool_opts(move |pool| with_session(close_unsettled(pool), timeouts));
+    options
+        .map_sqlx_mysql_opts(|mysql| mysql.statement_cache_capacity(PREPARED_STATEMENTS))
+        .map_sqlx_mysql_pool_opts(move |pool| with_session(close_unsettled(pool), timeouts));
     options
 }
 

@@ -12,7 +12,7 @@ use sea_orm::{
     },
 };
 
-use super::{Timeouts, errors::Failure, server, settled::close_unsettled};
+use super::{PREPARED_STATEMENTS, Timeouts, errors::Failure, server, settled::close_unsettled};
 use crate::store::Error;
 
 /// The migration waits for the lock without a limit of its own. The number is arbitrary: the same in all processes.
@@ -30,7 +30,9 @@ pub(super) fn check_address(url: &str) -> Result<(), Error> {
 
 pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
     let mut options = server::options(url, timeouts);
-    options.map_sqlx_postgres_pool_opts(move |pool| with_session(close_unsettled(pool), timeouts));
+    options
+        .map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(PREPARED_STATEMENTS))
+        .map_sqlx_postgres_pool_opts(move |pool| with_session(close_unsettled(pool), timeouts));
     options
 }
 

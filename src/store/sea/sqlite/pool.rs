@@ -18,7 +18,7 @@ use sea_orm::{
 use super::{address, retry};
 use crate::store::{
     Error,
-    sea::{Timeouts, errors, settled::close_unsettled},
+    sea::{PREPARED_STATEMENTS, Timeouts, errors, settled::close_unsettled},
 };
 
 /// The size of the connection pool of a database file: one writer and some concurrent readers.
@@ -75,7 +75,7 @@ fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
                 create_private_file(sqlite.get_filename());
             }
             let sqlite = if has_mode { sqlite } else { sqlite.create_if_missing(true) };
-            with_pragmas(sqlite).busy_timeout(timeouts.lock)
+            with_pragmas(sqlite).busy_timeout(timeouts.lock).statement_cache_capacity(PREPARED_STATEMENTS)
         })
         .map_sqlx_sqlite_pool_opts(close_unsettled);
     options
