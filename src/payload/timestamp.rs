@@ -5,12 +5,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use jiff::{civil::DateTime, tz::TimeZone};
+use jiff::{
+    SignedDuration,
+    civil::DateTime,
+    fmt::temporal::{Pieces, PiecesOffset},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Wire: .NET counts time in units of 100 ns.
 const TICKS_PER_SECOND: i64 = 10_000_000;
 const NANOS_PER_TICK: i64 = 100;
+
+/// The beginning of 1970.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// Wire: the extension type of a time (MessagePack specification, "Timestamp extension type").
 const EXTENSION_TYPE: i8 = -1;
@@ -47,18 +54,18 @@ impl Timestamp {
         (self.ticks.div_euclid(TICKS_PER_SECOND), self.ticks.rem_euclid(TICKS_PER_SECOND) * NANOS_PER_TICK)
     }
 
+    /// Reads civil times, because the range of `jiff::Timestamp` ends before the last day that .NET knows.
     fn parse(text: &str) -> Result<Self, jiff::Error> {
-        let has_time = text.contains('T');
-        let zone = text.find('T').is_some_and(|at| text[at..].contains(['Z', '+', '-']));
-        let instant = if zone {
-            text.parse::<jiff::Timestamp>()?
-        } else {
-            let text = if has_time { text.to_owned() } else { format!("{text}T00:00:00") };
-            text.parse::<DateTime>()?.to_zoned(TimeZone::UTC)?.timestamp()
+        let pieces = Pieces::parse(text)?;
+        let civil = DateTime::from_parts(pieces.date(), pieces.time().unwrap_or_default());
+        let offset = match pieces.offset() {
+            Some(PiecesOffset::Numeric(offset)) => offset.offset().seconds(),
+            Some(_) | None => 0,
         };
-        let parts = Self::from_parts(instant.as_second(), i64::from(instant.subsec_nanosecond()));
+        let elapsed = civil.duration_since(EPOCH);
+        let parts = Self::from_parts(elapsed.as_secs() - i64::from(offset), i64::from(elapsed.subsec_nanos()));
         let ticks = parts.map(|time| time.ticks).unwrap_or_default();
-        Ok(Self { ticks, has_zone: zone })
+        Ok(Self { ticks, has_zone: pieces.offset().is_some() })
     }
 
     fn from_extension(bytes: &[u8]) -> Option<Self> {
@@ -114,8 +121,8 @@ impl From<Timestamp> for SystemTime {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, nanos) = self.parts();
-        let nanos = i32::try_from(nanos).unwrap_or_default();
-        let time = jiff::Timestamp::new(seconds, nanos).map_err(|_| fmt::Error)?.to_zoned(TimeZone::UTC).datetime();
+        let elapsed = SignedDuration::new(seconds, i32::try_from(nanos).unwrap_or_default());
+        let time = EPOCH.checked_add(elapsed).map_err(|_| fmt::Error)?;
         write!(f, "{time}{}", if self.has_zone { "Z" } else { "" })
     }
 }

@@ -100,7 +100,7 @@ const MODERN = {
 
   async "timestamps are equal in and out"(session) {
     const ann = await session.connect();
-    for (const text of ["1970-01-01T00:00:00Z", "2024-02-29T12:34:56.789Z", "1901-12-13T20:45:52.5Z", "9999-12-30T12:00:00.5Z"]) {
+    for (const text of ["1970-01-01T00:00:00Z", "2024-02-29T12:34:56.789Z", "1901-12-13T20:45:52.5Z", "9999-12-31T23:59:59.9999999Z"]) {
       const value = session.isPacked ? new Date(text) : text;
       assertEqual(await ann.invoke("Time", value), value);
     }
