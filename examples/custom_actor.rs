@@ -9,7 +9,7 @@ use actix::prelude::*;
 use actix_web::App;
 use hubcast::{
     Call, Delivery, Engine, Hub, HubError, Payload,
-    hub::{CallError, Connected, Disconnected, IntoHubResult},
+    hub::{CallError, Connected, Disconnected},
     web::QueryUser,
 };
 
@@ -46,12 +46,12 @@ impl Handler<Call> for ChatHub {
     type Result = ResponseFuture<Result<Payload, CallError>>;
 
     fn handle(&mut self, call: Call, _: &mut Context<Self>) -> Self::Result {
-        let (connected, format) = (self.connected, call.arguments.format());
+        let connected = self.connected;
         Box::pin(async move {
             match &*call.method {
-                "JoinRoom" => join(&call).await.into_hub_result(format),
-                "Send" => send(&call, call.arguments.get(1)?).await.into_hub_result(format),
-                "HowMany" => Ok(connected).into_hub_result(format),
+                "JoinRoom" => call.encode(&join(&call).await?),
+                "Send" => call.encode(&send(&call, call.arguments.get(1)?).await?),
+                "HowMany" => call.encode(&connected),
                 _ => Err(CallError::NoSuchMethod),
             }
         })

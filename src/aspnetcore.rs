@@ -1,7 +1,7 @@
 //! The dialect of ASP.NET Core SignalR clients.
 //!
 //! Implements negotiation, handshake, messages, stateful reconnect and session rules over WebSockets, Server-Sent Events
-//! and long polling, in JSON and MessagePack. Streams and client results are not supported yet.
+//! and long polling, in JSON and MessagePack, with streams. Client results are not supported yet.
 //!
 //! The engine mounts one [`Endpoint`] after the other into an actix-web application. The module uses the connection and
 //! transport layers. It must not depend on its counterpart `classic`, and hubs, groups and stores must not depend on
@@ -52,12 +52,17 @@ pub struct Settings {
     pub max_message: Option<usize>,
     /// The maximum number of calls of one client that run at a time. Further calls wait. Default 1.
     pub parallel_calls: NonZeroUsize,
+    /// The number of items of a client's stream that wait for the hub method. While it is reached, nothing more is read
+    /// from the client. Default 10.
+    pub stream_capacity: NonZeroUsize,
     /// The number of bytes that a client with stateful reconnect may leave unacknowledged. Beyond it, a hub method that
     /// sends to its caller waits. Default 100,000.
     pub reconnect_buffer: usize,
     /// Send clients the text of every error. Default off, because it reveals internals of the server.
     pub detailed_errors: bool,
 }
+
+const DEFAULT_STREAM_CAPACITY: NonZeroUsize = NonZeroUsize::new(10).expect("10 is not zero");
 
 impl Default for Settings {
     fn default() -> Self {
@@ -70,6 +75,7 @@ impl Default for Settings {
             send_timeout: Duration::from_secs(10),
             max_message: Some(32 * 1024),
             parallel_calls: NonZeroUsize::MIN,
+            stream_capacity: DEFAULT_STREAM_CAPACITY,
             reconnect_buffer: 100_000,
             detailed_errors: false,
         }

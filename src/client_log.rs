@@ -74,7 +74,7 @@ causes! {
     UnknownMethod Info "unknown hub method"
     InvalidArguments Info "arguments do not match the hub method"
     CallUnauthorized Info "call of a hub method not authorized"
-    CallWithoutStream Info "stream requested from a hub method without one"
+    StreamMismatch Info "call does not match the stream of a hub method"
     RejoinTokenRefused Info "rejoin token refused"
     RejoinTokenIncomplete Info "rejoin token lacks groups"
     RejoinTokenFull Info "rejoin token cannot list all groups"

@@ -19,13 +19,13 @@ use tokio::{
 use crate::{
     connections::{Command, ConnectionSnapshot},
     group::Generation,
-    hub::CallError,
     outbox::OutboxEvent,
     transport::{SocketHandle, Transport},
 };
 
 mod admission;
 mod attach;
+mod calls;
 mod channel;
 mod dialect;
 mod effects;
@@ -43,6 +43,7 @@ use attach::AttachQueue;
 pub(crate) use attach::{
     AttachChannel, AttachError, ChannelAttached, ChannelDecision, ChannelSetup, RejoinPlan, RequestContext,
 };
+use calls::RunningStreams;
 pub(crate) use channel::{Channel, ChannelState};
 pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Encoding, Ending, Event, Invoke, Reason};
 pub(crate) use effects::Effects;
@@ -90,6 +91,9 @@ pub(crate) struct Connection<D: Dialect> {
     restores_in_progress: u32,
     /// Group operations that wait for an earlier operation on the same group.
     pending_ops: PendingGroupOps,
+    streams: RunningStreams,
+    /// The turn of a result or an item to be queued in the outbox.
+    send_turns: Arc<Semaphore>,
 }
 
 impl<D: Dialect> Connection<D> {
@@ -124,6 +128,8 @@ impl<D: Dialect> Connection<D> {
             waits_for_polls: false,
             restores_in_progress: 0,
             pending_ops: PendingGroupOps::new(),
+            streams: RunningStreams::new(),
+            send_turns: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -175,9 +181,14 @@ impl<D: Dialect> Connection<D> {
             Effect::Connect => self.connect(ctx),
             Effect::RunReconnected { has_gap } => self.run_reconnected(has_gap, ctx),
             Effect::Invoke(invocation, invoke) => self.invoke(invocation, invoke, ctx),
+            Effect::CancelStream(number) => self.cancel_stream(number, ctx),
+            Effect::AwaitUpload(capacity) => Self::await_upload(capacity, ctx),
             Effect::RefreshGroupsToken => self.refresh_groups_token(ctx),
             Effect::End(ending) => self.end(&ending, ctx),
-            Effect::MarkClientGone => self.state.mark_client_gone(),
+            Effect::MarkClientGone => {
+                self.cancel_streams(ctx);
+                self.state.mark_client_gone();
+            }
         }
     }
 
@@ -198,20 +209,6 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
-    fn invoke(&mut self, invocation: D::PendingInvocation, invoke: Invoke, ctx: &mut Context<Self>) {
-        let services = self.state.services();
-        let reporter = D::reporter(&invocation, &self.state.handle().outbox);
-        let method = hooks::invoke(self.state.hub(&invoke.hub), Arc::clone(&services.metrics), invoke, reporter);
-        let returned = hooks::run_to_completion(&services.drain.hub_tasks, method, CallError::Failed);
-        let outbox = D::queues_result(&invocation).then(|| Arc::clone(&self.state.handle().outbox));
-        let returned = hooks::wait_for_capacity(outbox, returned);
-        ctx.spawn(
-            returned
-                .into_actor(self)
-                .map(|result, this, ctx| this.handle_event(Event::Returned(invocation, result), ctx)),
-        );
-    }
-
     /// Ends the connection. The actor lives until its channel has detached, at most [`CLOSE_HANDSHAKE_TIMEOUT`], or
     /// [`DRAIN_CLOSE_TIMEOUT`] while the process drains. Without a channel it stops at once, unless polls may follow.
     fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
@@ -220,6 +217,7 @@ impl<D: Dialect> Connection<D> {
         }
         self.pending_ops.clear();
         self.post_turns.close();
+        self.cancel_streams(ctx);
         self.state.end(ending);
         self.waits_for_polls = ending.waits_for_polls && self.channels.transport().is_some_and(Transport::is_poll);
         if !self.waits_for_polls && !self.channels.has_transport() {

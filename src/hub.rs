@@ -12,12 +12,8 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 use futures_util::future::{FutureExt, LocalBoxFuture};
-use serde::Serialize;
 
-use crate::{
-    ids::{HubName, check_name},
-    payload::{Format, Payload},
-};
+use crate::ids::{HubName, check_name};
 
 pub(crate) mod bind;
 mod call;
@@ -33,6 +29,8 @@ mod request;
 mod requester;
 pub(crate) mod services;
 mod states;
+mod streams;
+mod uploads;
 
 pub(crate) use call::HubBehavior;
 pub use call::{Arguments, Call, Caller, CallerState, Connected, Disconnected, HubContext, Reconnected};
@@ -45,9 +43,13 @@ pub use methods::{Method, MethodFuture, Parameters};
 pub use request::{Identity, Request};
 pub(crate) use requester::Requester;
 pub use states::{StateType, States};
+pub use streams::{HubResult, HubStream, IntoHubResult};
+pub(crate) use streams::{ItemStream, until_error};
+pub use uploads::UploadStream;
+pub(crate) use uploads::{UploadCapacity, UploadReceiver, UploadSender, Uploads, upload};
 
 type HubFuture<T> = LocalBoxFuture<'static, T>;
-type MethodFn = Arc<dyn Fn(Call, &States) -> HubFuture<Result<Payload, CallError>> + Send + Sync>;
+type MethodFn = Arc<dyn Fn(Call, &States) -> HubFuture<Result<HubResult, CallError>> + Send + Sync>;
 type Hook<M, T> = Arc<dyn Fn(M) -> HubFuture<T> + Send + Sync>;
 /// Decides whether an identity may use a hub method or an endpoint.
 pub(crate) type Authorize = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
@@ -59,6 +61,9 @@ struct Entry {
     authorize: Option<Authorize>,
     is_listed: bool,
     required_states: Vec<StateType>,
+    /// The number of streams that the client sends along.
+    stream_count: usize,
+    returns_stream: bool,
 }
 
 /// Hub methods that clients invoke and lifecycle hooks, under one name.
@@ -121,7 +126,11 @@ impl Hub {
         let mut hub = Self::new(name);
         hub.fallback = Some(Arc::new(move |call, _| {
             let result = calls.send(call);
-            async move { result.await.unwrap_or_else(|_| Err(CallError::Failed(actor_stopped()))) }.boxed_local()
+            async move {
+                let result = result.await.unwrap_or_else(|_| Err(CallError::Failed(actor_stopped())));
+                result.map(HubResult::from)
+            }
+            .boxed_local()
         }));
         hub.on_connected(move |connected| {
             let result = connects.send(connected);
@@ -190,6 +199,8 @@ impl Hub {
             authorize,
             is_listed: true,
             required_states: P::required_states(),
+            stream_count: P::STREAM_COUNT,
+            returns_stream: <<M::Returned as MethodFuture>::Returned as IntoHubResult>::IS_STREAM,
         };
         if self.methods.insert(name.to_lowercase(), (name.to_owned(), entry)).is_some() {
             self.duplicate_methods.push(name.to_owned());
@@ -277,20 +288,21 @@ impl Hub {
     }
 
     /// Runs the hub method that a client invokes.
-    pub(crate) fn invoke(&self, call: Call) -> HubFuture<Result<Payload, CallError>> {
+    pub(crate) fn invoke(&self, call: Call) -> HubFuture<Result<HubResult, CallError>> {
         match self.find_method(&call) {
             Ok(run) => run(call, &self.states),
             Err(error) => async { Err(error) }.boxed_local(),
         }
     }
 
-    /// Finds the method. Fails if the number of arguments is wrong, the caller is not authorized, or the invocation
-    /// uses streams.
+    /// Finds the method. Fails if the number of arguments or streams is wrong, the caller is not authorized, or the
+    /// method returns a stream where the client expects none, or the other way round.
     fn find_method(&self, call: &Call) -> Result<&MethodFn, CallError> {
         // The methods of a hub that is an actor have names too.
         check_name("method", &call.method).map_err(|_| CallError::NoSuchMethod)?;
         let Some((name, entry)) = self.methods.get(&call.method.to_lowercase()) else {
-            return self.fallback.as_ref().ok_or(CallError::NoSuchMethod);
+            let fallback = self.fallback.as_ref().ok_or(CallError::NoSuchMethod)?;
+            return check_streams(call.streams, 0, false).map(|()| fallback);
         };
         if let Some(fault) = call.arguments.fault() {
             return Err(CallError::MalformedArguments(fault.into()));
@@ -302,7 +314,7 @@ impl Hub {
         if entry.authorize.as_ref().is_some_and(|authorize| !authorize(call.context.caller().identity())) {
             return Err(CallError::Unauthorized);
         }
-        refuse_streams(call.streams).map(|()| &entry.run)
+        check_streams(call.streams, entry.stream_count, entry.returns_stream).map(|()| &entry.run)
     }
 
     pub(crate) fn connected(&self, context: HubContext) -> HubFuture<Result<(), HubError>> {
@@ -328,12 +340,13 @@ impl Hub {
 }
 
 /// Wire: the text is that of ASP.NET Core SignalR.
-fn refuse_streams(streams: Streams) -> Result<(), CallError> {
+fn check_streams(streams: Streams, expected: usize, returns_stream: bool) -> Result<(), CallError> {
     match streams {
-        Streams { wants_stream: true, .. } => Err(CallError::NoStream),
-        Streams { sent: 0, .. } => Ok(()),
+        Streams { wants_stream: true, .. } if !returns_stream => Err(CallError::NoStream),
+        Streams { wants_stream: false, .. } if returns_stream => Err(CallError::StreamRequired),
+        Streams { sent, .. } if sent == expected => Ok(()),
         Streams { sent, .. } => {
-            let text = format!("Client sent {sent} stream(s), Hub method expects 0.");
+            let text = format!("Client sent {sent} stream(s), Hub method expects {expected}.");
             Err(CallError::Failed(HubError::new(text)))
         }
     }
@@ -341,28 +354,6 @@ fn refuse_streams(streams: Streams) -> Result<(), CallError> {
 
 fn actor_stopped() -> HubError {
     HubError::hidden("InvalidOperationException", "the hub's actor has stopped")
-}
-
-/// A return type of hub methods.
-#[diagnostic::on_unimplemented(
-    message = "a hub method must return `Result<_, HubError>`, but this one returns `{Self}`",
-    label = "does not return a `Result<_, HubError>`",
-    note = "return `Ok(value)` or `Err(HubError::new(text))`; `?` converts every other error to a `HubError`",
-    note = "docs/hub-methods.md lists the rules of hub methods"
-)]
-pub trait IntoHubResult {
-    /// The result in the format of the caller ([`Arguments::format`]); null for `()`.
-    ///
-    /// # Errors
-    /// The error of the hub method, or [`CallError::UnserializableResult`].
-    fn into_hub_result(self, format: Format) -> Result<Payload, CallError>;
-}
-
-impl<T: Serialize> IntoHubResult for Result<T, HubError> {
-    fn into_hub_result(self, format: Format) -> Result<Payload, CallError> {
-        let value = self.map_err(CallError::Failed)?;
-        Payload::encode(format, &value).map_err(|error| CallError::UnserializableResult(error.to_string()))
-    }
 }
 
 #[cfg(test)]

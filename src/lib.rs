@@ -121,7 +121,9 @@ pub use engine::{BoundServer, BuildError, BuildFault, Engine, EngineBuilder, Hub
 pub use group::{Delivery, GroupSnapshot};
 pub use groups::{ActorMembership, Error as GroupError};
 pub use http_server::{AcceptedSocket, HttpServer};
-pub use hub::{Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, Progress, State, Users};
+pub use hub::{
+    Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, HubStream, Progress, State, UploadStream, Users,
+};
 pub use ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, InvalidName, NodeId, UserId};
 pub use membership::NodeInUse;
 pub use message::{Invocation, Json, Message};

@@ -10,7 +10,7 @@
 //!
 //! Environment variables, with the defaults of ASP.NET SignalR and ASP.NET Core SignalR: `DETAILED=1`, `KEEPALIVE_MS`,
 //! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `POLL_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`,
-//! `MAX_PARALLEL`, `RECONNECT_BUFFER`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
+//! `MAX_PARALLEL`, `STREAM_CAPACITY`, `RECONNECT_BUFFER`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 
@@ -51,6 +51,9 @@ fn settings() -> Settings {
         reconnect_buffer: number("RECONNECT_BUFFER")
             .and_then(|bytes| bytes.try_into().ok())
             .unwrap_or(defaults.reconnect_buffer),
+        stream_capacity: number("STREAM_CAPACITY")
+            .and_then(|items| NonZeroUsize::new(items.try_into().ok()?))
+            .unwrap_or(defaults.stream_capacity),
         detailed_errors: number("DETAILED") == Some(1),
     }
 }

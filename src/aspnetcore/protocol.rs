@@ -83,10 +83,6 @@ pub(crate) type Headers = BTreeMap<String, String>;
 
 /// A message from a client.
 #[derive(Debug)]
-#[cfg_attr(
-    not(any(test, feature = "testkit")),
-    expect(dead_code, reason = "streams and client results are not dispatched yet")
-)]
 pub(crate) enum ClientMessage {
     /// A call of a hub method.
     Invocation(Invocation),
@@ -116,7 +112,6 @@ pub(crate) enum ClientMessage {
 /// A call of a hub method.
 #[derive(Debug)]
 pub(crate) struct Invocation {
-    #[cfg_attr(not(any(test, feature = "testkit")), expect(dead_code, reason = "hub code cannot read headers yet"))]
     pub(crate) headers: Headers,
     /// The invocation id; `None` if the client expects no completion.
     pub(crate) id: Option<String>,
@@ -131,10 +126,7 @@ pub(crate) struct Invocation {
 
 /// How a stream or an invocation of a client method has ended.
 #[derive(Debug)]
-#[cfg_attr(
-    not(any(test, feature = "testkit")),
-    expect(dead_code, reason = "streams and client results are not dispatched yet")
-)]
+#[cfg_attr(not(any(test, feature = "testkit")), expect(dead_code, reason = "client results are not dispatched yet"))]
 pub(crate) enum Outcome {
     /// Without a result.
     Void,
@@ -149,6 +141,10 @@ pub(crate) enum ServerMessage<'a> {
     Invocation { id: Option<&'a str>, target: &'a str, arguments: &'a [u8] },
     /// The result of a hub method.
     Result { id: &'a str, result: &'a Payload },
+    /// An item of a stream that a hub method has returned.
+    StreamItem { id: &'a str, item: &'a Payload },
+    /// The end of such a stream.
+    StreamEnd { id: &'a str },
     /// The error of a hub method or a stream.
     Error { id: &'a str, error: &'a str },
     /// A keep-alive message.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     Settings, handshake,
-    protocol::{self, ClientMessage, HubProtocol, ServerMessage, json::JsonProtocol},
+    protocol::{self, HubProtocol, ServerMessage, json::JsonProtocol},
 };
 use crate::{
     client_log::Cause,
@@ -38,13 +38,16 @@ mod ending;
 mod error_messages;
 mod handshaking;
 mod message_buffer;
+mod messages;
 mod reconnect;
+mod streams;
 
 pub(crate) use channel::{ChannelRefusal, ChannelRequest, Delete};
 pub(crate) use effect::OwnEffect;
 use error_messages::{ErrorMessages, PendingInvocation};
 use message_buffer::{FramingError, MessageBuffer};
 use reconnect::StatefulReconnect;
+use streams::{ClientStreams, ServerStreams};
 
 /// The time limit for calls made before a protocol error. Then the Close message is sent without waiting for them.
 const FAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -91,7 +94,14 @@ pub(crate) struct Session {
     protocol: &'static dyn HubProtocol,
     has_handshake: bool,
     error_messages: ErrorMessages,
-    running_calls: usize,
+    /// The numbers of the calls that count against the number of parallel calls.
+    slots: Vec<u64>,
+    /// The number of calls whose client sends streams and expects a value.
+    upload_calls: usize,
+    streams: ServerStreams,
+    uploads: ClientStreams,
+    /// The number of the next call.
+    next_number: u64,
     /// The call that waits for a free slot. Messages behind it are not read.
     queued_call: Option<(PendingInvocation, Invoke)>,
     handshake_deadline: Instant,
@@ -124,7 +134,11 @@ impl Session {
             protocol: fixed_protocol.unwrap_or(&JsonProtocol),
             has_handshake: fixed_protocol.is_none(),
             error_messages: ErrorMessages { is_detailed: settings.detailed_errors },
-            running_calls: 0,
+            slots: Vec::new(),
+            upload_calls: 0,
+            streams: ServerStreams::default(),
+            uploads: ClientStreams::new(settings.stream_capacity.get()),
+            next_number: 0,
             queued_call: None,
             handshake_deadline: now + settings.handshake_timeout,
             next_ping_at: now + settings.keep_alive,
@@ -166,7 +180,7 @@ impl Session {
     /// Ends the connection with `error`, after calls that are already running have been answered.
     fn protocol_error(&mut self, cause: Cause, error: HubError, now: Instant) -> SessionEffects {
         let report = SessionEffects::from(Effect::Report(ClientFault::new(cause, &error.to_string())));
-        if self.running_calls == 0 {
+        if self.slots.is_empty() {
             return report.then(self.end_with_error(error, Reason::Faulted));
         }
         self.state = State::Faulted;
@@ -178,51 +192,6 @@ impl Session {
     fn send_pending_fault(&mut self) -> SessionEffects {
         let fault = self.pending_fault.take();
         fault.map_or_else(SessionEffects::none, |(error, _)| self.end_with_error(error, Reason::Faulted))
-    }
-
-    /// Handles all complete messages in the receive buffer, up to a call that has to be queued.
-    fn process_buffered(&mut self, now: Instant) -> SessionEffects {
-        let mut effects = SessionEffects::none();
-        while self.state == State::Open && self.queued_call.is_none() {
-            match self.receive_buffer.next_message(self.protocol.framing()) {
-                Ok(Some(message)) => effects.append(self.handle_message(&message, now)),
-                Ok(None) => break,
-                Err(error) => effects.append(self.on_framing_error(error, now)),
-            }
-        }
-        effects
-    }
-
-    fn handle_message(&mut self, message: &Bytes, now: Instant) -> SessionEffects {
-        self.last_received = self.last_received.map(|_| now);
-        let message =
-            match self.protocol.parse(message).and_then(|message| Ok((self.count_received(&message, now)?, message))) {
-                Ok((true, message)) => Ok(message),
-                Ok((false, _)) => return SessionEffects::none(),
-                Err(error) => Err(error),
-            };
-        match message {
-            Ok(ClientMessage::Invocation(invocation)) => {
-                let pending = PendingInvocation { id: invocation.id.clone(), target: invocation.target.clone() };
-                let invoke = self.build_invoke(invocation);
-                self.start_or_queue(pending, invoke)
-            }
-            Ok(ClientMessage::Ping) => {
-                self.last_received = Some(now);
-                SessionEffects::none()
-            }
-            Ok(ClientMessage::Ack { sequence_id }) => self.on_ack(sequence_id),
-            Ok(ClientMessage::Close { error }) => self.end_with_close(Reason::Stopped, error.map(HubError::new), false),
-            // Completions, stream items and cancellations match nothing that the server has started.
-            Ok(
-                ClientMessage::StreamItem { .. }
-                | ClientMessage::Completion { .. }
-                | ClientMessage::CancelInvocation { .. }
-                | ClientMessage::Sequence { .. }
-                | ClientMessage::Unknown,
-            ) => SessionEffects::none(),
-            Err(error) => self.protocol_error(Cause::InvalidMessage, error, now),
-        }
     }
 
     fn on_connected(&mut self, outcome: Result<(), ConnectError>, now: Instant) -> SessionEffects {
@@ -268,6 +237,9 @@ impl Dialect for Session {
             Event::Attached(attached) => self.on_attached(&attached, now),
             Event::Posted(bytes) => self.on_posted(bytes, now),
             Event::Request(delete) => self.on_delete(delete),
+            Event::StreamItem(number, item) => self.on_stream_item(number, item),
+            Event::StreamEnded(number) => self.on_stream_ended(number),
+            Event::UploadReady => self.on_upload_ready(now),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
             Event::GroupsChanged { are_known } => self.token_schedule.on_changed(are_known, now),
             Event::Rejoined(report) => {
@@ -306,7 +278,7 @@ impl Dialect for Session {
 
     fn is_saturated(&self) -> bool {
         // While the session reads, the buffer holds only the beginning of one message.
-        let is_reading = matches!(self.state, State::Handshake | State::Open) && self.queued_call.is_none();
+        let is_reading = matches!(self.state, State::Handshake | State::Open) && !self.is_blocked();
         !is_reading && self.receive_buffer.is_full()
     }
 
@@ -329,7 +301,7 @@ impl Dialect for Session {
     }
 
     fn calls(&self) -> usize {
-        self.running_calls + usize::from(self.queued_call.is_some())
+        self.slots.len() + self.streaming_calls() + usize::from(self.queued_call.is_some())
     }
 
     fn phase(&self) -> &'static str {

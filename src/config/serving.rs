@@ -139,6 +139,10 @@ pub struct AspNetCore {
     /// The maximum number of calls of one client that run at the same time. Further calls wait. Default 1.
     #[serde(deserialize_with = "units::integer")]
     pub parallel_calls: NonZeroUsize,
+    /// The number of items of a client's stream that wait for the hub method. While it is reached, nothing more is read
+    /// from the client. Default 10.
+    #[serde(deserialize_with = "units::integer")]
+    pub stream_capacity: NonZeroUsize,
     /// Let clients that ask for it resume a connection with a new WebSocket. Default false, because each such connection
     /// keeps the messages that its client has not acknowledged.
     pub allow_stateful_reconnects: bool,
@@ -163,6 +167,7 @@ impl Default for AspNetCore {
             send_timeout: defaults.send_timeout,
             max_message: defaults.max_message,
             parallel_calls: defaults.parallel_calls,
+            stream_capacity: defaults.stream_capacity,
             allow_stateful_reconnects: false,
             reconnect_buffer: NonZeroUsize::new(defaults.reconnect_buffer).unwrap_or(NonZeroUsize::MIN),
             detailed_errors: defaults.detailed_errors,
@@ -181,6 +186,7 @@ impl From<AspNetCore> for aspnetcore::Settings {
             send_timeout: settings.send_timeout,
             max_message: settings.max_message,
             parallel_calls: settings.parallel_calls,
+            stream_capacity: settings.stream_capacity,
             reconnect_buffer: settings.reconnect_buffer.get(),
             detailed_errors: settings.detailed_errors,
         }

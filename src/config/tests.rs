@@ -239,6 +239,7 @@ fn integers_reject_other_values() {
         "limits.bytes",
         "aspnetcore.max_message",
         "aspnetcore.parallel_calls",
+        "aspnetcore.stream_capacity",
         "classic.max_message",
         "classic.max_form",
         "classic.window_items",

@@ -3,7 +3,7 @@
 //! Each dialect implements a session ([`Dialect`]): a state machine that receives [`Event`]s and returns [`Effect`]s,
 //! which the connection applies.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -15,7 +15,9 @@ use super::{
 use crate::{
     client_log::{self, Cause},
     connections::{ConnectionHandle, Reconnect},
-    hub::{Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams},
+    hub::{
+        Arguments, CallError, CallerState, HubBehavior, HubError, Reporter, Request, Streams, UploadCapacity, Uploads,
+    },
     ids::HubName,
     message::WireForm,
     metrics::ConnectionStatus,
@@ -118,8 +120,14 @@ pub(crate) enum Event<D: Dialect> {
     Restored(Result<(), ConnectError>),
     /// OnConnected of the hubs has finished or failed, or the groups could not be restored before it.
     Connected(Result<(), ConnectError>),
-    /// A hub method has returned or failed.
+    /// A hub method has returned a value or failed.
     Returned(D::PendingInvocation, Result<Payload, CallError>),
+    /// A stream that a hub method has returned has an item, or has failed. The number is [`Invoke::number`].
+    StreamItem(u64, Result<Payload, HubError>),
+    /// Such a stream has ended without an error.
+    StreamEnded(u64),
+    /// A stream of the client has space for another item, or is not read any more.
+    UploadReady,
     /// OnReconnected of the hubs has finished or failed.
     Reconnected(Result<(), HubError>),
     /// The client has closed the current channel, and may open another one if its dialect has it.
@@ -193,8 +201,12 @@ pub(crate) enum Effect<D: Dialect> {
         /// The client has missed messages.
         has_gap: bool,
     },
-    /// Runs a hub method. [`Event::Returned`] follows.
+    /// Runs a hub method. [`Event::Returned`] follows, or the items of the stream that it returns.
     Invoke(D::PendingInvocation, Invoke),
+    /// Drops the stream that a hub method has returned, or will return. Its items are not needed.
+    CancelStream(u64),
+    /// Waits until a stream of the client has space. [`Event::UploadReady`] follows.
+    AwaitUpload(UploadCapacity),
     /// Checks whether the client needs a rejoin token. [`Event::GroupsChanged`] follows.
     RefreshGroupsToken,
     /// Logs a fault of the client.
@@ -223,11 +235,16 @@ impl std::fmt::Debug for Encoding {
 
 /// An invocation of a hub method.
 pub(crate) struct Invoke {
+    /// Identifies the invocation within its connection.
+    pub(crate) number: u64,
     pub(crate) hub: HubName,
     pub(crate) method: String,
     pub(crate) arguments: Arguments,
     pub(crate) state: CallerState,
     pub(crate) streams: Streams,
+    /// The streams that the client sends along.
+    pub(crate) uploads: Uploads,
+    pub(crate) headers: Option<Arc<BTreeMap<String, String>>>,
     /// The request that carried the invocation, if it is not the request of the channel.
     pub(crate) request: Option<Arc<Request>>,
 }

@@ -1,9 +1,13 @@
 //! Futures that a connection runs beside its mailbox: lifecycle hooks and hub methods.
 
-use std::{fmt::Display, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{fmt::Display, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
-use futures_util::future::{FutureExt, join_all};
-use tokio::sync::oneshot;
+use futures_util::{
+    Stream, StreamExt,
+    future::{FutureExt, join_all},
+    stream,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -13,7 +17,10 @@ use super::{
 use crate::{
     client_log::{self, Cause},
     connections::ConnectionHandle,
-    hub::{Call, CallError, Disconnected, Hub, HubContext, HubError, Reconnected, Reporter},
+    hub::{
+        Call, CallError, Disconnected, Hub, HubContext, HubError, HubResult, ItemStream, Reconnected, Reporter,
+        until_error,
+    },
     ids::HubName,
     metrics::Metrics,
     outbox::Outbox,
@@ -28,7 +35,11 @@ struct HookRunner<'a> {
     name: &'a str,
 }
 
-impl HookRunner<'_> {
+impl<'a> HookRunner<'a> {
+    fn of((client, hub, name): &'a (Arc<ConnectionHandle>, HubName, String)) -> Self {
+        Self { client, hub, name }
+    }
+
     /// Runs `work` and turns a panic into an error, whether it panics before or after its first await.
     async fn catch_panic<T>(&self, work: impl AsyncFnOnce() -> T, metrics: &Metrics) -> Result<T, HubError> {
         AssertUnwindSafe(async { work().await }).catch_unwind().await.map_err(|panic| {
@@ -67,7 +78,8 @@ impl HookRunner<'_> {
                 self.log(Cause::InvalidArguments, "reason", &client_log::without_contents(why));
             }
             CallError::Unauthorized => self.log(Cause::CallUnauthorized, "reason", &""),
-            CallError::NoStream => self.log(Cause::CallWithoutStream, "reason", &""),
+            CallError::NoStream => self.log(Cause::StreamMismatch, "reason", &"the method returns no stream"),
+            CallError::StreamRequired => self.log(Cause::StreamMismatch, "reason", &"the method returns a stream"),
         }
     }
 
@@ -90,16 +102,66 @@ where
 }
 
 /// Delays a result until the outbox has capacity for it. A client that invokes much and reads slowly is slowed down; it
-/// is not disconnected as too slow because of its own results.
+/// is not disconnected as too slow because of its own results. The result comes with its turn to be sent.
 pub(super) async fn wait_for_capacity(
-    outbox: Option<Arc<Outbox>>,
-    returned: impl Future<Output = Result<Payload, CallError>>,
-) -> Result<Payload, CallError> {
+    sending: Option<SendTurns>,
+    returned: impl Future<Output = Result<HubResult, CallError>>,
+) -> (Result<HubResult, CallError>, Option<OwnedSemaphorePermit>) {
     let result = returned.await;
-    if let Some(outbox) = outbox {
-        outbox.wait_for_capacity(result.as_ref().map_or(0, |value| value.as_bytes().len())).await;
+    let turn = match sending {
+        Some(sending) => sending.wait(result.as_ref().map_or(0, HubResult::value_len)).await,
+        None => None,
+    };
+    (result, turn)
+}
+
+/// Lets the results and stream items of one client wait one after another for the capacity of its outbox. If they
+/// waited side by side, all of them would be sent once there is capacity for one.
+#[derive(Clone)]
+pub(super) struct SendTurns {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) turns: Arc<Semaphore>,
+}
+
+impl SendTurns {
+    /// Waits for a turn, and until `bytes` can be queued. The turn ends when the permit is dropped.
+    async fn wait(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        self.outbox.wait_for_capacity(bytes).await;
+        turn
     }
-    result
+}
+
+/// Polls a stream of results only while the outbox has capacity, and ends it after its first error or panic. Each item,
+/// and the end (`None`), comes with its turn to be sent.
+pub(super) fn stream_items(
+    items: ItemStream,
+    sending: SendTurns,
+    (client, hub, method): (Arc<ConnectionHandle>, HubName, String),
+    metrics: Arc<Metrics>,
+) -> impl Stream<Item = (Option<Result<Payload, HubError>>, Option<OwnedSemaphorePermit>)> {
+    let source = Rc::new((client, hub, method));
+    let log = Rc::clone(&source);
+    let on_panic = move |text: &str| {
+        HookRunner::of(&source).log(Cause::HubPanic, "panic", &text);
+        metrics.hub_panics.increment();
+        HubError::hidden("Panic", text)
+    };
+    let log_error = move |item: &Result<Payload, HubError>| {
+        if let Err(error) = item {
+            HookRunner::of(&log).log_hidden(error);
+        }
+    };
+    let items = until_error(items.inspect(log_error).boxed_local(), on_panic);
+    items.map(Some).chain(stream::once(async { None })).then(move |item| {
+        let sending = sending.clone();
+        async move {
+            let value = item.as_ref().and_then(|item| item.as_ref().ok());
+            let turn = sending.wait(value.map_or(0, |value| value.as_bytes().len())).await;
+            (item, turn)
+        }
+    })
 }
 
 /// Joins the groups that are loaded, then runs OnConnected. Returns the outcome of the rejoin token.
@@ -166,7 +228,7 @@ pub(super) async fn invoke(
     metrics: Arc<Metrics>,
     invoke: Invoke,
     reporter: Option<Reporter>,
-) -> Result<Payload, CallError> {
+) -> Result<HubResult, CallError> {
     metrics.invocations.increment();
     let started = Instant::now();
     let outcome = run_method(hub, &metrics, invoke, reporter).await;
@@ -181,16 +243,17 @@ async fn run_method(
     metrics: &Metrics,
     invoke: Invoke,
     reporter: Option<Reporter>,
-) -> Result<Payload, CallError> {
+) -> Result<HubResult, CallError> {
     let Some((hub, mut context)) = hub else { return Err(CallError::NoSuchMethod) };
     if let Some(request) = invoke.request {
         context.caller.request = request;
     }
     context.state = invoke.state;
-    let Invoke { method, arguments, streams, .. } = invoke;
+    context.caller.headers = invoke.headers;
+    let Invoke { method, arguments, streams, uploads, .. } = invoke;
     let (handle, name) = (Arc::clone(&context.caller.handle), method.clone());
     let runner = HookRunner { client: &handle, hub: hub.name(), name: &name };
-    let call = Call { method, arguments, context, reporter, streams };
+    let call = Call { method, arguments, context, reporter, streams, uploads };
     let method = async || hub.invoke(call).await.inspect_err(|error| runner.log_call_error(error));
     runner.catch_panic(method, metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)))
 }

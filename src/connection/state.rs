@@ -229,6 +229,7 @@ impl ConnectionState {
             hub: hub.name().clone(),
             identity: Arc::clone(&self.identity),
             request: Arc::clone(&self.request),
+            headers: None,
         };
         HubContext {
             caller,

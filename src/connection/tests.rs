@@ -1,8 +1,8 @@
 //! Tests of the connection actor, with a dialect that runs the texts of its client as commands.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -14,6 +14,7 @@ use crate::{
     group::{Joined, Left},
     hub::{
         Arguments, Caller, CallerState, Connected, Disconnected, Hub, HubBehavior, HubError, Identity, Streams,
+        Uploads,
         services::HubServices,
         tests::{FORM, services},
     },
@@ -31,6 +32,7 @@ mod channels;
 mod endings;
 mod grouping;
 mod scripted_session;
+mod streams;
 mod tokens;
 
 use scripted_session::{Open, ScriptedSession};
@@ -64,7 +66,7 @@ struct TestEngine {
 
 fn hub(log: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
     let (gate, held, finishing) = (gate.subscribe(), gate.subscribe(), gate.subscribe());
-    let (gone, finished) = (log.clone(), log.clone());
+    let (gone, finished, dropped) = (log.clone(), log.clone(), log.clone());
     let connected = move |Connected(context): Connected| {
         let (log, mut gate) = (log.clone(), gate.clone());
         async move {
@@ -98,6 +100,7 @@ fn hub(log: mpsc::UnboundedSender<String>, gate: &watch::Sender<bool>) -> Hub {
         }
     };
     let hub = Hub::new("chat").on_connected(connected).on_disconnected(disconnected);
+    let hub = streams::add_streams(hub, dropped);
     hub.method("Hold", hold).method("Finish", finish).method("Panic", panics).method("PanicAtOnce", panics_at_once)
 }
 

@@ -15,6 +15,8 @@ use serde::{
 };
 use serde_json::{Error, Number, de::StrRead, value::RawValue};
 
+use crate::payload::Payload;
+
 /// How strictly an argument must match its type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Binding {
@@ -35,6 +37,17 @@ pub(crate) fn bind<T: DeserializeOwned>(binding: Binding, json: &str) -> Result<
         // Wire: ASP.NET SignalR refuses a null name of a group or user. An empty string would hide the null.
         Binding::Lenient if json == "null" => strict(json),
         Binding::Lenient => strict(json).or_else(|_| T::deserialize(Lenient(serde_json::from_str(json)?))),
+    }
+}
+
+/// Binds one value in any format.
+///
+/// # Errors
+/// The text of the deserializer's error.
+pub(crate) fn bind_payload<T: DeserializeOwned>(binding: Binding, value: &Payload) -> Result<T, String> {
+    match value.as_json() {
+        Some(json) => bind(binding, json).map_err(|error| error.to_string()),
+        None => value.decode().map_err(|error| error.to_string()),
     }
 }
 

@@ -1,12 +1,17 @@
 //! An invocation of a hub method, and its caller.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use actix::Message;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    CallError, Clients, Groups, Identity, Request, Users, bind::Binding, requester::Requester, services::HubServices,
+    CallError, Clients, Groups, Identity, Request, Uploads, Users, bind::Binding, requester::Requester,
+    services::HubServices, streams::encode,
 };
 use crate::{
     connections::{ConnectionHandle, Reconnect},
@@ -30,6 +35,8 @@ pub struct Caller {
     pub(crate) hub: HubName,
     pub(crate) identity: Arc<Identity>,
     pub(crate) request: Arc<Request>,
+    /// `None` if there are none.
+    pub(crate) headers: Option<Arc<BTreeMap<String, String>>>,
 }
 
 impl Caller {
@@ -67,6 +74,13 @@ impl Caller {
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// A header of the invocation, by its exact name. Clients of ASP.NET Core SignalR send the trace context in
+    /// `traceparent` and `tracestate`. Lifecycle hooks see no headers.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.as_ref()?.get(name).map(String::as_str)
     }
 
     /// The name of the transport on the wire, such as `WebSockets`.
@@ -153,10 +167,7 @@ impl Arguments {
     /// [`CallError::Binding`], if it is not a `T` or there is no such argument.
     pub fn get<T: serde::de::DeserializeOwned>(&self, index: usize) -> Result<T, CallError> {
         let value = self.values.get(index).ok_or_else(|| CallError::Binding("argument missing".into()))?;
-        match value.as_json() {
-            Some(json) => super::bind::bind(self.binding, json).map_err(|error| CallError::Binding(error.to_string())),
-            None => value.decode().map_err(|error| CallError::Binding(error.to_string())),
-        }
+        super::bind::bind_payload(self.binding, value).map_err(CallError::Binding)
     }
 }
 
@@ -219,9 +230,20 @@ pub struct Call {
     pub context: HubContext,
     pub(crate) reporter: Option<Reporter>,
     pub(crate) streams: Streams,
+    pub(crate) uploads: Uploads,
 }
 
-/// The streams that an invocation requests. Hub methods do not support streams yet, so any request is refused.
+impl Call {
+    /// Encodes a result for the client.
+    ///
+    /// # Errors
+    /// [`CallError::UnserializableResult`].
+    pub fn encode(&self, result: &impl Serialize) -> Result<Payload, CallError> {
+        encode(self.arguments.format(), result)
+    }
+}
+
+/// The streams that an invocation requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Streams {
     /// The number of streams that the client wants to send.

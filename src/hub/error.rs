@@ -146,6 +146,12 @@ impl From<Died> for UsersError {
     }
 }
 
+impl From<HubError> for CallError {
+    fn from(error: HubError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// Why an invocation failed.
 #[derive(Debug)]
 pub enum CallError {
@@ -168,6 +174,8 @@ pub enum CallError {
     Unauthorized,
     /// The client requested a stream, but the method does not return one.
     NoStream,
+    /// The method returns a stream, but the client requested none.
+    StreamRequired,
     /// The method returned an error, or could not run.
     Failed(HubError),
     /// The result of the method cannot be serialized.

@@ -8,6 +8,7 @@
 //! | [`Groups`], [`Users`] | group memberships of connections; durable group memberships of users |
 //! | [`State<T>`](State) | a value that was added with [`Hub::state`](super::Hub::state) |
 //! | [`CallerState`] | the state that a classic client sends along |
+//! | [`UploadStream<T>`](super::UploadStream) | a stream that the client sends along |
 //! | [`Progress`] | reports progress to the caller; only classic clients receive it |
 
 use std::{ops::Deref, sync::Arc};
@@ -45,13 +46,16 @@ use crate::payload::{Format, Payload};
     message = "`{Self}` cannot be a parameter of a hub method",
     label = "has a parameter of type `{Self}`, which is not an extractor",
     note = "arguments of the client are wrapped in one `Args`: `Args((room, text)): Args<(String, String)>`",
-    note = "the other parameters are `Caller`, `Clients`, `Groups`, `Users`, `State<T>`, `CallerState` or `Progress`, by value",
+    note = "the other parameters are `Caller`, `Clients`, `Groups`, `Users`, `State<T>`, `UploadStream<T>`, `CallerState` or `Progress`, by value",
     note = "docs/hub-methods.md lists the rules of hub methods"
 )]
 pub trait FromCall: Sized {
     /// The number of invocation arguments that this extractor binds; `None` for extractors that bind no arguments. A
     /// method whose extractors are all `None` takes no arguments.
     const ARGUMENT_COUNT: Option<usize> = None;
+
+    /// The number of streams that the client sends for this extractor.
+    const STREAM_COUNT: usize = 0;
 
     /// The states that the extractor needs. An engine with a hub that lacks one of them cannot be built. Default none.
     fn required_states() -> Vec<StateType> {

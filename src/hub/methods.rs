@@ -28,6 +28,9 @@ pub trait Parameters: Sized + 'static {
     /// The number of arguments that an invocation must have.
     const ARGUMENT_COUNT: usize;
 
+    /// The number of streams that an invocation must have.
+    const STREAM_COUNT: usize;
+
     /// The states that the parameters need.
     fn required_states() -> Vec<StateType>;
 
@@ -89,6 +92,7 @@ macro_rules! methods {
 
             impl<$($parameter: FromCall + 'static),*> Parameters for ($($parameter,)*) {
                 const ARGUMENT_COUNT: usize = count(&[$($parameter::ARGUMENT_COUNT),*]);
+                const STREAM_COUNT: usize = 0 $(+ $parameter::STREAM_COUNT)*;
 
                 fn required_states() -> Vec<StateType> {
                     <[Vec<StateType>]>::concat(&[$($parameter::required_states()),*])

@@ -29,6 +29,7 @@ use crate::{
     message::{Invocation, WireForm},
     metrics::Metrics,
     outbox::{Limits, Outbox, ReplayLimits},
+    payload::{Format, Payload},
     router::Router,
     store::{Node, Process, StoreHandle, StoreParts, memory::MemoryStore},
     supervised::Supervised,
@@ -126,7 +127,7 @@ pub(crate) fn register(
 fn context(services: &Arc<HubServices>, handle: &Arc<ConnectionHandle>, identity: Identity) -> HubContext {
     let hub = handle.hub.clone().expect("it has one");
     let (identity, request) = (Arc::new(identity), Arc::default());
-    let caller = Caller { handle: Arc::clone(handle), hub, identity, request };
+    let caller = Caller { handle: Arc::clone(handle), hub, identity, request, headers: None };
     let (state, behavior) = (CallerState::default(), HubBehavior::default());
     HubContext { caller, state, behavior, services: Arc::clone(services) }
 }
@@ -142,9 +143,9 @@ async fn call_as(hub: Hub, identity: Identity, method: &str, arguments: serde_js
     let handle = register(&services, "chat", "caller", None, Stub::default());
     let arguments = Arguments::new(Format::Json, values(&arguments), Binding::Strict);
     let context = context(&services, &handle, identity);
-    let call = Call { method: method.into(), arguments, context, reporter: None, streams };
+    let call = Call { method: method.into(), arguments, context, reporter: None, streams, uploads: Uploads::default() };
     match services.hubs[0].invoke(call).await {
-        Ok(result) => result.as_json().expect("JSON").to_owned(),
+        Ok(result) => result.into_value().ok().and_then(|value| value.as_json().map(str::to_owned)).expect("JSON"),
         Err(error) => format!("{error:?}"),
     }
 }
@@ -249,8 +250,7 @@ impl Handler<Call> for AuthenticatingHub {
     type Result = Result<Payload, CallError>;
 
     fn handle(&mut self, call: Call, _: &mut Self::Context) -> Self::Result {
-        Ok::<_, HubError>(format!("{} of {}", call.method, call.arguments.len()))
-            .into_hub_result(call.arguments.format())
+        call.encode(&format!("{} of {}", call.method, call.arguments.len()))
     }
 }
 
@@ -286,8 +286,10 @@ async fn actor_hub_refuses_after_it_has_stopped() {
         context: context_of(&ann),
         reporter: None,
         streams: Streams::default(),
+        uploads: Uploads::default(),
     };
-    assert_eq!(hub.invoke(call()).await.unwrap().as_json(), Some("\"Any of 2\""));
+    let result = hub.invoke(call()).await.unwrap().into_value();
+    assert_eq!(result.ok().as_ref().and_then(Payload::as_json), Some("\"Any of 2\""));
 
     hub.disconnected(Disconnected { context: context_of(&ann), error: None, is_stop: true }).await;
     let Err(CallError::Failed(error)) = hub.invoke(call()).await else { panic!("the actor has stopped") };

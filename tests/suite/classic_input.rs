@@ -18,7 +18,7 @@ async fn relayed_json_is_one_event() {
     let mut stream = connection.open_event_stream("connect", "").await;
     assert_eq!(connection.request("start").await.status, 200);
     assert_eq!(connection.post(r#"{"H":"chat","M":"JoinRoom","A":["r"],"I":"0"}"#).await.status, 200);
-    let call = format!(r#"{{"H":"chat","M":"Relay","A":["r",{RELAYED}],"I":"1"}}"#);
+    let call = format!(r#"{{"H":"chat","M":"PassOn","A":["r",{RELAYED}],"I":"1"}}"#);
     assert_eq!(connection.post(&call).await.status, 200);
     let event = loop {
         let event = stream.read_until("\n\n").await.expect("an event before the end");
@@ -34,7 +34,7 @@ async fn relayed_json_reaches_every_transport() {
     let server = Server::start().await;
     for transport in TRANSPORTS {
         let mut client = ClassicClient::connect_and_join(server.address, transport, "ann", transport).await;
-        client.invoke("Relay", json!([transport, serde_json::from_str::<Value>(RELAYED).unwrap()])).await;
+        client.invoke("PassOn", json!([transport, serde_json::from_str::<Value>(RELAYED).unwrap()])).await;
         let (_, method, arguments) = client.next_invocation().await;
         assert_eq!((&*method, arguments), ("relayed", json!([{ "a": [1, "\u{85}\u{2028}\u{2029}"] }])), "{transport}");
     }

@@ -60,6 +60,8 @@ impl HubProtocol for JsonProtocol {
         match *message {
             ServerMessage::Invocation { id, target, arguments } => write_invocation(id, target, arguments),
             ServerMessage::Result { id, result } => write_result(id, result),
+            ServerMessage::StreamItem { id, item } => write_item(id, item),
+            ServerMessage::StreamEnd { id } => record(format!(r#"{{"type":3,"invocationId":{}}}"#, quote(id))),
             ServerMessage::Error { id, error } => {
                 record(format!(r#"{{"type":3,"invocationId":{},"error":{}}}"#, quote(id), quote(error)))
             }
@@ -80,6 +82,11 @@ fn write_invocation(id: Option<&str>, target: &str, arguments: &[u8]) -> Box<[u8
 fn write_result(id: &str, result: &Payload) -> Box<[u8]> {
     let head = format!(r#"{{"type":3,"invocationId":{},"result":"#, quote(id));
     [head.as_bytes(), result.as_bytes(), b"}\x1e"].concat().into()
+}
+
+fn write_item(id: &str, item: &Payload) -> Box<[u8]> {
+    let head = format!(r#"{{"type":2,"invocationId":{},"item":"#, quote(id));
+    [head.as_bytes(), item.as_bytes(), b"}\x1e"].concat().into()
 }
 
 fn write_close(error: Option<&str>, allows_reconnect: bool) -> Box<[u8]> {

@@ -61,6 +61,10 @@ impl HubProtocol for MessagePackProtocol {
         let writer = match *message {
             ServerMessage::Invocation { id, target, arguments } => writer.invocation(id, target, arguments),
             ServerMessage::Result { id, result } => writer.completion(id, RESULT).raw(result.as_bytes()),
+            ServerMessage::StreamItem { id, item } => {
+                writer.raw(&[array(4), 2, EMPTY_MAP]).text(id).raw(item.as_bytes())
+            }
+            ServerMessage::StreamEnd { id } => writer.completion(id, VOID),
             ServerMessage::Error { id, error } => writer.completion(id, ERROR).text(error),
             ServerMessage::Ping => writer.raw(&[array(1), 6]),
             ServerMessage::Ack { sequence_id } => writer.raw(&[array(2), 8]).integer(sequence_id),

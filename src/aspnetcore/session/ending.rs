@@ -20,10 +20,14 @@ impl Session {
                 Effect::MarkClientGone.into()
             }
             State::Open if self.queued_call.is_some() => {
+                self.uploads.clear();
                 self.state = State::Leaving;
                 Effect::MarkClientGone.into()
             }
-            State::Open => self.finish_queued_calls(now),
+            State::Open => {
+                self.uploads.clear();
+                self.finish_queued_calls(now)
+            }
             State::Faulted => self.send_pending_fault(),
             State::Leaving | State::Ended => SessionEffects::none(),
         }
@@ -64,6 +68,8 @@ impl Session {
     ) -> SessionEffects {
         self.state = State::Ended;
         self.receive_buffer.clear();
+        self.uploads.clear();
+        self.streams.clear();
         let end = if reason == Reason::TooSlow { POLICY_VIOLATION } else { NORMAL_CLOSURE };
         let waits_for_polls = !matches!(reason, Reason::Lost | Reason::Deleted);
         let close = close_message.map_or_else(SessionEffects::none, control_unless_empty);

@@ -1,5 +1,6 @@
 //! Error texts that are sent to clients. Wire: test suites of clients compare these texts literally.
 
+use super::calls::CallKind;
 use crate::{
     aspnetcore::protocol::{HubProtocol, ServerMessage},
     hub::{CallError, Hub, HubError},
@@ -11,6 +12,9 @@ use crate::{
 /// client spelled it.
 #[derive(Debug)]
 pub(crate) struct PendingInvocation {
+    /// Identifies the call within the session.
+    pub(super) number: u64,
+    pub(super) kind: CallKind,
     pub(super) id: Option<String>,
     pub(super) target: String,
 }
@@ -71,6 +75,9 @@ impl ErrorMessages {
             CallError::Unauthorized => format!("Failed to invoke '{target}' because user is unauthorized"),
             CallError::NoStream => format!(
                 "The client attempted to invoke the non-streaming '{target}' method with a streaming invocation."
+            ),
+            CallError::StreamRequired => format!(
+                "The client attempted to invoke the streaming '{target}' method with a non-streaming invocation."
             ),
             CallError::Failed(error) => {
                 self.for_client(&format!("An unexpected error occurred invoking '{target}' on the server."), error)

@@ -122,7 +122,7 @@ impl Session {
         }
         let StatefulReconnect::On(received) = &mut self.stateful_reconnect else { return SessionEffects::none() };
         received.awaits_sequence = true;
-        if self.queued_call.is_none() {
+        if !self.is_blocked() {
             self.receive_buffer.clear();
         }
         SessionEffects::from([

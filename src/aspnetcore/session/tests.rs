@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use super::*;
 use crate::{
     connection::{Channel, ChannelAttached, Ending},
-    hub::CallError,
+    hub::{CallError, Uploads},
     payload::{Format, Payload},
     transport::Received,
 };
@@ -16,6 +16,7 @@ mod properties;
 mod raw;
 mod reconnecting;
 mod rules;
+mod streams;
 mod transitions;
 
 const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
@@ -28,6 +29,8 @@ struct TestSession {
     running_calls: Vec<PendingInvocation>,
     /// The faults that were reported for the log: cause and reason.
     reports: Vec<(Cause, String)>,
+    /// The client's streams that hub methods have not ended.
+    uploads: Vec<Uploads>,
     /// The formats that were chosen.
     formats: Vec<Format>,
 }
@@ -52,6 +55,7 @@ impl TestSession {
             now,
             running_calls: Vec::new(),
             reports: Vec::new(),
+            uploads: Vec::new(),
             formats: Vec::new(),
         }
     }
@@ -90,6 +94,7 @@ impl TestSession {
                 let arguments: Vec<_> = invoke.arguments.iter().filter_map(Payload::as_json).collect();
                 let described = format!("call {}({})", invoke.method, arguments.join(","));
                 self.running_calls.push(invocation);
+                self.uploads.push(invoke.uploads);
                 described
             }
             Effect::End(Ending { reason, error, end, .. }) => {
@@ -100,6 +105,8 @@ impl TestSession {
             Effect::RefreshGroupsToken => "renew token".into(),
             Effect::SendGroupsToken(true) => "send token".into(),
             Effect::SendGroupsToken(false) => "send no token".into(),
+            Effect::CancelStream(number) => format!("cancel stream {number}"),
+            Effect::AwaitUpload(_) => "await upload".into(),
             Effect::MarkClientGone => "mark client gone".into(),
             Effect::CountReconnect { is_recreated: false } => "reconnected".into(),
             Effect::Own(OwnEffect::SendControl(bytes)) => return self.describe(Effect::Send(bytes)),

@@ -13,7 +13,7 @@ use crate::{
     },
     client_log::Cause,
     connection::{ClientFault, Effect, Invoke},
-    hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, bind::Binding},
+    hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, Uploads, bind::Binding},
     ids::{HubName, MAX_NAME_LENGTH, truncated},
     outbox::Outbox,
     payload::{Format, Payload, json_depth},
@@ -132,11 +132,14 @@ impl Calls {
         let Call { hub, method, arguments, id, state } = call;
         let state = CallerState::new(state);
         let invoke = Invoke {
+            number: 0,
             hub: registered,
             method: method.clone(),
             arguments: Arguments::new(Format::Json, arguments, Binding::Lenient),
             state: state.clone(),
             streams: Streams::default(),
+            uploads: Uploads::default(),
+            headers: None,
             request,
         };
         let pending = PendingInvocation { id, hub, method, state, reply_to };
@@ -191,6 +194,7 @@ impl Calls {
             }
             CallError::Unauthorized => format!("Caller is not authorized to invoke the {method} method on {hub}."),
             CallError::NoStream => "The method gives no stream.".into(),
+            CallError::StreamRequired => "The method gives a stream, which classic clients cannot receive.".into(),
             CallError::MalformedArguments(text) => text.to_string(),
             CallError::Binding(text) | CallError::UnserializableResult(text) => text.clone(),
             CallError::Failed(error) => error.message().to_owned(),

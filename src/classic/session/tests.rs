@@ -191,6 +191,7 @@ impl TestSession {
             Effect::RefreshGroupsToken => "refresh groups token".into(),
             Effect::CloseChannel(end) => format!("close channel {}", end.code),
             Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
+            Effect::CancelStream(_) | Effect::AwaitUpload(_) => panic!("classic clients have no streams"),
             Effect::MarkClientGone => "mark client gone".into(),
             Effect::SetEncoding(encoding) => panic!("classic clients have one encoding: {encoding:?}"),
         })

@@ -8,6 +8,8 @@ pub(super) struct ScriptedSession {
     pub(super) deadline: Option<Instant>,
     pub(super) is_full: bool,
     pub(super) wants_tokens: bool,
+    /// The number of streams that were requested.
+    pub(super) streams: u64,
     /// `None` ends the connection with its channel.
     pub(super) time_without_channel: Option<Duration>,
 }
@@ -41,18 +43,29 @@ impl ScriptedSession {
                 Effects::none()
             }
             "panic" => panic!("requested by the test"),
-            method => Effect::Invoke(method.to_owned(), call(method)).into(),
+            "cancel" => Effect::CancelStream(self.streams).into(),
+            text => match text.strip_prefix("stream ") {
+                Some(method) => {
+                    self.streams += 1;
+                    let streams = Streams { sent: 0, wants_stream: true };
+                    Effect::Invoke(method.to_owned(), Invoke { number: self.streams, streams, ..call(method) }).into()
+                }
+                None => Effect::Invoke(text.to_owned(), call(text)).into(),
+            },
         }
     }
 }
 
 fn call(method: &str) -> Invoke {
     Invoke {
+        number: 0,
         hub: "chat".into(),
         method: method.to_owned(),
         arguments: Arguments::default(),
         state: CallerState::default(),
         streams: Streams::default(),
+        uploads: Uploads::default(),
+        headers: None,
         request: None,
     }
 }
@@ -80,6 +93,14 @@ impl Dialect for ScriptedSession {
                     result.map_or_else(|error| format!("{error:?}"), |json| json.as_json().expect("JSON").to_owned());
                 Effect::Send(format!("{invocation}: {text}").into_bytes().into()).into()
             }
+            Event::StreamItem(_, item) => {
+                let text = item.map_or_else(
+                    |error| format!("error {error},"),
+                    |item| format!("item {},", item.as_json().expect("JSON")),
+                );
+                Effect::Send(text.into_bytes().into()).into()
+            }
+            Event::StreamEnded(_) => Effect::Send(b"end,".as_slice().into()).into(),
             Event::Detached if self.time_without_channel.is_some() => Effects::none(),
             Event::Closed | Event::Detached | Event::Abandoned => end_for(Reason::Lost),
             Event::Request(text) => self.run_script(&text, now),
@@ -94,6 +115,7 @@ impl Dialect for ScriptedSession {
             | Event::Connected(Ok(()))
             | Event::Restored(_)
             | Event::Reconnected(_)
+            | Event::UploadReady
             | Event::Rejoined(_) => Effects::none(),
         }
     }

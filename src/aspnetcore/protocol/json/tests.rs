@@ -216,6 +216,11 @@ fn messages_are_encoded_exactly() {
             write(ServerMessage::Error { id: "\"", error: "no\nway" }),
             r#"{"type":3,"invocationId":"\"","error":"no\nway"}"#,
         ),
+        (
+            write(ServerMessage::StreamItem { id: "1", item: &result }),
+            r#"{"type":2,"invocationId":"1","item":{"a":[1,null]}}"#,
+        ),
+        (write(ServerMessage::StreamEnd { id: "1" }), r#"{"type":3,"invocationId":"1"}"#),
         (write(ServerMessage::Ping), r#"{"type":6}"#),
         (close(None, false), r#"{"type":7}"#),
         (close(None, true), r#"{"type":7,"allowReconnect":true}"#),

@@ -172,6 +172,8 @@ fn messages_are_encoded_exactly() {
         (write(ServerMessage::Result { id: "7", result: &pack(None) }), &b"\x07\x95\x03\x80\xa17\x03\xc0"[..]),
         (write(ServerMessage::Result { id: "1", result: &pack(Some("x")) }), b"\x08\x95\x03\x80\xa11\x03\xa1x"),
         (write(ServerMessage::Error { id: "7", error: "no" }), b"\x09\x95\x03\x80\xa17\x01\xa2no"),
+        (write(ServerMessage::StreamItem { id: "1", item: &pack(Some("x")) }), b"\x07\x94\x02\x80\xa11\xa1x"),
+        (write(ServerMessage::StreamEnd { id: "7" }), b"\x06\x94\x03\x80\xa17\x02"),
         (write(ServerMessage::Ping), b"\x02\x91\x06"),
         (close(None, false), b"\x04\x93\x07\xc0\xc2"),
         (close(Some("x"), true), b"\x05\x93\x07\xa1x\xc3"),

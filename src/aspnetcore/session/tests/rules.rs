@@ -24,6 +24,7 @@ fn call_errors_have_expected_texts() {
                    match the types of the hub method being invoked.";
     let unauthorized = "Failed to invoke 'Method' because user is unauthorized";
     let no_stream = "The client attempted to invoke the non-streaming 'Method' method with a streaming invocation.";
+    let stream = "The client attempted to invoke the streaming 'Method' method with a non-streaming invocation.";
     for (error, plain, detail) in [
         (CallError::NoSuchMethod, format!("{FAILED} HubException: Method does not exist."), ""),
         (count(), FAILED.to_owned(), given),
@@ -31,6 +32,7 @@ fn call_errors_have_expected_texts() {
         (CallError::MalformedArguments("no array".into()), FAILED.to_owned(), " InvalidDataException: no array"),
         (CallError::Unauthorized, unauthorized.to_owned(), ""),
         (CallError::NoStream, no_stream.to_owned(), ""),
+        (CallError::StreamRequired, stream.to_owned(), ""),
         (CallError::Failed(HubError::new("boom")), format!("{UNEXPECTED} HubException: boom"), ""),
         (hidden(), UNEXPECTED.to_owned(), " InvalidOperationException: secret"),
     ] {
@@ -41,6 +43,7 @@ fn call_errors_have_expected_texts() {
             CallError::Binding(_) => CallError::Binding("serde error".into()),
             CallError::Unauthorized => CallError::Unauthorized,
             CallError::NoStream => CallError::NoStream,
+            CallError::StreamRequired => CallError::StreamRequired,
             CallError::Failed(error) if error.is_shown() => CallError::Failed(HubError::new("boom")),
             CallError::Failed(_) | CallError::UnserializableResult(_) => hidden(),
         };

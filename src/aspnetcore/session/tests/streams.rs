@@ -1,0 +1,155 @@
+//! The rules of streams in both directions.
+
+use super::*;
+
+fn stream_call(id: &str, target: &str) -> String {
+    format!("{{\"type\":4,\"invocationId\":\"{id}\",\"target\":\"{target}\",\"arguments\":[]}}\u{1e}")
+}
+
+fn upload_call(id: &str, target: &str, stream: &str) -> String {
+    format!(
+        "{{\"type\":1,\"invocationId\":\"{id}\",\"target\":\"{target}\",\"arguments\":[],\"streamIds\":[\"{stream}\"]}}\u{1e}"
+    )
+}
+
+fn item_message(id: &str, item: &str) -> String {
+    format!("{{\"type\":2,\"invocationId\":\"{id}\",\"item\":{item}}}\u{1e}")
+}
+
+fn cancel(id: &str) -> String {
+    format!("{{\"type\":5,\"invocationId\":\"{id}\"}}\u{1e}")
+}
+
+fn item(number: u64, json: &'static str) -> Event<Session> {
+    Event::StreamItem(number, Ok(Payload::from_encoded(Format::Json, json.into())))
+}
+
+#[test]
+fn items_and_end_carry_the_invocation_id() {
+    let mut session = TestSession::open(Settings::default());
+    assert_eq!(session.send_text(&stream_call("a", "Count")), "call Count()");
+    assert_eq!(session.on(item(0, "1")), r#"send {"type":2,"invocationId":"a","item":1}"#);
+    assert_eq!(session.on(Event::StreamEnded(0)), r#"send {"type":3,"invocationId":"a"}"#);
+    assert_eq!(session.on(item(0, "2")), "", "the stream has ended");
+    assert_eq!(session.inner.calls(), 0);
+}
+
+#[test]
+fn error_of_a_stream_ends_it() {
+    for (error, text) in [
+        (HubError::new("told so"), "An error occurred on the server while streaming results. HubException: told so"),
+        (HubError::hidden("E", "secret"), "An error occurred on the server while streaming results."),
+    ] {
+        let mut session = TestSession::open(Settings::default());
+        session.send_text(&stream_call("a", "Count"));
+        let sent = session.on(Event::StreamItem(0, Err(error)));
+        assert_eq!(sent, format!(r#"send {{"type":3,"invocationId":"a","error":"{text}"}}"#));
+        assert_eq!(session.on(Event::StreamEnded(0)), "");
+    }
+}
+
+#[test]
+fn cancelled_stream_ends_without_error() {
+    let mut session = TestSession::open(Settings::default());
+    session.send_text(&stream_call("a", "Count"));
+    let effects = session.send_text(&cancel("a"));
+    assert_eq!(effects, r#"cancel stream 0 | send {"type":3,"invocationId":"a"}"#);
+    assert_eq!(session.send_text(&cancel("a")), "", "a second one is ignored");
+    assert_eq!(session.on(item(0, "1")), "");
+    assert_eq!(session.finish_call(Err(CallError::Unauthorized)), "", "the client has its answer");
+}
+
+#[test]
+fn cancellation_concerns_streams_only() {
+    let mut session = TestSession::open(Settings::default());
+    session.send_text(&call("1", "Known"));
+    assert_eq!(session.send_text(&cancel("1")), "");
+    assert_eq!(session.finish_call(Ok("5")), r#"send {"type":3,"invocationId":"1","result":5}"#);
+}
+
+#[test]
+fn id_of_a_running_stream_is_refused() {
+    let mut session = TestSession::open(Settings::default());
+    session.send_text(&stream_call("a", "Count"));
+    let error = r#"send {"type":3,"invocationId":"a","error":"Invocation ID 'a' is already in use."}"#;
+    assert_eq!(session.send_text(&stream_call("a", "Count")), error);
+    assert_eq!(session.send_text(&call("a", "Known")), "call Known()", "a plain call may use it");
+}
+
+#[test]
+fn calls_with_streams_take_no_slot() {
+    let mut session = TestSession::open(Settings::default());
+    assert_eq!(session.send_text(&call("1", "Known")), "call Known()");
+    assert_eq!(session.send_text(&stream_call("2", "Count")), "call Count()");
+    assert_eq!(session.send_text(&upload_call("3", "Sum", "s")), "call Sum()");
+    assert_eq!(session.send_text(&call("4", "Known")), "", "it waits for the first call");
+    assert_eq!(session.send_text(&stream_call("5", "Count")), "", "and what is behind it waits too");
+    assert_eq!(session.inner.calls(), 4);
+}
+
+#[test]
+fn number_of_calls_with_streams_is_limited() {
+    let mut session = TestSession::open(Settings::default());
+    for id in 0..1000 {
+        assert_eq!(session.send_text(&stream_call(&id.to_string(), "Count")), "call Count()");
+    }
+    let error = "The client has 1000 invocations with streams already.";
+    let refused = format!(r#"send {{"type":3,"invocationId":"x","error":"{error}"}}"#);
+    assert_eq!(session.send_text(&stream_call("x", "Count")), refused);
+    assert_eq!(session.send_text(&upload_call("x", "Sum", "s")), refused);
+    session.on(Event::StreamEnded(0));
+    assert_eq!(session.send_text(&stream_call("x", "Count")), "call Count()");
+}
+
+/// Opens a session in which a hub method receives the stream `s`, which buffers `capacity` items.
+fn uploading(capacity: usize) -> TestSession {
+    let capacity = std::num::NonZeroUsize::new(capacity).expect("a capacity");
+    let mut session = TestSession::open(Settings { stream_capacity: capacity, ..Settings::default() });
+    assert_eq!(session.send_text(&upload_call("1", "Sum", "s")), "call Sum()");
+    session
+}
+
+#[test]
+fn full_stream_blocks_the_messages_behind_it() {
+    let mut session = uploading(2);
+    assert_eq!(session.send_text(&item_message("s", "1")), "");
+    assert_eq!(session.send_text(&item_message("s", "2")), "");
+    assert_eq!(session.send_text(&call("2", "Known")), "call Known()");
+    assert_eq!(session.send_text(&item_message("s", "3")), "await upload");
+    assert_eq!(session.send_text(&call("3", "Known")), "");
+    assert_eq!(session.on(Event::UploadReady), "await upload", "the space was taken meanwhile");
+    session.uploads.clear();
+    assert_eq!(session.on(Event::UploadReady), "", "the call waits for a slot");
+    assert_eq!(session.finish_call(Ok("1")), r#"send {"type":3,"invocationId":"1","result":1}"#);
+}
+
+#[test]
+fn client_timeout_pauses_while_a_stream_is_full() {
+    let mut session = uploading(1);
+    session.send_text(PING);
+    session.send_text(&item_message("s", "1"));
+    session.send_text(&item_message("s", "2"));
+    let effects = session.advance(seconds(100));
+    assert!(effects.starts_with(r#"send {"type":6}"#), "{effects}");
+    assert_eq!(session.phase(), "open");
+}
+
+#[test]
+fn items_of_unknown_streams_are_ignored() {
+    let mut session = TestSession::open(Settings::default());
+    for message in [
+        item_message("nope", "1"),
+        "{\"type\":3,\"invocationId\":\"nope\"}\u{1e}".to_owned(),
+        "{\"type\":3,\"invocationId\":\"nope\",\"error\":\"e\"}\u{1e}".to_owned(),
+    ] {
+        assert_eq!(session.send_text(&message), "", "{message}");
+    }
+}
+
+#[test]
+fn streams_of_a_finished_call_are_forgotten() {
+    let mut session = uploading(1);
+    session.uploads.clear();
+    session.finish_call(Ok("1"));
+    assert!(!session.inner.uploads.complete("s", None), "the stream is not known any more");
+}
