@@ -31,7 +31,7 @@ const IN_FLIGHT: [usize; 3] = [1, 4, 16];
 const BROADCASTS: usize = 4_000;
 
 static FORM: WireForm =
-    WireForm { slot: 0, format: Format::Json, encode: |call| call.arguments.get().to_owned().into() };
+    WireForm { slot: 0, format: Format::Json, answers: false, encode: |call| call.arguments.get().to_owned().into() };
 
 /// A socket that accepts and discards everything.
 #[derive(Default)]

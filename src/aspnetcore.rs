@@ -1,7 +1,7 @@
 //! The dialect of ASP.NET Core SignalR clients.
 //!
 //! Implements negotiation, handshake, messages, stateful reconnect and session rules over WebSockets, Server-Sent Events
-//! and long polling, in JSON and MessagePack, with streams. Client results are not supported yet.
+//! and long polling, in JSON and MessagePack, with streams and client results.
 //!
 //! The engine mounts one [`Endpoint`] after the other into an actix-web application. The module uses the connection and
 //! transport layers. It must not depend on its counterpart `classic`, and hubs, groups and stores must not depend on

@@ -182,6 +182,7 @@ impl<D: Dialect> Connection<D> {
             Effect::RunReconnected { has_gap } => self.run_reconnected(has_gap, ctx),
             Effect::Invoke(invocation, invoke) => self.invoke(invocation, invoke, ctx),
             Effect::CancelStream(number) => self.cancel_stream(number, ctx),
+            Effect::ClientResult(id, result) => self.complete_client_result(&id, result, ctx),
             Effect::AwaitUpload(capacity) => Self::await_upload(capacity, ctx),
             Effect::RefreshGroupsToken => self.refresh_groups_token(ctx),
             Effect::End(ending) => self.end(&ending, ctx),
@@ -311,6 +312,7 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
                 // The caller may have gone.
                 let _ = answer.send(());
             }
+            Command::ReleaseSlot(number) => self.handle_event(Event::SlotReleased(number), ctx),
             Command::Drain => self.handle_event(Event::Draining, ctx),
             Command::Inspect(answer) => drop(answer.send(self.snapshot())),
             #[cfg(any(test, feature = "testkit"))]

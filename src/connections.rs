@@ -57,6 +57,8 @@ pub(crate) enum Command {
         /// Receives the acknowledgement. The client is told after the messages that wait for it.
         answer: oneshot::Sender<()>,
     },
+    /// The call with this number waits for a client, and gives back its slot among the parallel calls.
+    ReleaseSlot(u64),
     /// End the connection because the process shuts down. The client should reconnect.
     Drain,
     /// Report the current state.

@@ -32,9 +32,11 @@ mod states;
 mod streams;
 mod uploads;
 
+pub use crate::router::InvokeError;
 pub(crate) use call::HubBehavior;
 pub use call::{Arguments, Call, Caller, CallerState, Connected, Disconnected, HubContext, Reconnected};
 pub(crate) use call::{Reporter, Streams};
+pub(crate) use clients::{CallSlot, ResultScope};
 pub use clients::{Clients, Target};
 pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};

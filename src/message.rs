@@ -30,6 +30,8 @@ pub struct Invocation {
     pub hub: HubName,
     /// The name of the client method, in the sender's case.
     pub target: Box<str>,
+    /// The invocation id, if the client has to answer.
+    pub(crate) id: Option<Box<str>>,
     /// The arguments as a JSON array on a single line.
     pub arguments: Json,
     /// The arguments as a MessagePack array, if a client uses MessagePack.
@@ -48,7 +50,14 @@ impl Invocation {
     /// [`EncodeError`] if the arguments cannot be encoded as JSON.
     pub fn new(hub: &HubName, target: &str, arguments: &impl Serialize) -> Result<Self, EncodeError> {
         let json = to_json_array(arguments).map_err(|error| EncodeError(error.to_string()))?;
-        Ok(Self { hub: hub.clone(), target: target.into(), arguments: json, packed_arguments: None, state: Map::new() })
+        Ok(Self {
+            hub: hub.clone(),
+            target: target.into(),
+            id: None,
+            arguments: json,
+            packed_arguments: None,
+            state: Map::new(),
+        })
     }
 
     /// Encodes the arguments as MessagePack, too. Without them, clients that use MessagePack miss the invocation.
@@ -87,6 +96,8 @@ pub struct WireForm {
     pub slot: usize,
     /// The format of the arguments.
     pub format: Format,
+    /// Clients answer invocations that have an id.
+    pub answers: bool,
     /// Encodes an invocation, without framing that differs between recipients.
     pub encode: fn(&Invocation) -> Bytes,
 }
@@ -164,6 +175,7 @@ mod tests {
     static COUNTING: WireForm = WireForm {
         slot: 2,
         format: Format::Json,
+        answers: false,
         encode: |call| {
             ENCODED.fetch_add(1, Ordering::Relaxed);
             Bytes::from(call.arguments.get().to_owned())

@@ -146,6 +146,11 @@ impl Outbox {
         push_and_wake(self.lock(), entry)
     }
 
+    /// True if the client answers invocations that have an id.
+    pub(crate) fn answers_invocations(&self) -> bool {
+        self.lock().queue.form().answers
+    }
+
     /// Changes the encoding of invocations, and the framing of the current channel. Nothing may be queued in the former
     /// encoding.
     pub(crate) fn set_encoding(&self, form: &'static WireForm, framer: Arc<dyn Framer>) {

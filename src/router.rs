@@ -19,8 +19,11 @@ use crate::{
     payload::FormatsInUse,
 };
 
+mod client_results;
 mod local;
 
+pub use client_results::InvokeError;
+pub(crate) use client_results::{ClientResult, ClientResults, NotAsked};
 use local::LocalNode;
 
 /// The recipients of an invocation on a hub.
@@ -55,12 +58,18 @@ impl From<Recipients> for Destination {
 pub(crate) struct Router {
     local: LocalNode,
     formats: FormatsInUse,
+    client_results: Arc<ClientResults>,
     metrics: Arc<Metrics>,
 }
 
 impl Router {
     pub(crate) fn new(connections: Connections, groups: GroupDirectory, metrics: Arc<Metrics>) -> Self {
-        Self { local: LocalNode { connections, groups }, formats: FormatsInUse::default(), metrics }
+        Self {
+            local: LocalNode { connections, groups },
+            formats: FormatsInUse::default(),
+            client_results: Arc::default(),
+            metrics,
+        }
     }
 
     /// The formats that recipients use.
@@ -82,6 +91,39 @@ impl Router {
         self.metrics.sends.increment();
         self.metrics.deliveries.add(reached as u64);
         Ok(reached)
+    }
+
+    /// The invocations that wait for a result.
+    pub(crate) fn client_results(&self) -> &ClientResults {
+        &self.client_results
+    }
+
+    /// Sends an invocation to one connection on its hub, and waits for the result.
+    ///
+    /// # Errors
+    /// If the connection does not exist, returns no results, or ends meanwhile.
+    pub(crate) async fn invoke(
+        &self,
+        id: &ConnectionId,
+        mut invocation: Invocation,
+    ) -> Result<ClientResult, InvokeError> {
+        let found = self.local.find_on(&invocation.hub, id);
+        let handle = found.ok_or_else(|| InvokeError::NotConnected(id.clone()))?;
+        if !handle.outbox.answers_invocations() {
+            return Err(InvokeError::Unsupported(id.clone()));
+        }
+        let mut pending = self.client_results.register(id);
+        invocation.id = Some(pending.id());
+        self.metrics.sends.increment();
+        if !local::send_to(&handle, invocation) {
+            return Err(InvokeError::Disconnected(id.clone()));
+        }
+        self.metrics.deliveries.increment();
+        tokio::select! {
+            biased;
+            result = pending.wait() => Ok(result),
+            () = handle.ended.cancelled() => Err(InvokeError::Disconnected(id.clone())),
+        }
     }
 
     /// Ends the connections of a destination on a hub, each once. Returns the number of clients that were told.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     handshake::{self, HandshakeError},
     protocol::{
-        ClientMessage, Headers, HubProtocol, Invocation, Outcome, ServerMessage,
+        ClientMessage, Headers, HubProtocol, Invocation, ServerMessage,
         describe::describe,
         json::{JsonProtocol, SEPARATOR},
         message_pack::MessagePackProtocol,
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     hub::{Arguments, bind::Binding, decoder_checks::check_arguments},
     payload::{Format, Payload},
+    router::ClientResult,
 };
 
 mod negotiate_query;
@@ -80,7 +81,7 @@ fn values(message: &ClientMessage) -> Vec<Payload> {
     match message {
         ClientMessage::Invocation(Invocation { arguments: Ok(values), .. }) => values.clone(),
         ClientMessage::StreamItem { item: Some(value), .. }
-        | ClientMessage::Completion { outcome: Outcome::Result(value), .. } => vec![value.clone()],
+        | ClientMessage::Completion { result: ClientResult::Result(value), .. } => vec![value.clone()],
         _ => Vec::new(),
     }
 }
@@ -93,7 +94,7 @@ fn server_part(message: ClientMessage) -> Option<ClientMessage> {
             let part = Invocation { headers, id, target, arguments, stream_ids: Vec::new(), wants_stream: false };
             Some(ClientMessage::Invocation(part))
         }
-        ClientMessage::Completion { outcome: Outcome::Result(_) | Outcome::Error(_), .. }
+        ClientMessage::Completion { result: ClientResult::Result(_) | ClientResult::Error(_), .. }
         | ClientMessage::Ping
         | ClientMessage::Ack { .. }
         | ClientMessage::Sequence { .. }
@@ -109,8 +110,8 @@ fn write(protocol: &dyn HubProtocol, message: &ClientMessage) -> Option<Box<[u8]
             arguments = join(protocol.format(), values);
             ServerMessage::Invocation { id: id.as_deref(), target, arguments: &arguments }
         }
-        ClientMessage::Completion { id, outcome: Outcome::Result(result) } => ServerMessage::Result { id, result },
-        ClientMessage::Completion { id, outcome: Outcome::Error(error) } => ServerMessage::Error { id, error },
+        ClientMessage::Completion { id, result: ClientResult::Result(result) } => ServerMessage::Result { id, result },
+        ClientMessage::Completion { id, result: ClientResult::Error(error) } => ServerMessage::Error { id, error },
         ClientMessage::Ping => ServerMessage::Ping,
         ClientMessage::Ack { sequence_id } => ServerMessage::Ack { sequence_id: *sequence_id },
         ClientMessage::Sequence { sequence_id } => ServerMessage::Sequence { sequence_id: *sequence_id },

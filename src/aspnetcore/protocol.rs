@@ -14,6 +14,7 @@ use crate::{
     hub::HubError,
     message::WireForm,
     payload::{Format, Payload},
+    router::ClientResult,
 };
 
 pub(super) mod json;
@@ -94,7 +95,7 @@ pub(crate) enum ClientMessage {
         item: Option<Payload>,
     },
     /// The end of a stream that the client sends, or the result of a client method that the server invoked.
-    Completion { id: String, outcome: Outcome },
+    Completion { id: String, result: ClientResult },
     /// The client wants no more items of a stream that the server sends.
     CancelInvocation { id: String },
     /// A keep-alive message.
@@ -122,16 +123,6 @@ pub(crate) struct Invocation {
     pub(crate) stream_ids: Vec<String>,
     /// The client expects a stream as the result.
     pub(crate) wants_stream: bool,
-}
-
-/// How a stream or an invocation of a client method has ended.
-#[derive(Debug)]
-#[cfg_attr(not(any(test, feature = "testkit")), expect(dead_code, reason = "client results are not dispatched yet"))]
-pub(crate) enum Outcome {
-    /// Without a result.
-    Void,
-    Result(Payload),
-    Error(String),
 }
 
 /// A message to a client. Values are in the format of its protocol.

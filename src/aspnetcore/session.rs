@@ -239,6 +239,8 @@ impl Dialect for Session {
             Event::Request(delete) => self.on_delete(delete),
             Event::StreamItem(number, item) => self.on_stream_item(number, item),
             Event::StreamEnded(number) => self.on_stream_ended(number),
+            Event::SlotReleased(number) => self.on_slot_released(number, now),
+            Event::ForeignResult(error) => self.protocol_error(Cause::InvalidMessage, error, now),
             Event::UploadReady => self.on_upload_ready(now),
             Event::Overflowed => self.end(Reason::TooSlow, None, None),
             Event::GroupsChanged { are_known } => self.token_schedule.on_changed(are_known, now),

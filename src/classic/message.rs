@@ -22,7 +22,8 @@ use crate::{
 mod lenient;
 
 /// The encoding of invocations of client methods.
-pub(super) static WIRE_FORM: WireForm = WireForm { slot: 2, format: Format::Json, encode: encode_invocation };
+pub(super) static WIRE_FORM: WireForm =
+    WireForm { slot: 2, format: Format::Json, answers: false, encode: encode_invocation };
 
 fn encode_invocation(call: &Invocation) -> Bytes {
     let (hub, target) = (quote(&call.hub), quote(&call.target));

@@ -9,8 +9,9 @@ use super::{
     hooks::{self, SendTurns},
 };
 use crate::{
-    hub::{CallError, HubResult, ItemStream, UploadCapacity},
+    hub::{CallError, HubError, HubResult, ItemStream, UploadCapacity},
     ids::HubName,
+    router::{ClientResult, NotAsked},
 };
 
 /// The invocations whose clients expect a stream, by number: the task that reads the stream, once there is one.
@@ -72,6 +73,16 @@ impl<D: Dialect> Connection<D> {
     pub(super) fn cancel_streams(&mut self, ctx: &mut Context<Self>) {
         for task in self.streams.drain().filter_map(|(_, task)| task) {
             ctx.cancel_future(task);
+        }
+    }
+
+    /// Passes the client's result to the code that has invoked its method.
+    pub(super) fn complete_client_result(&mut self, id: &str, result: ClientResult, ctx: &mut Context<Self>) {
+        let own_id = self.state.handle().id.clone();
+        let completed = self.state.services().router.client_results().complete(id, &own_id, result);
+        if let Err(NotAsked) = completed {
+            let text = format!("Connection ID '{own_id}' is not valid for invocation ID '{id}'.");
+            self.handle_event(Event::ForeignResult(HubError::hidden("InvalidOperationException", text)), ctx);
         }
     }
 

@@ -24,6 +24,7 @@ use crate::{
     outbox::{End, Framer, Outbox},
     payload::Payload,
     pipeline::RejoinReport,
+    router::ClientResult,
     transport::{Received, Transport},
 };
 
@@ -126,6 +127,10 @@ pub(crate) enum Event<D: Dialect> {
     StreamItem(u64, Result<Payload, HubError>),
     /// Such a stream has ended without an error.
     StreamEnded(u64),
+    /// The call with this number waits for a client result, and gives back its slot.
+    SlotReleased(u64),
+    /// The client has answered an invocation of another client.
+    ForeignResult(HubError),
     /// A stream of the client has space for another item, or is not read any more.
     UploadReady,
     /// OnReconnected of the hubs has finished or failed.
@@ -205,6 +210,9 @@ pub(crate) enum Effect<D: Dialect> {
     Invoke(D::PendingInvocation, Invoke),
     /// Drops the stream that a hub method has returned, or will return. Its items are not needed.
     CancelStream(u64),
+    /// Passes the client's result of the invocation with this id on. [`Event::ForeignResult`] follows if another client
+    /// was asked.
+    ClientResult(String, ClientResult),
     /// Waits until a stream of the client has space. [`Event::UploadReady`] follows.
     AwaitUpload(UploadCapacity),
     /// Checks whether the client needs a rejoin token. [`Event::GroupsChanged`] follows.

@@ -18,8 +18,8 @@ use crate::{
     client_log::{self, Cause},
     connections::ConnectionHandle,
     hub::{
-        Call, CallError, Disconnected, Hub, HubContext, HubError, HubResult, ItemStream, Reconnected, Reporter,
-        until_error,
+        Call, CallError, CallSlot, Disconnected, Hub, HubContext, HubError, HubResult, ItemStream, Reconnected,
+        Reporter, ResultScope, until_error,
     },
     ids::HubName,
     metrics::Metrics,
@@ -177,7 +177,8 @@ pub(super) async fn connect(
 }
 
 /// Runs OnConnected.
-pub(super) async fn run_connected(hubs: Vec<(Arc<Hub>, HubContext)>) -> Result<(), ConnectError> {
+pub(super) async fn run_connected(mut hubs: Vec<(Arc<Hub>, HubContext)>) -> Result<(), ConnectError> {
+    hubs.iter_mut().for_each(|(_, context)| context.scope = ResultScope::OnConnected);
     let connected = run_hooks(&hubs, "OnConnected", Hub::connected).await;
     connected.map_err(|error| ConnectError { error, is_retryable: false })
 }
@@ -250,6 +251,7 @@ async fn run_method(
     }
     context.state = invoke.state;
     context.caller.headers = invoke.headers;
+    context.scope = ResultScope::Call(CallSlot { caller: Arc::clone(&context.caller.handle), number: invoke.number });
     let Invoke { method, arguments, streams, uploads, .. } = invoke;
     let (handle, name) = (Arc::clone(&context.caller.handle), method.clone());
     let runner = HookRunner { client: &handle, hub: hub.name(), name: &name };

@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     connections::{Command, ConnectionHandle, ConnectionInfo, Pace},
-    hub::{Caller, CallerState, Hub, HubBehavior, HubContext, HubError, Identity, Request, services::HubServices},
+    hub::{
+        Caller, CallerState, Hub, HubBehavior, HubContext, HubError, Identity, Request, ResultScope,
+        services::HubServices,
+    },
     ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
     outbox::{DeferredField, End, Outbox},
@@ -235,6 +238,7 @@ impl ConnectionState {
             caller,
             state: CallerState::default(),
             behavior: self.behavior,
+            scope: ResultScope::Free,
             services: Arc::clone(&self.services),
         }
     }

@@ -15,7 +15,8 @@ use crate::{
 
 mod endurance;
 
-static FORM: WireForm = WireForm { slot: 0, format: Format::Json, encode: |call| Bytes::from(call.target.to_string()) };
+static FORM: WireForm =
+    WireForm { slot: 0, format: Format::Json, answers: false, encode: |call| Bytes::from(call.target.to_string()) };
 
 /// A client that reads nothing, with an outbox without limits.
 fn client() -> (Member, Arc<Outbox>) {

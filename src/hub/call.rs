@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    CallError, Clients, Groups, Identity, Request, Uploads, Users, bind::Binding, requester::Requester,
+    CallError, Clients, Groups, Identity, Request, ResultScope, Uploads, Users, bind::Binding, requester::Requester,
     services::HubServices, streams::encode,
 };
 use crate::{
@@ -294,6 +294,7 @@ pub struct HubContext {
     pub(crate) caller: Caller,
     pub(crate) state: CallerState,
     pub(crate) behavior: HubBehavior,
+    pub(crate) scope: ResultScope,
     pub(crate) services: Arc<HubServices>,
 }
 

@@ -12,6 +12,9 @@ use crate::{
 };
 
 mod disconnect;
+mod invoke;
+
+pub(crate) use invoke::{CallSlot, ResultScope};
 
 /// The clients of a hub. Hub methods take it as a parameter; other code gets it from
 /// [`HubHandle::clients`](crate::HubHandle::clients).
@@ -32,16 +35,18 @@ pub struct Clients {
     requester: Requester,
     state: CallerState,
     behavior: HubBehavior,
+    scope: ResultScope,
 }
 
 impl Clients {
-    pub(super) fn of_context(HubContext { caller, state, behavior, services }: &HubContext) -> Self {
+    pub(super) fn of_context(HubContext { caller, state, behavior, scope, services }: &HubContext) -> Self {
         Self {
             router: Arc::clone(&services.router),
             hub: caller.hub().clone(),
             requester: Requester::Caller(Arc::clone(&caller.handle)),
             state: state.clone(),
             behavior: *behavior,
+            scope: scope.clone(),
         }
     }
 
@@ -52,6 +57,7 @@ impl Clients {
             requester: requester.clone(),
             state: CallerState::default(),
             behavior: HubBehavior::default(),
+            scope: ResultScope::Free,
         }
     }
 

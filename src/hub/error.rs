@@ -8,6 +8,7 @@ use crate::{
     groups,
     ids::InvalidName,
     payload::{EncodeError, Format, Payload},
+    router::InvokeError,
     store,
     supervised::Died,
 };
@@ -97,8 +98,21 @@ impl<E: std::error::Error + 'static> From<E> for HubError {
 fn exception_type(error: &(dyn std::error::Error + 'static)) -> &'static str {
     match error.downcast_ref() {
         Some(SendError::EmptyGroupName) => "InvalidOperationException",
+        _ if let Some(error) = error.downcast_ref() => invoke_exception_type(error),
         _ if is_invalid_name_error(error) => HUB_EXCEPTION,
         _ => "Exception",
+    }
+}
+
+/// Wire: what the client has answered, or failed to answer, is told to the caller.
+fn invoke_exception_type(error: &InvokeError) -> &'static str {
+    match error {
+        InvokeError::Client(_) | InvokeError::NoResult | InvokeError::WrongType { .. } => HUB_EXCEPTION,
+        InvokeError::NotConnected(_) | InvokeError::Disconnected(_) => "IOException",
+        InvokeError::NotSingle | InvokeError::InOnConnected | InvokeError::Unsupported(_) => {
+            "InvalidOperationException"
+        }
+        InvokeError::Arguments(_) => "Exception",
     }
 }
 

@@ -38,8 +38,12 @@ use crate::{
 mod audience;
 
 /// Encodes an invocation as the method name, followed by the state if there is one.
-pub(crate) static FORM: WireForm =
-    WireForm { slot: 2, format: Format::Json, encode: |call| [&*call.target, &state_of(call)].concat().into() };
+pub(crate) static FORM: WireForm = WireForm {
+    slot: 2,
+    format: Format::Json,
+    answers: false,
+    encode: |call| [&*call.target, &state_of(call)].concat().into(),
+};
 
 fn state_of(call: &Invocation) -> String {
     if call.state.is_empty() { String::new() } else { json!(call.state).to_string() }
@@ -129,7 +133,7 @@ fn context(services: &Arc<HubServices>, handle: &Arc<ConnectionHandle>, identity
     let (identity, request) = (Arc::new(identity), Arc::default());
     let caller = Caller { handle: Arc::clone(handle), hub, identity, request, headers: None };
     let (state, behavior) = (CallerState::default(), HubBehavior::default());
-    HubContext { caller, state, behavior, services: Arc::clone(services) }
+    HubContext { caller, state, behavior, scope: ResultScope::Free, services: Arc::clone(services) }
 }
 
 fn values(arguments: &serde_json::Value) -> Vec<Payload> {

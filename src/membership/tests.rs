@@ -123,7 +123,7 @@ impl Handler<Command> for Probe {
     fn handle(&mut self, _: Command, _: &mut Self::Context) {}
 }
 
-static FORM: WireForm = WireForm { slot: 0, format: Format::Json, encode: |_| bytes::Bytes::new() };
+static FORM: WireForm = WireForm { slot: 0, format: Format::Json, answers: false, encode: |_| bytes::Bytes::new() };
 
 fn handle(id: &str) -> Arc<ConnectionHandle> {
     let info = ConnectionInfo {

@@ -95,6 +95,11 @@ impl QueueEntry {
 
     /// True if [`Overflow::DropOldest`](super::Overflow::DropOldest) may drop the entry.
     pub(super) fn is_droppable(&self) -> bool {
-        matches!(self.payload(), Some(Payload::Shared(_)) | None)
+        match self.payload() {
+            // The sender waits for the answer to an invocation with an id.
+            Some(Payload::Shared(message)) => message.call().id.is_none(),
+            Some(_) => false,
+            None => true,
+        }
     }
 }

@@ -363,6 +363,10 @@ impl Queue {
         &mut self.filter
     }
 
+    pub(super) fn form(&self) -> &'static WireForm {
+        self.form
+    }
+
     /// Changes the encoding of messages. Replayed entries count as new ones from here on.
     pub(super) fn set_form(&mut self, form: &'static WireForm) {
         self.form = form;

@@ -23,7 +23,7 @@ mod direct;
 
 /// Encodes only the target of an invocation.
 static FORM: WireForm =
-    WireForm { slot: 2, format: Format::Json, encode: |call| call.target.as_bytes().to_vec().into() };
+    WireForm { slot: 2, format: Format::Json, answers: false, encode: |call| call.target.as_bytes().to_vec().into() };
 
 const LIMITS: Limits = Limits { items: 1_000, bytes: 100_000, overflow: Overflow::Close };
 

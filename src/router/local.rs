@@ -120,6 +120,11 @@ impl LocalNode {
     }
 }
 
+/// Queues an invocation in the outbox of one connection. False if the connection has ended.
+pub(super) fn send_to(handle: &ConnectionHandle, invocation: Invocation) -> bool {
+    push(handle, &SharedMessage::new(Message::new(invocation, Source::Connection))) > 0
+}
+
 fn unique<T: Eq + Hash>(items: &[T]) -> impl Iterator<Item = &T> {
     items.iter().collect::<HashSet<_>>().into_iter()
 }

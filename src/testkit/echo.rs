@@ -23,7 +23,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 const MAX_WAITING: usize = 4 * MAX_MESSAGE;
 
 /// An echo has no invocations, so this encodes nothing.
-static FORM: WireForm = WireForm { slot: 0, format: Format::Json, encode: |_| Bytes::new() };
+static FORM: WireForm = WireForm { slot: 0, format: Format::Json, answers: false, encode: |_| Bytes::new() };
 
 /// The first byte of an entry of the outbox. It names the type of the message.
 const TEXT: u8 = b't';

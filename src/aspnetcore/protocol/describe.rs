@@ -8,10 +8,10 @@ pub(in crate::aspnetcore) fn describe(parsed: &Result<ClientMessage, HubError>) 
         Ok(ClientMessage::Invocation(invocation)) => describe_invocation(invocation),
         Ok(ClientMessage::StreamItem { id, item: Some(item) }) => format!("item {id} {}", show(item)),
         Ok(ClientMessage::StreamItem { id, item: None }) => format!("unreadable item {id}"),
-        Ok(ClientMessage::Completion { id, outcome }) => match outcome {
-            Outcome::Void => format!("completion {id} Void"),
-            Outcome::Result(result) => format!("completion {id} {}", show(result)),
-            Outcome::Error(error) => format!("completion {id} error {error}"),
+        Ok(ClientMessage::Completion { id, result }) => match result {
+            ClientResult::Void => format!("completion {id} Void"),
+            ClientResult::Result(result) => format!("completion {id} {}", show(result)),
+            ClientResult::Error(error) => format!("completion {id} error {error}"),
         },
         Ok(ClientMessage::CancelInvocation { id }) => format!("cancel {id}"),
         Ok(ClientMessage::Ping) => "ping".into(),

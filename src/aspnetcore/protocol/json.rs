@@ -20,11 +20,10 @@ pub(in crate::aspnetcore) use members::NOT_AN_INT;
 pub(in crate::aspnetcore) const SEPARATOR: u8 = 0x1e;
 
 /// Encodes broadcasts in this protocol.
-static FORM: WireForm = WireForm { slot: 0, format: Format::Json, encode: encode_invocation };
+static FORM: WireForm = WireForm { slot: 0, format: Format::Json, answers: true, encode: encode_invocation };
 
 fn encode_invocation(call: &message::Invocation) -> Bytes {
-    let target = quote(&call.target);
-    format!(r#"{{"type":1,"target":{target},"arguments":{}}}{}"#, call.arguments, SEPARATOR as char).into()
+    write_invocation(call.id.as_deref(), &call.target, call.arguments.get().as_bytes()).into()
 }
 
 /// See the module's documentation.

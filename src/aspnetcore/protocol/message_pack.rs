@@ -19,12 +19,12 @@ mod messages;
 mod reader;
 
 /// Encodes broadcasts in this protocol.
-static FORM: WireForm = WireForm { slot: 1, format: Format::MessagePack, encode: encode_invocation };
+static FORM: WireForm = WireForm { slot: 1, format: Format::MessagePack, answers: true, encode: encode_invocation };
 
 /// A message without arguments in this format is never encoded: it is not queued for the client.
 fn encode_invocation(call: &message::Invocation) -> Bytes {
     let arguments = call.packed_arguments.as_deref().unwrap_or(EMPTY_ARRAY);
-    Writer::default().invocation(None, &call.target, arguments).with_length().into()
+    Writer::default().invocation(call.id.as_deref(), &call.target, arguments).with_length().into()
 }
 
 /// See the module's documentation.

@@ -22,7 +22,7 @@ use crate::{
 const METHOD: &str = "Receive";
 
 /// Encodes broadcasts.
-static FORM: WireForm = WireForm { slot: 3, format: Format::MessagePack, encode: encode_invocation };
+static FORM: WireForm = WireForm { slot: 3, format: Format::MessagePack, answers: false, encode: encode_invocation };
 
 fn encode_invocation(call: &message::Invocation) -> Bytes {
     argument(call.packed_arguments.as_deref().unwrap_or_default()).into()

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::{Session, SessionEffects, State, effect::send_unless_empty, error_messages::PendingInvocation};
 use crate::{
-    aspnetcore::protocol::{Invocation, Outcome, ServerMessage},
+    aspnetcore::protocol::{Invocation, ServerMessage},
     connection::{Dialect, Effect, Invoke, Reason},
     hub::{Arguments, CallError, CallerState, HubError, Streams},
     payload::Payload,
+    router::ClientResult,
 };
 
 /// The maximum number of calls with streams that run at a time. A call beyond it fails. The reference server has no
@@ -201,14 +202,24 @@ impl Session {
         self.uploads.push(id, item).map(Effect::AwaitUpload).into()
     }
 
-    /// The end of a stream of the client. Wire: a result counts as an end.
-    pub(super) fn on_completion(&mut self, id: &str, outcome: Outcome) -> SessionEffects {
-        let error = match outcome {
-            Outcome::Error(error) => Some(error),
-            Outcome::Void | Outcome::Result(_) => None,
+    /// The end of a stream of the client, or its answer to an invocation. Wire: a result ends a stream, too.
+    pub(super) fn on_completion(&mut self, id: String, result: ClientResult) -> SessionEffects {
+        if !self.uploads.contains(&id) {
+            return Effect::ClientResult(id, result).into();
+        }
+        let error = match result {
+            ClientResult::Error(error) => Some(error),
+            ClientResult::Void | ClientResult::Result(_) => None,
         };
-        self.uploads.complete(id, error);
+        self.uploads.complete(&id, error);
         SessionEffects::none()
+    }
+
+    /// A call waits for a client result. Its slot is free, so that the answer is read behind other calls of the client.
+    pub(super) fn on_slot_released(&mut self, number: u64, now: Instant) -> SessionEffects {
+        let holding = self.slots.len();
+        self.slots.retain(|slot| *slot != number);
+        if self.slots.len() < holding { self.resume(now) } else { SessionEffects::none() }
     }
 
     /// A stream of the client has space, or is not read any more.

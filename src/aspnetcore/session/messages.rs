@@ -39,7 +39,7 @@ impl Session {
         match message {
             Ok(ClientMessage::Invocation(invocation)) => self.on_invocation(invocation),
             Ok(ClientMessage::StreamItem { id, item }) => self.on_stream_message(id, item),
-            Ok(ClientMessage::Completion { id, outcome }) => self.on_completion(&id, outcome),
+            Ok(ClientMessage::Completion { id, result }) => self.on_completion(id, result),
             Ok(ClientMessage::CancelInvocation { id }) => self.on_cancel(&id),
             Ok(ClientMessage::Ping) => {
                 self.last_received = Some(now);

@@ -94,14 +94,15 @@ impl ClientStreams {
         self.blocked.is_some()
     }
 
-    /// Ends a stream. False if there is none with this id.
-    pub(super) fn complete(&mut self, id: &str, error: Option<String>) -> bool {
-        let sender = self.senders.remove(id);
-        let is_known = sender.is_some();
-        if let Some(sender) = sender {
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.senders.contains_key(id)
+    }
+
+    /// Ends a stream.
+    pub(super) fn complete(&mut self, id: &str, error: Option<String>) {
+        if let Some(sender) = self.senders.remove(id) {
             sender.complete(error);
         }
-        is_known
     }
 
     /// Forgets the streams that no hub method reads any more. Items and ends that follow are ignored.

@@ -105,6 +105,7 @@ impl TestSession {
             Effect::RefreshGroupsToken => "renew token".into(),
             Effect::SendGroupsToken(true) => "send token".into(),
             Effect::SendGroupsToken(false) => "send no token".into(),
+            Effect::ClientResult(id, result) => format!("client result {id} {result:?}"),
             Effect::CancelStream(number) => format!("cancel stream {number}"),
             Effect::AwaitUpload(_) => "await upload".into(),
             Effect::MarkClientGone => "mark client gone".into(),

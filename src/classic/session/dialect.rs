@@ -52,7 +52,11 @@ impl Dialect for Session {
             Event::Restored(outcome) => self.on_restored(outcome),
             Event::Connected(outcome) => self.on_connected(outcome),
             Event::Returned(pending, result) => self.calls.on_returned(pending, &result, self.channel_number()),
-            Event::StreamItem(..) | Event::StreamEnded(_) | Event::UploadReady => SessionEffects::none(),
+            Event::StreamItem(..)
+            | Event::StreamEnded(_)
+            | Event::UploadReady
+            | Event::SlotReleased(_)
+            | Event::ForeignResult(_) => SessionEffects::none(),
             Event::Reconnected(outcome) => self.on_reconnected(&outcome),
             Event::Closed | Event::Detached => {
                 self.channel = None;

@@ -191,7 +191,9 @@ impl TestSession {
             Effect::RefreshGroupsToken => "refresh groups token".into(),
             Effect::CloseChannel(end) => format!("close channel {}", end.code),
             Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
-            Effect::CancelStream(_) | Effect::AwaitUpload(_) => panic!("classic clients have no streams"),
+            Effect::CancelStream(_) | Effect::AwaitUpload(_) | Effect::ClientResult(..) => {
+                panic!("classic clients have no streams and return no results")
+            }
             Effect::MarkClientGone => "mark client gone".into(),
             Effect::SetEncoding(encoding) => panic!("classic clients have one encoding: {encoding:?}"),
         })

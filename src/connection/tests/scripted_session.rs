@@ -116,6 +116,8 @@ impl Dialect for ScriptedSession {
             | Event::Restored(_)
             | Event::Reconnected(_)
             | Event::UploadReady
+            | Event::SlotReleased(_)
+            | Event::ForeignResult(_)
             | Event::Rejoined(_) => Effects::none(),
         }
     }

@@ -17,11 +17,15 @@ mod resume;
 
 /// Encodes only the target of an invocation, so that a test can choose its size.
 static FORM: WireForm =
-    WireForm { slot: 2, format: Format::Json, encode: |call| call.target.as_bytes().to_vec().into() };
+    WireForm { slot: 2, format: Format::Json, answers: false, encode: |call| call.target.as_bytes().to_vec().into() };
 
 /// Encodes the target twice.
-static DOUBLED: WireForm =
-    WireForm { slot: 1, format: Format::Json, encode: |call| call.target.repeat(2).into_bytes().into() };
+static DOUBLED: WireForm = WireForm {
+    slot: 1,
+    format: Format::Json,
+    answers: false,
+    encode: |call| call.target.repeat(2).into_bytes().into(),
+};
 
 const WIDE_LIMITS: Limits = Limits { items: 100, bytes: 1_000, overflow: Overflow::Close };
 

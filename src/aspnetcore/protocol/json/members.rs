@@ -10,9 +10,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    aspnetcore::protocol::{ClientMessage, Headers, Invocation, Outcome, invalid_data},
+    aspnetcore::protocol::{ClientMessage, Headers, Invocation, invalid_data},
     hub::HubError,
     payload::{Format, Payload, json_depth},
+    router::ClientResult,
 };
 
 /// Wire: the maximum nesting depth of a message; the message itself counts as 1.
@@ -170,12 +171,12 @@ impl<'a> Members<'a> {
 
     fn into_completion(mut self, values: &Values<'_>) -> Result<ClientMessage, HubError> {
         let outcome = match (self.error.take(), self.result) {
-            (None, None) => Ok(Outcome::Void),
-            (None, Some(result)) => Ok(Outcome::Result(values.payload(result))),
-            (Some(error), None) => Ok(Outcome::Error(error)),
+            (None, None) => Ok(ClientResult::Void),
+            (None, Some(result)) => Ok(ClientResult::Result(values.payload(result))),
+            (Some(error), None) => Ok(ClientResult::Error(error)),
             (Some(_), Some(_)) => Err(invalid_data("The 'error' and 'result' properties are mutually exclusive.")),
         };
-        Ok(ClientMessage::Completion { id: self.into_id()?, outcome: outcome? })
+        Ok(ClientMessage::Completion { id: self.into_id()?, result: outcome? })
     }
 
     fn into_id(self) -> Result<String, HubError> {

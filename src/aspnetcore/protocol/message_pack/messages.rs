@@ -9,9 +9,10 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::{
-    aspnetcore::protocol::{ClientMessage, Headers, Invocation, Outcome, invalid_data},
+    aspnetcore::protocol::{ClientMessage, Headers, Invocation, invalid_data},
     hub::HubError,
     payload::{Format, Payload},
+    router::ClientResult,
 };
 
 /// Decodes one message.
@@ -95,12 +96,12 @@ fn completion(reader: &mut Reader<'_>) -> Result<ClientMessage, HubError> {
     headers(reader)?;
     let id = required(reader.string_field("invocationId")?, "invocation ID for Completion message")?;
     let outcome = match u8::try_from(reader.int_field("resultKind")?) {
-        Ok(ERROR) => Outcome::Error(reader.string_field("error")?.unwrap_or_default()),
-        Ok(VOID) => Outcome::Void,
-        Ok(RESULT) => Outcome::Result(payload(reader).map_err(ReadError::into_hub_error)?),
+        Ok(ERROR) => ClientResult::Error(reader.string_field("error")?.unwrap_or_default()),
+        Ok(VOID) => ClientResult::Void,
+        Ok(RESULT) => ClientResult::Result(payload(reader).map_err(ReadError::into_hub_error)?),
         Ok(_) | Err(_) => return Err(invalid_data("Invalid invocation result kind.")),
     };
-    Ok(ClientMessage::Completion { id, outcome })
+    Ok(ClientMessage::Completion { id, result: outcome })
 }
 
 fn close(reader: &mut Reader<'_>, length: usize) -> Result<ClientMessage, HubError> {

@@ -137,13 +137,43 @@ fn client_timeout_pauses_while_a_stream_is_full() {
 #[test]
 fn items_of_unknown_streams_are_ignored() {
     let mut session = TestSession::open(Settings::default());
-    for message in [
-        item_message("nope", "1"),
-        "{\"type\":3,\"invocationId\":\"nope\"}\u{1e}".to_owned(),
-        "{\"type\":3,\"invocationId\":\"nope\",\"error\":\"e\"}\u{1e}".to_owned(),
+    assert_eq!(session.send_text(&item_message("nope", "1")), "");
+}
+
+#[test]
+fn other_completions_are_client_results() {
+    let mut session = uploading(1);
+    for (message, result) in [
+        ("{\"type\":3,\"invocationId\":\"s\"}\u{1e}", ""),
+        ("{\"type\":3,\"invocationId\":\"s\"}\u{1e}", "client result s Void"),
+        ("{\"type\":3,\"invocationId\":\"s1\",\"error\":\"e\"}\u{1e}", "client result s1 Error(\"e\")"),
     ] {
-        assert_eq!(session.send_text(&message), "", "{message}");
+        assert_eq!(session.send_text(message), result, "{message}");
     }
+}
+
+#[test]
+fn call_that_waits_for_a_client_gives_its_slot_back() {
+    let mut session = TestSession::open(Settings::default());
+    session.send_text(&call("1", "Ask"));
+    assert_eq!(session.send_text(&call("2", "Known")), "");
+    assert_eq!(session.on(Event::SlotReleased(0)), "call Known()");
+    assert_eq!(session.on(Event::SlotReleased(0)), "", "it has none any more");
+    assert_eq!(session.send_text(&call("3", "Known")), "", "the limit still holds");
+    assert_eq!(session.finish_call(Ok("1")), r#"send {"type":3,"invocationId":"1","result":1}"#);
+    let effects = session.finish_call(Ok("2"));
+    assert_eq!(effects, r#"send {"type":3,"invocationId":"2","result":2} | call Known()"#);
+}
+
+#[test]
+fn result_for_another_client_ends_the_connection() {
+    let mut session = TestSession::open(Settings::default());
+    let effects = session.on(Event::ForeignResult(HubError::hidden("InvalidOperationException", "not yours")));
+    assert_eq!(
+        effects,
+        "send {\"type\":7,\"error\":\"Connection closed with an error.\",\"allowReconnect\":true} | \
+         end Faulted 1000 of InvalidOperationException: not yours"
+    );
 }
 
 #[test]
@@ -151,5 +181,5 @@ fn streams_of_a_finished_call_are_forgotten() {
     let mut session = uploading(1);
     session.uploads.clear();
     session.finish_call(Ok("1"));
-    assert!(!session.inner.uploads.complete("s", None), "the stream is not known any more");
+    assert!(!session.inner.uploads.contains("s"));
 }

@@ -1,0 +1,96 @@
+//! Results of client methods.
+
+use std::{any::type_name, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::Target;
+use crate::{
+    connections::{Command, ConnectionHandle},
+    hub::bind::{Binding, bind_payload},
+    ids::ConnectionId,
+    message::Invocation,
+    router::{ClientResult, InvokeError, Recipients},
+};
+
+/// What waiting for a client result means to the code that waits.
+#[derive(Clone, Debug)]
+pub(crate) enum ResultScope {
+    /// OnConnected is running. Nothing is read from its client.
+    OnConnected,
+    /// The call holds a slot among the parallel calls of its client.
+    Call(CallSlot),
+    /// Other code may wait.
+    Free,
+}
+
+/// The slot of a call.
+#[derive(Clone, Debug)]
+pub(crate) struct CallSlot {
+    pub(crate) caller: Arc<ConnectionHandle>,
+    pub(crate) number: u64,
+}
+
+impl CallSlot {
+    /// Gives the slot back, so that the answer can be read behind other calls of the same client.
+    async fn release(&self) {
+        // A connection that has ended reads nothing anyway.
+        let _ = self.caller.commands.send(Command::ReleaseSlot(self.number)).await;
+    }
+}
+
+impl Target {
+    /// Invokes `method` on a single client of ASP.NET Core SignalR, [`Clients::client`](super::Clients::client) or
+    /// [`Clients::caller`](super::Clients::caller), and returns its result. There is no time limit. Dropping the future
+    /// cancels the wait; a later answer is ignored.
+    ///
+    /// A hub method that waits gives back its slot among the parallel calls of its caller.
+    ///
+    /// ```
+    /// use hubcast::{Args, Clients, HubError};
+    ///
+    /// async fn ask(clients: Clients, Args((id, question)): Args<(String, String)>) -> Result<String, HubError> {
+    ///     Ok(clients.client(id).invoke("ask", (question,)).await?)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvokeError`], which a hub method can return with `?`. The text of the client's error is then sent to the
+    /// caller.
+    pub async fn invoke<T: DeserializeOwned>(self, method: &str, arguments: impl Serialize) -> Result<T, InvokeError> {
+        let id = self.single_connection()?;
+        match &self.clients.scope {
+            ResultScope::OnConnected => return Err(InvokeError::InOnConnected),
+            ResultScope::Call(slot) => slot.release().await,
+            ResultScope::Free => {}
+        }
+        let router = &self.clients.router;
+        let mut invocation = Invocation::new(&self.clients.hub, method, &arguments)?;
+        if router.formats().include_message_pack() {
+            invocation.pack_arguments(&arguments)?;
+        }
+        if self.is_caller {
+            self.wait_for_capacity(&invocation).await;
+        }
+        decode(router.invoke(id, invocation).await?)
+    }
+
+    fn single_connection(&self) -> Result<&ConnectionId, InvokeError> {
+        match &self.destination.recipients {
+            Recipients::Connections(ids) => match &ids[..] {
+                [id] => Ok(id),
+                _ => Err(InvokeError::NotSingle),
+            },
+            Recipients::All | Recipients::Users(_) | Recipients::Groups(_) => Err(InvokeError::NotSingle),
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(result: ClientResult) -> Result<T, InvokeError> {
+    match result {
+        ClientResult::Result(value) => bind_payload(Binding::Strict, &value)
+            .map_err(|reason| InvokeError::WrongType { expected: type_name::<T>(), reason }),
+        ClientResult::Error(text) => Err(InvokeError::Client(text)),
+        ClientResult::Void => Err(InvokeError::NoResult),
+    }
+}
