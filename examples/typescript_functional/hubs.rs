@@ -5,6 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use hubcast::{Args, Binary, Caller, Clients, Hub, HubError, Timestamp, hub::Connected};
 use serde::{Deserialize, Serialize};
 
+use crate::streams;
+
 type UnitResult = Result<(), HubError>;
 
 #[derive(Deserialize, Serialize)]
@@ -29,7 +31,7 @@ const YEAR_2000: Duration = Duration::from_secs(946_684_800);
 
 /// The hub of most tests.
 pub(super) fn test_hub() -> Hub {
-    Hub::new("TestHub")
+    streams::add_to(Hub::new("TestHub"))
         .method("Echo", echo)
         .method("ThrowException", throw_exception)
         .method("InvokeWithString", invoke_with_string)
@@ -68,7 +70,7 @@ pub(super) fn uncreatable_hub() -> Hub {
 }
 
 /// Wire: the tests expect the type name of .NET.
-fn failure(text: &str) -> HubError {
+pub(super) fn failure(text: &str) -> HubError {
     HubError::hidden("InvalidOperationException", text)
 }
 

@@ -21,6 +21,7 @@
 
 mod http;
 mod hubs;
+mod streams;
 mod token;
 
 use std::{net::ToSocketAddrs, path::PathBuf};
