@@ -39,6 +39,22 @@ class AsyncQueue {
   next() { return this.#values.length ? Promise.resolve(this.#values.shift()) : new Promise((resolve) => this.#waiting.push(resolve)); }
 }
 
+// Reads a stream to its end. `items` are the items so far, `ended` is the text of its error, or null.
+export const readStream = (stream) => {
+  const items = new AsyncQueue();
+  let subscription;
+  const ended = new Promise((resolve) => {
+    subscription = stream.subscribe({ next: (item) => items.add(item), error: (error) => resolve(error.message), complete: () => resolve(null) });
+  });
+  return { items, ended, cancel: () => subscription.dispose() };
+};
+
+// All items of a stream, and the text of its error or null.
+export const collect = (stream) => new Promise((resolve) => {
+  const items = [];
+  stream.subscribe({ next: (item) => items.push(item), error: (error) => resolve([items, error.message]), complete: () => resolve([items, null]) });
+});
+
 // The rejection of a promise that @microsoft/signalr keeps to itself: it was stopped before it had sent all messages.
 export const isLateSend = (reason) => reason === "Connection stopped.";
 
@@ -74,7 +90,7 @@ class FeatureSession {
     const closed = new Promise((resolve) => connection.onclose((error) => resolve(error?.message ?? null)));
     const reconnecting = reconnects && new Promise((resolve) => connection.onreconnecting(resolve));
     const reconnected = reconnects && new Promise((resolve) => connection.onreconnected(resolve));
-    return { connection, messages, closed, reconnecting, reconnected, invoke: (...call) => connection.invoke(...call) };
+    return { connection, messages, closed, reconnecting, reconnected, invoke: (...call) => connection.invoke(...call), stream: (...call) => connection.stream(...call) };
   }
 
   // A connected client.

@@ -1,6 +1,7 @@
 // What each client of ASP.NET Core SignalR can do with the hub `chat` of tests/fixtures, over each transport and with each
 // format. Node and a page run these functions alike.
 import { assertEqual, assertFails } from "./feature_session.mjs";
+import * as streams from "./feature_streams.mjs";
 
 const invocationError = (method, text) => `An unexpected error occurred invoking '${method}' on the server. ${text}`;
 const numbers = (count) => Array.from({ length: count }, (_, index) => index);
@@ -98,6 +99,23 @@ const MODERN = {
     assertEqual(await ann.invoke("WhoAmI"), ann.connection.connectionId);
   },
 
+  async "clients return results"(session) {
+    const ann = await session.connect();
+    const bob = await session.connect();
+    const ask = (question = "?") => ann.invoke("Ask", bob.connection.connectionId, question);
+    await assertFails(ask(), invocationError("Ask", "HubException: Client didn't provide a result."));
+    bob.connection.on("ask", async (question) => `${question} żółw`);
+    assertEqual(await ask("which"), "which żółw");
+    assertEqual(await Promise.all(numbers(20).map((number) => ask(`${number}`))), numbers(20).map((number) => `${number} żółw`));
+    bob.connection.off("ask");
+    bob.connection.on("ask", () => { throw new Error("no idea"); });
+    await assertFails(ask(), invocationError("Ask", "HubException: Error: no idea"));
+    bob.connection.off("ask");
+    bob.connection.on("ask", () => {});
+    await assertFails(ask(), invocationError("Ask", "HubException: Client didn't provide a result."));
+    await assertAnswers(bob);
+  },
+
   async "timestamps are equal in and out"(session) {
     const ann = await session.connect();
     for (const text of ["1970-01-01T00:00:00Z", "2024-02-29T12:34:56.789Z", "1901-12-13T20:45:52.5Z", "9999-12-31T23:59:59.9999999Z"]) {
@@ -158,4 +176,5 @@ const MODERN = {
 };
 
 // The features of a client: @microsoft/signalr, or its predecessor @aspnet/signalr.
-export const featuresOf = (isModern) => isModern ? { ...BASIC, ...MODERN } : BASIC;
+export const featuresOf = (isModern) => 
+  isModern ? { ...BASIC, ...MODERN, ...streams.BASIC, ...streams.MODERN } : { ...BASIC, ...streams.BASIC };
