@@ -72,14 +72,15 @@ fn layers() -> BTreeMap<String, usize> {
 /// The module of each name that the crate root re-exports: `engine` for `Engine`.
 fn reexports() -> BTreeMap<String, String> {
     let lib = read("src/lib.rs");
-    let lines = lib.lines().filter_map(|line| line.strip_prefix("pub use ")?.strip_suffix(';')?.split_once("::"));
+    let statements = lib.split(';').filter_map(|text| text.rsplit_once("pub use ")?.1.split_once("::"));
     let names = |(module, names): (&str, &str)| {
         let public = |name: &str| name.rsplit(" as ").next().unwrap().to_owned();
-        let names: Vec<_> = names.trim_matches(['{', '}']).split(", ").map(public).collect();
+        let names = names.trim_matches(['{', '}']).split(',').map(str::trim).filter(|name| !name.is_empty());
+        let names: Vec<_> = names.map(public).collect();
         let module = module.to_owned();
         names.into_iter().map(move |name| (name, module.clone()))
     };
-    lines.flat_map(names).collect()
+    statements.flat_map(names).collect()
 }
 
 /// The names after each `crate::`: one name, or the first segments of a list in braces.
