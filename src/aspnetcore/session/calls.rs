@@ -219,7 +219,7 @@ impl Session {
     pub(super) fn on_slot_released(&mut self, number: u64, now: Instant) -> SessionEffects {
         let holding = self.slots.len();
         self.slots.retain(|slot| *slot != number);
-        if self.slots.len() < holding { self.resume(now) } else { SessionEffects::none() }
+        if self.slots.len() < holding { self.continue_reading(now) } else { SessionEffects::none() }
     }
 
     /// A stream of the client has space, or is not read any more.
