@@ -56,7 +56,7 @@ pub enum InvokeError {
     #[error("Error trying to deserialize result to {expected}. {reason}")]
     WrongType {
         /// The name of the type.
-        expected: &'static str,
+        expected: String,
         /// The text of the deserializer.
         reason: String,
     },

@@ -89,8 +89,29 @@ impl Target {
 fn decode<T: DeserializeOwned>(result: ClientResult) -> Result<T, InvokeError> {
     match result {
         ClientResult::Result(value) => bind_payload(Binding::Strict, &value)
-            .map_err(|reason| InvokeError::WrongType { expected: type_name::<T>(), reason }),
+            .map_err(|reason| InvokeError::WrongType { expected: without_paths(type_name::<T>()), reason }),
         ClientResult::Error(text) => Err(InvokeError::Client(text)),
         ClientResult::Void => Err(InvokeError::NoResult),
+    }
+}
+
+/// The name of a type without the paths of its modules.
+fn without_paths(name: &str) -> String {
+    let mut short = String::new();
+    for part in name.split_inclusive(|character: char| !character.is_alphanumeric() && !matches!(character, ':' | '_'))
+    {
+        short += part.rsplit("::").next().unwrap_or(part);
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_name_has_no_paths() {
+        assert_eq!(without_paths(type_name::<Option<(i32, Vec<String>)>>()), "Option<(i32, Vec<String>)>");
+        assert_eq!(without_paths("i32"), "i32");
     }
 }
