@@ -59,6 +59,7 @@ pub(crate) type Authorize = Arc<dyn Fn(&Identity) -> bool + Send + Sync>;
 #[derive(Clone)]
 struct Entry {
     run: MethodFn,
+    check_arguments: fn(&Call) -> Result<(), CallError>,
     argument_count: Option<usize>,
     authorize: Option<Authorize>,
     is_listed: bool,
@@ -197,6 +198,7 @@ impl Hub {
         });
         let entry = Entry {
             run,
+            check_arguments: P::check_arguments,
             argument_count: Some(P::ARGUMENT_COUNT),
             authorize,
             is_listed: true,
@@ -313,10 +315,13 @@ impl Hub {
         if let Some(expected) = entry.argument_count.filter(|expected| *expected != given) {
             return Err(CallError::WrongArgumentCount { method: name.as_str().into(), given, expected });
         }
+        // Wire: the arguments are bound before these checks, so their error comes first. A method that runs binds them.
+        let refusal = |error| (entry.check_arguments)(call).err().unwrap_or(error);
         if entry.authorize.as_ref().is_some_and(|authorize| !authorize(call.context.caller().identity())) {
-            return Err(CallError::Unauthorized);
+            return Err(refusal(CallError::Unauthorized));
         }
-        check_streams(call.streams, entry.stream_count, entry.returns_stream).map(|()| &entry.run)
+        check_streams(call.streams, entry.stream_count, entry.returns_stream).map_err(refusal)?;
+        Ok(&entry.run)
     }
 
     pub(crate) fn connected(&self, context: HubContext) -> HubFuture<Result<(), HubError>> {

@@ -57,6 +57,15 @@ pub trait FromCall: Sized {
     /// The number of streams that the client sends for this extractor.
     const STREAM_COUNT: usize = 0;
 
+    /// Checks the arguments that the extractor binds. It runs before an invocation is refused for another reason, so that
+    /// the client learns of wrong arguments first.
+    ///
+    /// # Errors
+    /// [`CallError`], if an argument cannot be bound.
+    fn check_arguments(_: &Call) -> Result<(), CallError> {
+        Ok(())
+    }
+
     /// The states that the extractor needs. An engine with a hub that lacks one of them cannot be built. Default none.
     fn required_states() -> Vec<StateType> {
         Vec::new()
@@ -87,6 +96,10 @@ pub struct Args<T>(pub T);
 
 impl<T: BindArguments> FromCall for Args<T> {
     const ARGUMENT_COUNT: Option<usize> = Some(T::ARGUMENT_COUNT);
+
+    fn check_arguments(call: &Call) -> Result<(), CallError> {
+        T::bind(call).map(drop)
+    }
 
     fn from_call(call: &Call, _: &States) -> Result<Self, CallError> {
         T::bind(call).map(Self)

@@ -34,6 +34,12 @@ pub trait Parameters: Sized + 'static {
     /// The states that the parameters need.
     fn required_states() -> Vec<StateType>;
 
+    /// Checks the arguments of the invocation: see [`FromCall::check_arguments`].
+    ///
+    /// # Errors
+    /// The error of the extractor that binds them.
+    fn check_arguments(call: &Call) -> Result<(), CallError>;
+
     /// Extracts all parameters from the invocation.
     ///
     /// # Errors
@@ -96,6 +102,11 @@ macro_rules! methods {
 
                 fn required_states() -> Vec<StateType> {
                     <[Vec<StateType>]>::concat(&[$($parameter::required_states()),*])
+                }
+
+                fn check_arguments(_call: &Call) -> Result<(), CallError> {
+                    $($parameter::check_arguments(_call)?;)*
+                    Ok(())
                 }
 
                 fn from_call(_call: &Call, _states: &States) -> Result<Self, CallError> {

@@ -203,6 +203,23 @@ async fn authorized_method_refuses_unauthorized_callers() {
 }
 
 #[actix::test]
+async fn arguments_are_bound_before_other_checks() {
+    let method = async |Args((number,)): Args<(i32,)>| Ok::<_, HubError>(number);
+    let hub = || chat().authorized_method("Secret", |identity| identity.is_authenticated, method);
+    let invoke = async |arguments, streams| call_as(hub(), Identity::default(), "secret", arguments, streams).await;
+    assert!(invoke(json!(["x"]), Streams::default()).await.starts_with("Binding"));
+    assert_eq!(invoke(json!([1]), Streams::default()).await, "Unauthorized");
+    let wants_stream = Streams { sent: 0, wants_stream: true };
+    assert!(call_as(chat(), Identity::default(), "Add", json!(["x", 1]), wants_stream).await.starts_with("Binding"));
+}
+
+#[actix::test]
+async fn method_with_stream_needs_stream_invocation() {
+    let hub = || chat().method("Count", async || Ok(HubStream::new(futures_util::stream::iter([1, 2]))));
+    assert_eq!(call(hub(), "Count", json!([])).await, "StreamRequired");
+}
+
+#[actix::test]
 async fn streams_are_refused() {
     let with = async |streams| call_as(chat(), Identity::default(), "Nothing", json!([]), streams).await;
     assert_eq!(with(Streams { sent: 0, wants_stream: true }).await, "NoStream");
