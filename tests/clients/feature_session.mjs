@@ -56,7 +56,8 @@ export const collect = (stream) => new Promise((resolve) => {
 });
 
 // The rejection of a promise that @microsoft/signalr keeps to itself: it was stopped before it had sent all messages.
-export const isLateSend = (reason) => reason === "Connection stopped.";
+export const isLateSend = (reason) =>
+  reason === "Connection stopped." || reason?.message === "Cannot send data if the connection is not in the 'Connected' State.";
 
 // A session creates connections and stops them at the end.
 class FeatureSession {

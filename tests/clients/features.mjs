@@ -84,6 +84,8 @@ const BASIC = {
   async "a stopped connection ends its calls"(session) {
     const ann = await session.connect();
     const held = assertFails(ann.invoke("Hold", `${session.room} never`), session.stopError);
+    // The client sends one message after the other, so the server has the call once this is sent.
+    await ann.connection.send("Echo", "x");
     await ann.connection.stop();
     await held;
     assertEqual(await ann.closed, null);
@@ -176,5 +178,5 @@ const MODERN = {
 };
 
 // The features of a client: @microsoft/signalr, or its predecessor @aspnet/signalr.
-export const featuresOf = (isModern) => 
+export const featuresOf = (isModern) =>
   isModern ? { ...BASIC, ...MODERN, ...streams.BASIC, ...streams.MODERN } : { ...BASIC, ...streams.BASIC };
