@@ -55,9 +55,10 @@ export const collect = (stream) => new Promise((resolve) => {
   stream.subscribe({ next: (item) => items.push(item), error: (error) => resolve([items, error.message]), complete: () => resolve([items, null]) });
 });
 
-// The rejection of a promise that @microsoft/signalr keeps to itself: it was stopped before it had sent all messages.
+// The rejection of a promise that @microsoft/signalr keeps to itself: it was stopped before it had sent the end of an
+// upload. The state of its transport and of the connection at the server decides the text.
 export const isLateSend = (reason) =>
-  reason === "Connection stopped." || reason?.message === "Cannot send data if the connection is not in the 'Connected' State.";
+  reason === "Connection stopped." || reason?.statusCode === 404 || /^Cannot send (data if|until)/.test(reason?.message);
 
 // A session creates connections and stops them at the end.
 class FeatureSession {

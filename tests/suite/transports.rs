@@ -152,12 +152,13 @@ async fn post_waits_while_the_hub_does_not_read() {
     let pings = vec![ping; 15_000];
     let long = client.send(&pings);
     tokio::pin!(long);
-    let (other, mut answer) = (NegotiatedCore::polling(&server, "/chat", "").await, client.start_poll());
-    tokio::select! {
+    let mut answer = client.start_poll();
+    let other = tokio::select! {
         () = &mut long => panic!("the hub reads nothing"),
-        () = other.send(&[r#"{"type":1,"target":"Open","arguments":["transports"]}"#]) => {}
-    }
-    with_timeout(long).await;
+        other = NegotiatedCore::polling(&server, "/chat", "") => other,
+    };
+    let open = [r#"{"type":1,"target":"Open","arguments":["transports"]}"#];
+    with_timeout(async { tokio::join!(long, other.send(&open)) }).await;
     assert!(with_timeout(&mut answer).await.unwrap().body.contains(r#""result":5"#));
 }
 
