@@ -32,8 +32,11 @@
 //!
 //! | feature | adds | |
 //! |---|---|---|
-//! | `service` | the executable, `config` and `server`; implies `database` and `jwt` | default |
-//! | `database` | `store::sea`: durable state in SQLite, PostgreSQL, MySQL or MariaDB | |
+//! | `service` | the executable, `config` and `server`; implies `azure`, `database` and `jwt` | default |
+//! | `azure` | `store::azure`: durable memberships in Azure Table Storage | |
+//! | `database` | `store::sea`: durable state in SQLite | |
+//! | `mysql` | the same in MySQL or MariaDB; implies `database` | default |
+//! | `postgres` | the same in PostgreSQL; implies `database` | default |
 //! | `jwt` | `web::Jwt`: authentication with JSON web tokens | |
 //! | `http2` | HTTP/2 on listeners with TLS | |
 //! | `testkit` | the conformance suite for stores, and internals for tests | |

@@ -300,6 +300,7 @@ impl Outbox {
     }
 
     /// The number of the current channel, or of the last one; the first channel is 1.
+    #[cfg(any(test, feature = "testkit"))]
     #[must_use]
     pub fn channel(&self) -> u32 {
         self.lock().writer.channel
