@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use allocator::MiMalloc;
 use anyhow::Context;
 use clap::Parser;
 use env_logger::Env;
@@ -13,10 +14,8 @@ use hubcast::{
     server::{self, Listeners, Service},
 };
 use log::error;
-use mimalloc::MiMalloc;
 
-/// glibc's allocator keeps most of the memory of clients that have left; mimalloc returns it. Its feature `no_thp` is
-/// set because a huge page is returned only when all of it is free.
+/// glibc's allocator keeps most of the memory of clients that have left; mimalloc can return it.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -28,6 +27,7 @@ const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn,actix_http=off,sea_orm_
 const USAGE_ERROR: u8 = 2;
 
 fn main() -> ExitCode {
+    allocator::return_freed_memory_at_once();
     let flags = Flags::parse();
     env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT_LOG_FILTER)).init();
     let settings = match Settings::read(&flags, &config::environment()) {
