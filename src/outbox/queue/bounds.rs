@@ -105,8 +105,12 @@ impl Queue {
     /// entries count here, and so do the entries that wait for a disconnected client: a sender that can wait should not
     /// add to them.
     pub(in crate::outbox) fn has_capacity_for(&self, bytes: usize) -> bool {
-        let fits = || self.waiting() <= self.limits.items / 2 && self.waiting_bytes + bytes <= self.limits.bytes / 2;
-        !self.is_open() || (!self.exceeds_unacknowledged_limit() && (self.is_idle() || fits()))
+        let (used_items, used_bytes) = match self.keeps_until_acknowledged() {
+            true => self.counted_against_limits(),
+            false => (self.waiting(), self.waiting_bytes),
+        };
+        let fits = || used_items <= self.limits.items / 2 && used_bytes + bytes <= self.limits.bytes / 2;
+        !self.is_open() || (!self.exceeds_unacknowledged_limit() && (used_items == 0 || fits()))
     }
 
     /// True when more than an eighth of the limits waits for a transport, so that its progress should be checked.

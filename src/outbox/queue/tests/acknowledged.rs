@@ -118,6 +118,18 @@ fn senders_wait_for_acknowledgements() {
 }
 
 #[test]
+fn senders_wait_before_unacknowledged_messages_overflow() {
+    let mut queue = queue(1_000);
+    while queue.has_capacity_for(1) {
+        assert_eq!(push(&mut queue, "x"), Push::Queued);
+        written(&mut queue);
+    }
+    assert_eq!(queue.backlog().kept, WIDE_LIMITS.items / 2 + 1);
+    queue.acknowledge(1);
+    assert!(queue.has_capacity_for(1));
+}
+
+#[test]
 fn client_that_acknowledges_nothing_overflows() {
     let mut queue = queue(1_000);
     for _ in 0..WIDE_LIMITS.items {
