@@ -157,7 +157,8 @@ impl Session {
         match self.state {
             State::Handshake => self.handle_handshake(now),
             State::Open => self.process_buffered(now),
-            State::Connecting { .. } | State::Leaving | State::Faulted | State::Ended => SessionEffects::none(),
+            State::Connecting { .. } => self.apply_waiting_acks(),
+            State::Leaving | State::Faulted | State::Ended => SessionEffects::none(),
         }
     }
 
@@ -281,7 +282,7 @@ impl Dialect for Session {
     fn is_saturated(&self) -> bool {
         // While the session reads, the buffer holds only the beginning of one message.
         let is_reading = matches!(self.state, State::Handshake | State::Open) && !self.is_blocked();
-        !is_reading && self.receive_buffer.is_full()
+        !is_reading && self.receive_buffer.len() > self.max_buffered()
     }
 
     fn wants_tokens(&self) -> bool {

@@ -8,10 +8,6 @@ use crate::{
     hub::HubError,
 };
 
-/// The number of bytes that are buffered while a queued call blocks reading. Wire: ASP.NET Core SignalR buffers the
-/// same amount before it stops reading.
-const MAX_BUFFERED: usize = 64 * 1024;
-
 /// Wire: a length prefix has at most five bytes with seven bits each, and the number has at most 31 bits.
 const MAX_PREFIX: usize = 5;
 const MAX_LAST_BYTE: u8 = 0x07;
@@ -23,6 +19,8 @@ pub(super) struct MessageBuffer {
     /// The length of the prefix that contains no separator. It avoids scanning again when a long message arrives in
     /// many parts.
     scanned: usize,
+    /// The length of the messages that [`MessageBuffer::peek_message`] has returned and that are still here.
+    peeked: usize,
     /// The maximum message size in bytes, including its framing.
     limit: Option<usize>,
 }
@@ -47,7 +45,7 @@ struct Frame {
 
 impl MessageBuffer {
     pub(super) fn new(limit: Option<usize>) -> Self {
-        Self { bytes: BytesMut::new(), scanned: 0, limit }
+        Self { bytes: BytesMut::new(), scanned: 0, peeked: 0, limit }
     }
 
     pub(super) fn append(&mut self, bytes: &Bytes) {
@@ -59,7 +57,7 @@ impl MessageBuffer {
         let limit = self.limit.unwrap_or(usize::MAX);
         let frame = match framing {
             Framing::Separator => self.find_separator(),
-            Framing::LengthPrefix => self.read_prefix()?,
+            Framing::LengthPrefix => read_prefix(&self.bytes)?,
             Framing::Chunks => self.chunk(limit),
         };
         match frame {
@@ -69,29 +67,23 @@ impl MessageBuffer {
         }
     }
 
+    /// The complete message behind those that were returned before, without its framing. It stays in the buffer.
+    pub(super) fn peek_message(&mut self, framing: Framing) -> Option<Bytes> {
+        let rest = &self.bytes[self.peeked..];
+        let Frame { prefix, length, suffix } = match framing {
+            Framing::Separator => memchr(SEPARATOR, rest).map(|length| Frame { prefix: 0, length, suffix: 1 }),
+            Framing::LengthPrefix => read_prefix(rest).ok().flatten(),
+            Framing::Chunks => None,
+        }?;
+        let message = Bytes::copy_from_slice(&rest[prefix..prefix + length]);
+        self.peeked += prefix + length + suffix;
+        Some(message)
+    }
+
     fn find_separator(&mut self) -> Option<Frame> {
         let end = memchr(SEPARATOR, &self.bytes[self.scanned..]).map(|offset| self.scanned + offset);
         self.scanned = if end.is_some() { 0 } else { self.bytes.len() };
         end.map(|length| Frame { prefix: 0, length, suffix: 1 })
-    }
-
-    /// The frame of a message with a length prefix; `None` while it is not complete. Wire: a message beyond the limit
-    /// is noticed when that many bytes have arrived.
-    fn read_prefix(&self) -> Result<Option<Frame>, FramingError> {
-        let mut length = 0;
-        for (index, byte) in self.bytes.iter().take(MAX_PREFIX).enumerate() {
-            let is_last = index + 1 == MAX_PREFIX;
-            if is_last && *byte > MAX_LAST_BYTE {
-                return Err(FramingError::InvalidLength);
-            }
-            length |= usize::from(byte & 0x7f) << (7 * index);
-            if byte & 0x80 == 0 {
-                let prefix = index + 1;
-                let is_complete = self.bytes.len() - prefix >= length;
-                return Ok(is_complete.then_some(Frame { prefix, length, suffix: 0 }));
-            }
-        }
-        Ok(None)
     }
 
     /// What is buffered, up to the maximum size.
@@ -104,6 +96,7 @@ impl MessageBuffer {
         self.bytes.advance(frame.prefix);
         let message = self.bytes.split_to(frame.length);
         self.bytes.advance(frame.suffix);
+        self.peeked = self.peeked.saturating_sub(frame.prefix + frame.length + frame.suffix);
         if self.bytes.is_empty() {
             // Frees the allocation, which is as large as the longest message so far.
             self.clear();
@@ -112,16 +105,15 @@ impl MessageBuffer {
     }
 
     pub(super) fn clear(&mut self) {
-        (self.bytes, self.scanned) = (BytesMut::new(), 0);
+        (self.bytes, self.scanned, self.peeked) = (BytesMut::new(), 0, 0);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// True if the transport should stop reading while buffered messages cannot be handled.
-    pub(super) fn is_full(&self) -> bool {
-        self.bytes.len() > MAX_BUFFERED
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The error for the client. Wire: the texts of ASP.NET Core SignalR, whose limit includes the framing.
@@ -135,6 +127,25 @@ impl MessageBuffer {
         );
         HubError::hidden("InvalidDataException", text)
     }
+}
+
+/// The frame of a message with a length prefix; `None` while it is not complete. Wire: a message beyond the limit
+/// is noticed when that many bytes have arrived.
+fn read_prefix(bytes: &[u8]) -> Result<Option<Frame>, FramingError> {
+    let mut length = 0;
+    for (index, byte) in bytes.iter().take(MAX_PREFIX).enumerate() {
+        let is_last = index + 1 == MAX_PREFIX;
+        if is_last && *byte > MAX_LAST_BYTE {
+            return Err(FramingError::InvalidLength);
+        }
+        length |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            let prefix = index + 1;
+            let is_complete = bytes.len() - prefix >= length;
+            return Ok(is_complete.then_some(Frame { prefix, length, suffix: 0 }));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -176,6 +187,20 @@ mod tests {
             assert_eq!(next(&mut buffer(32_768, prefix)), Err(FramingError::InvalidLength), "{prefix:x?}");
         }
         assert_eq!(next(&mut buffer(32_768, b"\xff\xff\xff\xff")), Ok(None));
+    }
+
+    #[test]
+    fn peeked_messages_stay() {
+        for (framing, bytes) in
+            [(Framing::Separator, &b"a\x1ebc\x1ed"[..]), (Framing::LengthPrefix, b"\x01a\x02bc\x09d")]
+        {
+            let mut buffer = buffer(100, bytes);
+            assert_eq!(buffer.peek_message(framing).as_deref(), Some(&b"a"[..]));
+            assert_eq!(buffer.next_message(framing).unwrap().as_deref(), Some(&b"a"[..]));
+            assert_eq!(buffer.peek_message(framing).as_deref(), Some(&b"bc"[..]));
+            assert_eq!(buffer.peek_message(framing), None, "the next one is incomplete");
+            assert_eq!(buffer.next_message(framing).unwrap().as_deref(), Some(&b"bc"[..]));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Session {
                 Err(error) => effects.append(self.on_framing_error(error, now)),
             }
         }
-        effects
+        effects.then(self.apply_waiting_acks())
     }
 
     /// Whether nothing is read behind a message, because a call waits for a slot or an item for space in its stream.

@@ -16,6 +16,13 @@ use crate::{
     transport::Transport,
 };
 
+/// The number of bytes that are buffered while messages cannot be handled. Wire: ASP.NET Core SignalR buffers the same
+/// amount before it stops reading.
+const MAX_BUFFERED: usize = 64 * 1024;
+
+/// The longest message that may be an acknowledgement.
+const MAX_ACK: usize = 64;
+
 /// The time within which received messages are acknowledged.
 const ACK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -54,8 +61,11 @@ impl ReceivedMessages {
     }
 
     /// The client announces the number of its next message. Wire: without a reconnect a number behind changes nothing.
+    ///
+    /// A client that loses two WebSockets one after the other may announce more than it has sent over the second one: an
+    /// acknowledgement over the second WebSocket covers what was received over the first.
     fn on_sequence(&mut self, id: i64) -> Result<(), HubError> {
-        if id > self.next {
+        if id > self.latest + 1 {
             let text = "Sequence ID greater than amount of messages we've received.";
             return Err(HubError::hidden("InvalidOperationException", text));
         }
@@ -111,20 +121,15 @@ impl Session {
         Effect::Own(OwnEffect::KeepUntilAcknowledged(self.settings.reconnect_buffer)).into()
     }
 
-    /// The client has a new WebSocket. It sends an incomplete message again from its beginning.
+    /// The client has a new WebSocket. It sends all messages again that were not handled, and an incomplete one from its
+    /// beginning.
     pub(super) fn resume(&mut self, now: Instant) -> SessionEffects {
         self.is_away = false;
         self.last_received = self.last_received.map(|_| now);
         self.next_ping_at = now + self.settings.keep_alive;
-        if self.state == State::Handshake {
-            self.receive_buffer.clear();
-            return SessionEffects::none();
-        }
+        self.receive_buffer.clear();
         let StatefulReconnect::On(received) = &mut self.stateful_reconnect else { return SessionEffects::none() };
         received.awaits_sequence = true;
-        if !self.is_blocked() {
-            self.receive_buffer.clear();
-        }
         SessionEffects::from([
             Effect::CountReconnect { is_recreated: false },
             Effect::Own(OwnEffect::SendSequence(self.protocol)),
@@ -150,6 +155,26 @@ impl Session {
     pub(super) fn on_ack(&self, sequence_id: i64) -> SessionEffects {
         let number = u64::try_from(sequence_id).ok().filter(|_| self.resends_messages());
         number.map(|number| Effect::Own(OwnEffect::Acknowledge(number))).into()
+    }
+
+    /// Applies the acknowledgements among the messages that cannot be handled yet. Otherwise a hub method that waits for
+    /// them would never end if it keeps other messages of its caller waiting.
+    pub(super) fn apply_waiting_acks(&mut self) -> SessionEffects {
+        let mut effects = SessionEffects::none();
+        let is_waiting = matches!(self.state, State::Open | State::Connecting { .. }) && self.resends_messages();
+        while is_waiting && let Some(message) = self.receive_buffer.peek_message(self.protocol.framing()) {
+            let is_short = message.len() <= MAX_ACK;
+            if is_short && let Ok(ClientMessage::Ack { sequence_id }) = self.protocol.parse(&message) {
+                effects.append(self.on_ack(sequence_id));
+            }
+        }
+        effects
+    }
+
+    /// The number of bytes that are buffered before nothing more is read. A client that waits for acknowledgements itself
+    /// has sent as much as it keeps, usually as much as the server does. Its own acknowledgements follow.
+    pub(super) fn max_buffered(&self) -> usize {
+        MAX_BUFFERED + if self.resends_messages() { self.settings.reconnect_buffer } else { 0 }
     }
 
     /// Acknowledges received messages, if that is due.

@@ -64,12 +64,37 @@ fn lost_websocket_can_be_replaced() {
 }
 
 #[test]
+fn messages_behind_a_queued_call_are_sent_again() {
+    let mut session = stateful();
+    session.send_text(&[call("1", "Known"), call("2", "Known"), call("3", "Known")].concat());
+    session.send_text("{\"type\":1,\"target\":\"cut sho");
+    assert_eq!(session.reconnect(), "reconnected | send sequence");
+    let again = ["{\"type\":9,\"sequenceId\":1}\u{1e}", &call("1", "Known"), &call("2", "Known"), &call("3", "Known")];
+    assert_eq!(session.send_text(&again.concat()), "", "the second call waits for the first");
+    assert_eq!(session.finish_call(Ok("1")), r#"send {"type":3,"invocationId":"1","result":1} | call Known()"#);
+    assert_eq!(session.finish_call(Ok("2")), r#"send {"type":3,"invocationId":"2","result":2} | call Known()"#);
+    assert_eq!(session.finish_call(Ok("3")), r#"send {"type":3,"invocationId":"3","result":3}"#);
+}
+
+#[test]
 fn repeated_messages_are_dropped() {
     let mut session = stateful();
     assert!(session.runs("1") && session.runs("2"));
     session.reconnect();
     session.send_text("{\"type\":9,\"sequenceId\":2}\u{1e}");
     assert!(!session.runs("2") && session.runs("3"));
+}
+
+#[test]
+fn acknowledged_messages_are_not_expected_again() {
+    let mut session = stateful();
+    assert!(session.runs("1") && session.runs("2") && session.runs("3"));
+    session.reconnect();
+    session.send_text("{\"type\":9,\"sequenceId\":1}\u{1e}");
+    assert_eq!(session.advance(seconds(1)), "send {\"type\":8,\"sequenceId\":3}");
+    session.reconnect();
+    assert_eq!(session.send_text("{\"type\":9,\"sequenceId\":4}\u{1e}"), "");
+    assert!(session.runs("4"));
 }
 
 #[test]
@@ -98,6 +123,32 @@ fn acknowledgements_of_the_client_are_passed_on() {
     assert_eq!(session.send_text("{\"type\":8,\"sequenceId\":-7}\u{1e}"), "");
     let mut other = TestSession::open(Settings::default());
     assert_eq!(other.send_text("{\"type\":8,\"sequenceId\":7}\u{1e}"), "");
+}
+
+#[test]
+fn acknowledgements_do_not_wait_for_calls() {
+    let ack = |number: u8| format!("{{\"type\":8,\"sequenceId\":{number}}}\u{1e}");
+    let mut session = negotiated();
+    session.send_text(HANDSHAKE_2);
+    assert_eq!(session.send_text(&[call("1", "Known"), ack(1)].concat()), "acknowledge 1", "OnConnected runs");
+    assert_eq!(session.on(Event::Connected(Ok(()))), "call Known() | acknowledge 1");
+    session.send_text(&call("2", "Known"));
+    assert_eq!(session.send_text(&[ack(2), call("3", "Known"), ack(3)].concat()), "acknowledge 2 | acknowledge 3");
+    assert_eq!(session.send_text(&ack(4)), "acknowledge 4");
+}
+
+#[test]
+fn queued_messages_of_client_do_not_keep_its_acknowledgements_away() {
+    let buffered = Settings::default().reconnect_buffer;
+    let item = format!("{{\"type\":1,\"target\":\"Known\",\"arguments\":[{}]}}\u{1e}", "1".repeat(1000));
+    let mut session = stateful();
+    session.send_text(&[call("1", "Known"), call("2", "Known")].concat());
+    for _ in 0..buffered / item.len() {
+        assert!(!session.inner.is_saturated());
+        session.send_text(&item);
+    }
+    session.send_text(&item.repeat(100));
+    assert!(session.inner.is_saturated());
 }
 
 #[test]
