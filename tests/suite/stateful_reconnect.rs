@@ -1,15 +1,40 @@
 //! Stateful reconnect of ASP.NET Core clients: a new WebSocket continues a connection whose WebSocket was lost.
 
-use hubcast::aspnetcore::Endpoint;
+use std::num::NonZeroUsize;
+
+use hubcast::{
+    Limits,
+    aspnetcore::{Endpoint, Settings},
+};
 use serde_json::{Value, json};
 
-use crate::support::{CoreClient, Server, UPGRADE, http_request};
+use crate::support::{CoreClient, Server, UPGRADE, http_request, run_node};
 
 async fn start() -> Server {
-    Server::start_with(|engine| {
-        engine.aspnetcore_endpoint(Endpoint::new("/stateful", &"chat".into()).allow_stateful_reconnects())
+    start_with(Settings::default(), Limits::default()).await
+}
+
+async fn start_with(settings: Settings, limits: Limits) -> Server {
+    Server::start_with(move |engine| {
+        engine
+            .aspnetcore_endpoint(Endpoint::new("/stateful", &"chat".into()).allow_stateful_reconnects())
+            .aspnetcore_settings(settings)
+            .limits(limits)
     })
     .await
+}
+
+/// Sends a stream of 100,000 items, and ordered messages in the other ways, over WebSockets that are cut at random.
+async fn send_over_cut_sockets(format: &str) {
+    // A client acknowledges messages once a second. So the buffers decide how many are sent in that time.
+    let settings = Settings {
+        reconnect_buffer: 1_000_000,
+        stream_capacity: NonZeroUsize::new(1_000).unwrap(),
+        ..Settings::default()
+    };
+    let limits = Limits { items: 1_000_000, bytes: 64 << 20, ..Limits::default() };
+    let server = start_with(settings, limits).await;
+    run_node("ordered_messages.mjs", &[format, &server.http(""), "100000"]).await;
 }
 
 async fn negotiate(server: &Server, query: &str) -> Value {
@@ -94,4 +119,14 @@ async fn closed_websocket_ends_the_connection() {
     client.wait_for_close().await;
     let response = http_request(server.address, &format!("GET {path}"), UPGRADE).await;
     assert_eq!((response.status, &*response.body), (404, "No Connection with that ID"));
+}
+
+#[tokio::test]
+async fn random_cuts_lose_and_repeat_no_json_message() {
+    send_over_cut_sockets("json").await;
+}
+
+#[tokio::test]
+async fn random_cuts_lose_and_repeat_no_packed_message() {
+    send_over_cut_sockets("messagepack").await;
 }
