@@ -5,7 +5,9 @@ mod echo;
 pub use echo::echo;
 
 pub use crate::{
-    aspnetcore::decoder_checks::{core_json, core_message_pack, handshake, negotiate_query, session_input},
+    aspnetcore::decoder_checks::{
+        core_json, core_message_pack, handshake, negotiate_query, raw_input, session_input, stateful_reconnect,
+    },
     classic::decoder_checks::{classic_message, classic_query},
     connections::{ConnectionHandle, Connections},
     engine::CrashTarget,
@@ -41,14 +43,16 @@ mod tests {
     type Check = fn(&[u8]);
 
     /// The checks of the decoders, by the names of their fuzz targets.
-    const CHECKS: [(&str, Check); 7] = [
+    const CHECKS: [(&str, Check); 9] = [
         ("classic_message", classic_message),
         ("classic_query", classic_query),
         ("core_json", core_json),
         ("core_message_pack", core_message_pack),
         ("handshake", handshake),
         ("negotiate_query", negotiate_query),
+        ("raw_input", raw_input),
         ("session_input", session_input),
+        ("stateful_reconnect", stateful_reconnect),
     ];
 
     fn files(folder: &str) -> Vec<std::path::PathBuf> {

@@ -23,7 +23,7 @@ use crate::{
 
 mod negotiate_query;
 
-pub use super::session::decoder_checks::session_input;
+pub use super::session::decoder_checks::{raw_input, session_input, stateful_reconnect};
 pub use negotiate_query::negotiate_query;
 
 /// Decodes a JSON message, which is passed without its separator.

@@ -10,29 +10,60 @@ use crate::{
     transport::Transport,
 };
 
+mod raw;
+mod stateful_reconnect;
+
+pub use raw::raw_input;
+pub use stateful_reconnect::stateful_reconnect;
+
 /// Inputs up to this length are also passed byte by byte.
 const MAX_SINGLE_BYTES: usize = 4096;
 
 /// Passes bytes to the framing and to a session: all at once, in two parts, and byte by byte. The first byte of the
-/// input selects the message limit and where the others are cut.
+/// input selects the message limit, whether stateful reconnect was negotiated, and where the others are cut.
 ///
 /// # Panics
 /// If the parts make a difference, a message exceeds the limit, or the session acts after it has ended.
 pub fn session_input(input: &[u8]) {
     let Some((selector, input)) = input.split_first() else { return };
-    let limit = if selector % 2 == 0 { 32 * 1024 } else { 128 };
+    let setup = Setup { limit: if selector & 1 == 0 { 32 * 1024 } else { 128 }, can_reconnect: selector & 2 != 0 };
     let (head, tail) = input.split_at(input.len() * usize::from(*selector) / 256);
-    check_parts(input, [head, tail].into_iter(), limit);
+    check_parts(input, [head, tail].into_iter(), setup);
     if input.len() <= MAX_SINGLE_BYTES {
-        check_parts(input, input.chunks(1), limit);
+        check_parts(input, input.chunks(1), setup);
     }
 }
 
-fn check_parts<'a>(whole: &'a [u8], parts: impl Iterator<Item = &'a [u8]> + Clone, limit: usize) {
-    for framing in [Framing::Separator, Framing::LengthPrefix] {
-        assert_eq!(split(framing, parts.clone(), limit), split(framing, [whole].into_iter(), limit), "{framing:?}");
+/// How a session is set up.
+#[derive(Clone, Copy)]
+struct Setup {
+    /// The longest message that it accepts.
+    limit: usize,
+    /// Stateful reconnect was negotiated.
+    can_reconnect: bool,
+}
+
+impl Setup {
+    fn config(self) -> SessionConfig {
+        let settings = Settings { max_message: Some(self.limit), detailed_errors: true, ..Settings::default() };
+        SessionConfig {
+            settings: Arc::new(settings),
+            hub: Arc::new(Hub::new("chat")),
+            wants_tokens: false,
+            token_lifetime: Duration::from_secs(60),
+            fixed_protocol: None,
+            early_data: Bytes::new(),
+            can_reconnect: self.can_reconnect,
+        }
     }
-    assert_eq!(CheckedSession::run(parts, limit), CheckedSession::run([whole].into_iter(), limit));
+}
+
+fn check_parts<'a>(whole: &'a [u8], parts: impl Iterator<Item = &'a [u8]> + Clone, setup: Setup) {
+    for framing in [Framing::Separator, Framing::LengthPrefix] {
+        let whole = split(framing, [whole].into_iter(), setup.limit);
+        assert_eq!(split(framing, parts.clone(), setup.limit), whole, "{framing:?}");
+    }
+    assert_eq!(CheckedSession::run(parts, setup), CheckedSession::run([whole].into_iter(), setup));
 }
 
 /// The messages in these bytes, and the error behind them.
@@ -66,12 +97,12 @@ pub(in crate::aspnetcore) fn only_message(framing: Framing, bytes: &[u8]) -> Byt
     messages.into_iter().next().unwrap_or_default()
 }
 
-/// A poll, which carries messages of both formats.
-fn channel() -> ChannelAttached<Session> {
+/// A new channel. Each of these transports carries messages of both formats.
+fn channel(transport: Transport, number: u32) -> ChannelAttached<Session> {
     ChannelAttached {
-        channel: Channel { number: 1, transport: Transport::LongPolling },
+        channel: Channel { number, transport },
         request: ChannelRequest { expires: None },
-        is_first: true,
+        is_first: number == 1,
         is_rejoined: false,
         has_gap: false,
         has_unsent_token: false,
@@ -91,8 +122,8 @@ struct CheckedSession {
 
 impl CheckedSession {
     /// Passes the input and returns the effects.
-    fn run<'a>(parts: impl Iterator<Item = &'a [u8]>, limit: usize) -> Vec<String> {
-        let mut session = Self::new(limit);
+    fn run<'a>(parts: impl Iterator<Item = &'a [u8]>, setup: Setup) -> Vec<String> {
+        let mut session = Self::new(setup);
         for part in parts {
             session.on(Event::Posted(Bytes::copy_from_slice(part)));
         }
@@ -103,21 +134,12 @@ impl CheckedSession {
         session.effects
     }
 
-    fn new(limit: usize) -> Self {
-        let settings = Settings { max_message: Some(limit), detailed_errors: true, ..Settings::default() };
-        let config = SessionConfig {
-            settings: Arc::new(settings),
-            hub: Arc::new(Hub::new("chat")),
-            wants_tokens: false,
-            token_lifetime: Duration::from_secs(60),
-            fixed_protocol: None,
-            early_data: Bytes::new(),
-            can_reconnect: false,
-        };
+    fn new(setup: Setup) -> Self {
         let now = Instant::now();
+        let (inner, limit) = (Session::new(setup.config(), now), setup.limit);
         let (running_calls, format, effects) = (VecDeque::new(), Format::Json, Vec::new());
-        let mut session = Self { inner: Session::new(config, now), now, limit, running_calls, format, effects };
-        session.on(Event::Attached(channel()));
+        let mut session = Self { inner, now, limit, running_calls, format, effects };
+        session.on(Event::Attached(channel(Transport::LongPolling, 1)));
         session
     }
 
