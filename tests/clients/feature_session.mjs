@@ -58,7 +58,22 @@ export const collect = (stream) => new Promise((resolve) => {
 // The rejection of a promise that @microsoft/signalr keeps to itself: it was stopped before it had sent the end of an
 // upload. The state of its transport and of the connection at the server decides the text.
 export const isLateSend = (reason) =>
-  reason === "Connection stopped." || reason?.statusCode === 404 || /^Cannot send (data if|until)/.test(reason?.message);
+  reason === "Connection stopped." || reason?.isLate || /^Cannot send (data if|until)/.test(reason?.message);
+
+// An HTTP client that marks a refusal as late if its connection has been stopped. The server knows that connection no more.
+const createHttpClient = ({ DefaultHttpClient, NullLogger }, isStopped) => {
+  class MarkingHttpClient extends DefaultHttpClient {
+    async send(request) {
+      try {
+        return await super.send(request);
+      } catch (error) {
+        error.isLate = error.statusCode === 404 && isStopped();
+        throw error;
+      }
+    }
+  }
+  return new MarkingHttpClient(NullLogger.instance);
+};
 
 // A session creates connections and stops them at the end.
 class FeatureSession {
@@ -80,12 +95,16 @@ class FeatureSession {
   // A client that has not been started.
   build({ query = "", reconnects = false, protocol = {}, transport = this.transport, format = this.format } = {}) {
     const { signalR, createProtocol, url } = this.#setup;
+    let isStopped = false;
+    const httpClient = createHttpClient(signalR, () => isStopped);
     const builder = new signalR.HubConnectionBuilder()
-      .withUrl(`${url}?user=ann${query}`, { transport: signalR.HttpTransportType[transport] })
+      .withUrl(`${url}?user=ann${query}`, { transport: signalR.HttpTransportType[transport], httpClient })
       .withHubProtocol(createProtocol(format, protocol))
       .configureLogging(signalR.LogLevel.None);
     if (reconnects) builder.withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 50 });
     const connection = builder.build();
+    const stop = connection.stop.bind(connection);
+    connection.stop = () => { isStopped = true; return stop(); };
     this.#connections.push(connection);
     const messages = new AsyncQueue();
     connection.on("addChatMessage", (...message) => messages.add(message));
