@@ -21,7 +21,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The log filter unless `RUST_LOG` is set. `actix_http` is off, because it logs every invalid HTTP request, so any
 /// client could fill the log.
-const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn,actix_http=off,sea_orm_migration=warn";
+const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn,actix_http=off";
 
 /// The exit code for an invalid configuration or command line, as shells use it.
 const USAGE_ERROR: u8 = 2;

@@ -5,13 +5,7 @@
 //! end. The migration that creates a table also creates its indexes. This crate does not import `entities`, because old
 //! migrations would then change with the current entities.
 
-#![expect(
-    elided_lifetimes_in_paths,
-    reason = "the trait of SeaORM elides them, and async_trait requires the same signature"
-)]
-
-pub use sea_orm_migration::MigratorTrait;
-use sea_orm_migration::prelude::*;
+use sea_orm::{DbErr, IntoDatabaseExecutor};
 
 mod m20261123_000001_create_users;
 mod m20261123_000002_create_conversation_rooms;
@@ -24,26 +18,48 @@ mod m20261124_000002_create_clocks;
 mod m20261124_000003_delete_unused_rows;
 mod m20261129_000001_name_processes_of_nodes;
 mod m20261129_000002_compare_names_by_bytes;
+mod runner;
+mod schema;
 
-/// Applies the missing migrations (`up`) or reverts all of them (`down`).
+/// The migrations with their names, in their order.
+macro_rules! named {
+    ($($module:ident),* $(,)?) => {
+        [$((stringify!($module), &$module::Migration)),*]
+    };
+}
+
+const MIGRATIONS: [runner::Named; 11] = named![
+    m20261123_000001_create_users,
+    m20261123_000002_create_conversation_rooms,
+    m20261123_000003_create_user_rooms,
+    m20261123_000004_create_nodes,
+    m20261123_000005_create_connections,
+    m20261123_000006_create_rejoin_uses,
+    m20261124_000001_create_rejoin_families,
+    m20261124_000002_create_clocks,
+    m20261124_000003_delete_unused_rows,
+    m20261129_000001_name_processes_of_nodes,
+    m20261129_000002_compare_names_by_bytes,
+];
+
+/// Applies the missing migrations (`up`), or reverts the last applied ones (`down`).
 #[derive(Debug)]
 pub struct Migrator;
 
-#[async_trait::async_trait]
-impl MigratorTrait for Migrator {
-    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m20261123_000001_create_users::Migration),
-            Box::new(m20261123_000002_create_conversation_rooms::Migration),
-            Box::new(m20261123_000003_create_user_rooms::Migration),
-            Box::new(m20261123_000004_create_nodes::Migration),
-            Box::new(m20261123_000005_create_connections::Migration),
-            Box::new(m20261123_000006_create_rejoin_uses::Migration),
-            Box::new(m20261124_000001_create_rejoin_families::Migration),
-            Box::new(m20261124_000002_create_clocks::Migration),
-            Box::new(m20261124_000003_delete_unused_rows::Migration),
-            Box::new(m20261129_000001_name_processes_of_nodes::Migration),
-            Box::new(m20261129_000002_compare_names_by_bytes::Migration),
-        ]
+impl Migrator {
+    /// Applies the first `steps` of the missing migrations, or all of them. `db` is a connection or a transaction.
+    ///
+    /// # Errors
+    /// Those of the database, and [`DbErr::Migration`] if the schema is that of a later version.
+    pub async fn up<'c>(db: impl IntoDatabaseExecutor<'c>, steps: Option<usize>) -> Result<(), DbErr> {
+        runner::up(&MIGRATIONS, db, steps).await
+    }
+
+    /// Reverts the last `steps` of the applied migrations, or all of them.
+    ///
+    /// # Errors
+    /// As for [`up`](Self::up).
+    pub async fn down<'c>(db: impl IntoDatabaseExecutor<'c>, steps: Option<usize>) -> Result<(), DbErr> {
+        runner::down(&MIGRATIONS, db, steps).await
     }
 }

@@ -1,16 +1,21 @@
 //! Creates the table of groups that have durable members.
 
-use sea_orm_migration::{
-    prelude::*,
+use sea_orm::{
+    DbErr,
+    prelude::async_trait,
+    sea_query::{Index, Table},
+};
+
+use crate::{
+    runner::{MigrationTrait, SchemaManager},
     schema::{big_integer, string_len},
 };
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let table = Table::create()
             .table("conversation_rooms")
             .col(string_len("hub", 128))
@@ -18,10 +23,10 @@ impl MigrationTrait for Migration {
             .col(big_integer("created_at"))
             .primary_key(Index::create().col("hub").col("room_name"))
             .take();
-        manager.create_table(table).await
+        manager.execute(table).await
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("conversation_rooms").take()).await
+    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        manager.execute(Table::drop().table("conversation_rooms").take()).await
     }
 }

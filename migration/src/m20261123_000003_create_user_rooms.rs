@@ -1,16 +1,21 @@
 //! Creates the table of durable memberships, which are deleted with their user and with their group.
 
-use sea_orm_migration::{
-    prelude::*,
+use sea_orm::{
+    DbErr,
+    prelude::async_trait,
+    sea_query::{ForeignKey, ForeignKeyAction, ForeignKeyCreateStatement, Index, IndexCreateStatement, Table},
+};
+
+use crate::{
+    runner::{MigrationTrait, SchemaManager},
     schema::{big_integer, string_len},
 };
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let table = Table::create()
             .table("user_rooms")
             .col(string_len("hub", 128))
@@ -21,12 +26,12 @@ impl MigrationTrait for Migration {
             .foreign_key(&mut user())
             .foreign_key(&mut room())
             .take();
-        manager.create_table(table).await?;
-        manager.create_index(by_room()).await
+        manager.execute(table).await?;
+        manager.execute(by_room()).await
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("user_rooms").take()).await
+    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        manager.execute(Table::drop().table("user_rooms").take()).await
     }
 }
 

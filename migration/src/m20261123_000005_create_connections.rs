@@ -1,16 +1,21 @@
 //! Creates the table of open connections. The user is not a foreign key, because it can have no row in `users`.
 
-use sea_orm_migration::{
-    prelude::*,
+use sea_orm::{
+    DbErr,
+    prelude::async_trait,
+    sea_query::{Index, IndexCreateStatement, Table},
+};
+
+use crate::{
+    runner::{MigrationTrait, SchemaManager},
     schema::{big_integer, string_len, string_len_null, text},
 };
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let table = Table::create()
             .table("connections")
             .col(string_len("connection_id", 128).primary_key())
@@ -21,12 +26,12 @@ impl MigrationTrait for Migration {
             .col(string_len("incarnation", 64))
             .col(big_integer("connected_at"))
             .take();
-        manager.create_table(table).await?;
-        manager.create_index(by_node()).await
+        manager.execute(table).await?;
+        manager.execute(by_node()).await
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("connections").take()).await
+    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        manager.execute(Table::drop().table("connections").take()).await
     }
 }
 

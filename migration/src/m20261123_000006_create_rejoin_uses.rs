@@ -1,16 +1,21 @@
 //! Creates the table of used rejoin tokens.
 
-use sea_orm_migration::{
-    prelude::*,
+use sea_orm::{
+    DbErr,
+    prelude::async_trait,
+    sea_query::{Index, IndexCreateStatement, Table},
+};
+
+use crate::{
+    runner::{MigrationTrait, SchemaManager},
     schema::{big_integer, string_len},
 };
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let table = Table::create()
             .table("rejoin_uses")
             .col(string_len("family", 128))
@@ -18,12 +23,12 @@ impl MigrationTrait for Migration {
             .col(big_integer("expires_at"))
             .primary_key(Index::create().col("family").col("epoch"))
             .take();
-        manager.create_table(table).await?;
-        manager.create_index(by_expiry()).await
+        manager.execute(table).await?;
+        manager.execute(by_expiry()).await
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_table(Table::drop().table("rejoin_uses").take()).await
+    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        manager.execute(Table::drop().table("rejoin_uses").take()).await
     }
 }
 

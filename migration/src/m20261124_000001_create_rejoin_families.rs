@@ -1,19 +1,23 @@
 //! Replaces the table of used rejoin tokens by one with a row for each family. The connections of the copied rows have
 //! no known node, so they count as ended.
 
-use sea_orm_migration::{
-    prelude::*,
+use sea_orm::{
+    DbErr,
+    prelude::async_trait,
+    sea_query::{Expr, ExprTrait, Index, IndexCreateStatement, Query, SelectStatement, Table},
+};
+
+use crate::{
+    m20261123_000006_create_rejoin_uses::Migration as RejoinUses,
+    runner::{MigrationTrait, SchemaManager},
     schema::{big_integer, string_len, string_len_null},
 };
 
-use crate::m20261123_000006_create_rejoin_uses::Migration as RejoinUses;
-
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         let table = Table::create()
             .table("rejoin_families")
             .col(string_len("family", 128).primary_key())
@@ -22,9 +26,9 @@ impl MigrationTrait for Migration {
             .col(string_len_null("connection_id", 128))
             .col(string_len_null("node_id", 255))
             .take();
-        manager.create_table(table).await?;
-        manager.create_index(index("rejoin_families_by_expiry", "expires_at")).await?;
-        manager.create_index(index("rejoin_families_by_connection", "connection_id")).await?;
+        manager.execute(table).await?;
+        manager.execute(index("rejoin_families_by_expiry", "expires_at")).await?;
+        manager.execute(index("rejoin_families_by_connection", "connection_id")).await?;
         let latest = Query::select()
             .column("family")
             .expr(Expr::col("epoch").max())
@@ -36,11 +40,11 @@ impl MigrationTrait for Migration {
         RejoinUses.down(manager).await
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         RejoinUses.up(manager).await?;
         let latest = Query::select().columns(["family", "epoch", "expires_at"]).from("rejoin_families").take();
         copy(manager, "rejoin_uses", latest).await?;
-        manager.drop_table(Table::drop().table("rejoin_families").take()).await
+        manager.execute(Table::drop().table("rejoin_families").take()).await
     }
 }
 

@@ -1,21 +1,26 @@
 //! Indexes memberships by user, and deletes users and groups without memberships, which earlier versions kept.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{
+    ConnectionTrait, DbErr,
+    prelude::async_trait,
+    sea_query::{DeleteStatement, Expr, ExprTrait, Index, IndexCreateStatement, Query},
+};
 
-#[derive(DeriveMigrationName)]
+use crate::runner::{MigrationTrait, SchemaManager};
+
 pub(crate) struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_index(by_user()).await?;
+    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        manager.execute(by_user()).await?;
         let connection = manager.get_connection();
         connection.execute(&unused_rooms()).await?;
         connection.execute(&unused_users()).await.map(drop)
     }
 
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.drop_index(Index::drop().name("user_rooms_by_user").table("user_rooms").to_owned()).await
+    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        manager.execute(Index::drop().name("user_rooms_by_user").table("user_rooms").to_owned()).await
     }
 }
 

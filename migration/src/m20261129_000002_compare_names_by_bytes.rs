@@ -1,14 +1,13 @@
 //! Makes PostgreSQL, MySQL and MariaDB compare and sort names byte by byte, as SQLite does: by default they use the rules
 //! of a language, and some do not distinguish case or trailing spaces.
 
-use sea_orm_migration::{
-    prelude::*,
-    sea_orm::{DatabaseBackend, Statement},
+use sea_orm::{ConnectionTrait, DatabaseBackend, DbErr, Statement, prelude::async_trait, sea_query::ForeignKey};
+
+use crate::{
+    m20261123_000003_create_user_rooms as user_rooms,
+    runner::{MigrationTrait, SchemaManager},
 };
 
-use crate::m20261123_000003_create_user_rooms as user_rooms;
-
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 /// The columns with names. The tables and columns of foreign keys are compared in the same way.
@@ -24,7 +23,7 @@ const COLUMNS: [(&str, &[(&str, u32)]); 7] = [
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         match manager.get_database_backend() {
             DatabaseBackend::Postgres => alter_columns(manager).await,
             DatabaseBackend::MySql => convert_tables(manager).await,
@@ -33,7 +32,7 @@ impl MigrationTrait for Migration {
     }
 
     /// The tables stay as they are: the columns have the same types.
-    async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
+    async fn down(&self, _: &SchemaManager<'_>) -> Result<(), DbErr> {
         Ok(())
     }
 }
@@ -62,12 +61,12 @@ async fn convert_tables(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     };
     let collation: String = row.try_get_by_index(0)?;
     for name in ["fk_user_rooms_user", "fk_user_rooms_room"] {
-        manager.drop_foreign_key(ForeignKey::drop().name(name).table("user_rooms").to_owned()).await?;
+        manager.execute(ForeignKey::drop().name(name).table("user_rooms").to_owned()).await?;
     }
     for (table, _) in COLUMNS {
         let statement = format!("ALTER TABLE {table} CONVERT TO CHARACTER SET utf8mb4 COLLATE {collation}");
         db.execute_unprepared(&statement).await?;
     }
-    manager.create_foreign_key(user_rooms::user()).await?;
-    manager.create_foreign_key(user_rooms::room()).await
+    manager.execute(user_rooms::user()).await?;
+    manager.execute(user_rooms::room()).await
 }

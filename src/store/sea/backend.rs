@@ -2,7 +2,7 @@
 //!
 //! The statements of the store are the same for all databases. Each database is a module of its own; this one selects it.
 
-use migration::{Migrator, MigratorTrait};
+use migration::Migrator;
 use sea_orm::{
     DatabaseConnection, DatabaseTransaction as Transaction, DbErr, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,

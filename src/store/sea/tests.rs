@@ -2,7 +2,7 @@ use std::future::Future;
 
 use entities::{clock, connection, conversation_room, node, rejoin_family, user, user_room};
 use futures_util::future::try_join_all;
-use migration::{Migrator, MigratorTrait};
+use migration::Migrator;
 use sea_orm::{
     ConnectionTrait, Database, DbBackend, EntityTrait, Schema, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait,
