@@ -88,6 +88,7 @@ pub mod config;
 mod connection;
 #[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]
 mod connections;
+mod crypto;
 mod engine;
 mod group;
 #[cfg_attr(not(feature = "testkit"), allow(unreachable_pub, reason = "the feature testkit re-exports the items"))]

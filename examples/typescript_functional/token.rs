@@ -17,11 +17,13 @@ const LIFETIME: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Tokens {
     secret: String,
+    jwt: Jwt,
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { secret: uuid::Uuid::new_v4().to_string() }
+        let secret = uuid::Uuid::new_v4().to_string();
+        Self { jwt: Jwt::default().secret(&secret), secret }
     }
 }
 
@@ -40,7 +42,7 @@ impl Tokens {
 
     /// Identifies clients. A client without a valid token is anonymous.
     pub(super) fn authentication(&self) -> impl Fn(&HttpRequest) -> Result<Identity, AuthError> + use<> {
-        let jwt = Jwt::default().secret(&self.secret);
+        let jwt = self.jwt.clone();
         move |request| Ok(jwt.identify(request).unwrap_or_default())
     }
 }

@@ -9,7 +9,6 @@ use std::{
 use log::{error, info};
 use rustls::{
     ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
@@ -18,7 +17,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::config;
+use crate::{config, crypto};
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -92,15 +91,10 @@ impl Tls {
 
     /// The settings of a listener. All listeners share the certificate.
     pub(super) fn server_config(&self) -> io::Result<ServerConfig> {
-        let config = ServerConfig::builder_with_provider(provider());
+        let config = ServerConfig::builder_with_provider(crypto::for_tls());
         let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
         Ok(config.with_no_client_auth().with_cert_resolver(Arc::clone(&self.current) as Arc<dyn ResolvesServerCert>))
     }
-}
-
-/// The provider is named because the default of the process depends on the features of other crates.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
 
 fn read(files: &config::CertificateFiles) -> Result<Arc<CertifiedKey>, TlsError> {
@@ -109,7 +103,7 @@ fn read(files: &config::CertificateFiles) -> Result<Arc<CertifiedKey>, TlsError>
         read_chain(certificate).map_err(|source| TlsError::Certificate { path: certificate.clone(), source })?;
     let private_key =
         PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Key { path: key.clone(), source })?;
-    let certified = CertifiedKey::from_der(chain, private_key, &provider());
+    let certified = CertifiedKey::from_der(chain, private_key, &crypto::for_tls());
     let mismatch = |source| TlsError::Mismatch { key: key.clone(), certificate: certificate.clone(), source };
     certified.map(Arc::new).map_err(mismatch)
 }

@@ -14,7 +14,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use serde_json::{Map, Value};
 
 use super::{AuthError, Authenticate, bearer};
-use crate::hub::Identity;
+use crate::{crypto, hub::Identity};
 
 mod public_key;
 
@@ -24,6 +24,9 @@ pub use public_key::{InvalidPublicKey, PublicKey};
 const LEEWAY: Duration = Duration::from_secs(60);
 
 /// Accepts tokens that are signed with one of its keys.
+///
+/// The cryptography of the crate jsonwebtoken is common to a process. This type installs ring, for HS256 and RS256, unless
+/// there is one: an application that uses that crate for other algorithms installs its provider first.
 #[derive(Clone)]
 pub struct Jwt {
     keys: Vec<(Algorithm, DecodingKey)>,
@@ -40,6 +43,7 @@ impl fmt::Debug for Jwt {
 
 impl Default for Jwt {
     fn default() -> Self {
+        crypto::install_for_jwt();
         Self { keys: Vec::new(), audience: None, issuer: None, user_claim: "sub".into() }
     }
 }

@@ -14,12 +14,12 @@ use awc::{ClientRequest, Connector, http::header};
 use bytes::Bytes;
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Credential, address::Address, signature::AccountKey};
-use crate::store::Error;
+use crate::{crypto, store::Error};
 
 /// The time limit of a request. Order: it ends before the deadline of the caller, 5 s.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -145,8 +145,7 @@ async fn serve(mut jobs: mpsc::Receiver<Job>, origin: String, authorization: Aut
 
 fn http_client() -> awc::Client {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = ClientConfig::builder_with_provider(crypto::for_tls()).with_safe_default_protocol_versions();
     let tls = tls.expect("the provider has the default versions").with_root_certificates(roots).with_no_client_auth();
     let connector = Connector::new().rustls_0_23(Arc::new(tls)).limit(MAX_CONCURRENT).timeout(TIMEOUT);
     awc::Client::builder().connector(connector).timeout(TIMEOUT).disable_redirects().finish()

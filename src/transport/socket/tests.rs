@@ -4,7 +4,7 @@ use actix_service::{Service, ServiceFactory};
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::{dev::Extensions, rt::net::TcpListener};
 use futures_util::FutureExt;
-use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::yield_now,
@@ -30,7 +30,7 @@ fn assert_prepared(stream: &TcpStream, data: &Extensions) {
 /// An accepted TLS stream of the server, and the client's stream.
 async fn tls_pair() -> (TlsStream<TcpStream>, tokio_rustls::client::TlsStream<TcpStream>) {
     let generated = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(ring::default_provider());
     let key = PrivateKeyDer::try_from(generated.signing_key.serialize_der()).unwrap();
     let config =
         ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();

@@ -23,10 +23,12 @@ fn public_key() -> PublicKey {
 }
 
 fn hs256(claims: &Value, secret: &str) -> String {
+    crypto::install_for_jwt();
     encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
 }
 
 fn rs256(claims: &Value) -> String {
+    crypto::install_for_jwt();
     encode(&Header::new(Algorithm::RS256), claims, &EncodingKey::from_rsa_pem(PRIVATE).unwrap()).unwrap()
 }
 
@@ -85,6 +87,7 @@ fn reason_is_that_of_the_matching_key() {
 
 #[test]
 fn token_with_critical_extension_is_refused() {
+    crypto::install_for_jwt();
     let header = Header { crit: Some(vec!["b64".into()]), ..Header::new(Algorithm::HS256) };
     let token = encode(&header, &ann(), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
     assert!(refusal(&Jwt::default().secret(SECRET), &token).contains("`crit`"));
