@@ -42,7 +42,9 @@ pub use serving::{AspNetCore, Limits, Rejoin};
 pub use tls::{CertificateFiles, Tls};
 pub use units::Secret;
 
-use crate::{admin::MetricsAccess, store::azure::AzureCredential, tokens::MIN_SECRET_LENGTH, web::BasePath};
+#[cfg(feature = "azure")]
+use crate::store::azure::AzureCredential;
+use crate::{admin::MetricsAccess, tokens::MIN_SECRET_LENGTH, web::BasePath};
 
 /// All settings. `Settings::default()` equals an empty configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -233,6 +235,7 @@ impl Store {
     }
 
     /// The credential for Azure Table Storage, if memberships are there.
+    #[cfg(feature = "azure")]
     #[must_use]
     pub fn azure_credential(&self) -> Option<AzureCredential> {
         let key = self.azure_key.as_ref().map(|key| AzureCredential::key(key.expose()));

@@ -32,8 +32,8 @@
 //!
 //! | feature | adds | |
 //! |---|---|---|
-//! | `service` | the executable, `config` and `server`; implies `azure`, `database` and `jwt` | default |
-//! | `azure` | `store::azure`: durable memberships in Azure Table Storage | |
+//! | `service` | the executable, `config` and `server`; implies `database` and `jwt` | default |
+//! | `azure` | `store::azure`: durable memberships in Azure Table Storage | default |
 //! | `database` | `store::sea`: durable state in SQLite | |
 //! | `mysql` | the same in MySQL or MariaDB; implies `database` | default |
 //! | `postgres` | the same in PostgreSQL; implies `database` | default |

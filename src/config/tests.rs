@@ -340,6 +340,7 @@ fn database_url_escapes_the_directory_name() {
     assert_eq!(settings.store_url(), "sqlite:///a%20b/c%3Fmode%3Dmemory%23%2541/hubcast.db?mode=rwc");
 }
 
+#[cfg(feature = "azure")]
 #[test]
 fn azure_tables_need_one_credential() {
     let read = |variables_: &[(&str, &str)]| Settings::read(&Flags::default(), &variables(variables_));

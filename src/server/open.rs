@@ -17,7 +17,7 @@ use crate::{
     admin::AdminToken,
     aspnetcore, chat, classic,
     config::{Auth, Limits, Mode, Secret, Settings},
-    store::{self, azure::AzureTableStore, sea::SeaStore},
+    store::{self, sea::SeaStore},
     tokens::BadSecret,
     web::{Cors, Jwt, LocalQueryUser, QueryUser},
 };
@@ -117,12 +117,13 @@ impl Service {
 
 /// Azure Table Storage keeps memberships only; leases and tokens are in the database in the data directory then.
 async fn with_stores(builder: EngineBuilder, settings: &Settings) -> Result<EngineBuilder, store::Error> {
-    let Some(credential) = settings.store.azure_credential() else {
-        return Ok(builder.store(SeaStore::connect(&settings.store_url()).await?));
-    };
-    let memberships = AzureTableStore::connect(&settings.store_url(), credential).await?;
-    let local = SeaStore::connect(&settings.database_url()).await?;
-    Ok(builder.store(local).membership_store(memberships))
+    #[cfg(feature = "azure")]
+    if let Some(credential) = settings.store.azure_credential() {
+        let memberships = store::azure::AzureTableStore::connect(&settings.store_url(), credential).await?;
+        let local = SeaStore::connect(&settings.database_url()).await?;
+        return Ok(builder.store(local).membership_store(memberships));
+    }
+    Ok(builder.store(SeaStore::connect(&settings.store_url()).await?))
 }
 
 /// The limits of connections. By default there are no more connections than sockets.

@@ -43,6 +43,8 @@ impl Backend {
             "postgres" | "postgresql" => Err(Error::Address("this build lacks the cargo feature `postgres`".into())),
             #[cfg(not(feature = "mysql"))]
             "mysql" => Err(Error::Address("this build lacks the cargo feature `mysql`".into())),
+            #[cfg(not(feature = "azure"))]
+            "azure-table" => Err(Error::Address("this build lacks the cargo feature `azure`".into())),
             // Only the scheme is shown: the rest can contain a password.
             _ => Err(Error::Address(format!("`{scheme}` is not a supported database, {EXPECTED}"))),
         }
