@@ -246,6 +246,9 @@ impl Store {
     /// Faults of several settings together.
     fn contradictions(&self) -> Vec<(Vec<&'static str>, String)> {
         let keys = || vec!["store.azure_key", "store.azure_sas", "store.url"];
+        if self.is_azure() && !cfg!(feature = "azure") {
+            return vec![(vec!["store.url"], "this build lacks the cargo feature `azure`".into())];
+        }
         let credentials = usize::from(self.azure_key.is_some()) + usize::from(self.azure_sas.is_some());
         match (self.is_azure(), credentials) {
             (true, 0) => vec![(keys(), "Azure Table Storage needs `store.azure_key` or `store.azure_sas`".into())],
