@@ -1,7 +1,5 @@
 //! MySQL and MariaDB: their addresses, the settings of their connections, and their error numbers.
 
-use std::str::FromStr as _;
-
 use sea_orm::{
     ConnectOptions,
     sqlx::{
@@ -21,12 +19,7 @@ pub(super) const LOCK_SCHEMA: &str = "DO GET_LOCK(LEFT(CONCAT('hubcast:', DATABA
 
 /// Refuses addresses that the driver cannot parse, and addresses without a database.
 pub(super) fn check_address(url: &str) -> Result<(), Error> {
-    // The error of the driver shows no part of the address.
-    let options = MySqlConnectOptions::from_str(url).map_err(|error| Error::Address(error.to_string()))?;
-    match options.get_database() {
-        None | Some("") => Err(Error::Address(format!("{} names no database", server::address(url)))),
-        Some(_) => Ok(()),
-    }
+    server::check_address(url, MySqlConnectOptions::get_database)
 }
 
 pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {

@@ -1,7 +1,5 @@
 //! PostgreSQL: its addresses, the settings of its connections, and its error codes.
 
-use std::str::FromStr as _;
-
 use sea_orm::{
     ConnectOptions,
     sqlx::{
@@ -20,12 +18,7 @@ pub(super) const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(4852434153544
 
 /// Refuses addresses that the driver cannot parse, and addresses without a database.
 pub(super) fn check_address(url: &str) -> Result<(), Error> {
-    // The error of the driver shows no part of the address.
-    let options = PgConnectOptions::from_str(url).map_err(|error| Error::Address(error.to_string()))?;
-    match options.get_database() {
-        None | Some("") => Err(Error::Address(format!("{} names no database", server::address(url)))),
-        Some(_) => Ok(()),
-    }
+    server::check_address(url, PgConnectOptions::get_database)
 }
 
 pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {

@@ -3,7 +3,7 @@
 //! Such a database can be stopped, restarted or unreachable at any time. The pool tests a connection before each use, and
 //! connects again.
 
-use std::time::Duration;
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use migration::Migrator;
 use sea_orm::{ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait};
@@ -17,6 +17,19 @@ const MAX_CONNECTIONS: u32 = 10;
 
 /// The maximum time to migrate the schema, including the wait for another process that does it.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Refuses addresses that the driver cannot parse, and addresses without a database. `O` is the type of the driver.
+pub(super) fn check_address<O>(url: &str, database: fn(&O) -> Option<&str>) -> Result<(), Error>
+where
+    O: FromStr<Err: Display>,
+{
+    // The error of the driver shows no part of the address.
+    let options: O = url.parse().map_err(|error: O::Err| Error::Address(error.to_string()))?;
+    match database(&options) {
+        None | Some("") => Err(Error::Address(format!("{} names no database", address(url)))),
+        Some(_) => Ok(()),
+    }
+}
 
 /// The settings of the pool.
 pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
