@@ -64,8 +64,8 @@ impl Timestamp {
         };
         let elapsed = civil.duration_since(EPOCH);
         let parts = Self::from_parts(elapsed.as_secs() - i64::from(offset), i64::from(elapsed.subsec_nanos()));
-        let ticks = parts.map(|time| time.ticks).unwrap_or_default();
-        Ok(Self { ticks, has_zone: pieces.offset().is_some() })
+        let out_of_range = || jiff::Error::from_args(format_args!("the time is out of range"));
+        Ok(Self { has_zone: pieces.offset().is_some(), ..parts.ok_or_else(out_of_range)? })
     }
 
     fn from_extension(bytes: &[u8]) -> Option<Self> {
