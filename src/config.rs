@@ -207,7 +207,7 @@ fn is_origin(text: &str) -> bool {
 pub struct Store {
     /// The URL of the database. Default: a SQLite file in `data_dir`, created if it is missing. If it is an address of
     /// Azure Table Storage, that keeps memberships, and the SQLite file keeps leases and tokens.
-    pub url: Option<String>,
+    pub url: Option<Secret<1>>,
     /// The key of the account of Azure Table Storage, in base64.
     pub azure_key: Option<Secret<1>>,
     /// A shared access signature for Azure Table Storage, instead of the key.
@@ -231,7 +231,7 @@ impl Default for Store {
 impl Store {
     /// True if memberships are in Azure Table Storage.
     fn is_azure(&self) -> bool {
-        self.url.as_ref().is_some_and(|url| url.starts_with("azure-table:"))
+        self.url.as_ref().is_some_and(|url| url.expose().starts_with("azure-table:"))
     }
 
     /// The credential for Azure Table Storage, if memberships are there.
@@ -347,7 +347,7 @@ impl Settings {
     /// The URL of the database, configured or default.
     #[must_use]
     pub fn store_url(&self) -> String {
-        self.store.url.clone().unwrap_or_else(|| self.database_url())
+        self.store.url.as_ref().map_or_else(|| self.database_url(), |url| url.expose().to_owned())
     }
 
     /// The URL of the SQLite file in `data_dir`.

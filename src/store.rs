@@ -21,6 +21,8 @@ pub(crate) use parts::StoreParts;
 pub use process::{NodeLease, Process, Renewal};
 pub use tokens::{DynTokenStore, Holder, Redemption, TokenStore, TokenUse, Verdict};
 
+#[cfg(any(feature = "azure", feature = "mysql", feature = "postgres"))]
+mod address;
 #[cfg(feature = "azure")]
 pub mod azure;
 #[cfg(any(test, feature = "testkit"))]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use secrecy::{ExposeSecret, SecretString};
 
 /// Real-time messaging for SignalR clients of both generations, in durable groups.
 ///
@@ -24,7 +25,7 @@ pub struct Flags {
     pub data_dir: Option<String>,
     /// The URL of the database
     #[arg(long, value_name = "URL")]
-    pub store_url: Option<String>,
+    pub store_url: Option<SecretString>,
     /// The number of threads that serve clients
     #[arg(long, value_name = "NUMBER")]
     pub workers: Option<String>,
@@ -34,12 +35,12 @@ impl Flags {
     /// The settings that are set by flags: flag, key and value.
     pub(super) fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
         let flags = [
-            ("--listen", "listen", &self.listen),
-            ("--admin-listen", "admin.listen", &self.admin_listen),
-            ("--data-dir", "data_dir", &self.data_dir),
-            ("--store-url", "store.url", &self.store_url),
-            ("--workers", "workers", &self.workers),
+            ("--listen", "listen", self.listen.as_deref()),
+            ("--admin-listen", "admin.listen", self.admin_listen.as_deref()),
+            ("--data-dir", "data_dir", self.data_dir.as_deref()),
+            ("--store-url", "store.url", self.store_url.as_ref().map(ExposeSecret::expose_secret)),
+            ("--workers", "workers", self.workers.as_deref()),
         ];
-        flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value.as_deref()?)))
+        flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)))
     }
 }

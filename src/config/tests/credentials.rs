@@ -27,6 +27,13 @@ fn secrets_are_never_printed() {
         "signing_keys = ['{secret}']\nadmin.token = '{secret}'\nauth.mode = 'jwt'\nauth.secrets = ['{secret}']"
     );
     assert!(!format!("{:?}", read(&content, &[]).unwrap()).contains(secret));
+    let url = "azure-table://telltale@shop.table.core.windows.net";
+    let store = [("HUBCAST_STORE__URL", url), ("HUBCAST_STORE__AZURE_KEY", "telltale")];
+    let settings = read("", &store).unwrap();
+    assert_eq!(settings.store_url(), url);
+    assert!(!format!("{settings:?}").contains(short));
+    let flags = Flags { store_url: Some(url.into()), ..Flags::default() };
+    assert!(!format!("{flags:?}").contains(short));
     let faults = read(&format!("signing_keys = ['{short}']\nadmin.token = '{short}'"), &[]).unwrap_err();
     assert_eq!(faults.iter().count(), 2);
     assert!(!faults.to_string().contains(short), "{faults}");

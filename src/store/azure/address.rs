@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::store::Error;
+use crate::store::{Error, address::without_credentials};
 
 const EXPECTED: &str = "expected azure-table://ACCOUNT.table.core.windows.net or, for Azurite, azure-table://127.0.0.1:10002/devstoreaccount1";
 
@@ -21,7 +21,7 @@ pub(super) struct Address {
 
 impl Address {
     pub(super) fn parse(address: &str) -> Result<Self, Error> {
-        let invalid = |why: &str| Error::Address(format!("`{address}` {why}; {EXPECTED}"));
+        let invalid = |why: &str| Error::Address(format!("`{}` {why}; {EXPECTED}", without_credentials(address)));
         let rest = address.strip_prefix("azure-table://").ok_or_else(|| invalid("has another scheme"))?;
         let mut segments = rest.trim_end_matches('/').split('/');
         let host = segments.next().unwrap_or_default();

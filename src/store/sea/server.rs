@@ -10,7 +10,7 @@ use sea_orm::{ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, Databas
 use tokio::time::timeout;
 
 use super::{Timeouts, errors};
-use crate::store::Error;
+use crate::store::{Error, address::without_credentials};
 
 /// The size of the connection pool. Writes of one process run one after another; the rest is for reads and tokens.
 const MAX_CONNECTIONS: u32 = 10;
@@ -26,7 +26,7 @@ where
     // The error of the driver shows no part of the address.
     let options: O = url.parse().map_err(|error: O::Err| Error::Address(error.to_string()))?;
     match database(&options) {
-        None | Some("") => Err(Error::Address(format!("{} names no database", address(url)))),
+        None | Some("") => Err(Error::Address(format!("{} names no database", without_credentials(url)))),
         Some(_) => Ok(()),
     }
 }
@@ -44,7 +44,7 @@ pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
 
 /// Opens the pool with its first connection.
 pub(super) async fn open(url: &str, options: ConnectOptions) -> Result<DatabaseConnection, Error> {
-    Database::connect(options).await.map_err(|error| errors::connecting(&address(url), &error))
+    Database::connect(options).await.map_err(|error| errors::connecting(&without_credentials(url), &error))
 }
 
 /// Migrates the schema on a connection of its own, which has no time limit for a statement. `lock` takes a lock that ends
@@ -64,27 +64,4 @@ async fn migrate_locked(db: &DatabaseConnection, lock: &str) -> Result<(), DbErr
     transaction.execute_unprepared(lock).await?;
     Migrator::up(&transaction, None).await?;
     transaction.commit().await
-}
-
-/// An address without the user, the password and the parameters, for messages.
-pub(super) fn address(url: &str) -> String {
-    let (scheme, rest) = url.split('?').next().and_then(|url| url.split_once("://")).unwrap_or((url, ""));
-    format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn address_in_messages_has_no_credentials() {
-        for (url, expected) in [
-            ("postgres://app:p%40ss@db.example:5432/hubcast?sslmode=require", "postgres://db.example:5432/hubcast"),
-            ("mysql://app:a@b@db/hubcast", "mysql://db/hubcast"),
-            ("postgres://db/hubcast?password=secret", "postgres://db/hubcast"),
-            ("postgres:///hubcast?user=a@b", "postgres:///hubcast"),
-        ] {
-            assert_eq!(address(url), expected);
-        }
-    }
 }
