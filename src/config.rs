@@ -62,7 +62,7 @@ pub struct Settings {
     /// The number of threads that serve clients. Default: one per processor.
     #[serde(deserialize_with = "units::integer")]
     pub workers: NonZeroUsize,
-    /// The name of this process among the processes that share a store. The start fails if another running process uses
+    /// The name of this process among the processes that share a store, at most 255 bytes. The start fails if another running process uses
     /// it. Default `hubcast`.
     pub node: String,
     /// The directory for the database, the signing key and the admin token. Default `hubcast-data` in the working

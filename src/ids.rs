@@ -93,6 +93,9 @@ pub(crate) const MAX_NAME_LENGTH: usize = 256;
 /// row, and MySQL limits a key to 3,072 bytes.
 pub(crate) const MAX_HUB_NAME_LENGTH: usize = 128;
 
+/// The maximum length of the name of a node, in bytes. The columns of databases for it have 255 characters.
+pub(crate) const MAX_NODE_NAME_LENGTH: usize = 255;
+
 /// A name is invalid. Each variant contains the kind of the name, such as `user`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

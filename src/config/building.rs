@@ -16,6 +16,7 @@ impl Settings {
         let hubs = [chat::hub()];
         let mut found = checks::settings_faults(&hubs, &rejoin, &self.aspnetcore.clone().into(), &classic);
         found.extend(checks::rejoin_lifetime_fault(&rejoin, &classic));
+        found.extend(checks::node_fault(&self.node));
         let endpoints = chat::endpoints(&hubs[0]);
         found.extend(paths::endpoint_faults(&[endpoints.0], &[endpoints.1], &hubs, &self.base_path));
         found
@@ -27,7 +28,7 @@ pub(super) fn keys_of(fault: &BuildFault) -> Vec<Cow<'static, str>> {
     match fault {
         BuildFault::ZeroDuration(key) | BuildFault::DurationTooLong(key) => vec![(*key).into()],
         BuildFault::UnknownPolicyHub(hub) => vec![format!("rejoin.policies.{hub}").into()],
-        BuildFault::EmptyNodeName => vec!["node".into()],
+        BuildFault::EmptyNodeName | BuildFault::NodeNameTooLong(_) => vec!["node".into()],
         // The endpoints of the service overlap only with a base path.
         BuildFault::InvalidBasePath(_) | BuildFault::OverlappingPaths { .. } => vec!["base_path".into()],
         BuildFault::MaxMessageTooSmall => vec!["aspnetcore.max_message".into()],

@@ -332,6 +332,8 @@ fn empty_values_and_too_many_workers_are_refused() {
     let mut found = keys(content, &[]);
     found.sort();
     assert_eq!(found, ["auth.audience", "auth.issuer", "auth.user_claim", "data_dir", "node", "workers"]);
+    let found = faults(&format!("node = '{}'", "n".repeat(256)), &[]);
+    assert_eq!(found, [("node".into(), "the name of the node has 256 bytes; it has at most 255".into())]);
 }
 
 #[test]

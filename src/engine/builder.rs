@@ -237,7 +237,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the name of this process among the processes that share a store. Default `hubcast`.
+    /// Sets the name of this process among the processes that share a store, of at most 255 bytes. Default `hubcast`.
     ///
     /// One process at a time holds a name in the store. [`Engine::serve`] fails if another running process holds it. A process
     /// that ends without [`Engine::drain`] holds it for up to 30 s longer; meanwhile its successor serves clients, but
@@ -289,7 +289,7 @@ impl EngineBuilder {
             faults.extend(checks::rejoin_lifetime_fault(&self.rejoin, &self.classic));
         }
         faults.extend(checks::duration_fault("store_deadline", self.store_deadline));
-        faults.extend(self.node.is_empty().then_some(BuildFault::EmptyNodeName));
+        faults.extend(checks::node_fault(&self.node));
         match arbiter {
             Some(arbiter) => BuildError::unless_empty(faults).map(|()| (arbiter, base_path)),
             None => Err(BuildError::with(faults, BuildFault::NoActixSystem)),

@@ -7,7 +7,7 @@ use crate::{
     aspnetcore, classic,
     connection::RejoinSettings,
     hub::Hub,
-    ids::{MAX_HUB_NAME_LENGTH, MAX_NAME_LENGTH, truncated},
+    ids::{MAX_HUB_NAME_LENGTH, MAX_NAME_LENGTH, MAX_NODE_NAME_LENGTH, truncated},
 };
 
 /// The longest duration that can be set. It is practically endless, and additions to a clock do not overflow.
@@ -61,6 +61,15 @@ fn method_faults(hub: &Hub) -> impl Iterator<Item = BuildFault> {
 fn name_length_fault(name: &str, limit: usize) -> Option<BuildFault> {
     let is_too_long = name.chars().nth(limit).is_some();
     is_too_long.then(|| BuildFault::NameTooLong(truncated(name, 20).to_owned()))
+}
+
+/// The fault of the name of a node.
+pub(crate) fn node_fault(name: &str) -> Option<BuildFault> {
+    match name.len() {
+        0 => Some(BuildFault::EmptyNodeName),
+        length if length > MAX_NODE_NAME_LENGTH => Some(BuildFault::NodeNameTooLong(length)),
+        _ => None,
+    }
 }
 
 /// All faults of the settings, for an engine with these hubs.
@@ -168,6 +177,8 @@ mod tests {
         let nameless = Hub::new("other").method("", async || Ok(1));
         assert_eq!(error(chat().hub("/other", nameless)), "the hub `other` has a method with an empty name");
         assert_eq!(error(chat().node("")), "the name of the node is empty");
+        assert_eq!(error(chat().node(&"ü".repeat(128))), "the name of the node has 256 bytes; it has at most 255");
+        assert!(chat().node(&"n".repeat(255)).build().is_ok());
         let beginning = "m".repeat(20);
         let too_long = format!(
             "the name `{beginning}…` is too long: that of a hub has at most 128 characters, that of a method 256"

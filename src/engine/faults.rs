@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use super::checks::MIN_MESSAGE_LIMIT;
-use crate::web::InvalidBasePath;
+use crate::{ids::MAX_NODE_NAME_LENGTH, web::InvalidBasePath};
 
 /// Why an engine cannot be built: all faults of its hubs, endpoints and settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,9 @@ pub enum BuildFault {
     /// The name of the node is empty.
     #[error("the name of the node is empty")]
     EmptyNodeName,
+    /// The name of the node has more than 255 bytes.
+    #[error("the name of the node has {0} bytes; it has at most {MAX_NODE_NAME_LENGTH}")]
+    NodeNameTooLong(usize),
     /// An endpoint serves a hub that was not added.
     #[error("the endpoint `{path}` serves the hub `{hub}`, which was not added to the engine")]
     UnknownHub {
