@@ -135,7 +135,7 @@ fn connection_limits(limits: &Limits, max_sockets: NonZeroUsize) -> ConnectionLi
     ConnectionLimits { total: total.unwrap_or(configured.total.min(max_sockets)), ..configured }
 }
 
-fn endpoints(hub: &Hub, settings: &Settings) -> (aspnetcore::Endpoint, classic::Endpoint) {
+pub(super) fn endpoints(hub: &Hub, settings: &Settings) -> (aspnetcore::Endpoint, classic::Endpoint) {
     let (mut aspnetcore, mut classic) = chat::endpoints(hub);
     if settings.aspnetcore.allow_stateful_reconnects {
         aspnetcore = aspnetcore.allow_stateful_reconnects();
@@ -175,7 +175,7 @@ fn with_authentication(builder: EngineBuilder, auth: &Auth) -> EngineBuilder {
     }
 }
 
-fn jwt(auth: &Auth) -> Jwt {
+pub(super) fn jwt(auth: &Auth) -> Jwt {
     let jwt = Jwt::default().user_claim(&auth.user_claim).audience(auth.audience.clone()).issuer(auth.issuer.clone());
     let jwt = auth.secrets.iter().fold(jwt, |jwt, secret| jwt.secret(secret.expose()));
     auth.public_keys.iter().fold(jwt, |jwt, key| jwt.public_key(key.clone()))

@@ -15,7 +15,12 @@ use tokio_tungstenite::{
 };
 
 use super::*;
-use crate::config::{Environment, Flags};
+use crate::{
+    chat,
+    config::{Environment, Flags},
+    hub::Identity,
+    web::Authenticate,
+};
 
 mod proxies;
 
@@ -288,17 +293,30 @@ async fn missing_token_is_refused_with_an_explanation() {
 async fn expired_token_ends_the_connection_if_configured() {
     use jsonwebtoken::{EncodingKey, Header, encode};
     let secret = "a secret that is as long as HS256 wants";
-    let settings =
+    let more =
         [("HUBCAST_AUTH__MODE", "jwt"), ("HUBCAST_AUTH__SECRETS", secret), ("HUBCAST_AUTH__CLOSE_ON_EXPIRY", "true")];
-    let service = TestService::start(&settings).await;
-    // A token is accepted for 60 s after its expiry, so this one has eight seconds left.
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings(directory.path(), &more);
+    let (hub, jwt) = (chat::hub(), open::jwt(&settings.auth));
+    let (aspnetcore, _) = open::endpoints(&hub, &settings);
+    // Instead of a wait for the token's expiry, ten minutes pass while it is checked.
+    let authenticate = move |request: &HttpRequest| {
+        let identity = jwt.identify(request)?;
+        let expires = identity.expires.map(|expires| expires - Duration::from_secs(600));
+        Ok(Identity { expires, ..identity })
+    };
+    let engine = Engine::builder().hub_only(hub).aspnetcore_endpoint(aspnetcore).authenticate(authenticate);
+    let engine = engine.build().unwrap();
+    let server = actix_test::start(move || App::new().configure(engine.routes()));
+    // A token is accepted for 60 s after its expiry.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let claims = json!({ "sub": "ann", "exp": now - 52 });
+    let claims = json!({ "sub": "ann", "exp": now + 540 });
     let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap();
-    let mut ann = TestClient::connect(&format!("ws://{}/chat?access_token={token}", service.clients)).await;
-    let close = ann.next().await.expect("a close message");
+    let request = format!("ws://{}/chat?access_token={token}", server.addr()).into_client_request().unwrap();
+    let socket = TcpStream::connect(server.addr()).await.unwrap();
+    let (socket, _) = within(client_async(request, MaybeTlsStream::Plain(socket))).await.unwrap();
+    let close = TestClient(socket).next().await.expect("a close message");
     assert_eq!((&close["type"], &close["allowReconnect"]), (&json!(7), &json!(true)), "{close}");
-    service.stop().await;
 }
 
 #[actix_web::test]
