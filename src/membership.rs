@@ -78,6 +78,8 @@ pub(crate) struct MembershipConfig {
     /// The duration of this node's lease. A node that has not renewed its lease for that long counts as dead, and other
     /// nodes delete the leases of its connections. Default 30 s. Renewals happen at every third of the duration.
     pub(crate) lease: Duration,
+    /// The lifetime of rejoin tokens. The store keeps revocations that long.
+    pub(crate) token_lifetime: Duration,
 }
 
 /// The membership actor. See the module documentation.

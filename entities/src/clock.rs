@@ -1,4 +1,5 @@
-//! `clocks`: the time that the nodes agree on. It follows the slowest clock of them.
+//! `clocks`: the time that the nodes agree on, which follows the slowest clock of them, and the longest lifetime of their
+//! tokens.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,7 +11,7 @@ pub struct Model {
     /// The name of the clock.
     #[sea_orm(primary_key, auto_increment = false, column_type = "String(StringLen::N(64))")]
     pub clock_id: String,
-    /// Its time.
+    /// Its time; in the row of the lifetime, milliseconds.
     pub now_at: i64,
 }
 

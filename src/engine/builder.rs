@@ -315,8 +315,9 @@ impl EngineBuilder {
         let node_info = NodeInfo::new(&self.node);
         let node = NodeId::from(self.node);
         let identity = (node.clone(), self.process);
+        let (deadline, lifetime) = (self.store_deadline, self.rejoin.lifetime);
         let (membership, node_claim) =
-            start_membership(&arbiter, &self.store, identity, self.store_deadline, &connections, &metrics);
+            start_membership(&arbiter, &self.store, identity, deadline, lifetime, &connections, &metrics);
         let store = StoreHandle::new(self.store, self.store_deadline);
         let durable = DurableGroups::new(membership, store, self.durable_rate, self.store_deadline);
         let groups = GroupDirectory::new(self.shards, arbiter.clone());

@@ -59,7 +59,7 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
         let (store, connections, metrics) = inside.clone();
         let node = Node { id: "alpha".into(), incarnation: crate::ids::secret(), process: process.clone() };
         let (deadline, lease) = (Duration::from_secs(5), Duration::from_secs(30));
-        let config = MembershipConfig { node, deadline, lease };
+        let config = MembershipConfig { node, deadline, lease, token_lifetime: lease };
         Membership::new(store, config, connections, metrics, watch::Sender::default())
     });
     let groups = GroupDirectory::new(1, Arbiter::current());

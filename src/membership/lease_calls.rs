@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, time::SystemTime};
 use super::MembershipConfig;
 use crate::store::{Error, LeaseChange, Node, Renewal, StoreParts};
 
-/// Renews the lease of the node. The holder of its name also deletes expired records of token uses.
+/// Renews the lease of the node. The holder of its name also deletes expired records of tokens.
 pub(super) async fn renew(store: &StoreParts, config: &MembershipConfig) -> Result<Renewal, Error> {
     let now = SystemTime::now();
     let renewal = store.leases.renew(&config.node, now, config.lease).await?;
     if matches!(renewal, Renewal::Renewed { .. }) {
-        store.tokens.delete_expired(now, config.lease).await?;
+        store.tokens.delete_expired(now, config.lease, config.token_lifetime).await?;
     }
     Ok(renewal)
 }

@@ -46,7 +46,7 @@ impl Harness {
         let membership = Supervised::start("membership", &Arbiter::current(), move || {
             let (store, connections, metrics) = parts.clone();
             let node = Node { id: "alpha".into(), incarnation: crate::ids::secret(), process: own.clone() };
-            let config = MembershipConfig { node, deadline: DEADLINE, lease: LEASE };
+            let config = MembershipConfig { node, deadline: DEADLINE, lease: LEASE, token_lifetime: LEASE };
             Membership::new(StoreParts::of(store), config, connections, metrics, publisher.clone())
         });
         Self { store, connections, metrics, membership, process, node_name }

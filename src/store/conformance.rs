@@ -129,6 +129,7 @@ macro_rules! token_store_conformance {
             concurrent_takeovers_accept_one
             token_uses_are_deleted_after_expiry
             node_with_fast_clock_deletes_no_valid_use
+            revocations_are_deleted_after_their_tokens
             revocation_is_precise_to_the_millisecond
             revocation_time_never_moves_back
             repeated_revocation_changes_nothing

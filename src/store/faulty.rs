@@ -139,8 +139,8 @@ impl<S: TokenStore> TokenStore for FaultyStore<S> {
         self.forward("release_holders", self.inner.release_holders(node, connections)).await
     }
 
-    async fn delete_expired(&self, now: SystemTime, term: Duration) -> Result<(), Error> {
-        self.forward("delete_expired", self.inner.delete_expired(now, term)).await
+    async fn delete_expired(&self, now: SystemTime, term: Duration, lifetime: Duration) -> Result<(), Error> {
+        self.forward("delete_expired", self.inner.delete_expired(now, term, lifetime)).await
     }
 }
 

@@ -84,8 +84,8 @@ impl TokenStore for MemoryStore {
         Ok(())
     }
 
-    async fn delete_expired(&self, now: SystemTime, term: Duration) -> Result<(), Error> {
-        self.tables().delete_expired_uses(now, term);
+    async fn delete_expired(&self, now: SystemTime, term: Duration, lifetime: Duration) -> Result<(), Error> {
+        self.tables().delete_expired(now, term, lifetime);
         Ok(())
     }
 }
@@ -137,8 +137,10 @@ struct Tables {
     token_uses: HashMap<String, LatestUse>,
     /// The families whose token an open connection holds. Invariant: `token_uses` has the family and the holder.
     held: HashMap<ConnectionId, String>,
-    /// The clock by which token uses expire. It follows the slowest node.
+    /// The clock by which uses and revocations expire. It follows the slowest node.
     clock: Option<SystemTime>,
+    /// The longest lifetime of a token that a node has had.
+    longest_lifetime: Duration,
     revoked_before: HashMap<UserId, SystemTime>,
 }
 
@@ -224,13 +226,17 @@ impl Tables {
         }
     }
 
-    fn delete_expired_uses(&mut self, now: SystemTime, term: Duration) {
+    fn delete_expired(&mut self, now: SystemTime, term: Duration, lifetime: Duration) {
         let latest = self.clock.and_then(|clock| clock.checked_add(term));
         let clock = latest.map_or(now, |latest| latest.min(now));
         self.clock = Some(clock);
         self.token_uses.retain(|_, latest| latest.expires_at >= clock);
         let token_uses = &self.token_uses;
         self.held.retain(|_, family| token_uses.contains_key(family));
+        self.longest_lifetime = self.longest_lifetime.max(lifetime);
+        if let Some(oldest) = clock.checked_sub(self.longest_lifetime) {
+            self.revoked_before.retain(|_, before| *before >= oldest);
+        }
     }
 
     /// Deletes the leases that no live process holds, and returns their number.

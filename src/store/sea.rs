@@ -154,9 +154,11 @@ impl SeaStore {
         transaction.commit().await
     }
 
-    async fn delete_expired_once(&self, now: SystemTime, term: Duration) -> Result<(), DbErr> {
+    async fn delete_expired_once(&self, now: SystemTime, term: Duration, lifetime: Duration) -> Result<(), DbErr> {
         let transaction = self.begin().await?;
-        tokens::delete_expired(&transaction, now, term).await?;
+        let now_at = tokens::delete_expired(&transaction, now, term).await?;
+        let longest = tokens::longest_lifetime(&transaction, lifetime).await?;
+        memberships::delete_revocations(&transaction, now_at.saturating_sub(longest)).await?;
         transaction.commit().await
     }
 }
@@ -208,8 +210,8 @@ impl TokenStore for SeaStore {
         retry_conflicts(|| self.release_holders_once(node, connections)).await
     }
 
-    async fn delete_expired(&self, now: SystemTime, term: Duration) -> Result<(), Error> {
-        retry_conflicts(|| self.delete_expired_once(now, term)).await
+    async fn delete_expired(&self, now: SystemTime, term: Duration, lifetime: Duration) -> Result<(), Error> {
+        retry_conflicts(|| self.delete_expired_once(now, term, lifetime)).await
     }
 }
 

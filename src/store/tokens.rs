@@ -82,12 +82,18 @@ pub trait TokenStore: Send + Sync + 'static {
         connections: &[ConnectionId],
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Deletes the records of uses that have expired.
+    /// Deletes the records of uses that have expired, and the revocations whose tokens have all expired.
     ///
-    /// Uses expire by a clock that all nodes share. Each call sets it to `now`, but not further ahead than `term`, the
+    /// Records expire by a clock that all nodes share. Each call sets it to `now`, but not further ahead than `term`, the
     /// interval of at most that length at which every node calls. It follows the slowest node, so that a node whose clock
-    /// is ahead deletes no records that others need.
-    fn delete_expired(&self, now: SystemTime, term: Duration) -> impl Future<Output = Result<(), Error>> + Send;
+    /// is ahead deletes no records that others need. `lifetime` is that of the tokens of the calling node. A revocation is
+    /// kept for the longest lifetime of all calls, because a node can have had a longer one when it issued a token.
+    fn delete_expired(
+        &self,
+        now: SystemTime,
+        term: Duration,
+        lifetime: Duration,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// The object-safe form of [`TokenStore`]. Every such store implements it through a blanket implementation.
@@ -99,7 +105,7 @@ pub trait DynTokenStore: Send + Sync + 'static {
     /// See [`TokenStore::release_holders`].
     fn release_holders<'a>(&'a self, node: &'a NodeId, connections: &'a [ConnectionId]) -> StoreFuture<'a, ()>;
     /// See [`TokenStore::delete_expired`].
-    fn delete_expired(&self, now: SystemTime, term: Duration) -> StoreFuture<'_, ()>;
+    fn delete_expired(&self, now: SystemTime, term: Duration, lifetime: Duration) -> StoreFuture<'_, ()>;
 }
 
 impl<S: TokenStore> DynTokenStore for S {
@@ -115,7 +121,7 @@ impl<S: TokenStore> DynTokenStore for S {
         Box::pin(TokenStore::release_holders(self, node, connections))
     }
 
-    fn delete_expired(&self, now: SystemTime, term: Duration) -> StoreFuture<'_, ()> {
-        Box::pin(TokenStore::delete_expired(self, now, term))
+    fn delete_expired(&self, now: SystemTime, term: Duration, lifetime: Duration) -> StoreFuture<'_, ()> {
+        Box::pin(TokenStore::delete_expired(self, now, term, lifetime))
     }
 }

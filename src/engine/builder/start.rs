@@ -46,6 +46,7 @@ pub(super) fn start_membership(
     store: &StoreParts,
     (id, process): (NodeId, Process),
     deadline: Duration,
+    token_lifetime: Duration,
     connections: &Connections,
     metrics: &Arc<Metrics>,
 ) -> (Supervised<Membership>, NodeClaim) {
@@ -56,7 +57,7 @@ pub(super) fn start_membership(
         // Each actor gets a new incarnation: a crashed one can have lost ends of connections, and the renewal deletes
         // the rows of earlier incarnations.
         let node = Node { id: id.clone(), incarnation: crate::ids::secret(), process: process.clone() };
-        let config = MembershipConfig { node, deadline, lease: LEASE_TERM };
+        let config = MembershipConfig { node, deadline, lease: LEASE_TERM, token_lifetime };
         Membership::new(store.clone(), config, connections.clone(), Arc::clone(&metrics), node_names.clone())
     });
     (membership.clone(), NodeClaim::new(membership, node_name))

@@ -33,7 +33,7 @@ fn used_by(token: &Redemption, holder: Holder, ended: Option<Holder>) -> Redempt
 
 /// Lets the store delete the records that are expired at `now`.
 async fn delete_expired(store: &dyn DynTokenStore, now: SystemTime) -> Result<(), Error> {
-    store.delete_expired(now, Duration::from_secs(30)).await
+    store.delete_expired(now, Duration::from_secs(30), Duration::from_secs(60)).await
 }
 
 /// The token can be of a user, or anonymous.
@@ -147,12 +147,29 @@ pub async fn node_with_fast_clock_deletes_no_valid_use(store: &dyn DynTokenStore
     store.redeem(&single_use("f", 1)).await?;
     for second in 0..30 {
         let now = at(second * 1_000);
-        store.delete_expired(now, term).await?;
+        store.delete_expired(now, term, term).await?;
         for _ in 0..3 {
-            store.delete_expired(now + day, term).await?;
+            store.delete_expired(now + day, term, term).await?;
         }
         assert!(matches!(store.redeem(&single_use("f", 1)).await?, Verdict::InUse(_)), "{second} s");
     }
+    Ok(())
+}
+
+/// A revocation is kept until the last of its tokens has expired, and then deleted. Nodes with a shorter lifetime of tokens
+/// do not shorten that.
+pub async fn revocations_are_deleted_after_their_tokens(store: &dyn DynTokenStore) -> Result<(), Error> {
+    let term = Duration::from_secs(30);
+    store.revoke(&"ann".into(), at(1_000)).await?;
+    for now in [at(0), at(30_000), at(59_999), at(60_999)] {
+        delete_expired(store, now).await?;
+        store.delete_expired(now, term, Duration::from_secs(1)).await?;
+        assert_eq!(store.redeem(&ann(at(999))).await?, Verdict::Revoked, "{now:?}");
+    }
+    store.delete_expired(at(61_001), term, Duration::from_secs(1)).await?;
+    assert_eq!(store.redeem(&ann(at(999))).await?, Verdict::Accepted);
+    store.revoke(&"ann".into(), at(61_000)).await?;
+    assert_eq!(store.redeem(&ann(at(60_999))).await?, Verdict::Revoked);
     Ok(())
 }
 

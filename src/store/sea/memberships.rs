@@ -86,7 +86,7 @@ pub(super) async fn apply(transaction: &Transaction, changes: &[MembershipChange
         }
         // A row that was inserted for its lock is deleted, too.
         delete_unused_rooms(transaction, &plan.absent).await?;
-        delete_unused_users(transaction, &plan.absent).await?;
+        delete_unused_users(transaction, plan.absent.iter().map(|key| key.user.as_str())).await?;
         effects.extend(plan.effects);
     }
     Ok(effects)
@@ -168,15 +168,31 @@ async fn delete_unused_rooms(transaction: &Transaction, absent: &[Key]) -> Resul
     Ok(())
 }
 
-/// Deletes the rows of the users of `absent` that are in no group. A row with a revocation stays: it says which tokens of
-/// the user are refused.
-async fn delete_unused_users(transaction: &Transaction, absent: &[Key]) -> Result<(), DbErr> {
+/// Deletes the revocations before `before`. A call deletes some of them, if they are many.
+pub(super) async fn delete_revocations(transaction: &Transaction, before: i64) -> Result<(), DbErr> {
     use user::{Column, Entity};
-    if absent.is_empty() {
+    // Order: lock the users first. A statement that waits for the lock does not see memberships that were added meanwhile.
+    let ended = Entity::find().select_only().column(Column::UserName).filter(Column::RevokedBefore.lt(before));
+    let ended = ended.order_by_asc(Column::UserName).limit(MAX_BIND_VARIABLES as u64).lock_exclusive();
+    let users = ended.into_tuple::<String>().all(transaction).await?;
+    if users.is_empty() {
+        return Ok(());
+    }
+    let rows = Entity::update_many().filter(Column::UserName.is_in(&users));
+    rows.col_expr(Column::RevokedBefore, Expr::value(None::<i64>)).exec(transaction).await?;
+    delete_unused_users(transaction, users.iter().map(String::as_str)).await
+}
+
+/// Deletes the rows of those of `users` that are in no group. A row with a revocation stays: it says which tokens of the
+/// user are refused.
+async fn delete_unused_users(transaction: &Transaction, users: impl Iterator<Item = &str>) -> Result<(), DbErr> {
+    use user::{Column, Entity};
+    let users = Vec::from_iter(users);
+    if users.is_empty() {
         return Ok(());
     }
     let same_user = Expr::col((user_room::Entity, user_room::Column::UserName)).equals((Entity, Column::UserName));
-    let named = Column::UserName.is_in(absent.iter().map(|key| key.user.as_str()));
+    let named = Column::UserName.is_in(users);
     let unused = Entity::delete_many().filter(named).filter(Column::RevokedBefore.is_null());
     unused.filter(has_no_membership(same_user)).exec(transaction).await.map(drop)
 }

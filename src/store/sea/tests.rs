@@ -104,7 +104,7 @@ async fn stores_started_concurrently_share_one_database() {
 async fn migrating_up_and_down_leaves_nothing() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let ours = "select name from sqlite_master where tbl_name <> 'seaql_migrations' order by name";
-    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 12);
+    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 13);
     Migrator::down(&store.db, None).await.unwrap();
     assert!(query_column(&store.db, ours).await.is_empty());
     assert!(query_column(&store.db, "select version from seaql_migrations").await.is_empty());
@@ -113,7 +113,7 @@ async fn migrating_up_and_down_leaves_nothing() {
 #[tokio::test]
 async fn used_tokens_survive_the_migration_to_families() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    Migrator::down(&store.db, Some(5)).await.unwrap();
+    Migrator::down(&store.db, Some(6)).await.unwrap();
     let uses = "insert into rejoin_uses (family, epoch, expires_at) values ('f', 1, 5), ('f', 2, 6), ('g', 1, 7)";
     store.db.execute_unprepared(uses).await.unwrap();
     Migrator::up(&store.db, None).await.unwrap();
@@ -191,12 +191,12 @@ async fn expired_rows_are_deleted() {
     let [alpha, beta] =
         ["alpha", "beta"].map(|id| Node { id: id.into(), incarnation: "1".into(), process: Process::current() });
     store.renew(&alpha, SystemTime::UNIX_EPOCH, Duration::from_secs(30)).await.unwrap();
-    store.delete_expired(SystemTime::UNIX_EPOCH, Duration::from_secs(30)).await.unwrap();
+    store.delete_expired(SystemTime::UNIX_EPOCH, Duration::from_secs(30), Duration::ZERO).await.unwrap();
     store.redeem(&single_use_token()).await.unwrap();
     for term in [30, 31] {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(61);
         store.renew(&beta, now, Duration::from_secs(term)).await.unwrap();
-        store.delete_expired(now, Duration::from_secs(term)).await.unwrap();
+        store.delete_expired(now, Duration::from_secs(term), Duration::ZERO).await.unwrap();
     }
     assert_eq!(query_column(&store.db, "select node_id from nodes").await, ["beta"]);
     assert!(query_column(&store.db, "select family from rejoin_families").await.is_empty());
@@ -323,7 +323,7 @@ async fn mismatching_schema_is_corrupt() {
     let newer = file.open().await.unwrap_err();
     assert!(matches!(newer, Error::Corrupt(_)), "{newer}");
     store.db.execute_unprepared("drop table rejoin_families").await.unwrap();
-    let missing = store.delete_expired(SystemTime::now(), Duration::ZERO).await.unwrap_err();
+    let missing = store.delete_expired(SystemTime::now(), Duration::ZERO, Duration::ZERO).await.unwrap_err();
     assert!(matches!(missing, Error::Corrupt(_)), "{missing}");
 }
 

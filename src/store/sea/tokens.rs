@@ -21,8 +21,11 @@ use crate::{
     store::{Holder, Redemption, TokenUse, Verdict},
 };
 
-/// The name of the clock by which token uses expire.
+/// The name of the clock by which token uses and revocations expire.
 const CLOCK_ID: &str = "token_uses";
+
+/// The name of the row with the longest lifetime of a token that a node has had, in milliseconds.
+const LONGEST_LIFETIME_ID: &str = "longest_token_lifetime";
 
 /// Checks only whether the token is revoked, not whether it was used.
 pub(super) async fn check_revoked(db: &impl ConnectionTrait, redemption: &Redemption) -> Result<Verdict, DbErr> {
@@ -114,23 +117,38 @@ pub(super) async fn release(
     Ok(())
 }
 
-/// Deletes the uses that have expired by the clock that the nodes share, and advances the clock (see
+/// Deletes the uses that have expired by the clock that the nodes share. Advances the clock and returns its time (see
 /// [`TokenStore::delete_expired`](crate::store::TokenStore::delete_expired)).
-pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, term: Duration) -> Result<(), DbErr> {
+pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, term: Duration) -> Result<i64, DbErr> {
     use rejoin_family::Column;
     let now = millis::floor(now);
-    let clock = lock_clock(transaction, now).await?;
+    let clock = lock_clock(transaction, CLOCK_ID, now).await?;
     let now_at = Ord::min(now, clock.saturating_add(millis::duration(term)));
-    let row = clock::Entity::update_many().filter(clock::Column::ClockId.eq(CLOCK_ID));
-    row.col_expr(clock::Column::NowAt, Expr::value(now_at)).exec(transaction).await?;
-    rejoin_family::Entity::delete_many().filter(Column::ExpiresAt.lt(now_at)).exec(transaction).await.map(drop)
+    set_clock(transaction, CLOCK_ID, now_at).await?;
+    rejoin_family::Entity::delete_many().filter(Column::ExpiresAt.lt(now_at)).exec(transaction).await?;
+    Ok(now_at)
 }
 
-/// Locks the shared clock and returns its time. A new clock begins at `now`.
-async fn lock_clock(transaction: &Transaction, now: i64) -> Result<i64, DbErr> {
-    let row = clock::Model { clock_id: CLOCK_ID.into(), now_at: now }.into_active_model();
+/// The longest lifetime of a token that a node has had, in milliseconds. `lifetime` is that of this node.
+pub(super) async fn longest_lifetime(transaction: &Transaction, lifetime: Duration) -> Result<i64, DbErr> {
+    let lifetime = millis::duration(lifetime);
+    let longest = lock_clock(transaction, LONGEST_LIFETIME_ID, lifetime).await?;
+    if longest < lifetime {
+        set_clock(transaction, LONGEST_LIFETIME_ID, lifetime).await?;
+    }
+    Ok(Ord::max(longest, lifetime))
+}
+
+/// Locks a shared clock and returns its time. A new clock begins at `now`.
+async fn lock_clock(transaction: &Transaction, id: &str, now: i64) -> Result<i64, DbErr> {
+    let row = clock::Model { clock_id: id.into(), now_at: now }.into_active_model();
     let missing = clock::Entity::insert(row).on_conflict_do_nothing();
     missing.exec_without_returning(transaction).await?;
-    let clock = clock::Entity::find_by_id(CLOCK_ID).lock_exclusive().one(transaction).await?;
+    let clock = clock::Entity::find_by_id(id).lock_exclusive().one(transaction).await?;
     Ok(clock.map_or(now, |clock| clock.now_at))
+}
+
+async fn set_clock(transaction: &Transaction, id: &str, now_at: i64) -> Result<(), DbErr> {
+    let row = clock::Entity::update_many().filter(clock::Column::ClockId.eq(id));
+    row.col_expr(clock::Column::NowAt, Expr::value(now_at)).exec(transaction).await.map(drop)
 }

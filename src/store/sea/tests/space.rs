@@ -23,10 +23,25 @@ async fn last_membership_ends_with_its_user_and_group() {
 }
 
 #[tokio::test]
+async fn expired_revocation_ends_with_its_unused_user() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let second = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+    store.add(&on("chat", "ann"), &"room".into()).await.unwrap();
+    for (user, before) in [("ann", 1), ("bob", 1), ("cid", 2)] {
+        store.revoke(&user.into(), second(before)).await.unwrap();
+    }
+    let lifetime = Duration::from_secs(60);
+    store.delete_expired(second(62), Duration::ZERO, lifetime).await.unwrap();
+    assert_eq!(query_column(&store.db, ALL_ROWS).await, ["ann", "cid", "room"]);
+    let revoked = "select user_name from users where revoked_before is not null";
+    assert_eq!(query_column(&store.db, revoked).await, ["cid"]);
+}
+
+#[tokio::test]
 async fn migration_deletes_rows_without_memberships() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     store.add(&ann(), &"room".into()).await.unwrap();
-    Migrator::down(&store.db, Some(3)).await.unwrap();
+    Migrator::down(&store.db, Some(4)).await.unwrap();
     let unused = "insert into users values ('bob', 0, null), ('cid', 0, 1);
         insert into conversation_rooms values ('chat', 'empty', 0), ('news', 'room', 0)";
     store.db.execute_unprepared(unused).await.unwrap();
