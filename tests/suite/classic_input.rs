@@ -3,10 +3,10 @@
 use actix_web::App;
 use hubcast::Engine;
 use hubcast_fixtures::{hubs, identity};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_tungstenite::tungstenite::{Bytes, Message, protocol::frame::coding::CloseCode};
 
-use crate::support::{ClassicClient, NegotiatedConnection, Server, TRANSPORTS};
+use crate::support::{ClassicClient, NegotiatedConnection, Server, StreamingResponse, TRANSPORTS};
 
 /// A value with every line end that JSON permits between tokens or inside strings.
 const RELAYED: &str = "{\r\n\t\"a\" :\n\n[\r1 ,\"\u{85}\u{2028}\u{2029}\"]}";
@@ -34,10 +34,30 @@ async fn relayed_json_reaches_every_transport() {
     let server = Server::start().await;
     for transport in TRANSPORTS {
         let mut client = ClassicClient::connect_and_join(server.address, transport, "ann", transport).await;
-        client.invoke("PassOn", json!([transport, serde_json::from_str::<Value>(RELAYED).unwrap()])).await;
+        let call = format!(r#"{{"H":"chat","M":"PassOn","A":["{transport}",{RELAYED}],"I":"r"}}"#);
+        assert_eq!(client.connection.post(&call).await.status, 200, "{transport}");
         let (_, method, arguments) = client.next_invocation().await;
         assert_eq!((&*method, arguments), ("relayed", json!([{ "a": [1, "\u{85}\u{2028}\u{2029}"] }])), "{transport}");
     }
+}
+
+#[tokio::test]
+async fn relayed_json_is_one_script_of_a_forever_frame() {
+    let server = Server::start().await;
+    let connection = NegotiatedConnection::negotiate(server.address, "").await;
+    let request = format!("GET {}", connection.path("connect", "foreverFrame", "&frameId=1"));
+    let mut page = StreamingResponse::start(server.address, &request, "").await;
+    assert_eq!(connection.request("start").await.status, 200);
+    assert_eq!(connection.post(r#"{"H":"chat","M":"JoinRoom","A":["r"],"I":"0"}"#).await.status, 200);
+    let call = format!(r#"{{"H":"chat","M":"PassOn","A":["r",{RELAYED}],"I":"1"}}"#);
+    assert_eq!(connection.post(&call).await.status, 200);
+    let script = loop {
+        let script = page.read_until("</script>\r\n").await.expect("a script before the end");
+        if script.contains("relayed") {
+            break script;
+        }
+    };
+    assert!(script.ends_with(r#""M":"relayed","A":[{"a":[1,"\u0085\u2028\u2029"]}]}]});"#), "{script}");
 }
 
 #[tokio::test]

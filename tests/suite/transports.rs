@@ -39,6 +39,20 @@ async fn event_stream_has_its_head_and_framing() {
 }
 
 #[tokio::test]
+async fn relayed_json_is_one_event() {
+    let server = Server::start().await;
+    let (client, mut stream) = NegotiatedCore::streaming(&server, "").await;
+    client.send(&[r#"{"type":1,"invocationId":"1","target":"JoinRoom","arguments":["r"]}"#]).await;
+    assert!(stream.read_until("\r\n\r\n").await.unwrap().contains(r#""type":3"#));
+    // Every line end that JSON permits between tokens or inside strings.
+    let value = "{\r\n\t\"a\" :\n\n[\r1 ,\"\u{85}\u{2028}\u{2029}\"]}";
+    client.send(&[&format!(r#"{{"type":1,"target":"PassOn","arguments":["r",{value}]}}"#)]).await;
+    let event = stream.read_until("\r\n\r\n").await.unwrap();
+    let expected = r#"data: {"type":1,"target":"relayed","arguments":[{"a":[1,"\u0085\u2028\u2029"]}]}"#;
+    assert_eq!(event, format!("{expected}\u{1e}"));
+}
+
+#[tokio::test]
 async fn polls_have_their_heads() {
     let server = Server::start().await;
     let client = NegotiatedCore::new(&server, "/chat", "").await;
