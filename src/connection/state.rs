@@ -268,6 +268,7 @@ impl ConnectionState {
         connected: Result<Option<TokenOutcome>, ConnectError>,
     ) -> Result<Option<RejoinReport>, ConnectError> {
         self.log_refused(&connected);
+        self.connect_outcome = None;
         let (claims, report) = connected?.map(|token| (token.claims, token.report)).unzip();
         if !self.has_ended {
             self.count_connected();
