@@ -12,7 +12,7 @@ use std::{
 use crate::{
     group::{Admission, Generation},
     ids::GroupKey,
-    pipeline::{GroupLists, ListKind},
+    pipeline::{GroupLists, ListKind, TokenGroups},
 };
 
 /// The number of leaves that are remembered for a client that may not know of them yet; the oldest is dropped first.
@@ -30,9 +30,10 @@ pub(super) fn lock_groups(groups: &SharedGroups) -> MutexGuard<'_, GroupLists> {
 /// The memberships of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Memberships {
-    entries: BTreeMap<Arc<GroupKey>, Entry>,
-    /// The members among `entries` that are not filtered.
-    received: SharedGroups,
+    /// Boxed, because a map reserves the memory for eleven values, and most connections are in one group.
+    entries: BTreeMap<Arc<GroupKey>, Box<Entry>>,
+    /// The members among `entries` that are not filtered, if the client receives tokens.
+    received: Option<SharedGroups>,
     /// Groups that were left, with the sequence number of the outbox at that time.
     leaves: VecDeque<(u64, Arc<GroupKey>)>,
 }
@@ -67,11 +68,11 @@ impl Entry {
     }
 
     /// Changes the entry of a group, and moves the group in `received`. All changes go through here.
-    fn change(&mut self, key: &Arc<GroupKey>, received: &SharedGroups, change: impl FnOnce(&mut Self)) {
+    fn change(&mut self, key: &Arc<GroupKey>, received: Option<&SharedGroups>, change: impl FnOnce(&mut Self)) {
         let before = self.list();
         change(self);
         let after = self.list();
-        if before != after {
+        if let Some(received) = received.filter(|_| before != after) {
             lock_groups(received).move_group(key, before, after);
         }
     }
@@ -108,7 +109,8 @@ impl Memberships {
             if generation <= entry.crashed {
                 return JoinStep::Retry;
             }
-            entry.change(key, &self.received, |entry| (entry.is_member, entry.generation) = (true, generation));
+            let admit = |entry: &mut Entry| (entry.is_member, entry.generation) = (true, generation);
+            entry.change(key, self.received.as_ref(), admit);
         }
         self.drop_idle(key);
         JoinStep::Done
@@ -119,7 +121,7 @@ impl Memberships {
     #[must_use]
     pub(crate) fn make_durable(&mut self, key: &Arc<GroupKey>) -> bool {
         let entry = self.entries.get_mut(key).filter(|entry| entry.is_member && !entry.is_durable);
-        entry.map(|entry| entry.change(key, &self.received, |entry| entry.is_durable = true)).is_some()
+        entry.map(|entry| entry.change(key, self.received.as_ref(), |entry| entry.is_durable = true)).is_some()
     }
 
     /// The groups that the connection is in because its user is a durable member.
@@ -140,7 +142,7 @@ impl Memberships {
     /// Records the end of a leave, which may have failed. While a restore is in progress, the leave is remembered.
     pub(crate) fn end_leave(&mut self, key: &Arc<GroupKey>, is_answered: bool, is_restoring: bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        entry.change(key, &self.received, |entry| {
+        entry.change(key, self.received.as_ref(), |entry| {
             entry.is_member &= !is_answered;
             entry.is_durable &= entry.is_member;
             entry.was_left &= is_restoring;
@@ -157,7 +159,7 @@ impl Memberships {
     }
 
     fn drop_idle(&mut self, key: &Arc<GroupKey>) {
-        if self.entries.get(key).is_some_and(Entry::is_idle) {
+        if self.entries.get(key).is_some_and(|entry| entry.is_idle()) {
             self.entries.remove(key);
         }
     }
@@ -180,7 +182,7 @@ impl Memberships {
     pub(crate) fn receive_from(&mut self, key: &Arc<GroupKey>, at: u64) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.received_since = Some(at);
-            entry.change(key, &self.received, |entry| entry.is_filtered = false);
+            entry.change(key, self.received.as_ref(), |entry| entry.is_filtered = false);
         }
     }
 
@@ -218,7 +220,7 @@ impl Memberships {
         let wanted: HashSet<_> = wanted.iter().collect();
         for (key, entry) in &mut self.entries {
             let is_filtered = !wanted.contains(key) && entry.received_since.is_none_or(|from| from < at);
-            entry.change(key, &self.received, |entry| entry.is_filtered = is_filtered);
+            entry.change(key, self.received.as_ref(), |entry| entry.is_filtered = is_filtered);
         }
     }
 
@@ -238,9 +240,19 @@ impl Memberships {
         self.entries.iter().filter(|(_, entry)| entry.is_member).map(|(key, _)| key)
     }
 
+    /// Shares the groups that the connection is in and receives messages from, for its tokens. To be called before the
+    /// first join.
+    pub(super) fn share_received(&mut self) -> &SharedGroups {
+        self.received.get_or_insert_default()
+    }
+
     /// The groups that the connection is in and receives messages from.
-    pub(super) fn received(&self) -> &SharedGroups {
-        &self.received
+    pub(super) fn token_groups(&self) -> TokenGroups {
+        let of_kind = |kind| {
+            let listed = self.entries.iter().filter(|(_, entry)| entry.list() == Some(kind));
+            listed.map(|(key, _)| Arc::clone(key)).collect()
+        };
+        TokenGroups { joined: of_kind(ListKind::Joined), durable: of_kind(ListKind::Durable) }
     }
 
     /// Every group that may have the connection as a member.

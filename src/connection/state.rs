@@ -15,7 +15,7 @@ use super::{
     group_ops::GroupJoin,
     groups_token::{TokenEncoder, TokenIssuer},
     hooks,
-    memberships::{Memberships, lock_groups},
+    memberships::Memberships,
 };
 use crate::{
     connections::{Command, ConnectionHandle, ConnectionInfo, Pace},
@@ -134,10 +134,10 @@ impl ConnectionState {
             held_until_stop,
             ..
         } = new;
-        let memberships = Memberships::default();
+        let mut memberships = Memberships::default();
         let token_issuer = session
             .wants_tokens()
-            .then(|| TokenIssuer::new::<D>(&rejoin_service, &handle, token_subject, memberships.received()));
+            .then(|| TokenIssuer::new::<D>(&rejoin_service, &handle, token_subject, memberships.share_received()));
         Self {
             handle,
             hubs,
@@ -292,7 +292,7 @@ impl ConnectionState {
 
     /// The groups that the client receives messages from.
     pub(super) fn token_groups(&self) -> TokenGroups {
-        lock_groups(self.memberships.received()).all()
+        self.memberships.token_groups()
     }
 
     /// Records the rejoin token that the client has presented, and the groups that it lists.

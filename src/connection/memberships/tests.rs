@@ -13,8 +13,7 @@ fn names(keys: &[Arc<GroupKey>]) -> Vec<&str> {
 
 /// The groups that the client receives messages from.
 fn received(memberships: &Memberships) -> Vec<String> {
-    let groups = lock_groups(memberships.received()).all();
-    groups.all().iter().map(|key| key.name.to_string()).collect()
+    memberships.token_groups().all().iter().map(|key| key.name.to_string()).collect()
 }
 
 /// The admission by the group of that generation.
@@ -185,11 +184,15 @@ fn recorded_leaves_are_bounded_and_drop_oldest() {
 
 #[test]
 fn durable_groups_are_listed_apart() {
-    let mut memberships = in_groups(&["a", "b"]);
+    let mut memberships = Memberships::default();
+    let shared = Arc::clone(memberships.share_received());
+    join(&mut memberships, "a");
+    join(&mut memberships, "b");
     assert!(memberships.make_durable(&key("a")));
-    let groups = lock_groups(memberships.received()).all();
-    assert_eq!((groups.joined, groups.durable), (vec![key("b")], vec![key("a")]));
+    assert_eq!(memberships.token_groups(), TokenGroups { joined: vec![key("b")], durable: vec![key("a")] });
+    assert_eq!(lock_groups(&shared).all(), memberships.token_groups());
     leave(&mut memberships, "a", false);
     join(&mut memberships, "a");
-    assert_eq!(lock_groups(memberships.received()).all().joined, [key("a"), key("b")]);
+    assert_eq!(memberships.token_groups().joined, [key("a"), key("b")]);
+    assert_eq!(lock_groups(&shared).all(), memberships.token_groups());
 }

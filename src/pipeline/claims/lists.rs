@@ -114,6 +114,7 @@ impl GroupLists {
     }
 
     /// All groups, whether tokens list them or not.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn all(&self) -> TokenGroups {
         let groups = |list: &List| list.listed.union(&list.omitted).cloned().collect();
