@@ -169,6 +169,10 @@ impl<D: Dialect> Connection<D> {
             }
         }
         self.pending_ops.remove(group);
+        if self.pending_ops.is_empty() {
+            // An empty map would keep the memory for three groups.
+            self.pending_ops = PendingGroupOps::new();
+        }
     }
 
     /// Starts a join. Returns false if there is nothing to wait for: a restore does not undo a later leave.
