@@ -168,6 +168,11 @@ impl GroupDirectory {
         usize::try_from(hash % self.0.shard_count as u64).expect("less than shard_count, a usize")
     }
 
+    /// The key that all members of a group share, or `key` itself if there is no such group.
+    pub(crate) fn shared_key(&self, key: &Arc<GroupKey>) -> Arc<GroupKey> {
+        Arc::clone(self.0.groups.pin().get_key_value(key).map_or(key, |(shared, _)| shared))
+    }
+
     fn find(&self, key: &GroupKey) -> Option<GroupHandle> {
         self.0.groups.pin().get(key).cloned()
     }

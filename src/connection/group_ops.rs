@@ -148,8 +148,9 @@ impl<D: Dialect> Connection<D> {
         if let Some(waiting) = self.pending_ops.get_mut(group) {
             return waiting.push_back(op);
         }
-        self.pending_ops.insert(Arc::clone(group), VecDeque::from([op]));
-        self.run_next_group_op(group, ctx);
+        let group = self.state.services().groups.shared_key(group);
+        self.pending_ops.insert(Arc::clone(&group), VecDeque::from([op]));
+        self.run_next_group_op(&group, ctx);
     }
 
     /// Starts the next operation on a group. Operations that need no answer of the group are finished at once.
