@@ -55,7 +55,7 @@ struct Shared {
     queue: Queue,
     writer: ChannelWriter,
     /// The unsent remainder of the channel that the current one has replaced.
-    previous: Option<PreviousChannel>,
+    previous: Option<Box<PreviousChannel>>,
     owner: Option<Waker>,
     /// Bounded without a limit of its own: one loss for each joined group, two events for each channel, and one of each
     /// other kind.
@@ -212,7 +212,7 @@ impl Outbox {
 
     /// Changes the filter of the current channel.
     pub fn update_filter(&self, change: impl FnOnce(&mut ChannelFilter)) {
-        change(self.lock().queue.filter_mut());
+        self.lock().queue.update_filter(change);
     }
 
     /// Attaches a transport as a new channel and ends the previous channel. Returns the reader of the new channel, and
@@ -228,7 +228,7 @@ impl Outbox {
         let gap = shared.queue.attach(resume, filter);
         let channel = shared.writer.channel + 1;
         let older = std::mem::replace(&mut shared.writer, ChannelWriter::new(channel, Some(Arc::clone(&framer))));
-        shared.previous = Some(PreviousChannel { channel: older.channel, unsent, partial_frame: older.partial_frame });
+        shared.previous = PreviousChannel::of(older.channel, unsent, older.partial_frame);
         shared.wake_capacity_waiters();
         drop(shared);
         older.transport.into_iter().for_each(Waker::wake);

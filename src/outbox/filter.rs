@@ -18,6 +18,11 @@ pub struct ChannelFilter {
 }
 
 impl ChannelFilter {
+    /// True if the channel receives all messages.
+    pub(super) fn passes_all(&self) -> bool {
+        self.hubs.is_none() && self.filtered_groups.is_empty()
+    }
+
     /// True if the hubs do not exclude the message. A message that fails this test is not queued. Messages of filtered
     /// groups are queued, because the group may be unfiltered before they are written.
     pub(super) fn passes_hub_filter(&self, message: &Message) -> bool {

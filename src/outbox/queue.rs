@@ -20,11 +20,12 @@ use super::{
     Backlog, ChannelFilter, End, FrameFields, Framer, Limits, Push, ReplayLimits, Resume,
     entry::{Payload, QueueEntry},
 };
-use crate::message::{Message, WireForm};
+use crate::message::WireForm;
 
 mod acks;
 mod bounds;
 mod deferred;
+mod filtering;
 
 use acks::Acks;
 use bounds::Replay;
@@ -60,11 +61,12 @@ pub(super) struct Queue {
     taken: u64,
     dropped: u64,
     replay: Replay,
-    /// Set if the client acknowledges messages.
-    acks: Option<Acks>,
+    /// Set if the client acknowledges messages. Boxed, because few clients do.
+    acks: Option<Box<Acks>>,
     fields: FrameFields,
     deferred: DeferredMessage,
-    filter: ChannelFilter,
+    /// Absent if the channel receives all messages, as most channels do.
+    filter: Option<Box<ChannelFilter>>,
     state: State,
     attached: bool,
 }
@@ -87,16 +89,10 @@ impl Queue {
             acks: None,
             fields: FrameFields::default(),
             deferred: DeferredMessage::default(),
-            filter: ChannelFilter::default(),
+            filter: None,
             state: State::Open,
             attached: false,
         }
-    }
-
-    /// True if the hubs of the current channel, or of the last one, do not exclude the message, and it can be encoded
-    /// for the client.
-    pub(super) fn accepts(&self, message: &Message) -> bool {
-        message.has_form(self.form) && self.filter.passes_hub_filter(message)
     }
 
     pub(super) fn push(&mut self, entry: QueueEntry) -> Push {
@@ -237,11 +233,13 @@ impl Queue {
     fn write_run(&mut self, framer: &dyn Framer, count: usize, out: &mut BytesMut) -> Option<Box<[u8]>> {
         let fields = std::mem::take(&mut self.fields);
         let from = self.offset();
-        let (filter, form) = (&self.filter, self.form);
+        let (filter, form) = (self.filter.as_deref(), self.form);
         let entries = self.entries.range(from..from + count);
         let deferred = self.deferred.encode(entries.clone());
         let mut elements = entries.filter_map(|entry| match entry.payload()? {
-            Payload::Shared(message) => filter.passes(message).then(|| &message.encoded(form)[..]),
+            Payload::Shared(message) => {
+                filter.is_none_or(|filter| filter.passes(message)).then(|| &message.encoded(form)[..])
+            }
             Payload::Private(bytes) | Payload::Control(bytes) => Some(&bytes[..]),
             Payload::Deferred => deferred.as_deref(),
             Payload::RawFrame(_) => None,
@@ -278,7 +276,7 @@ impl Queue {
     /// Starts a channel. Returns whether its client has missed entries that are no longer kept.
     pub(super) fn attach(&mut self, resume: Resume, filter: ChannelFilter) -> bool {
         self.attached = true;
-        self.filter = filter;
+        self.set_filter(filter);
         self.fields = FrameFields::default();
         let keeps_history = self.keeps_history();
         if keeps_history {
@@ -357,10 +355,6 @@ impl Queue {
 
     pub(super) fn fields_mut(&mut self) -> &mut FrameFields {
         &mut self.fields
-    }
-
-    pub(super) fn filter_mut(&mut self) -> &mut ChannelFilter {
-        &mut self.filter
     }
 
     pub(super) fn form(&self) -> &'static WireForm {

@@ -69,6 +69,13 @@ pub(super) struct PreviousChannel {
     pub(super) partial_frame: BytesMut,
 }
 
+impl PreviousChannel {
+    /// `None` for the number 0, which stands for the time before the first channel.
+    pub(super) fn of(channel: u32, unsent: Unsent, partial_frame: BytesMut) -> Option<Box<Self>> {
+        (channel > 0).then(|| Box::new(Self { channel, unsent, partial_frame }))
+    }
+}
+
 /// A socket that its own thread may write to directly, without waking its transport.
 struct DirectWrite {
     sink: Arc<dyn Sink>,

@@ -381,3 +381,9 @@ fn messages_of_filtered_hubs_are_not_queued() {
     drop(attach(&outbox));
     assert_eq!((push_all(&outbox), outbox.tail()), ([Push::Queued; 3], 4));
 }
+
+/// Memory: with the counts of its `Arc`, an outbox takes a size class of 512 bytes.
+#[test]
+fn outbox_fits_its_size_class() {
+    assert!(size_of::<Outbox>() <= 512 - 16, "{}", size_of::<Outbox>());
+}

@@ -7,7 +7,7 @@ use super::{Queue, QueueEntry};
 use crate::outbox::entry::Payload;
 
 /// The state of a queue whose client acknowledges messages.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Acks {
     /// The number of the last acknowledged message.
     acknowledged: u64,
@@ -23,21 +23,21 @@ impl Queue {
     /// Keeps messages from now on until the client acknowledges them. Senders that can wait do so while more than `limit`
     /// bytes are not acknowledged.
     pub(in crate::outbox) fn keep_until_acknowledged(&mut self, limit: usize) {
-        self.acks = Some(Acks { acknowledged: 0, written: 0, written_now: 0, limit });
+        self.acks = Some(Box::new(Acks { acknowledged: 0, written: 0, written_now: 0, limit }));
     }
 
     /// The number of the first message that is not acknowledged, or of the next one.
     pub(in crate::outbox) fn first_unacknowledged(&self) -> u64 {
-        self.acks.map_or(1, |acks| acks.acknowledged + 1)
+        self.acks.as_ref().map_or(1, |acks| acks.acknowledged + 1)
     }
 
     /// Forgets the messages up to `number`. A number that was never written counts as the last written one.
     pub(in crate::outbox) fn acknowledge(&mut self, number: u64) {
-        while let Some(acks) = self.acks.filter(|acks| acks.acknowledged < number.min(acks.written))
+        while let Some(acks) = self.acks.as_mut().filter(|acks| acks.acknowledged < number.min(acks.written))
             && let Some(is_counted) = self.entries.front().map(QueueEntry::is_counted)
         {
+            acks.acknowledged += u64::from(is_counted);
             self.forget_front();
-            self.acks = Some(Acks { acknowledged: acks.acknowledged + u64::from(is_counted), ..acks });
         }
     }
 
@@ -63,7 +63,7 @@ impl Queue {
     /// Prepares written entries for being sent again: a deferred message becomes what was written, and what is not counted
     /// is emptied. Returns the bytes of these entries afterwards.
     pub(super) fn keep_written(&mut self, from: usize, count: usize, deferred: Option<Box<[u8]>>) -> usize {
-        let (Some(mut acks), mut deferred) = (self.acks, deferred) else { return 0 };
+        let (Some(acks), mut deferred) = (&mut self.acks, deferred) else { return 0 };
         let mut bytes = 0;
         for entry in self.entries.range_mut(from..from + count) {
             match entry.payload() {
@@ -77,13 +77,12 @@ impl Queue {
             bytes += entry.len(self.form);
         }
         acks.written = acks.written.max(acks.written_now);
-        self.acks = Some(acks);
         bytes
     }
 
     /// True if senders wait because the client has not acknowledged enough.
     pub(super) fn exceeds_unacknowledged_limit(&self) -> bool {
-        self.acks.is_some_and(|acks| self.kept_bytes + self.waiting_bytes > acks.limit)
+        self.acks.as_ref().is_some_and(|acks| self.kept_bytes + self.waiting_bytes > acks.limit)
     }
 
     pub(super) fn keeps_until_acknowledged(&self) -> bool {

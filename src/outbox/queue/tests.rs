@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt::Write, sync::Arc};
 use super::*;
 use crate::{
     ids::GroupKey,
-    message::{Invocation, Source},
+    message::{Invocation, Message, Source},
     outbox::{DeferredField, Overflow, SharedMessage},
     payload::Format,
 };
@@ -158,10 +158,10 @@ fn filtered_entries_are_hidden_and_advance_cursor() {
 fn changed_filter_applies_to_waiting_entries() {
     let mut queue = attached(WIDE_LIMITS, ReplayLimits::default());
     queue.push(call_from("a", Source::Group(group("quiet"))));
-    queue.filter_mut().filtered_groups.insert(group("quiet"));
+    queue.update_filter(|filter| filter.filtered_groups.extend([group("quiet")]));
     assert_eq!(drain(&mut queue), "[@1]");
     queue.push(call_from("b", Source::Group(group("quiet"))));
-    queue.filter_mut().filtered_groups.clear();
+    queue.update_filter(|filter| filter.filtered_groups.clear());
     assert_eq!(drain(&mut queue), "[b @2]");
 }
 
