@@ -122,7 +122,7 @@ impl Router {
         tokio::select! {
             biased;
             result = pending.wait() => Ok(result),
-            () = handle.ended.cancelled() => Err(InvokeError::Disconnected(id.clone())),
+            () = handle.ended().cancelled() => Err(InvokeError::Disconnected(id.clone())),
         }
     }
 

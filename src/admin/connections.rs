@@ -65,7 +65,7 @@ impl From<&ConnectionHandle> for ConnectionRow {
             dialect: handle.info.dialect,
             transport: handle.info.transport(),
             remote: handle.info.remote,
-            user_agent: handle.info.user_agent.clone(),
+            user_agent: handle.info.user_agent.clone().into(),
             since: handle.info.since.try_into().ok(),
             queue: handle.backlog().into(),
         }

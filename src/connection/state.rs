@@ -2,13 +2,12 @@
 
 use std::{
     any::Any,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, OnceLock},
     time::SystemTime,
 };
 
 use actix::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     ConnectError, Connection, Dialect, RejoinOutcome, RejoinRequest, RejoinService, RequestContext, TokenOutcome,
@@ -77,13 +76,13 @@ impl NewConnection {
             outbox: Arc::clone(&self.outbox),
             info: ConnectionInfo {
                 dialect: self.dialect,
-                transport: RwLock::new(self.transport),
+                transport: Mutex::new(self.transport),
                 remote: self.request.remote,
-                user_agent: self.request.user_agent().to_owned(),
+                user_agent: self.request.user_agent().into(),
                 since: SystemTime::now(),
                 hubs,
             },
-            ended: CancellationToken::new(),
+            ended: OnceLock::new(),
             pace: Pace::default(),
             commands,
         }
@@ -346,7 +345,7 @@ impl ConnectionState {
 
     /// Cancels the work for a client that has gone, and discards its queue, so that no sender waits for it to read.
     pub(super) fn mark_client_gone(&self) {
-        self.handle.ended.cancel();
+        self.handle.ended().cancel();
         self.handle.outbox.discard_and_close(CLIENT_GONE);
     }
 

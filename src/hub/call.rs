@@ -98,7 +98,7 @@ impl Caller {
     /// `ConnectionAborted`). A hub method keeps running when its caller disconnects. A long-running hub method can wait
     /// for this future beside its work and return early.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
-        self.handle.ended.clone().cancelled_owned()
+        self.handle.ended().clone().cancelled_owned()
     }
 }
 

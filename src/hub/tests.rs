@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     num::NonZeroUsize,
     sync::{
-        RwLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
@@ -13,7 +13,6 @@ use std::{
 use actix::{Arbiter, Context};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     bind::Binding,
@@ -109,9 +108,9 @@ pub(crate) fn register(
     let info = ConnectionInfo {
         dialect: "none",
         hubs: vec![hub.into()],
-        transport: RwLock::new("none"),
+        transport: Mutex::new("none"),
         remote: None,
-        user_agent: String::new(),
+        user_agent: Box::default(),
         since: SystemTime::now(),
     };
     let handle = Arc::new(ConnectionHandle {
@@ -120,7 +119,7 @@ pub(crate) fn register(
         hub: Some(hub.into()),
         outbox: Outbox::new(&FORM, Limits::default(), ReplayLimits::default()),
         info,
-        ended: CancellationToken::default(),
+        ended: OnceLock::new(),
         pace: Pace::default(),
         commands: stub.start().recipient(),
     });

@@ -51,7 +51,7 @@ pub(super) fn lease_of(handle: &ConnectionHandle) -> Lease {
     Lease {
         connection: handle.id.clone(),
         user: handle.user.clone(),
-        user_agent: handle.info.user_agent.clone(),
+        user_agent: handle.info.user_agent.clone().into(),
         transport: handle.info.transport().to_owned(),
         since: handle.info.since,
     }

@@ -1,8 +1,10 @@
-use std::{sync::RwLock, time::SystemTime};
+use std::{
+    sync::{Mutex, OnceLock},
+    time::SystemTime,
+};
 
 use futures_util::future::join_all;
 use tokio::{join, time::sleep};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -129,22 +131,21 @@ fn handle(id: &str) -> Arc<ConnectionHandle> {
     let info = ConnectionInfo {
         dialect: "test",
         hubs: Vec::new(),
-        transport: RwLock::new("webSockets"),
+        transport: Mutex::new("webSockets"),
         remote: None,
-        user_agent: String::new(),
+        user_agent: Box::default(),
         since: SystemTime::now(),
     };
     let outbox = Outbox::new(&FORM, Limits::default(), ReplayLimits::default());
     let probe = Probe.start();
     let commands = probe.recipient();
-    let ended = CancellationToken::new();
     Arc::new(ConnectionHandle {
         id: id.into(),
         user: None,
         hub: None,
         outbox,
         info,
-        ended,
+        ended: OnceLock::new(),
         pace: Pace::default(),
         commands,
     })

@@ -55,7 +55,7 @@ impl ConnectionState {
             Reason::TooSlow | Reason::Crashed => self.handle.outbox.discard_and_close(ending.end),
             _ => self.handle.outbox.finish(ending.end),
         }
-        self.handle.ended.cancel();
+        self.handle.ended().cancel();
         for key in self.memberships.all() {
             self.services.groups.leave_detached(key, &self.handle.id);
         }
