@@ -5,7 +5,7 @@ use std::{
     mem::MaybeUninit,
     net::Shutdown,
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -26,16 +26,14 @@ pub(crate) struct SharedTcp(Arc<Shared>);
 
 /// A reference that does not keep the descriptor open.
 #[derive(Clone, Debug)]
-pub(in crate::transport) struct WeakTcp {
-    socket: Weak<Shared>,
-    closed: CancellationToken,
-}
+pub(in crate::transport) struct WeakTcp(Weak<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     stream: TcpStream,
-    /// Cancelled when the peer has closed its side, and when the descriptor is closed.
-    closed: CancellationToken,
+    /// Cancelled when the peer has closed its side, and when the descriptor is closed. Created on first use, because
+    /// nothing waits for the end of most sockets.
+    closed: OnceLock<CancellationToken>,
     /// Taken as long as the descriptor is open.
     _place: Option<SocketPlace>,
 }
@@ -44,7 +42,7 @@ impl SharedTcp {
     /// Sets the options of an accepted socket and makes it shareable.
     pub(crate) fn new(stream: TcpStream, place: Option<SocketPlace>) -> Self {
         set_options(&stream);
-        Self(Arc::new(Shared { stream, closed: CancellationToken::new(), _place: place }))
+        Self(Arc::new(Shared { stream, closed: OnceLock::new(), _place: place }))
     }
 
     /// The stream.
@@ -54,7 +52,7 @@ impl SharedTcp {
 
     /// A reference for a handle.
     pub(in crate::transport) fn downgrade(&self) -> WeakTcp {
-        WeakTcp { socket: Arc::downgrade(&self.0), closed: self.0.closed.clone() }
+        WeakTcp(Arc::downgrade(&self.0))
     }
 
     /// The same socket for direct writes.
@@ -64,19 +62,21 @@ impl SharedTcp {
 
     /// Records that the peer has closed its side.
     pub(in crate::transport) fn mark_closed(&self) {
-        self.0.closed.cancel();
+        self.0.closed().cancel();
     }
 }
 
 impl WeakTcp {
     /// Waits until the peer has closed its side, or the descriptor is closed.
     pub(in crate::transport) async fn closed(&self) {
-        self.closed.cancelled().await;
+        if let Some(closed) = self.0.upgrade().map(|socket| socket.closed().clone()) {
+            closed.cancelled().await;
+        }
     }
 
     /// Shuts the socket down in both directions.
     pub(in crate::transport) fn shut_down(&self) {
-        if let Some(socket) = self.socket.upgrade() {
+        if let Some(socket) = self.0.upgrade() {
             // An error means that the socket is closed already.
             let _ = SockRef::from(&socket.stream).shutdown(Shutdown::Both);
         }
@@ -84,6 +84,10 @@ impl WeakTcp {
 }
 
 impl Shared {
+    fn closed(&self) -> &CancellationToken {
+        self.closed.get_or_init(CancellationToken::new)
+    }
+
     /// Reads once. A read that does not fill the buffer has emptied the socket; reporting that it would block makes the
     /// runtime wait for the next event, and saves the system call that would find out.
     fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<Option<usize>> {
@@ -105,7 +109,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.closed.cancel();
+        if let Some(closed) = self.closed.get() {
+            closed.cancel();
+        }
     }
 }
 
