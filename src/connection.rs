@@ -83,8 +83,9 @@ pub(crate) struct Connection<D: Dialect> {
     paused_reads: Vec<oneshot::Sender<()>>,
     /// Requests with data that wait until the session can take more.
     paused_posts: Vec<oneshot::Sender<()>>,
-    /// Lets one request with data in at a time, in the order of their arrival.
-    post_turns: Arc<Semaphore>,
+    /// Lets one request with data in at a time, in the order of their arrival. Created for the first one, because a
+    /// client with a WebSocket sends none.
+    post_turns: Option<Arc<Semaphore>>,
     /// The connection has ended, and polls may fetch what is still queued.
     waits_for_polls: bool,
     /// The number of restores of the client's groups that are in progress.
@@ -124,7 +125,7 @@ impl<D: Dialect> Connection<D> {
             socket: None,
             paused_reads: Vec::new(),
             paused_posts: Vec::new(),
-            post_turns: Arc::new(Semaphore::new(1)),
+            post_turns: None,
             waits_for_polls: false,
             restores_in_progress: 0,
             pending_ops: PendingGroupOps::new(),
@@ -217,7 +218,9 @@ impl<D: Dialect> Connection<D> {
             self.close_socket();
         }
         self.pending_ops.clear();
-        self.post_turns.close();
+        if let Some(turns) = &self.post_turns {
+            turns.close();
+        }
         self.cancel_streams(ctx);
         self.state.end(ending);
         self.waits_for_polls = ending.waits_for_polls && self.channels.transport().is_some_and(Transport::is_poll);

@@ -9,7 +9,7 @@ use futures_util::{
     future::{LocalBoxFuture, ready},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::Instant,
 };
 
@@ -84,7 +84,8 @@ impl<D: Dialect> Handler<BeginPost> for Connection<D> {
         if let Err(error) = self.check_post() {
             return Box::pin(ready(Err(error)));
         }
-        let turn = Arc::clone(&self.post_turns).acquire_owned();
+        let turns = self.post_turns.get_or_insert_with(|| Arc::new(Semaphore::new(1)));
+        let turn = Arc::clone(turns).acquire_owned();
         Box::pin(turn.map(|turn| turn.map_err(|_| PostError::EndedMeanwhile)))
     }
 }
