@@ -18,14 +18,16 @@ struct UserEntry<T>(Mutex<UserConnections<T>>);
 
 #[derive(Debug)]
 struct UserConnections<T> {
-    values: HashMap<ConnectionId, T, foldhash::fast::RandomState>,
+    /// One of the connections. Most users have no other, and a map would reserve the memory for three.
+    first: Option<(ConnectionId, T)>,
+    others: HashMap<ConnectionId, T, foldhash::fast::RandomState>,
     /// The last connection was removed. The entry is about to be removed from the map and accepts no connection.
     is_retired: bool,
 }
 
 impl<T> Default for UserEntry<T> {
     fn default() -> Self {
-        Self(Mutex::new(UserConnections { values: HashMap::default(), is_retired: false }))
+        Self(Mutex::new(UserConnections { first: None, others: HashMap::default(), is_retired: false }))
     }
 }
 
@@ -39,7 +41,7 @@ impl<T: Clone> UserEntry<T> {
     fn add(&self, id: &ConnectionId, value: &T) -> bool {
         let mut connections = self.lock();
         if !connections.is_retired {
-            connections.values.insert(id.clone(), value.clone());
+            connections.insert(id.clone(), value.clone());
         }
         !connections.is_retired
     }
@@ -47,9 +49,30 @@ impl<T: Clone> UserEntry<T> {
     /// Removes a connection. Returns true if it was the last one.
     fn remove(&self, id: &ConnectionId) -> bool {
         let mut connections = self.lock();
-        connections.values.remove(id);
-        connections.is_retired = connections.values.is_empty();
+        connections.remove(id);
+        connections.is_retired = connections.first.is_none() && connections.others.is_empty();
         connections.is_retired
+    }
+}
+
+impl<T> UserConnections<T> {
+    fn insert(&mut self, id: ConnectionId, value: T) {
+        let is_first = self.first.as_ref().map_or(self.others.is_empty(), |(first, _)| *first == id);
+        if is_first {
+            self.first = Some((id, value));
+        } else {
+            self.others.insert(id, value);
+        }
+    }
+
+    fn remove(&mut self, id: &ConnectionId) {
+        if self.first.take_if(|(first, _)| first == id).is_none() {
+            self.others.remove(id);
+        }
+    }
+
+    fn values(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().map(|(_, value)| value).chain(self.others.values())
     }
 }
 
@@ -84,7 +107,7 @@ impl<T: Clone> ByUser<T> {
     pub(super) fn of(&self, user: &UserId, filter: impl Fn(&T) -> bool) -> Vec<T> {
         let users = self.0.pin();
         let Some(entry) = users.get(user) else { return Vec::new() };
-        entry.lock().values.values().filter(|value| filter(value)).cloned().collect()
+        entry.lock().values().filter(|value| filter(value)).cloned().collect()
     }
 
     /// All users, in no particular order.
