@@ -11,9 +11,6 @@ use crate::{
     transport::framing::close_frame,
 };
 
-/// A write buffer with a larger capacity is freed after use, so that one large message does not occupy memory forever.
-const MAX_KEPT_BUFFER: usize = 1024;
-
 /// The end of a writing half.
 pub(super) struct WriteEnd {
     /// Dropping it notifies the connection that the transport has ended.
@@ -24,8 +21,9 @@ pub(super) struct WriteEnd {
 
 /// Writes frames until the channel ends or the socket fails.
 pub(super) async fn write_until_end(mut reader: OutboxReader, mut socket: impl AsyncWrite + Unpin) -> WriteEnd {
-    let mut out = BytesMut::new();
     loop {
+        // A new buffer for each write, so that an idle WebSocket keeps none.
+        let mut out = BytesMut::new();
         let step = poll_fn(|cx| reader.poll(cx, &mut out)).await;
         match step {
             ReadStep::End(End::ABNORMAL) => return WriteEnd { reader, has_close_frame: false },
@@ -39,10 +37,6 @@ pub(super) async fn write_until_end(mut reader: OutboxReader, mut socket: impl A
         }
         if step != ReadStep::Write {
             return WriteEnd { reader, has_close_frame: true };
-        }
-        out.clear();
-        if out.capacity() > MAX_KEPT_BUFFER {
-            out = BytesMut::new();
         }
     }
 }
