@@ -103,7 +103,7 @@ pub(crate) struct Session {
     /// The number of the next call.
     next_number: u64,
     /// The call that waits for a free slot. Messages behind it are not read.
-    queued_call: Option<(PendingInvocation, Invoke)>,
+    queued_call: Option<Box<(PendingInvocation, Invoke)>>,
     handshake_deadline: Instant,
     next_ping_at: Instant,
     /// When the client last sent a message. `None` until its first ping: a client that never pings never times out.

@@ -100,7 +100,7 @@ impl Session {
             self.slots.push(invocation.number);
             return Effect::Invoke(invocation, invoke).into();
         }
-        self.queued_call = Some((invocation, invoke));
+        self.queued_call = Some(Box::new((invocation, invoke)));
         SessionEffects::none()
     }
 
@@ -139,7 +139,8 @@ impl Session {
     /// Starts the queued call if there is a slot for it, and handles the messages behind it.
     fn continue_reading(&mut self, now: Instant) -> SessionEffects {
         let mut effects = SessionEffects::none();
-        if let Some((invocation, invoke)) = self.queued_call.take() {
+        if let Some(queued) = self.queued_call.take() {
+            let (invocation, invoke) = *queued;
             // The client timeout does not include the time that the call was queued, because nothing was read then.
             self.last_received = self.last_received.map(|_| now);
             effects.append(self.start_or_queue(invocation, invoke));

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::*;
 use crate::{
-    connection::{Channel, ChannelAttached, Ending},
+    connection::{Channel, ChannelAttached, Connection, Ending},
     hub::{CallError, Uploads},
     payload::{Format, Payload},
     transport::Received,
@@ -188,4 +188,11 @@ fn groups_changed() -> Event<Session> {
 
 fn connect_refused(is_retryable: bool) -> Event<Session> {
     Event::Connected(Err(ConnectError { error: HubError::new("not you"), is_retryable }))
+}
+
+/// Memory: a connection is one task, for which actix and tokio add 440 bytes. The allocator of the service puts tasks of up
+/// to 1,664 bytes into a size class, and larger ones into one that takes 256 bytes more.
+#[test]
+fn connection_fits_its_size_class() {
+    assert!(size_of::<Connection<Session>>() <= 1_664 - 440, "{}", size_of::<Connection<Session>>());
 }
