@@ -14,7 +14,7 @@ use crate::{ids::UserId, metrics::Metrics};
 /// that wait for their client to return count too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Of the process. Default 100,000, which need about 2 GB of memory. A client beyond it gets status 503.
+    /// Of the process. Default 100,000, which need about 1 GB of memory. A client beyond it gets status 503.
     pub total: NonZeroUsize,
     /// Of each user. Default 1,000: more than the devices of a person, and too few to occupy the process. A client
     /// beyond it gets status 429. Anonymous clients have no such limit.
