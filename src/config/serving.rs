@@ -46,7 +46,7 @@ impl Rejoin {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The maximum number of connections of the process. Default 100,000, which need about 2 GB of memory, or the number
+    /// The maximum number of connections of the process. Default 100,000, which need about 1 GB of memory, or the number
     /// of client sockets that the limit of file descriptors allows if that is less. A client beyond it gets status 503.
     #[serde(deserialize_with = "units::optional_integer")]
     pub connections: Option<NonZeroUsize>,
