@@ -42,6 +42,7 @@ mod python_client;
 mod rejoin_helper;
 mod rejoining;
 mod reverse_proxies;
+mod rust_client;
 mod stalled_readers;
 mod stateful_reconnect;
 mod store_outages;
