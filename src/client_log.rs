@@ -62,6 +62,7 @@ causes! {
     RequestForbidden Info "request forbidden (403)"
     RequestNotFound Info "request for a missing resource (404)"
     RequestRefused Info "request refused"
+    MalformedRequest Info "malformed HTTP request refused"
     ForeignOrigin Warn "WebSocket from a foreign origin refused (403)"
     NegotiationRefused Info "negotiation refused"
     ProxyHeaderRefused Warn "PROXY header refused"

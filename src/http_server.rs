@@ -28,6 +28,10 @@ use socket2::{Domain, Socket, Type};
 use crate::transport::SocketLimit;
 
 mod accept;
+mod http_stream;
+mod refusal;
+mod request_head;
+mod requests;
 mod worker;
 
 pub use accept::AcceptedSocket;
@@ -48,6 +52,9 @@ type Preamble = Arc<dyn Fn(TcpStream) -> LocalBoxFuture<'static, io::Result<(Tcp
 /// Methods that exist in [`actix_web::HttpServer`] too have the same meaning and the same defaults, except that their
 /// order does not matter. It listens on TCP, without TLS or with rustls 0.23. For other sockets, such as Unix sockets,
 /// mount the engine into a server of actix-web, and pass it [`on_connect`](crate::on_connect).
+///
+/// Request targets with `"`, `<`, `>`, `` ` `` or UTF-8 characters as they are reach the application percent-encoded. A
+/// malformed request gets a response with the reason, and a line in the log.
 ///
 /// Upgrade requests of the application's own routes are served too. After any other answer to an upgrade request, the
 /// connection is closed.

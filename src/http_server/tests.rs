@@ -100,6 +100,36 @@ async fn upgrade_follows_earlier_requests_of_its_connection() {
 }
 
 #[actix_web::test]
+async fn upgrade_with_an_encoded_target_keeps_what_follows() {
+    let (address, server) = start();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    let first = "GET /describe?\" HTTP/1.1\r\nHost: test\r\n\r\n";
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let early = "early \" HTTP/1.1\r\n".repeat(1_000);
+    socket.write_all(format!("{first}GET /echo?\"<> HTTP/1.1\r\n{UPGRADE}{early}").as_bytes()).await.unwrap();
+    assert!(read_head(&mut socket).await.starts_with("HTTP/1.1 200 "));
+    assert!(read_head(&mut socket).await.contains("HTTP/1.1 101 "));
+    let mut echoed = vec![0; early.len()];
+    within(socket.read_exact(&mut echoed)).await.unwrap();
+    assert_eq!(String::from_utf8(echoed).unwrap(), early);
+    handle.stop(false).await;
+}
+
+#[actix_web::test]
+async fn late_first_request_gets_a_reason() {
+    let server = HttpServer::new(App::new).workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+    let server = server.client_request_timeout(Duration::from_millis(1));
+    let (address, server) = (server.addrs()[0], server.run().unwrap());
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    let late = response(address, "GET / HTTP/1.1\r\n").await;
+    assert!(late.starts_with("HTTP/1.1 408 ") && late.ends_with("did not arrive in time."), "{late}");
+    assert_eq!(late.matches("HTTP/1.1 ").count(), 1, "{late}");
+    handle.stop(false).await;
+}
+
+#[actix_web::test]
 async fn server_without_address_does_not_run() {
     let error = HttpServer::new(App::new).run().err().expect("no address");
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

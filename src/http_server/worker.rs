@@ -23,13 +23,11 @@ use tokio::sync::Semaphore;
 use super::{
     BoxedApp, Options,
     accept::{Accepted, Protocol, accept, add_connection_data},
+    http_stream::{HttpStream, log_refusal},
 };
-use crate::transport::{
-    ServerStream,
-    upgrade::{self, App, NextTask},
-};
+use crate::transport::upgrade::{self, App, NextTask};
 
-type HttpLayer = BoxService<(ServerStream, actix_http::Protocol, Option<SocketAddr>), (), DispatchError>;
+type HttpLayer = BoxService<(HttpStream, actix_http::Protocol, Option<SocketAddr>), (), DispatchError>;
 
 /// Makes the service of one thread and listener.
 pub(super) struct Worker<G> {
@@ -89,9 +87,15 @@ async fn http_layer<F: Future<Output = ()> + 'static>(
         .client_disconnect_timeout(options.client_disconnect_timeout)
         .local_addr(address)
         .graceful_shutdown_signal(stopping)
-        .on_connect_ext(move |stream: &ServerStream, data| add_connection_data(stream, data, &options))
-        .upgrade(fn_service(move |(request, framed): (Request, Framed<ServerStream, Codec>)| {
-            upgrade::take_over(&upgrading, request, framed);
+        .on_connect_ext(move |stream: &HttpStream, data| {
+            if let Some(stream) = stream.get_ref() {
+                add_connection_data(stream, data, &options);
+            }
+        })
+        .upgrade(fn_service(move |(request, framed): (Request, Framed<HttpStream, Codec>)| {
+            if let Some(parts) = HttpStream::release(framed) {
+                upgrade::take_over(&upgrading, request, parts);
+            }
             ready(Ok::<_, Error>(()))
         }))
         .finish::<_, BoxBody>(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&app)))));
@@ -134,7 +138,10 @@ async fn serve(http: LocalBoxFuture<'static, Option<NextTask>>) -> Result<(), ()
 async fn serve_http(accepting: impl Future<Output = io::Result<Accepted>>, http: Rc<HttpLayer>) -> Option<NextTask> {
     let Accepted { stream, protocol, client } = accepting.await.ok()?;
     let next = stream.next_task();
-    // The client has caused an error; the HTTP layer has answered what can be answered.
-    let _: Result<(), DispatchError> = http.call((stream, protocol, client)).await;
+    let stream = HttpStream::new(stream, protocol, client);
+    // Behind other errors the client is gone.
+    if let Err(DispatchError::Parse(error)) = http.call((stream, protocol, client)).await {
+        log_refusal(client, &error);
+    }
     Some(next)
 }

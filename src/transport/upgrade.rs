@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use actix_codec::{Framed, FramedParts};
+use actix_codec::FramedParts;
 use actix_http::{
     BoxedPayloadStream, Request, Response,
     body::{BodySize, BoxBody, MessageBody},
@@ -79,10 +79,20 @@ impl UpgradeSlot {
 }
 
 /// Takes an upgrade request and its stream over from the HTTP layer.
-pub(crate) fn take_over(app: &Rc<App>, request: Request, framed: Framed<ServerStream, Codec>) {
-    let parts = framed.into_parts();
+pub(crate) fn take_over(app: &Rc<App>, request: Request, parts: FramedParts<ServerStream, Codec>) {
     let next = parts.io.next_task();
     next.0.set(Some(Box::pin(answer_and_serve(Box::pin(answer(Rc::clone(app), request, parts))))));
+}
+
+/// Writes the last bytes to a stream that the HTTP layer releases, and closes it.
+pub(crate) fn write_and_close(stream: ServerStream, bytes: Vec<u8>) {
+    let next = stream.next_task();
+    next.0.set(Some(Box::pin(async move {
+        let mut stream = SharedStream::new(stream, &[]);
+        // A client that does not read does not get them.
+        let _ = timeout(LINGER_TIMEOUT, stream.write_all(&bytes)).await;
+        close(stream).await;
+    })));
 }
 
 /// Each part is boxed of its own, so that the memory of the first is freed.

@@ -43,6 +43,7 @@ mod rejoin_helper;
 mod rejoining;
 mod reverse_proxies;
 mod rust_client;
+mod request_heads;
 mod stalled_readers;
 mod stateful_reconnect;
 mod store_outages;

@@ -29,6 +29,11 @@ impl NegotiatedCore {
         Self { server: server.address, path: format!("{path}?id={token}{query}") }
     }
 
+    /// The path and query of a request.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Sends a request without a body.
     pub(crate) async fn request(&self, method: &str, headers: &str) -> HttpResponse {
         http_request(self.server, &format!("{method} {}", self.path), headers).await
