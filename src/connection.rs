@@ -148,7 +148,7 @@ impl<D: Dialect> Connection<D> {
         for effect in effects {
             self.apply(effect, ctx);
         }
-        if self.state.has_ended() || !self.session.is_saturated() {
+        if self.state.has_ended() || self.session.can_read_on() {
             self.resume_reads();
             self.resume_posts();
         }

@@ -280,9 +280,11 @@ impl Dialect for Session {
     }
 
     fn is_saturated(&self) -> bool {
-        // While the session reads, the buffer holds only the beginning of one message.
-        let is_reading = matches!(self.state, State::Handshake | State::Open) && !self.is_blocked();
-        !is_reading && self.receive_buffer.len() > self.max_buffered()
+        !self.is_reading() && self.receive_buffer.len() > self.max_buffered()
+    }
+
+    fn can_read_on(&self) -> bool {
+        self.is_reading() || self.receive_buffer.len() < self.resume_below()
     }
 
     fn wants_tokens(&self) -> bool {

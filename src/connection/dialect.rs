@@ -82,6 +82,11 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
     /// Whether reading from the client has to pause.
     fn is_saturated(&self) -> bool;
 
+    /// Whether reading goes on after a pause.
+    fn can_read_on(&self) -> bool {
+        !self.is_saturated()
+    }
+
     /// Whether the client receives its groups as a token.
     fn wants_tokens(&self) -> bool;
 

@@ -23,6 +23,11 @@ impl Session {
         effects.then(self.apply_waiting_acks())
     }
 
+    /// True if messages are handled as they arrive. The buffer then holds only the beginning of one.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.state, State::Handshake | State::Open) && !self.is_blocked()
+    }
+
     /// Whether nothing is read behind a message, because a call waits for a slot or an item for space in its stream.
     pub(super) fn is_blocked(&self) -> bool {
         self.queued_call.is_some() || self.uploads.is_blocked()

@@ -177,6 +177,12 @@ impl Session {
         MAX_BUFFERED + if self.resends_messages() { self.settings.reconnect_buffer } else { 0 }
     }
 
+    /// The number of bytes below which reading goes on after a pause. Wire: without stateful reconnect, half of the
+    /// maximum, as in ASP.NET Core SignalR.
+    pub(super) fn resume_below(&self) -> usize {
+        self.max_buffered() - MAX_BUFFERED / 2
+    }
+
     /// Acknowledges received messages, if that is due.
     pub(super) fn send_ack(&mut self, now: Instant) -> SessionEffects {
         let StatefulReconnect::On(received) = &mut self.stateful_reconnect else { return SessionEffects::none() };

@@ -271,9 +271,26 @@ fn reading_pauses_while_buffer_is_full() {
     session.send_text(&PING.repeat(MAX_BUFFERED / PING.len()));
     assert!(!session.inner.is_saturated());
     session.send_text(PING);
+    assert!(session.inner.is_saturated() && !session.inner.can_read_on());
+    session.finish_call(Ok("7"));
+    assert!(!session.inner.is_saturated() && session.inner.can_read_on());
+}
+
+#[test]
+fn reading_goes_on_below_half_of_the_buffer() {
+    let mut session = TestSession::open(Settings::default());
+    let pings = |bytes: usize| PING.repeat(bytes / PING.len());
+    session.send_text(&(call("1", "First") + &call("2", "Second")));
+    session.send_text(&(pings(MAX_BUFFERED / 4) + &call("3", "Third")));
+    session.send_text(&(pings(MAX_BUFFERED / 4) + &call("4", "Fourth")));
+    session.send_text(&pings(MAX_BUFFERED / 2 + PING.len()));
     assert!(session.inner.is_saturated());
     session.finish_call(Ok("7"));
-    assert!(!session.inner.is_saturated());
+    assert!(!session.inner.is_saturated() && !session.inner.can_read_on(), "three quarters are left");
+    session.finish_call(Ok("7"));
+    assert!(!session.inner.can_read_on(), "a little more than half is left");
+    session.finish_call(Ok("7"));
+    assert!(session.inner.can_read_on(), "nothing is left");
 }
 
 #[test]
