@@ -29,9 +29,12 @@ struct ComplexObject {
 /// The beginning of the year 2000, in seconds since 1970.
 const YEAR_2000: Duration = Duration::from_secs(946_684_800);
 
+/// The name of the hub of most tests.
+pub(super) const TEST_HUB: &str = "TestHub";
+
 /// The hub of most tests.
 pub(super) fn test_hub() -> Hub {
-    streams::add_to(Hub::new("TestHub"))
+    streams::add_to(Hub::new(TEST_HUB))
         .method("Echo", echo)
         .method("ThrowException", throw_exception)
         .method("InvokeWithString", invoke_with_string)

@@ -12,6 +12,7 @@
 //! | `/authorizedhub` | a hub for clients with a token |
 //! | `/uncreatable` | a hub that refuses every connection |
 //! | `GET /generateJwtToken` | a token, as text |
+//! | `GET /clientresult/{id}` | what the client with this connection id returns from its method `Result`, or the error |
 //! | `GET /deployment` | the version of the server |
 //! | `GET /lib/signalr-webworker/signalr.js` | the client for web workers, of an npm package below `node_modules` in the directory of the variable `PACKAGES`, `target/clients` by default |
 //!
@@ -82,6 +83,13 @@ fn packages() -> PathBuf {
     std::env::var_os("PACKAGES").map_or_else(|| "target/clients".into(), PathBuf::from)
 }
 
+/// Invokes a method of a client and waits for its result.
+async fn client_result(engine: web::Data<Engine>, id: web::Path<String>) -> HttpResponse {
+    let Some(hub) = engine.hub(hubs::TEST_HUB) else { return HttpResponse::NotFound().finish() };
+    let result = hub.clients().client(id.into_inner()).invoke::<i32>("Result", ()).await;
+    HttpResponse::Ok().body(result.map_or_else(|error| error.to_string(), |value| value.to_string()))
+}
+
 async fn web_worker_client() -> HttpResponse {
     let file = packages().join("node_modules/@microsoft/signalr/dist/webworker/signalr.js");
     match std::fs::read(&file) {
@@ -105,10 +113,12 @@ async fn main() -> anyhow::Result<()> {
         let deployment = || async { web::Json(json!({ "Version": env!("CARGO_PKG_VERSION") })) };
         App::new()
             .app_data(redirects.clone())
+            .app_data(web::Data::new(engine.clone()))
             .wrap(from_fn(http::answer_special_paths))
             .wrap(Cors::any_origin())
             .configure(engine.routes())
             .route("/generateJwtToken", web::get().to(token))
+            .route("/clientresult/{id}", web::get().to(client_result))
             .route("/deployment", web::get().to(deployment))
             .route("/lib/signalr-webworker/signalr.js", web::get().to(web_worker_client))
     };

@@ -49,7 +49,7 @@ impl FunctionalServer {
 
 #[tokio::test]
 async fn websockets_with_json() {
-    let groups = ["calls", "streams", "refusal", "objects", "echo", "connections"];
+    let groups = ["calls", "streams", "results", "refusal", "objects", "echo", "connections"];
     FunctionalServer::start().await.run("WebSockets", "json", &groups).await;
 }
 
@@ -57,7 +57,7 @@ async fn websockets_with_json() {
 async fn websockets_with_message_pack() {
     FunctionalServer::start()
         .await
-        .run("WebSockets", "messagepack", &["calls", "streams", "refusal", "objects", "connections"])
+        .run("WebSockets", "messagepack", &["calls", "streams", "results", "refusal", "objects", "connections"])
         .await;
 }
 
@@ -65,13 +65,13 @@ async fn websockets_with_message_pack() {
 async fn event_streams_with_json() {
     FunctionalServer::start()
         .await
-        .run("ServerSentEvents", "json", &["calls", "streams", "objects", "echo", "connections"])
+        .run("ServerSentEvents", "json", &["calls", "streams", "results", "refusal", "objects", "echo", "connections"])
         .await;
 }
 
 #[tokio::test]
 async fn polls_with_json() {
-    let groups = ["calls", "streams", "refusal", "objects", "echo", "connections", "httpRedirects"];
+    let groups = ["calls", "streams", "results", "refusal", "objects", "echo", "connections", "httpRedirects"];
     FunctionalServer::start().await.run("LongPolling", "json", &groups).await;
 }
 
@@ -79,7 +79,7 @@ async fn polls_with_json() {
 async fn polls_with_message_pack() {
     FunctionalServer::start()
         .await
-        .run("LongPolling", "messagepack", &["calls", "streams", "refusal", "objects", "connections"])
+        .run("LongPolling", "messagepack", &["calls", "streams", "results", "refusal", "objects", "connections"])
         .await;
 }
 
