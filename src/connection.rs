@@ -8,7 +8,7 @@
 //! channels to it ([`AttachChannel`]). It lives until it ends, and it may outlive a channel ([`ChannelState`]). It uses hubs, groups, membership and pipeline; the endpoints of its dialect use it.
 //! Its handlers never wait for anything but memory. Of the transport it knows only the handle that closes the socket.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use actix::prelude::*;
 use tokio::{
@@ -20,7 +20,7 @@ use crate::{
     connections::{Command, ConnectionSnapshot},
     group::Generation,
     outbox::OutboxEvent,
-    transport::{SocketHandle, Transport},
+    transport::SocketHandle,
 };
 
 mod admission;
@@ -29,6 +29,7 @@ mod calls;
 mod channel;
 mod dialect;
 mod effects;
+mod ending;
 mod group_ops;
 mod groups_token;
 mod hooks;
@@ -47,6 +48,7 @@ use calls::RunningStreams;
 pub(crate) use channel::{Channel, ChannelState};
 pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Encoding, Ending, Event, Invoke, Reason};
 pub(crate) use effects::Effects;
+use ending::AfterEnd;
 use group_ops::{GroupOp, PendingGroupOps};
 pub(crate) use groups_token::{TokenEncoder, TokenPlace, TokenSchedule};
 pub(crate) use registry::{Registry, RegistryEntry};
@@ -59,12 +61,6 @@ pub(crate) use traffic::{BeginPost, ClientRequest, PostError, PostedData};
 
 /// The capacity of the mailbox of a connection. Senders wait while it is full.
 const MAILBOX_CAPACITY: usize = 64;
-
-/// The time that a client has to answer a close before its socket is closed anyway. Wire: as ASP.NET Core servers.
-const CLOSE_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The same while the process drains: a client that does not answer must not delay the stop of the process.
-const DRAIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// See the module's documentation.
 pub(crate) struct Connection<D: Dialect> {
@@ -86,8 +82,8 @@ pub(crate) struct Connection<D: Dialect> {
     /// Lets one request with data in at a time, in the order of their arrival. Created for the first one, because a
     /// client with a WebSocket sends none.
     post_turns: Option<Arc<Semaphore>>,
-    /// The connection has ended, and polls may fetch what is still queued.
-    waits_for_polls: bool,
+    /// What is still taken from the client when the connection has ended.
+    after_end: AfterEnd,
     /// The number of restores of the client's groups that are in progress.
     restores_in_progress: u32,
     /// Group operations that wait for an earlier operation on the same group.
@@ -126,7 +122,7 @@ impl<D: Dialect> Connection<D> {
             paused_reads: Vec::new(),
             paused_posts: Vec::new(),
             post_turns: None,
-            waits_for_polls: false,
+            after_end: AfterEnd::Nothing,
             restores_in_progress: 0,
             pending_ops: PendingGroupOps::new(),
             streams: RunningStreams::new(),
@@ -209,45 +205,6 @@ impl<D: Dialect> Connection<D> {
                 let _ = outbox.set_deferred(token);
             }
         }
-    }
-
-    /// Ends the connection. The actor lives until its channel has detached, at most [`CLOSE_HANDSHAKE_TIMEOUT`], or
-    /// [`DRAIN_CLOSE_TIMEOUT`] while the process drains. Without a channel it stops at once, unless polls may follow.
-    fn end(&mut self, ending: &Ending, ctx: &mut Context<Self>) {
-        if ending.reason == Reason::TooSlow {
-            self.close_socket();
-        }
-        self.pending_ops.clear();
-        if let Some(turns) = &self.post_turns {
-            turns.close();
-        }
-        self.cancel_streams(ctx);
-        self.state.end(ending);
-        self.waits_for_polls = ending.waits_for_polls && self.channels.transport().is_some_and(Transport::is_poll);
-        if !self.waits_for_polls && !self.channels.has_transport() {
-            return self.terminate(ctx);
-        }
-        ctx.run_later(self.time_to_stop(), |this, ctx| this.terminate(ctx));
-    }
-
-    /// The longest time that the actor of an ended connection lives.
-    fn time_to_stop(&self) -> Duration {
-        if self.state.services().drain.has_begun() {
-            return DRAIN_CLOSE_TIMEOUT;
-        }
-        let between_polls = self.session.time_without_channel(self.channels.transport());
-        between_polls.filter(|_| self.waits_for_polls).unwrap_or(CLOSE_HANDSHAKE_TIMEOUT)
-    }
-
-    fn close_socket(&self) {
-        if let Some(socket) = &self.socket {
-            socket.shut_down();
-        }
-    }
-
-    fn terminate(&mut self, ctx: &mut Context<Self>) {
-        self.close_socket();
-        ctx.stop();
     }
 
     /// Sets the timer for the next deadline. A timer that is set for an earlier time stays: when it fires, the next

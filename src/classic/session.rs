@@ -219,7 +219,7 @@ impl Session {
     fn end(&mut self, reason: Reason, end: End) -> SessionEffects {
         self.has_ended = true;
         self.start_state.drop_waiters();
-        Effect::End(Ending { reason, error: None, end, waits_for_polls: false }).into()
+        Effect::End(Ending { reason, error: None, end, waits_for_client: false }).into()
     }
 
     fn on_reconnected(&mut self, outcome: &Result<(), HubError>) -> SessionEffects {

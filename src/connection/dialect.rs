@@ -301,8 +301,9 @@ pub(crate) struct Ending {
     /// The end of its last channel, after all queued messages are written. The queue of a client that does not read is
     /// discarded.
     pub(crate) end: End,
-    /// A client that polls receives the queued messages and the end with its next polls, if it has none now.
-    pub(crate) waits_for_polls: bool,
+    /// The client has not caused the end, and may still send requests. If it polls, it receives the queued messages and
+    /// the end with its next polls.
+    pub(crate) waits_for_client: bool,
 }
 
 /// Why a connection ends.

@@ -1,6 +1,6 @@
 //! Tests of the connection actor, with a dialect that runs the texts of its client as commands.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt};
 use tokio::{

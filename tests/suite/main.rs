@@ -38,6 +38,7 @@ mod node_client;
 mod node_names;
 mod page;
 mod path_prefixes;
+mod posts;
 mod python_client;
 mod rejoin_helper;
 mod rejoining;

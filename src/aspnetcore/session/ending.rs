@@ -71,8 +71,8 @@ impl Session {
         self.uploads.clear();
         self.streams.clear();
         let end = if reason == Reason::TooSlow { POLICY_VIOLATION } else { NORMAL_CLOSURE };
-        let waits_for_polls = !matches!(reason, Reason::Lost | Reason::Deleted);
+        let waits_for_client = !matches!(reason, Reason::Lost | Reason::Deleted);
         let close = close_message.map_or_else(SessionEffects::none, control_unless_empty);
-        close.then(Effect::End(Ending { reason, error, end, waits_for_polls }))
+        close.then(Effect::End(Ending { reason, error, end, waits_for_client }))
     }
 }

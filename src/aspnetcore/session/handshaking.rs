@@ -75,7 +75,7 @@ impl Session {
     pub(super) fn reject_handshake(&mut self, text: &str, reason: &str) -> SessionEffects {
         self.state = State::Ended;
         let fault = ClientFault::new(Cause::HandshakeRefused, reason);
-        let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE, waits_for_polls: true };
+        let ending = Ending { reason: Reason::Refused, error: None, end: NORMAL_CLOSURE, waits_for_client: true };
         let effects = [Effect::Report(fault), control(handshake::error_response(text)), Effect::End(ending)];
         effects.into()
     }

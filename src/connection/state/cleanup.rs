@@ -26,7 +26,7 @@ pub(crate) struct CleanupGuard(pub(in crate::connection) ConnectionState);
 
 impl Drop for CleanupGuard {
     fn drop(&mut self) {
-        self.0.end(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR, waits_for_polls: false });
+        self.0.end(&Ending { reason: Reason::Crashed, error: None, end: INTERNAL_ERROR, waits_for_client: false });
     }
 }
 

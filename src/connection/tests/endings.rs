@@ -1,6 +1,7 @@
 //! Tests that every way to end a connection cleans up completely.
 
 use super::*;
+use crate::connection::ending::{CLOSE_HANDSHAKE_TIMEOUT, DRAIN_CLOSE_TIMEOUT};
 
 const ENDINGS: [&str; 12] = [
     "stop",

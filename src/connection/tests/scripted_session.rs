@@ -24,7 +24,7 @@ pub(super) enum Open {
 
 fn end_for(reason: Reason) -> Effects<ScriptedSession> {
     let error = (reason == Reason::Faulted).then(|| HubError::new("protocol error"));
-    Effect::End(Ending { reason, error, end: END, waits_for_polls: reason == Reason::Drained }).into()
+    Effect::End(Ending { reason, error, end: END, waits_for_client: reason == Reason::Drained }).into()
 }
 
 impl ScriptedSession {
