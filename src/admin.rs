@@ -22,12 +22,20 @@
 //! | `POST /admin/users/{user}/revoke-tokens` | revokes the rejoin tokens of the user: `{"revoked": true}` |
 //! | `POST /admin/groups/{hub}/{name}/disconnect?reconnect=` | ends the connections of all live members: `{"disconnected": n}` |
 //! | `PUT`, `DELETE /admin/groups/{hub}/{name}/members/{user}` | adds or removes the user durably: `{"stored": "applied" or "unchanged", "connections": n}` |
+//! | `POST /admin/groups/{hub}/{name}/members`, with `{"users": […]}` | adds the users durably, by one write: the outcomes |
+//! | `POST /admin/users/{user}/groups/{hub}`, with `{"groups": […]}` | adds the user to the groups durably, by one write: the outcomes |
+//! | `PUT /admin/users/{user}/groups/{hub}`, with `{"groups": […]}` | makes these groups the durable groups of the user, by one write: the outcomes |
+//! | `DELETE /admin/users/{user}/groups/{hub}` | removes the user from all its durable groups, by one write: the outcomes |
 //! | `PUT`, `DELETE /admin/groups/{hub}/{name}/connections/{id}` | adds or removes the connection: `{"result": "joined", "alreadyMember", "left" or "notMember"}` |
 //!
 //! Names in a path are percent-encoded, `/` as `%2F`. `reconnect` is `deny` (default) or `allow`: whether the client is
 //! told that it may reconnect ([`Reconnect`](crate::Reconnect)). A change is complete when the response arrives, and
 //! `disconnected` and `connections` count the connections of this node that it reached. Each change is logged with
 //! level `info` and target `hubcast::audit`.
+//!
+//! The outcomes of a change of many memberships are `{"outcomes": [{"name": text, "op": "add" or "remove", "result": "applied",
+//! "unchanged", "refused" or "interrupted"}]}`, with `connections`, or with `error` for a refused name and for a group whose
+//! actor crashed after the change was stored. A request makes at most 1,000 changes, else it has status 400 and no effect.
 //!
 //! Every response except that of `/metrics` is JSON with names in camelCase (counters keep the names of [`Metrics`](crate::metrics::Metrics)).
 //! A page is `{"items": […], "total": n, "next": cursor or null}`. It has `limit` rows, 100 by default and 1000 at
@@ -51,6 +59,7 @@ use crate::{
     web::bearer_header,
 };
 
+mod bulk;
 mod changes;
 mod connections;
 mod error;
@@ -101,6 +110,7 @@ pub fn routes(
         };
         let authorization = from_fn(move |request, next| authorize(token.clone(), request, next));
         let admin = web::scope("/admin")
+            .app_data(bulk::bodies())
             .configure(mount)
             .default_service(web::to(|| async { AdminError::NotFound("unknown route".into()).response() }))
             .wrap(authorization);
@@ -116,6 +126,7 @@ fn mount(config: &mut ServiceConfig) {
         Methods::at("/connections/{id}").get(connections::detail).delete(changes::disconnect_connection),
         Methods::at("/groups").get(groups::list),
         Methods::at("/groups/{hub}/{name}/disconnect").post(changes::disconnect_group),
+        Methods::at("/groups/{hub}/{name}/members").post(bulk::add_users),
         Methods::at("/groups/{hub}/{name}/members/{user}").put(changes::add_user).delete(changes::remove_user),
         Methods::at("/groups/{hub}/{name}/connections/{id}")
             .put(changes::add_connection)
@@ -125,6 +136,10 @@ fn mount(config: &mut ServiceConfig) {
         Methods::at("/users/{user}/disconnect").post(changes::disconnect_user),
         Methods::at("/users/{user}/sign-out").post(changes::sign_out),
         Methods::at("/users/{user}/revoke-tokens").post(changes::revoke_tokens),
+        Methods::at("/users/{user}/groups/{hub}")
+            .post(bulk::add_groups)
+            .put(bulk::set_groups)
+            .delete(bulk::remove_all_groups),
         Methods::at("/users/{user:.*}").get(users::detail),
     ];
     for route in routes {

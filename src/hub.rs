@@ -31,6 +31,7 @@ pub(crate) mod services;
 mod states;
 mod streams;
 mod uploads;
+mod users;
 
 pub use crate::router::InvokeError;
 pub(crate) use call::HubBehavior;
@@ -40,7 +41,7 @@ pub(crate) use clients::{CallSlot, ResultScope};
 pub use clients::{Clients, Target};
 pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};
-pub use groups::{Added, DurableChange, Groups, Removed, Users};
+pub use groups::{Added, Groups, Removed};
 pub use methods::{Method, MethodFuture, Parameters};
 pub use request::{Identity, Request};
 pub(crate) use requester::Requester;
@@ -49,6 +50,10 @@ pub use streams::{HubResult, HubStream, IntoHubResult};
 pub(crate) use streams::{ItemStream, until_error};
 pub use uploads::UploadStream;
 pub(crate) use uploads::{UploadCapacity, UploadReceiver, UploadSender, Uploads, upload};
+pub use users::{
+    DurableChange, Users,
+    bulk::{BulkOutcome, MAX_BULK_CHANGES, TooManyChanges},
+};
 
 type HubFuture<T> = LocalBoxFuture<'static, T>;
 type MethodFn = Arc<dyn Fn(Call, &States) -> HubFuture<Result<HubResult, CallError>> + Send + Sync>;

@@ -55,7 +55,8 @@ const MAX_PENDING: usize = 100_000;
 /// The maximum number of users in one query.
 const MAX_LOAD_BATCH: usize = 1_000;
 
-/// The maximum number of durable changes in one transaction, which takes some tens of milliseconds then.
+/// The number of durable changes in one transaction from which on further requests wait for the next one. It takes some
+/// tens of milliseconds then. A single request can have more changes.
 const MAX_WRITE_BATCH: usize = 256;
 
 /// How long pending leases wait while durable changes are written without a pause.
@@ -190,8 +191,12 @@ impl Membership {
         *self.node_name.borrow() == *name
     }
 
+    fn take_writes(&mut self) -> Vec<WithDeadline<Write>> {
+        self.pending_writes.take(MAX_WRITE_BATCH, |write| write.changes.len())
+    }
+
     fn write_memberships(&mut self) -> LocalBoxActorFuture<Self, ()> {
-        let (store, batch) = (Arc::clone(&self.store.memberships), self.pending_writes.take(MAX_WRITE_BATCH));
+        let (store, batch) = (Arc::clone(&self.store.memberships), self.take_writes());
         let written = async move { write_changes(&*store, batch).await };
         Box::pin(written.into_actor(self).map(|failed, this, _| this.metrics.store_failures.add(failed)))
     }
@@ -320,8 +325,11 @@ impl Handler<Write> for Membership {
             reject_overload(write.answer);
             return;
         }
+        let Some(owner) = write.changes.first().map(|change| change.owner.clone()) else {
+            return send_reply(write.answer, Ok(Vec::new()));
+        };
         let entry = self.with_deadline(write);
-        self.pending_writes.push(entry.value.change.owner.clone(), entry);
+        self.pending_writes.push(owner, entry);
         self.watch_deadlines(ctx);
         self.start_write(ctx);
     }

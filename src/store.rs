@@ -67,6 +67,11 @@ impl Error {
     pub(crate) fn timed_out() -> Self {
         Self::Unavailable("no answer in time".into())
     }
+
+    /// [`MembershipStore::apply`] returned fewer effects than it got changes.
+    pub(crate) fn missing_effect() -> Self {
+        Self::Corrupt("the store returned no effect of a change".into())
+    }
 }
 
 /// The future of a method of an object-safe store.

@@ -17,7 +17,7 @@ use crate::{
     store::Change,
 };
 
-type Response = Result<HttpResponse, AdminError>;
+pub(super) type Response = Result<HttpResponse, AdminError>;
 
 fn not_connected() -> AdminError {
     AdminError::NotFound("no connection has this id".into())
@@ -29,7 +29,7 @@ fn operator(request: &HttpRequest) -> String {
 }
 
 /// The hub of the path, which acts for the operator.
-fn hub(engine: &Engine, name: &str, request: &HttpRequest) -> Result<HubHandle, AdminError> {
+pub(super) fn hub(engine: &Engine, name: &str, request: &HttpRequest) -> Result<HubHandle, AdminError> {
     let hub = engine.hub(name).ok_or_else(|| AdminError::NotFound(format!("no hub is named `{name}`")))?;
     Ok(hub.acting_as(&operator(request)))
 }
@@ -120,11 +120,14 @@ pub(super) async fn remove_user(engine: Data<Engine>, path: MemberPath, request:
 }
 
 fn durable_change(DurableChange { stored, connections }: DurableChange) -> HttpResponse {
-    let stored = match stored {
+    HttpResponse::Ok().json(json!({ "stored": stored_name(stored), "connections": connections }))
+}
+
+pub(super) fn stored_name(stored: Change) -> &'static str {
+    match stored {
         Change::Applied => "applied",
         Change::Unchanged => "unchanged",
-    };
-    HttpResponse::Ok().json(json!({ "stored": stored, "connections": connections }))
+    }
 }
 
 pub(super) async fn add_connection(engine: Data<Engine>, path: MemberPath, request: HttpRequest) -> Response {

@@ -20,6 +20,9 @@ pub(super) enum AdminError {
     /// 400: a query parameter is invalid.
     #[error("`{name}` {reason}")]
     InvalidParameter { name: String, reason: String },
+    /// 400: the request asks for something that is not allowed, in a parameter or in the body.
+    #[error("{0}")]
+    InvalidRequest(String),
     /// 404: the object does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -54,6 +57,7 @@ impl From<UsersError> for AdminError {
             UsersError::Store(error) => Self::store(&error),
             UsersError::Group(error) => error.into(),
             UsersError::InvalidName(error) => error.into(),
+            UsersError::TooManyChanges(error) => Self::InvalidRequest(error.to_string()),
         }
     }
 }
@@ -77,7 +81,7 @@ impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::InvalidParameter { .. } => StatusCode::BAD_REQUEST,
+            Self::InvalidParameter { .. } | Self::InvalidRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

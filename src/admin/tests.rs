@@ -20,6 +20,7 @@ use crate::{
     web::{AuthError, parse_query},
 };
 
+mod bulk;
 mod changes;
 mod connections;
 mod groups;

@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::Serialize;
 
+use super::TooManyChanges;
 use crate::{
     groups,
     ids::InvalidName,
@@ -93,13 +94,13 @@ impl<E: std::error::Error + 'static> From<E> for HubError {
     }
 }
 
-/// Wire: an empty group name is an `InvalidOperationException` in both generations. That a name is invalid is told to
-/// the client, because names usually come from clients.
+/// Wire: an empty group name is an `InvalidOperationException` in both generations. That a name is invalid, or that there
+/// are too many, is told to the client, because names usually come from clients.
 fn exception_type(error: &(dyn std::error::Error + 'static)) -> &'static str {
     match error.downcast_ref() {
         Some(SendError::EmptyGroupName) => "InvalidOperationException",
         _ if let Some(error) = error.downcast_ref() => invoke_exception_type(error),
-        _ if is_invalid_name_error(error) => HUB_EXCEPTION,
+        _ if is_invalid_name_error(error) || is_too_many(error) => HUB_EXCEPTION,
         _ => "Exception",
     }
 }
@@ -122,6 +123,10 @@ fn is_invalid_name_error(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.downcast_ref().is_some_and(of_group)
         || matches!(error.downcast_ref(), Some(SendError::Group(error)) if of_group(error))
         || matches!(error.downcast_ref(), Some(UsersError::InvalidName(_)))
+}
+
+fn is_too_many(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<TooManyChanges>() || matches!(error.downcast_ref(), Some(UsersError::TooManyChanges(_)))
 }
 
 /// Why an invocation was not sent to clients.
@@ -149,6 +154,9 @@ pub enum UsersError {
     /// A name has more than 256 characters or contains U+0000. Nothing has changed.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
+    /// The call makes too many changes. Nothing has changed.
+    #[error(transparent)]
+    TooManyChanges(#[from] TooManyChanges),
     /// The change is stored, but the actor of a live group crashed meanwhile. Repeating the call completes the change.
     #[error(transparent)]
     Group(#[from] groups::Error),

@@ -59,6 +59,23 @@ impl<K: Clone + Eq + Hash> KeyedMutex<K> {
         Ok(KeyedGuard { _lock: lock, _registration: registration })
     }
 
+    /// Locks all `keys`, which are sorted and have no duplicates: two tasks that lock some of the same keys do not wait for
+    /// each other in a circle.
+    ///
+    /// # Errors
+    /// As for [`KeyedMutex::lock`]. The timeout is for all keys together.
+    pub(crate) async fn lock_all(&self, keys: Vec<K>) -> Result<Vec<KeyedGuard<'_, K>>, Error> {
+        let mut guards = Vec::with_capacity(keys.len());
+        let lock_each = async {
+            for key in keys {
+                let (lock, registration) = self.register(key);
+                guards.push(KeyedGuard { _lock: lock.lock_owned().await, _registration: registration });
+            }
+        };
+        timeout(self.timeout, lock_each).await.map_err(|_| Error::timed_out())?;
+        Ok(guards)
+    }
+
     fn register(&self, key: K) -> (Arc<Mutex<()>>, Registration<'_, K>) {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = locks.entry(key.clone()).or_default();
@@ -101,6 +118,21 @@ mod tests {
         let mutex = KeyedMutex::new(Duration::from_secs(5));
         let held: Vec<_> = (0..100).filter_map(|user| mutex.lock(user).now_or_never()).collect();
         assert!(held.len() == 100 && held.iter().all(Result::is_ok));
+    }
+
+    #[actix::test]
+    async fn timeout_holds_for_all_keys_together() {
+        tokio::time::pause();
+        let mutex = KeyedMutex::new(Duration::from_secs(5));
+        let held = mutex.lock(2).await.unwrap();
+        let started = tokio::time::Instant::now();
+        assert!(mutex.lock_all(vec![1, 2, 3]).await.is_err());
+        // The timer rounds up to a millisecond.
+        assert!((5_000..5_010).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+        assert!(mutex.lock(1).now_or_never().is_some_and(|locked| locked.is_ok()), "it is unlocked again");
+        drop(held);
+        assert_eq!(mutex.lock_all(vec![1, 2, 3]).await.unwrap().len(), 3);
+        assert!(mutex.locks.lock().unwrap().is_empty());
     }
 
     #[actix::test]

@@ -35,6 +35,7 @@ use crate::{
 };
 
 mod audience;
+mod bulk;
 
 /// Encodes an invocation as the method name, followed by the state if there is one.
 pub(crate) static FORM: WireForm = WireForm {
@@ -50,8 +51,11 @@ fn state_of(call: &Invocation) -> String {
 
 /// Hub services with a store in memory and without clients.
 pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
+    services_with(StoreParts::of(Arc::new(MemoryStore::default())), hubs)
+}
+
+fn services_with(store: StoreParts, hubs: Vec<Hub>) -> Arc<HubServices> {
     let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
-    let store = StoreParts::of(Arc::new(MemoryStore::default()));
     let inside = (store.clone(), connections.clone(), Arc::clone(&metrics));
     let process = Process::current();
     let membership = Supervised::start("membership", &Arbiter::current(), move || {

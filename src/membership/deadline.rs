@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{Load, Reply, Write};
-use crate::store::{self, DynMembershipStore, Error};
+use crate::store::{self, Change, DynMembershipStore, Error};
 
 /// The pause before a call is repeated that found the store unavailable.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -50,16 +50,16 @@ pub(super) async fn answer_loads(store: &dyn DynMembershipStore, batch: Vec<With
     failed as u64
 }
 
-/// Writes a batch of changes in one transaction, and answers each by its deadline. Returns the number of failed changes.
+/// Writes a batch of requests in one transaction, and answers each by its deadline. Returns the number of failed changes.
 ///
 /// At a deadline, the call of the store is dropped, which takes the change back, and the rest is written again.
 pub(super) async fn write_changes(store: &dyn DynMembershipStore, mut batch: Vec<WithDeadline<Write>>) -> u64 {
     let (mut failed, mut last) = (0, Error::timed_out());
     while let Some(earliest) = batch.iter().map(|write| write.deadline).min() {
-        let changes: Vec<_> = batch.iter().map(|write| write.value.change.clone()).collect();
+        let changes: Vec<_> = batch.iter().flat_map(|write| &write.value.changes).cloned().collect();
         match timeout_at(earliest, store.apply(&changes)).await {
             Ok(Ok(effects)) => {
-                batch.into_iter().zip(effects).for_each(|(write, effect)| send_reply(write.value.answer, Ok(effect)));
+                send_effects(batch, effects);
                 return failed;
             }
             Ok(Err(error @ Error::Unavailable(_))) => {
@@ -72,6 +72,16 @@ pub(super) async fn write_changes(store: &dyn DynMembershipStore, mut batch: Vec
         failed += fail_expired(&mut batch, &last);
     }
     failed
+}
+
+/// Answers each write with the effects of its changes.
+fn send_effects(batch: Vec<WithDeadline<Write>>, effects: Vec<Change>) {
+    let mut effects = effects.into_iter();
+    for Write { changes, answer } in batch.into_iter().map(|write| write.value) {
+        let own = Vec::from_iter(effects.by_ref().take(changes.len()));
+        let is_complete = own.len() == changes.len();
+        send_reply(answer, if is_complete { Ok(own) } else { Err(Error::missing_effect()) });
+    }
 }
 
 /// A store that cannot carry out one change of a batch refuses the whole batch. The others must not fail with it.

@@ -17,12 +17,13 @@ pub(crate) struct Load {
     pub(crate) answer: Reply<Vec<GroupName>>,
 }
 
-/// Command: adds or removes a durable membership.
+/// Command: adds or removes durable memberships, in one call of the store. The answer has the effect of each change.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Write {
-    pub(crate) change: MembershipChange,
-    pub(crate) answer: Reply<Change>,
+    /// At least one change.
+    pub(crate) changes: Vec<MembershipChange>,
+    pub(crate) answer: Reply<Vec<Change>>,
 }
 
 /// The sender of an answer. It is dropped without an answer if the actor dies. The request may be repeated then.

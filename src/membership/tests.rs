@@ -61,7 +61,11 @@ impl Harness {
 
     async fn write(&self, op: MembershipOp, user: &str, group: &str) -> Result<Change, Error> {
         let change = MembershipChange { owner: owner(user), group: group.into(), op };
-        let write = |answer| Write { change: change.clone(), answer };
+        self.write_all(vec![change]).await.map(|effects| effects[0])
+    }
+
+    async fn write_all(&self, changes: Vec<MembershipChange>) -> Result<Vec<Change>, Error> {
+        let write = |answer| Write { changes: changes.clone(), answer };
         self.membership.ask(write).await.expect("the actor runs or restarts")
     }
 

@@ -41,10 +41,16 @@ impl<K: Clone + Eq + Hash, T> Turns<K, T> {
         self.len += 1;
     }
 
-    /// Takes up to `max` requests, in turns.
-    pub(super) fn take(&mut self, max: usize) -> Vec<WithDeadline<T>> {
-        let count = self.len.min(max);
-        (0..count).filter_map(|_| self.take_one()).collect()
+    /// Takes requests in turns, until the sum of their sizes reaches `max`.
+    pub(super) fn take(&mut self, max: usize, size: impl Fn(&T) -> usize) -> Vec<WithDeadline<T>> {
+        let (mut taken, mut total) = (Vec::new(), 0);
+        while total < max
+            && let Some(request) = self.take_one()
+        {
+            total += size(&request.value);
+            taken.push(request);
+        }
+        taken
     }
 
     fn take_one(&mut self) -> Option<WithDeadline<T>> {
@@ -103,17 +109,25 @@ mod tests {
     #[test]
     fn each_key_has_one_request_per_round() {
         let mut turns = turns(Instant::now(), "aaaabbc");
-        assert_eq!(values(turns.take(5)), [('a', 0), ('b', 4), ('c', 6), ('a', 1), ('b', 5)]);
-        assert_eq!((values(turns.take(5)), turns.len()), (vec![('a', 2), ('a', 3)], 0));
+        assert_eq!(values(turns.take(5, |_| 1)), [('a', 0), ('b', 4), ('c', 6), ('a', 1), ('b', 5)]);
+        assert_eq!((values(turns.take(5, |_| 1)), turns.len()), (vec![('a', 2), ('a', 3)], 0));
         assert!(turns.is_empty() && turns.next_deadline().is_none());
     }
 
     #[test]
     fn new_key_waits_for_one_round_only() {
         let mut turns = turns(Instant::now(), "aaab");
-        assert_eq!(values(turns.take(1)), [('a', 0)]);
+        assert_eq!(values(turns.take(1, |_| 1)), [('a', 0)]);
         turns.push('c', WithDeadline { deadline: Instant::now(), value: ('c', 9) });
-        assert_eq!(values(turns.take(3)), [('b', 3), ('a', 1), ('c', 9)]);
+        assert_eq!(values(turns.take(3, |_| 1)), [('b', 3), ('a', 1), ('c', 9)]);
+    }
+
+    #[test]
+    fn large_request_fills_a_batch_by_itself() {
+        let mut turns = turns(Instant::now(), "abcd");
+        let size = |(key, _): &(char, usize)| if *key == 'b' { 100 } else { 1 };
+        assert_eq!(values(turns.take(5, size)), [('a', 0), ('b', 1)]);
+        assert_eq!((values(turns.take(5, size)), turns.len()), (vec![('c', 2), ('d', 3)], 0));
     }
 
     #[test]
@@ -124,6 +138,6 @@ mod tests {
         expired.sort_unstable();
         assert_eq!(expired, [('a', 0), ('a', 2), ('b', 1)]);
         assert_eq!(turns.next_deadline(), Some(start + Duration::from_secs(3)));
-        assert_eq!((values(turns.take(9)), turns.len()), (vec![('b', 3)], 0));
+        assert_eq!((values(turns.take(9, |_| 1)), turns.len()), (vec![('b', 3)], 0));
     }
 }

@@ -6,7 +6,7 @@ use super::{Error, StoreFuture};
 use crate::ids::{GroupName, HubName, UserId};
 
 /// A user on one hub: the owner of a set of durable groups.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
     /// The hub.
     pub hub: HubName,
@@ -140,7 +140,7 @@ async fn apply_one(
 ) -> Result<Change, Error> {
     let change = MembershipChange { owner: owner.clone(), group: group.clone(), op };
     let effects = store.apply(&[change]).await?;
-    effects.first().copied().ok_or_else(|| Error::Corrupt("the store returned no effect".into()))
+    effects.first().copied().ok_or_else(Error::missing_effect)
 }
 
 /// The object-safe form of [`MembershipStore`]. Every such store implements it through a blanket implementation.

@@ -8,7 +8,7 @@ use actix_web::http::Method;
 use super::*;
 
 impl TestService {
-    fn request(&self, method: Method, path: &str) -> ClientRequest {
+    pub(super) fn request(&self, method: Method, path: &str) -> ClientRequest {
         let request = self.server.request(method, self.server.url(path));
         request.insert_header(("Authorization", format!("Bearer {TOKEN}")))
     }

@@ -1,6 +1,7 @@
 //! The durable groups and rejoin tokens of users, in the store.
 
 use std::{
+    collections::BTreeSet,
     num::NonZeroUsize,
     time::{Duration, SystemTime},
 };
@@ -47,9 +48,24 @@ impl DurableGroups {
         self.locks.lock((owner.clone(), group.clone())).await
     }
 
+    /// Waits for earlier changes of the same users and groups. Later ones wait until the guards are dropped.
+    pub(crate) async fn lock_all(
+        &self,
+        changes: &[MembershipChange],
+    ) -> Result<Vec<KeyedGuard<'_, (Owner, GroupName)>>, Error> {
+        let keys: BTreeSet<_> = changes.iter().map(|change| (change.owner.clone(), change.group.clone())).collect();
+        self.locks.lock_all(keys.into_iter().collect()).await
+    }
+
     /// Stores a change.
     pub(crate) async fn write(&self, change: MembershipChange) -> Result<Change, UsersError> {
-        Ok(self.membership.ask(|answer| Write { change: change.clone(), answer }).await??)
+        let effects = self.write_all(&[change]).await?;
+        Ok(effects.first().copied().ok_or_else(Error::missing_effect)?)
+    }
+
+    /// Stores changes by one call of the store, and returns the effect of each.
+    pub(crate) async fn write_all(&self, changes: &[MembershipChange]) -> Result<Vec<Change>, UsersError> {
+        Ok(self.membership.ask(|answer| Write { changes: changes.to_vec(), answer }).await??)
     }
 
     /// The durable groups of a user.

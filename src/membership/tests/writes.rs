@@ -29,6 +29,23 @@ async fn queued_changes_share_transactions() {
 }
 
 #[actix::test]
+async fn changes_of_one_request_share_a_transaction() {
+    let harness = Harness::new();
+    harness.write(MembershipOp::Add, "ann", "7").await.unwrap();
+    let before = harness.store.calls().len();
+    let groups = 0..MAX_WRITE_BATCH * 2;
+    let change = |number: usize| {
+        let (owner, group) = (owner("ann"), number.to_string().into());
+        MembershipChange { owner, group, op: MembershipOp::Add }
+    };
+    let effects = harness.write_all(groups.clone().map(change).collect()).await.unwrap();
+    assert_eq!(harness.store.calls()[before..], ["apply"]);
+    assert_eq!(effects.len(), groups.len());
+    assert!(effects.iter().enumerate().all(|(number, effect)| (*effect == Change::Unchanged) == (number == 7)));
+    assert_eq!(harness.write_all(Vec::new()).await.unwrap(), []);
+}
+
+#[actix::test]
 async fn user_with_many_changes_delays_no_other() {
     tokio::time::pause();
     let membership = start(StoreParts {
@@ -38,7 +55,7 @@ async fn user_with_many_changes_delays_no_other() {
     let write = async |user: &str, number: usize| {
         let group = number.to_string().into();
         let change = MembershipChange { owner: owner(user), group, op: MembershipOp::Add };
-        membership.ask(|answer| Write { change: change.clone(), answer }).await.unwrap().unwrap();
+        membership.ask(|answer| Write { changes: vec![change.clone()], answer }).await.unwrap().unwrap();
     };
     let written = std::cell::Cell::new(0);
     let many = join_all((0..5_000).map(|number| {
@@ -171,13 +188,17 @@ async fn refused_change_fails_without_its_batch() {
     for group in ["one", "bad", "two"] {
         let (answer, answered) = oneshot::channel();
         let change = MembershipChange { owner: owner("ann"), group: group.into(), op: MembershipOp::Add };
-        batch.push(WithDeadline { deadline: Instant::now() + DEADLINE, value: Write { change, answer } });
+        batch
+            .push(WithDeadline { deadline: Instant::now() + DEADLINE, value: Write { changes: vec![change], answer } });
         answers.push(answered);
     }
     tokio::time::pause();
     let store = SlowStore(MemoryStore::default());
     assert_eq!(write_changes(&store, batch).await, 1);
     let answers = join_all(answers).await;
-    assert!(matches!(&*answers, [Ok(Ok(Change::Applied)), Ok(Err(Error::Corrupt(_))), Ok(Ok(Change::Applied))]));
+    assert!(matches!(&answers[1], Ok(Err(Error::Corrupt(_)))));
+    for index in [0, 2] {
+        assert!(matches!(&answers[index], Ok(Ok(effects)) if **effects == [Change::Applied]), "{index}");
+    }
     assert_eq!(MembershipStore::groups_of(&store, &[owner("ann")]).await.unwrap()[0], ["one".into(), "two".into()]);
 }

@@ -1,0 +1,206 @@
+//! Durable group membership of users.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    UsersError,
+    requester::Requester,
+    services::{DurableGroups, HubServices},
+};
+use crate::{
+    connections::Reconnect,
+    ids::{GroupKey, GroupName, HubName, UserId, check_name},
+    router::Router,
+    store::{self, Change, Members, MembershipChange, MembershipOp, Owner, Page},
+};
+
+pub(super) mod bulk;
+
+/// The names of the changes in the audit log.
+const ADD: &str = "add user to group";
+const REMOVE: &str = "remove user from group";
+
+/// The users of a hub and their durable groups. Hub methods take it as a parameter; other code gets it from
+/// [`HubHandle::users`](crate::HubHandle::users).
+///
+/// ```
+/// use hubcast::{Args, Caller, HubError, Users};
+///
+/// async fn subscribe(caller: Caller, users: Users, Args((room,)): Args<(String,)>) -> Result<(), HubError> {
+///     let user = caller.user().ok_or_else(|| HubError::new("sign in first"))?;
+///     users.add_to_group(user.clone(), room).await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Users {
+    router: Arc<Router>,
+    durable: Arc<DurableGroups>,
+    hub: HubName,
+    requester: Requester,
+}
+
+/// The result of a durable change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurableChange {
+    /// The change in the store.
+    pub stored: Change,
+    /// The number of live connections of the user that joined or left.
+    pub connections: usize,
+}
+
+impl Users {
+    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
+        Self {
+            router: Arc::clone(&services.router),
+            durable: Arc::clone(&services.durable),
+            hub: hub.clone(),
+            requester: requester.clone(),
+        }
+    }
+
+    fn owner(&self, user: &UserId) -> Owner {
+        Owner { hub: self.hub.clone(), user: user.clone() }
+    }
+
+    /// Adds a user to a group durably. The membership is stored first, then every live connection of the user joins the
+    /// group. Later connections of the user join when they start.
+    ///
+    /// In a method or hook of a client, the call waits while the client makes more durable changes than
+    /// [`EngineBuilder::durable_change_rate`](crate::EngineBuilder::durable_change_rate) allows.
+    ///
+    /// # Errors
+    /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::InvalidName`]: a name has
+    /// more than 256 characters or contains U+0000, and nothing has changed. [`UsersError::Group`]: the membership is stored, but a group's
+    /// actor crashed meanwhile; repeating the call completes the change.
+    pub async fn add_to_group(
+        &self,
+        user: impl Into<UserId>,
+        group: impl Into<GroupName>,
+    ) -> Result<DurableChange, UsersError> {
+        let (user, group) = (user.into(), group.into());
+        check_name("user", &user)?;
+        check_name("group", &group)?;
+        self.audited_change(ADD, user, group, MembershipOp::Add).await
+    }
+
+    /// Removes a user from a group durably. The membership is deleted from the store first, then every live connection
+    /// of the user leaves the group.
+    ///
+    /// # Errors
+    /// The errors of [`Users::add_to_group`].
+    pub async fn remove_from_group(
+        &self,
+        user: impl Into<UserId>,
+        group: impl Into<GroupName>,
+    ) -> Result<DurableChange, UsersError> {
+        self.audited_change(REMOVE, user.into(), group.into(), MembershipOp::Remove).await
+    }
+
+    async fn audited_change(
+        &self,
+        action: &str,
+        user: UserId,
+        group: GroupName,
+        op: MembershipOp,
+    ) -> Result<DurableChange, UsersError> {
+        let changed = self.change(&user, &group, op).await;
+        self.audit_change(action, &user, &group, &changed);
+        changed
+    }
+
+    fn audit_change(
+        &self,
+        action: &str,
+        user: &UserId,
+        group: &GroupName,
+        changed: &Result<DurableChange, UsersError>,
+    ) {
+        let subject = [("hub", &*self.hub), ("user", &**user), ("group", &**group)];
+        self.requester.audit(action, &subject, changed, |DurableChange { stored, connections }| {
+            format!("store {stored:?}, {connections} connections")
+        });
+    }
+
+    /// Waits while the caller makes durable changes faster than a client may. It makes `count` of them now.
+    async fn keep_pace(&self, count: usize) {
+        if let (Some(caller), Some(rate)) = (self.requester.caller(), self.durable.rate) {
+            sleep_until(caller.pace.reserve(Instant::now(), rate, count)).await;
+        }
+    }
+
+    async fn change(&self, user: &UserId, group: &GroupName, op: MembershipOp) -> Result<DurableChange, UsersError> {
+        let change = MembershipChange { owner: self.owner(user), group: group.clone(), op };
+        self.keep_pace(1).await;
+        let _lock = self.durable.lock(&change.owner, group).await?;
+        let stored = self.durable.write(change.clone()).await?;
+        self.change_live(&change, stored).await
+    }
+
+    /// Repeats a stored change on the live connections of the user.
+    async fn change_live(&self, change: &MembershipChange, stored: Change) -> Result<DurableChange, UsersError> {
+        let (user, key) = (&change.owner.user, GroupKey::new(&self.hub, &change.group));
+        let connections = match change.op {
+            MembershipOp::Add => self.router.join_user(user, &key).await?,
+            MembershipOp::Remove => self.router.leave_user(user, &key).await?,
+        };
+        Ok(DurableChange { stored, connections })
+    }
+
+    /// The durable groups of a user.
+    ///
+    /// # Errors
+    /// [`UsersError::Store`], if the store fails or does not answer in time.
+    pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, UsersError> {
+        Ok(self.durable.groups_of(&self.owner(&user.into())).await?)
+    }
+
+    /// The users that are durable members of a group, ordered by name.
+    ///
+    /// # Errors
+    /// [`UsersError::Store`], if the store fails or does not answer in time.
+    pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, UsersError> {
+        let group = group.into();
+        Ok(self.durable.members_of(&self.hub, &group, page).await?)
+    }
+
+    /// Revokes all rejoin tokens of a user that were issued until now, on all hubs and all nodes. If several nodes share
+    /// the store, tokens that are issued in the next [`CLOCK_TOLERANCE`](crate::store::CLOCK_TOLERANCE) are revoked too,
+    /// because the clocks of the nodes can differ.
+    ///
+    /// # Errors
+    /// [`UsersError::Store`], if the store fails or does not confirm in time. It may have stored the revocation anyway;
+    /// the call can safely be repeated.
+    pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
+        let user = user.into();
+        check_name("user", &user)?;
+        let revoked = self.durable.revoke_tokens(&user).await;
+        self.requester.audit("revoke tokens", &[("user", &*user)], &revoked, |()| "revoked".into());
+        Ok(revoked?)
+    }
+
+    /// Signs a user out: revokes its rejoin tokens and ends its connections on all hubs of this node. Returns the number
+    /// of clients that were told. A client with automatic reconnect does not return. The application must first make the
+    /// user's credentials invalid, or a new connection with them succeeds; it is in the durable groups of the user only.
+    ///
+    /// # Errors
+    /// [`UsersError::Store`], if the store fails or does not confirm in time. Connections may have ended anyway; the
+    /// call can safely be repeated.
+    pub async fn sign_out(&self, user: impl Into<UserId>) -> Result<usize, UsersError> {
+        let user = user.into();
+        let signed_out = self.revoke_and_disconnect(&user).await;
+        self.requester.audit("sign out", &[("user", &*user)], &signed_out, |count| format!("{count} disconnected"));
+        Ok(signed_out?)
+    }
+
+    /// Order: the first revocation refuses the tokens of clients that return at once. The second one covers tokens that
+    /// were issued between the first and the end of the connections.
+    async fn revoke_and_disconnect(&self, user: &UserId) -> Result<usize, store::Error> {
+        self.durable.revoke_tokens(user).await?;
+        let told = self.router.disconnect_user(user, Reconnect::Deny).await;
+        self.durable.revoke_tokens(user).await?;
+        Ok(told)
+    }
+}
