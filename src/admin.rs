@@ -12,6 +12,8 @@
 //! | `GET /admin/overview` | version, node, uptime, whether the store can be written to, live counts, the longest queue, restarts, all counters |
 //! | `GET /admin/connections?hub=&user=&group=&transport=&sort=&limit=&cursor=` | a page of connections; `group` requires `hub` if the engine has several hubs |
 //! | `GET /admin/connections/{id}` | one connection with its groups, running calls and phase |
+//! | `GET /admin/filters?hub=&sort=&limit=&cursor=` | a page of the filters with their modes and figures; with `hub`, those that run on it |
+//! | `PUT /admin/filters/{name}?mode=` | sets the mode of a filter to `enabled`, `disabled` or `shadow`, until the process ends: `{"mode": "shadow", "previous": "enabled"}` |
 //! | `GET /admin/groups?hub=&prefix=&sort=&limit=&cursor=` | a page of the groups with live members |
 //! | `GET /admin/groups/{hub}/{name}?limit=&cursor=&durableCursor=` | one group with a page of its live members and a page of its durable members |
 //! | `GET /admin/users?prefix=&sort=&limit=&cursor=` | a page of the connected users |
@@ -63,6 +65,7 @@ mod bulk;
 mod changes;
 mod connections;
 mod error;
+mod filters;
 mod groups;
 mod health;
 mod listing;
@@ -124,6 +127,8 @@ fn mount(config: &mut ServiceConfig) {
         Methods::at("/overview").get(overview::overview),
         Methods::at("/connections").get(connections::list),
         Methods::at("/connections/{id}").get(connections::detail).delete(changes::disconnect_connection),
+        Methods::at("/filters").get(filters::list),
+        Methods::at("/filters/{name}").put(filters::set_mode),
         Methods::at("/groups").get(groups::list),
         Methods::at("/groups/{hub}/{name}/disconnect").post(changes::disconnect_group),
         Methods::at("/groups/{hub}/{name}/members").post(bulk::add_users),

@@ -84,7 +84,9 @@ causes! {
     // Faults of hubs, modules and the store, which occur when a client connects or calls.
     HubError Warn "hub method or hook returned an error"
     HubPanic Error "hub panicked"
-    ModulePanic Error "rejoin module panicked"
+    FilterFailed Warn "filter failed"
+    FilterRefused Info "refused by a filter"
+    RejoinPanic Error "rejoin panicked"
     ConnectionPanic Warn "connection ended by a panic or by the stop of its thread"
     GroupsNotLoaded Warn "failed to load durable groups"
     GroupNotRestored Warn "failed to restore group"

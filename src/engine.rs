@@ -13,7 +13,11 @@ use crate::{
     classic,
     connections::Connections,
     groups::GroupDirectory,
-    hub::{Clients, Groups, Requester, Users, services::HubServices},
+    hub::{
+        Clients, Groups, Requester, Users,
+        filters::{Filter, FilterHandle},
+        services::HubServices,
+    },
     ids::HubName,
     membership::NodeClaim,
     metrics::Metrics,
@@ -60,6 +64,7 @@ pub struct Engine {
     node_claim: NodeClaim,
     classic_endpoints: Arc<[classic::Endpoint]>,
     classic_state: Arc<classic::EndpointState>,
+    filters: Arc<[Arc<Filter>]>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -112,6 +117,18 @@ impl Engine {
         let hub = self.services.hub(name)?;
         let requester = Requester::application();
         Some(HubHandle { services: Arc::clone(&self.services), name: hub.name().clone(), requester })
+    }
+
+    /// Handles to the filters: those of the engine in their order, then those of each hub.
+    #[must_use]
+    pub fn filters(&self) -> Vec<FilterHandle> {
+        self.filters.iter().map(|filter| FilterHandle::new(filter, Requester::application())).collect()
+    }
+
+    /// A handle to the filter with this name, to change its mode. `None` if there is none.
+    #[must_use]
+    pub fn filter(&self, name: &str) -> Option<FilterHandle> {
+        self.filters().into_iter().find(|filter| filter.name() == name)
     }
 
     /// The path prefix below which clients reach the endpoints.

@@ -22,6 +22,7 @@ mod clients;
 pub(crate) mod decoder_checks;
 mod error;
 pub mod extract;
+pub mod filters;
 mod groups;
 mod keyed_mutex;
 mod methods;
@@ -41,6 +42,7 @@ pub(crate) use clients::{CallSlot, ResultScope};
 pub use clients::{Clients, Target};
 pub use error::{CallError, HubError, SendError, UsersError};
 pub use extract::{Args, FromCall, Progress, State};
+use filters::{Chain, Registration};
 pub use groups::{Added, Groups, Removed};
 pub use methods::{Method, MethodFuture, Parameters};
 pub use request::{Identity, Request};
@@ -99,6 +101,9 @@ pub struct Hub {
     connected: Option<Hook<Connected, Result<(), HubError>>>,
     reconnected: Option<Hook<Reconnected, Result<(), HubError>>>,
     disconnected: Option<Hook<Disconnected, ()>>,
+    filters: Vec<Registration>,
+    /// The filters of the engine and of the hub. The engine sets it. `None` if there are none.
+    chain: Option<Arc<Chain>>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -120,6 +125,8 @@ impl Hub {
             connected: None,
             reconnected: None,
             disconnected: None,
+            filters: Vec::new(),
+            chain: None,
         }
     }
 
@@ -306,7 +313,7 @@ impl Hub {
 
     /// Finds the method. Fails if the number of arguments or streams is wrong, the caller is not authorized, or the
     /// method returns a stream where the client expects none, or the other way round.
-    fn find_method(&self, call: &Call) -> Result<&MethodFn, CallError> {
+    pub(crate) fn find_method(&self, call: &Call) -> Result<&MethodFn, CallError> {
         // The methods of a hub that is an actor have names too.
         check_name("method", &call.method).map_err(|_| CallError::NoSuchMethod)?;
         let Some((name, entry)) = self.methods.get(&call.method.to_lowercase()) else {
@@ -327,27 +334,6 @@ impl Hub {
         }
         check_streams(call.streams, entry.stream_count, entry.returns_stream).map_err(refusal)?;
         Ok(&entry.run)
-    }
-
-    pub(crate) fn connected(&self, context: HubContext) -> HubFuture<Result<(), HubError>> {
-        match &self.connected {
-            Some(hook) => hook(Connected(context)),
-            None => async { Ok(()) }.boxed_local(),
-        }
-    }
-
-    pub(crate) fn reconnected(&self, reconnected: Reconnected) -> HubFuture<Result<(), HubError>> {
-        match &self.reconnected {
-            Some(hook) => hook(reconnected),
-            None => async { Ok(()) }.boxed_local(),
-        }
-    }
-
-    pub(crate) fn disconnected(&self, disconnected: Disconnected) -> HubFuture<()> {
-        match &self.disconnected {
-            Some(hook) => hook(disconnected),
-            None => async {}.boxed_local(),
-        }
     }
 }
 

@@ -149,7 +149,7 @@ impl ConnectionId {
 }
 
 /// The connections that a broadcast excludes. Clones share the same list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionSet(Arc<[ConnectionId]>);
 
 impl ConnectionSet {

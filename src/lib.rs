@@ -26,7 +26,7 @@
 //!
 //! [`Engine::serve`] runs until SIGTERM or SIGINT, then drains the engine and stops. [`Engine::hub`] returns a handle
 //! that publishes from anywhere in the application. An actor can be a hub ([`Hub::actor`]) or a member of a group
-//! ([`Groups::add_actor`]). A module ([`pipeline::Module`]) decides which groups a client rejoins.
+//! ([`Groups::add_actor`]). Filters ([`HubFilter`]) run before and after the events of hubs, and can change or refuse them.
 //!
 //! # Features
 //!
@@ -64,7 +64,9 @@
 //!   of a connection in its family.
 //! * **Store**: durable state. **Lease**: the stored record of an open connection, valid for a limited time.
 //! * **Node**: a process among those that share a store. **Shard**: an actor that starts and retires a part of the groups.
-//! * **Pipeline**: the actor that validates rejoin tokens and runs the application's modules.
+//! * **Filter**: code of the application that runs before or after the events of a hub. **Chain**: the filters of a hub, in
+//!   order.
+//! * **Pipeline**: the actor that validates rejoin tokens and runs the filters of clients that rejoin their groups.
 //!
 //! `ARCHITECTURE.md` describes the modules and the path of a message.
 
@@ -77,6 +79,10 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/hub-methods.md")]
 struct HubMethods;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/hub-filters.md")]
+struct HubFilters;
 
 pub mod admin;
 pub mod aspnetcore;
@@ -127,6 +133,7 @@ pub use groups::{ActorMembership, Error as GroupError};
 pub use http_server::{AcceptedSocket, HttpServer};
 pub use hub::{
     Args, Call, Caller, CallerState, Clients, Groups, Hub, HubError, HubStream, Progress, State, UploadStream, Users,
+    filters, filters::HubFilter,
 };
 pub use ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, InvalidName, NodeId, UserId};
 pub use membership::NodeInUse;

@@ -24,7 +24,7 @@ const WIRE_FORMS: usize = 4;
 pub type Json = Box<RawValue>;
 
 /// The invocation of a client method.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Invocation {
     /// The name of the sending hub, in its registered case.
     pub hub: HubName,

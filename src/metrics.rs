@@ -15,10 +15,12 @@ use std::{
 use prometheus_client::{metrics::MetricType, registry::Unit};
 
 mod family;
+mod filters;
 mod histogram;
 pub(crate) mod openmetrics;
 
 use family::{Family, Sample, Value, gauge, transport_label};
+pub(crate) use filters::{FilterFigures, FilterSample};
 pub(crate) use histogram::{Histogram, HistogramSnapshot};
 
 /// Declares counters. In OpenMetrics a counter has the name and label after the arrow, or else its own name.
@@ -96,7 +98,7 @@ counters! {
     invocations,
     /// Invocations of hub methods that failed.
     invocations_failed,
-    /// Panics of hub methods, lifecycle hooks and rejoin modules.
+    /// Panics of hub methods, lifecycle hooks and filters.
     hub_panics,
     /// Invocations of client methods. Each counts once, regardless of its number of recipients.
     sends,
@@ -252,6 +254,8 @@ pub(crate) struct EngineState {
     pub(crate) largest_backlog_bytes: usize,
     /// The restarts of supervised actors by kind.
     pub(crate) restarts: [(&'static str, u64); 3],
+    /// The figures of all filters.
+    pub(crate) filters: Vec<FilterSample>,
 }
 
 impl EngineState {
@@ -305,6 +309,7 @@ impl Metrics {
     pub(crate) fn families(&self, state: &EngineState) -> Vec<Family> {
         let mut families = state.families();
         families.extend(self.durations.families());
+        families.extend(filters::families(&state.filters));
         for counter in self.counters() {
             match families.last_mut().filter(|family| family.name == counter.name) {
                 Some(family) => family.samples.extend(counter.samples),

@@ -1,17 +1,19 @@
 //! Decides which groups a reconnecting client rejoins.
 //!
 //! The pipeline validates the rejoin token, applies the hub's [`Policy`] to the groups of the token and of the store,
-//! and passes the result through the modules in order. There is one supervised `Pipeline` actor per process.
-//! Connections ask it; it asks the store and the modules, which may be actors of the application.
+//! and passes the result through the filters of the hub ([`crate::filters`]). There is one supervised `Pipeline` actor
+//! per process. Connections ask it; it asks the store and the filters, which may be actors of the application. It has no
+//! state that its restart could lose: used and revoked tokens are in the store, and the modes and figures of filters
+//! are shared with the engine.
 //!
 //! The pipeline does not join groups itself. An invalid token is not an error for the client: it is counted, and the
 //! client starts without the groups of the token.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     client_log::{self, Cause},
-    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+    ids::{ConnectionId, GroupKey, GroupName, HubName},
 };
 use actix::prelude::*;
 
@@ -29,61 +31,6 @@ pub(crate) use validator::RejoinValidator;
 
 /// The maximum number of messages in the pipeline's mailbox. Beyond it senders wait.
 const MAILBOX_CAPACITY: usize = 1024;
-
-/// A module can change which groups a client rejoins. Add modules with
-/// [`EngineBuilder::module`](crate::EngineBuilder::module). They run in the order in which they were added, each on the
-/// result of the previous one.
-///
-/// ```
-/// use hubcast::{GroupName, pipeline::{Module, Rejoining}};
-///
-/// struct LeaveVault;
-///
-/// impl Module for LeaveVault {
-///     async fn rejoining(&self, Rejoining { mut groups, .. }: Rejoining) -> Vec<GroupName> {
-///         groups.retain(|group| **group != *"vault");
-///         groups
-///     }
-/// }
-/// ```
-pub trait Module: Send + Sync + 'static {
-    /// Returns the groups of `rejoining.hub` that the client rejoins. It is called once for each hub at each reconnect,
-    /// even if the list is empty. The client waits for the result.
-    fn rejoining(&self, rejoining: Rejoining) -> impl Future<Output = Vec<GroupName>> + Send;
-}
-
-/// The dyn-compatible form of [`Module`].
-pub(crate) trait DynModule: Send + Sync {
-    fn rejoining(&self, rejoining: Rejoining) -> Pin<Box<dyn Future<Output = Vec<GroupName>> + Send + '_>>;
-}
-
-impl<M: Module> DynModule for M {
-    fn rejoining(&self, rejoining: Rejoining) -> Pin<Box<dyn Future<Output = Vec<GroupName>> + Send + '_>> {
-        Box::pin(Module::rejoining(self, rejoining))
-    }
-}
-
-/// A client is about to rejoin its groups. An actor that handles this message can be a module: pass its recipient to
-/// [`EngineBuilder::module`](crate::EngineBuilder::module).
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Vec<GroupName>")]
-pub struct Rejoining {
-    /// The hub whose groups are decided.
-    pub hub: HubName,
-    /// The connection that reconnects, or that continues an earlier connection.
-    pub connection: ConnectionId,
-    /// The user of the connection.
-    pub user: Option<UserId>,
-    /// The groups that policy and earlier modules have selected.
-    pub groups: Vec<GroupName>,
-}
-
-/// If the actor has stopped, the groups stay unchanged.
-impl Module for Recipient<Rejoining> {
-    async fn rejoining(&self, rejoining: Rejoining) -> Vec<GroupName> {
-        self.send(rejoining.clone()).await.unwrap_or(rejoining.groups)
-    }
-}
 
 /// Asks which groups a client rejoins.
 #[derive(Clone, Debug, Message)]
@@ -116,8 +63,8 @@ pub(crate) struct Rejoined {
     pub(crate) groups: Vec<Arc<GroupKey>>,
     /// The claims of the token, if it was accepted.
     pub(crate) claims: Option<Claims>,
-    /// The reason for which the token was refused. [`RejoinError::Unchecked`] also if a module panicked: the decision
-    /// is incomplete.
+    /// The reason for which the token was refused. [`RejoinError::Unchecked`] also if a filter failed: the decision is
+    /// incomplete.
     pub(crate) refusal: Option<RejoinError>,
     /// The number of groups that the token could not list and that are therefore lost.
     pub(crate) lost: usize,
@@ -168,13 +115,13 @@ impl Handler<Rejoin> for Pipeline {
 
     fn handle(&mut self, rejoin: Rejoin, _: &mut Self::Context) -> Self::Result {
         let (validator, metrics) = (self.validator.clone(), Arc::clone(&self.validator.metrics));
-        // Each rejoin runs in a separate task. A panic in a module does not affect other rejoins, and the task
+        // Each rejoin runs in a separate task. A panic in it does not affect other rejoins, and the task
         // continues if this actor crashes, so that no token is used up without effect.
         let rejoined = actix::spawn(async move { validator.rejoin(rejoin).await });
         Box::pin(async move {
             rejoined.await.unwrap_or_else(|interrupted| {
                 if interrupted.is_panic() {
-                    client_log::log(Cause::ModulePanic, &[("error", &interrupted)]);
+                    client_log::log(Cause::RejoinPanic, &[("error", &interrupted)]);
                     metrics.hub_panics.increment();
                 }
                 Rejoined::unchecked()

@@ -26,7 +26,7 @@ pub use client_results::InvokeError;
 pub(crate) use client_results::{ClientResult, ClientResults, NotAsked};
 use local::LocalNode;
 
-/// The recipients of an invocation on a hub.
+/// The recipients of an invocation, with exceptions.
 #[derive(Clone, Debug)]
 pub(crate) struct Destination {
     pub(crate) recipients: Recipients,
@@ -34,9 +34,9 @@ pub(crate) struct Destination {
     pub(crate) except: ConnectionSet,
 }
 
-/// See [`Destination`].
-#[derive(Clone, Debug)]
-pub(crate) enum Recipients {
+/// The recipients of an invocation on a hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipients {
     /// All connections on the hub.
     All,
     /// These connections, as far as they are on the hub. Duplicate ids count once.

@@ -28,6 +28,7 @@ use crate::{
 
 mod base_path;
 mod cors;
+mod filters;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod proxies;
@@ -38,6 +39,7 @@ mod unread_body;
 
 pub use base_path::{BasePath, InvalidBasePath};
 pub use cors::{Cors, CorsService};
+pub(crate) use filters::{authorize_connect, has_connect_filters};
 #[cfg(feature = "jwt")]
 pub use jwt::{InvalidPublicKey, Jwt, PublicKey};
 pub use proxies::{ForwardingHeaders, InvalidNetwork, Network, TrustedProxies, TrustedProxiesService};
@@ -91,8 +93,12 @@ pub(crate) fn authorize_request(
     if authorize.is_none_or(|authorize| authorize(&identity)) {
         return Ok(identity);
     }
-    let status = if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED };
-    Err(HttpResponse::new(status))
+    Err(HttpResponse::new(unauthorized_status(&identity)))
+}
+
+/// The status for a client that is not authorized.
+fn unauthorized_status(identity: &Identity) -> StatusCode {
+    if identity.is_authenticated { StatusCode::FORBIDDEN } else { StatusCode::UNAUTHORIZED }
 }
 
 /// The maximum number of bytes of the query and the headers of a request together. A connection keeps most of them, as

@@ -1,6 +1,6 @@
 //! A page that loses its connection, or is reloaded, and is back in its groups.
 //!
-//! It shows rejoin tokens with the official JavaScript client and the module `clients/js`, and a server module, which
+//! It shows rejoin tokens with the official JavaScript client and the module `clients/js`, and a filter, which
 //! decides the groups that a client may rejoin regardless of its token. Run it with `cargo run --example rejoin`, open
 //! the page that it prints, and use the buttons. `index.html` has the lines of the client. The page loads the official
 //! client from a content delivery network.
@@ -13,19 +13,15 @@ use actix_web::{
     web::{Data, get, post},
 };
 use hubcast::{
-    Engine, GroupName, HubHandle, Reconnect, chat,
-    pipeline::{Module, Rejoining},
+    Engine, HubHandle, Reconnect, chat,
+    filters::{self, RejoiningGroups},
     web::QueryUser,
 };
 
 /// Excludes the group `vault` from rejoining: a client has to join it again.
-struct VaultFilter;
-
-impl Module for VaultFilter {
-    async fn rejoining(&self, Rejoining { mut groups, .. }: Rejoining) -> Vec<GroupName> {
-        groups.retain(|group| **group != *"vault");
-        groups
-    }
+async fn exclude_vault(mut event: RejoiningGroups) -> filters::Decision<RejoiningGroups> {
+    event.groups.retain(|group| **group != *"vault");
+    Ok(event)
 }
 
 async fn page() -> HttpResponse {
@@ -47,7 +43,8 @@ async fn disconnect(hub: Data<HubHandle>) -> actix_web::Result<HttpResponse> {
 async fn main() -> anyhow::Result<()> {
     env_logger::init();
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).module(VaultFilter).build()?;
+    let vault = filters::on(exclude_vault);
+    let engine = Engine::builder().hub("/chat", chat::hub()).authenticate(QueryUser).filter("vault", vault).build()?;
     let hub = engine.hub("chat").map(Data::new).expect("the hub was added to the engine");
     let app = move |engine: &Engine| {
         App::new()

@@ -24,7 +24,7 @@ fn not_connected() -> AdminError {
 }
 
 /// The name of the operator in the audit log.
-fn operator(request: &HttpRequest) -> String {
+pub(super) fn operator(request: &HttpRequest) -> String {
     request.peer_addr().map_or_else(|| "admin".into(), |address| format!("admin@{address}"))
 }
 

@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, http::header, web::Data};
 
 use crate::{
     Engine,
+    filters::FilterHandle,
     metrics::{EngineState, openmetrics},
 };
 
@@ -51,5 +52,6 @@ fn state_of(engine: &Engine) -> EngineState {
         backlog_bytes: bytes,
         largest_backlog_bytes: largest,
         restarts: engine.restarts(),
+        filters: engine.filters().iter().flat_map(FilterHandle::samples).collect(),
     }
 }

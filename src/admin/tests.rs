@@ -23,6 +23,7 @@ use crate::{
 mod bulk;
 mod changes;
 mod connections;
+mod filters;
 mod groups;
 mod metrics;
 mod users;

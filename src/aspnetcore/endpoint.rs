@@ -183,8 +183,8 @@ pub(crate) fn mount(
     let path = base_path.optional_pattern(&endpoint.path);
     let (for_transport, for_negotiate) = (Arc::clone(&handler), handler);
     config.service(resource(&format!("{path}/negotiate")).to(move |request: HttpRequest| {
-        let response = log_refusal(&request, for_negotiate.negotiate(&request));
-        async move { response }
+        let handler = Arc::clone(&for_negotiate);
+        async move { log_refusal(&request, handler.negotiate(&request).await) }
     }));
     config.service(resource(&path).to(move |request: HttpRequest, payload: Payload| {
         let handler = Arc::clone(&for_transport);

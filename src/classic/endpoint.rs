@@ -46,6 +46,7 @@ use crate::{
     },
 };
 
+mod authorize;
 mod connect;
 mod receive;
 mod send;
@@ -227,7 +228,7 @@ impl EndpointHandler {
             return error;
         }
         let mut response = match self.parse_request(request, info, callback) {
-            Ok(request) => self.dispatch(request, payload).await.unwrap_or_else(|error| error),
+            Ok(request) => self.authorize_and_dispatch(request, payload).await.unwrap_or_else(|error| error),
             Err(error) => error,
         };
         if response.status().is_client_error() || response.status().is_server_error() {

@@ -34,7 +34,7 @@ pub(super) fn keys_of(fault: &BuildFault) -> Vec<Cow<'static, str>> {
         BuildFault::MaxMessageTooSmall => vec!["aspnetcore.max_message".into()],
         BuildFault::InvalidClassicSettings(_) => vec!["classic.disconnect_timeout".into(), "classic.keep_alive".into()],
         BuildFault::RejoinLifetimeTooShort(_) => vec!["rejoin.lifetime".into(), "classic.disconnect_timeout".into()],
-        // These concern hubs and endpoints, which no setting names.
+        // These concern hubs, filters and endpoints, which no setting names.
         BuildFault::NoHubs
         | BuildFault::DuplicateHub(_)
         | BuildFault::EmptyHubName
@@ -46,6 +46,9 @@ pub(super) fn keys_of(fault: &BuildFault) -> Vec<Cow<'static, str>> {
         | BuildFault::EmptyMethodName(_)
         | BuildFault::DuplicateMethod { .. }
         | BuildFault::MissingState { .. }
+        | BuildFault::DuplicateFilter(_)
+        | BuildFault::InvalidFilterName(_)
+        | BuildFault::InvalidFilterBudget(_)
         | BuildFault::NoActixSystem => Vec::new(),
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     connections::ConnectionHandle,
     hub::{
         Call, CallError, CallSlot, Disconnected, Hub, HubContext, HubError, HubResult, ItemStream, Reconnected,
-        Reporter, ResultScope, until_error,
+        Reporter, ResultScope, filters::invocation_events, until_error,
     },
     ids::HubName,
     metrics::Metrics,
@@ -172,14 +172,36 @@ pub(super) async fn connect(
 ) -> Result<Option<TokenOutcome>, ConnectError> {
     let (groups, token) = loaded.await?;
     joiner.join_all(groups).await?;
-    run_connected(hubs).await?;
+    let is_rejoin = token.as_ref().is_some_and(|token| token.claims.is_some());
+    if is_rejoin {
+        run_rejoined(hubs).await?
+    } else {
+        run_connected(hubs).await?
+    }
     Ok(token)
 }
 
+/// Runs OnConnected of a client that has presented a rejoin token, between the filters of a reconnect. Messages are not
+/// replayed, so the client may have missed some.
+async fn run_rejoined(hubs: Vec<(Arc<Hub>, HubContext)>) -> Result<(), ConnectError> {
+    let connect = |hub: &Arc<Hub>, context: HubContext| {
+        let (reconnected, own) = (Reconnected { context, has_gap: true }, Arc::clone(hub));
+        hub.with_reconnect_filters(reconnected, move |Reconnected { context, .. }| own.connected(context))
+    };
+    run_on_connected(hubs, connect).await
+}
+
 /// Runs OnConnected.
-pub(super) async fn run_connected(mut hubs: Vec<(Arc<Hub>, HubContext)>) -> Result<(), ConnectError> {
+pub(super) async fn run_connected(hubs: Vec<(Arc<Hub>, HubContext)>) -> Result<(), ConnectError> {
+    run_on_connected(hubs, |hub, context| hub.connected(context)).await
+}
+
+async fn run_on_connected<F: Future<Output = Result<(), HubError>>>(
+    mut hubs: Vec<(Arc<Hub>, HubContext)>,
+    connect: impl Fn(&Arc<Hub>, HubContext) -> F,
+) -> Result<(), ConnectError> {
     hubs.iter_mut().for_each(|(_, context)| context.scope = ResultScope::OnConnected);
-    let connected = run_hooks(&hubs, "OnConnected", Hub::connected).await;
+    let connected = run_hooks(&hubs, "OnConnected", connect).await;
     connected.map_err(|error| ConnectError { error, is_retryable: false })
 }
 
@@ -192,7 +214,7 @@ pub(super) async fn run_reconnected(hubs: Vec<(Arc<Hub>, HubContext)>, has_gap: 
 async fn run_hooks<F: Future<Output = Result<(), HubError>>>(
     hubs: &[(Arc<Hub>, HubContext)],
     name: &str,
-    hook: impl Fn(&Hub, HubContext) -> F,
+    hook: impl Fn(&Arc<Hub>, HubContext) -> F,
 ) -> Result<(), HubError> {
     let run = async |(hub, context): &(Arc<Hub>, HubContext)| {
         let runner = HookRunner { client: &context.caller.handle, hub: hub.name(), name };
@@ -256,6 +278,13 @@ async fn run_method(
     let (handle, name) = (Arc::clone(&context.caller.handle), method.clone());
     let runner = HookRunner { client: &handle, hub: hub.name(), name: &name };
     let call = Call { method, arguments, context, reporter, streams, uploads };
-    let method = async || hub.invoke(call).await.inspect_err(|error| runner.log_call_error(error));
-    runner.catch_panic(method, metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)))
+    let run = async |call| {
+        let method = async || hub.invoke(call).await.inspect_err(|error| runner.log_call_error(error));
+        runner.catch_panic(method, metrics).await.unwrap_or_else(|panic| Err(CallError::Failed(panic)))
+    };
+    match hub.chain(invocation_events()) {
+        // A call that the hub refuses reaches no filter.
+        Some(chain) if hub.find_method(&call).is_ok() => chain.invoke(call, run).await,
+        Some(_) | None => run(call).await,
+    }
 }

@@ -122,7 +122,7 @@ impl TestEngine {
             node: "alpha".into(),
             ring: Arc::clone(&ring),
             store: services.durable.store.clone(),
-            modules: Arc::new([]),
+            hubs: Arc::new([]),
             connections: services.connections.clone(),
             metrics: Arc::clone(&services.metrics),
         };

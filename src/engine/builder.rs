@@ -14,12 +14,12 @@ use crate::{
     groups::GroupDirectory,
     hub::{
         Hub,
+        filters::{FilterOptions, HubFilter, Registration, create_chains},
         services::{Drain, DurableGroups, HubServices},
     },
     ids::NodeId,
     metrics::Metrics,
     outbox::Limits,
-    pipeline::{DynModule, Module},
     router::Router,
     store::{LeaseStore, MembershipStore, Process, Store, StoreHandle, StoreParts, TokenStore, memory::MemoryStore},
     tokens::KeyRing,
@@ -51,7 +51,7 @@ pub struct EngineBuilder {
     classic_endpoints: Vec<classic::Endpoint>,
     base_path: String,
     store: StoreParts,
-    modules: Vec<Box<dyn DynModule>>,
+    filters: Vec<Registration>,
     key_ring: Option<KeyRing>,
     authenticate: Arc<dyn Authenticate>,
     aspnetcore: aspnetcore::Settings,
@@ -83,7 +83,7 @@ impl EngineBuilder {
             classic_endpoints: Vec::new(),
             base_path: String::new(),
             store: StoreParts::of(Arc::new(MemoryStore::default())),
-            modules: Vec::new(),
+            filters: Vec::new(),
             key_ring: None,
             authenticate: Arc::new(Anonymous),
             aspnetcore: aspnetcore::Settings::default(),
@@ -179,10 +179,17 @@ impl EngineBuilder {
         self
     }
 
-    /// Adds a module that can change which groups a reconnecting client rejoins.
+    /// Adds a filter with the default options for the events of all hubs. Filters run in the order in which they were
+    /// added. Names of filters are unique in an engine.
     #[must_use]
-    pub fn module(mut self, module: impl Module) -> Self {
-        self.modules.push(Box::new(module));
+    pub fn filter(self, name: &str, filter: impl HubFilter) -> Self {
+        self.filter_with(name, FilterOptions::default(), filter)
+    }
+
+    /// As [`EngineBuilder::filter`], with options.
+    #[must_use]
+    pub fn filter_with(mut self, name: &str, options: FilterOptions, filter: impl HubFilter) -> Self {
+        self.filters.push(Registration::new(name, options, filter));
         self
     }
 
@@ -277,6 +284,7 @@ impl EngineBuilder {
         let base_path = parsed.clone().unwrap_or_default();
         let arbiter = Arbiter::try_current();
         let mut faults = checks::hub_faults(&self.hubs);
+        faults.extend(checks::filter_faults(&self.filters, &self.hubs));
         faults.extend(paths::endpoint_faults(
             &self.aspnetcore_endpoints,
             &self.classic_endpoints,
@@ -306,7 +314,7 @@ impl EngineBuilder {
     ///
     /// # Errors
     /// [`BuildError`] lists every fault of the hubs, endpoints and settings.
-    pub fn build(self) -> Result<Engine, BuildError> {
+    pub fn build(mut self) -> Result<Engine, BuildError> {
         let (arbiter, base_path) = self.check()?;
         self.log_warnings();
         let metrics = Arc::new(Metrics::default());
@@ -321,6 +329,7 @@ impl EngineBuilder {
         let store = StoreHandle::new(self.store, self.store_deadline);
         let durable = DurableGroups::new(membership, store, self.durable_rate, self.store_deadline);
         let groups = GroupDirectory::new(self.shards, arbiter.clone());
+        let filters = create_chains(&self.filters, &mut self.hubs, &metrics);
         let services = Arc::new(HubServices {
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             router: Arc::new(Router::new(connections.clone(), groups.clone(), Arc::clone(&metrics))),
@@ -331,7 +340,7 @@ impl EngineBuilder {
             metrics,
             drain: Drain::default(),
         });
-        let rejoin_service = start_rejoin_service(&arbiter, key_ring, node, self.modules, self.rejoin, &services);
+        let rejoin_service = start_rejoin_service(&arbiter, key_ring, node, self.rejoin, &services);
         let classic_state = classic::EndpointState::new(
             self.classic,
             self.limits,
@@ -354,6 +363,7 @@ impl EngineBuilder {
             classic_endpoints: self.classic_endpoints.into(),
             classic_state: Arc::new(classic_state),
             node_info: Arc::new(node_info),
+            filters: filters.into(),
             node_claim,
         })
     }

@@ -6,7 +6,7 @@ use super::BuildFault;
 use crate::{
     aspnetcore, classic,
     connection::RejoinSettings,
-    hub::Hub,
+    hub::{Hub, filters::Registration},
     ids::{MAX_HUB_NAME_LENGTH, MAX_NAME_LENGTH, MAX_NODE_NAME_LENGTH, truncated},
 };
 
@@ -16,6 +16,9 @@ pub(crate) const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 6
 /// The smallest limit of a message, in bytes: a handshake has 33 bytes, or a few more if a client formats it with
 /// spaces.
 pub(super) const MIN_MESSAGE_LIMIT: usize = 64;
+
+/// The maximum length of the name of a filter, in characters. It is a label of metrics.
+const MAX_FILTER_NAME_LENGTH: usize = 64;
 
 pub(super) fn hub_faults(hubs: &[Hub]) -> Vec<BuildFault> {
     let mut found = Vec::new();
@@ -70,6 +73,24 @@ pub(crate) fn node_fault(name: &str) -> Option<BuildFault> {
         length if length > MAX_NODE_NAME_LENGTH => Some(BuildFault::NodeNameTooLong(length)),
         _ => None,
     }
+}
+
+/// The faults of the filters of the engine and of its hubs.
+pub(super) fn filter_faults(global: &[Registration], hubs: &[Hub]) -> Vec<BuildFault> {
+    let all: Vec<_> = global.iter().chain(hubs.iter().flat_map(Hub::filters)).collect();
+    let mut found = Vec::new();
+    for (index, Registration { name, options, .. }) in all.iter().enumerate() {
+        if all[..index].iter().any(|earlier| earlier.name == *name) {
+            found.push(BuildFault::DuplicateFilter(name.clone()));
+        }
+        if name.is_empty() || name.chars().nth(MAX_FILTER_NAME_LENGTH).is_some() {
+            found.push(BuildFault::InvalidFilterName(truncated(name, MAX_FILTER_NAME_LENGTH).to_owned()));
+        }
+        if options.budget.is_zero() || options.budget > MAX_DURATION {
+            found.push(BuildFault::InvalidFilterBudget(name.clone()));
+        }
+    }
+    found
 }
 
 /// All faults of the settings, for an engine with these hubs.

@@ -83,6 +83,15 @@ pub enum BuildFault {
         /// The type of the state.
         state: &'static str,
     },
+    /// Two filters have the same name.
+    #[error("two filters are named `{0}`; names of filters are unique in an engine")]
+    DuplicateFilter(String),
+    /// The name of a filter is empty or has more than 64 characters. The text contains its beginning.
+    #[error("the name `{0}` of a filter must have 1 to 64 characters")]
+    InvalidFilterName(String),
+    /// The time budget of a filter is zero, or longer than 100 years.
+    #[error("the time budget of the filter `{0}` must be longer than 0 s and at most 100 years")]
+    InvalidFilterBudget(String),
     /// The name of the node is empty.
     #[error("the name of the node is empty")]
     EmptyNodeName,

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     connections::{ConnectionHandle, Reconnect},
     ids::{ConnectionId, HubName, UserId},
-    payload::{Format, Payload},
+    payload::{EncodeError, Format, Payload},
 };
 
 /// The client that invoked a hub method, or whose connection a hook is about.
@@ -113,7 +113,7 @@ pub(crate) struct HubBehavior {
 }
 
 /// The arguments of an invocation, not yet bound to types.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arguments {
     format: Format,
     values: Vec<Payload>,
@@ -159,6 +159,20 @@ impl Arguments {
     /// Iterates over the arguments.
     pub fn iter(&self) -> impl Iterator<Item = &Payload> {
         self.values.iter()
+    }
+
+    /// Replaces the argument at `index`, or appends one if `index` is the number of arguments. The value is encoded in
+    /// the format of the arguments.
+    ///
+    /// # Errors
+    /// [`EncodeError`], if the value has no representation in the format or `index` is too large.
+    pub fn set(&mut self, index: usize, value: &impl Serialize) -> Result<(), EncodeError> {
+        if index > self.values.len() {
+            return Err(EncodeError(format!("there is no argument {index}")));
+        }
+        let value = [Payload::encode(self.format, value)?];
+        self.values.splice(index..self.values.len().min(index + 1), value);
+        Ok(())
     }
 
     /// The argument at `index` as a `T`.

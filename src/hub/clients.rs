@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{CallerState, HubBehavior, HubContext, SendError, requester::Requester, services::HubServices};
+use super::{
+    CallerState, HubBehavior, HubContext, SendError,
+    filters::{AfterSend, BeforeSend, Chain, EventKind, Sender, Stopped},
+    requester::Requester,
+    services::HubServices,
+};
 use crate::{
     ids::{ConnectionId, ConnectionSet, GroupName, HubName, UserId},
     message::Invocation,
@@ -36,6 +41,8 @@ pub struct Clients {
     state: CallerState,
     behavior: HubBehavior,
     scope: ResultScope,
+    /// The filters of the hub, if one of them handles sends.
+    chain: Option<Arc<Chain>>,
 }
 
 impl Clients {
@@ -47,6 +54,7 @@ impl Clients {
             state: state.clone(),
             behavior: *behavior,
             scope: scope.clone(),
+            chain: send_chain(services, caller.hub()),
         }
     }
 
@@ -58,6 +66,7 @@ impl Clients {
             state: CallerState::default(),
             behavior: HubBehavior::default(),
             scope: ResultScope::Free,
+            chain: send_chain(services, hub),
         }
     }
 
@@ -143,6 +152,10 @@ impl Clients {
     }
 }
 
+fn send_chain(services: &HubServices, hub: &HubName) -> Option<Arc<Chain>> {
+    services.hub(hub)?.chain(EventKind::BeforeSend | EventKind::AfterSend).cloned()
+}
+
 fn connection_set<I: Into<ConnectionId>>(ids: impl IntoIterator<Item = I>) -> ConnectionSet {
     ids.into_iter().map(Into::into).collect()
 }
@@ -170,17 +183,53 @@ impl Target {
     ///
     /// # Errors
     /// [`SendError`], which a hub method can return with `?`.
-    pub async fn send(self, method: &str, arguments: impl Serialize) -> Result<usize, SendError> {
+    pub async fn send(mut self, method: &str, arguments: impl Serialize) -> Result<usize, SendError> {
         let mut invocation = Invocation::new(&self.clients.hub, method, &arguments)?;
         if self.clients.router.formats().include_message_pack() {
             invocation.pack_arguments(&arguments)?;
         }
-        self.check_group_names()?;
         if self.is_caller {
             invocation.state = self.clients.state.changed();
+        }
+        match self.clients.chain.take() {
+            // The future is boxed, so that that of an unfiltered send is not larger.
+            Some(chain) => Box::pin(self.send_filtered(&chain, invocation)).await,
+            None => self.send_unfiltered(invocation).await,
+        }
+    }
+
+    async fn send_unfiltered(&self, invocation: Invocation) -> Result<usize, SendError> {
+        self.check_group_names()?;
+        if self.is_caller {
             self.wait_for_capacity(&invocation).await;
         }
         Ok(self.clients.router.send(&self.destination, invocation).await?)
+    }
+
+    /// Sends between the filters.
+    async fn send_filtered(mut self, chain: &Chain, invocation: Invocation) -> Result<usize, SendError> {
+        let invocation =
+            self.before_send(chain, invocation).await.map_err(|stopped| SendError::Refused(stopped.error))?;
+        let sent = chain.handles(EventKind::AfterSend).then(|| Arc::new(self.event(invocation.clone())));
+        let reached = self.send_unfiltered(invocation).await?;
+        if let Some(sent) = sent {
+            chain.observe(AfterSend { sent, reached }).await;
+        }
+        Ok(reached)
+    }
+
+    /// Passes an invocation through the filters before a send. They can change its recipients.
+    async fn before_send(&mut self, chain: &Chain, invocation: Invocation) -> Result<Invocation, Stopped> {
+        let BeforeSend { recipients, except, invocation, .. } = chain.decide(self.event(invocation)).await?;
+        self.destination = Destination { recipients, except };
+        Ok(invocation)
+    }
+
+    fn event(&self, invocation: Invocation) -> BeforeSend {
+        let sender = self.clients.requester.caller();
+        let sender = sender.map(|caller| Sender { connection: caller.id.clone(), user: caller.user.clone() });
+        let Destination { recipients, except } = self.destination.clone();
+        BeforeSend { sender, recipients, except, invocation }
     }
 
     fn check_group_names(&self) -> Result<(), SendError> {

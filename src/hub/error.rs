@@ -30,7 +30,7 @@ const HUB_EXCEPTION: &str = "HubException";
 ///     if b == 0.0 { Err(HubError::new("the divisor is zero")) } else { Ok(a / b) }
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HubError {
     kind: Cow<'static, str>,
     message: String,
@@ -90,7 +90,10 @@ impl fmt::Display for HubError {
 
 impl<E: std::error::Error + 'static> From<E> for HubError {
     fn from(error: E) -> Self {
-        Self::hidden(exception_type(&error), error.to_string())
+        match (&error as &dyn std::any::Any).downcast_ref() {
+            Some(SendError::Refused(refusal)) => refusal.clone(),
+            _ => Self::hidden(exception_type(&error), error.to_string()),
+        }
     }
 }
 
@@ -109,6 +112,7 @@ fn exception_type(error: &(dyn std::error::Error + 'static)) -> &'static str {
 fn invoke_exception_type(error: &InvokeError) -> &'static str {
     match error {
         InvokeError::Client(_) | InvokeError::NoResult | InvokeError::WrongType { .. } => HUB_EXCEPTION,
+        InvokeError::Refused(_) => "InvalidOperationException",
         InvokeError::NotConnected(_) | InvokeError::Disconnected(_) => "IOException",
         InvokeError::NotSingle | InvokeError::InOnConnected | InvokeError::Unsupported(_) => {
             "InvalidOperationException"
@@ -142,6 +146,10 @@ pub enum SendError {
     /// The actor of a group crashed meanwhile. Groups earlier in the list have received the invocation.
     #[error(transparent)]
     Group(#[from] groups::Error),
+    /// A filter refused it, or failed. Nothing was sent. A hub method that returns it with `?` fails with the error of
+    /// the filter.
+    #[error("{0}")]
+    Refused(HubError),
 }
 
 /// Why an operation on users and their durable groups failed.
@@ -175,7 +183,7 @@ impl From<HubError> for CallError {
 }
 
 /// Why an invocation failed.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum CallError {
     /// The hub has no such method.
     NoSuchMethod,

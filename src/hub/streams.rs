@@ -79,6 +79,14 @@ impl HubResult {
         }
     }
 
+    /// The value; `None` if it is a stream.
+    pub(super) fn value(&self) -> Option<&Payload> {
+        match &self.0 {
+            Output::Value(value) => Some(value),
+            Output::Stream(_) => None,
+        }
+    }
+
     /// The value; `Err` if it is a stream.
     pub(crate) fn into_value(self) -> Result<Payload, ItemStream> {
         match self.0 {

@@ -2,11 +2,15 @@
 
 use std::{fmt::Display, sync::Arc, time::SystemTime};
 
-use super::{Claims, DynModule, Rejoin, RejoinError, RejoinHub, Rejoined, Rejoining, TokenGroups};
+use super::{Claims, Rejoin, RejoinError, RejoinHub, Rejoined, TokenGroups};
 use crate::{
     client_log::{self, Cause, optional},
     connections::Connections,
-    ids::{ConnectionId, GroupKey, NodeId},
+    hub::{
+        Hub,
+        filters::{EventKind, RejoiningGroups},
+    },
+    ids::{ConnectionId, GroupKey, GroupName, NodeId},
     metrics::Metrics,
     store::{Holder, Redemption, StoreHandle, TokenUse, Verdict},
     tokens::{KeyRing, Purpose},
@@ -19,7 +23,8 @@ pub(crate) struct RejoinValidator {
     pub(crate) node: NodeId,
     pub(crate) ring: Arc<KeyRing>,
     pub(crate) store: StoreHandle,
-    pub(crate) modules: Arc<[Box<dyn DynModule>]>,
+    /// The hubs, whose filters can change the groups.
+    pub(crate) hubs: Arc<[Arc<Hub>]>,
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -28,13 +33,13 @@ impl RejoinValidator {
     /// Decides which groups a reconnecting client rejoins.
     pub(super) async fn rejoin(&self, mut rejoin: Rejoin) -> Rejoined {
         let Some(token) = rejoin.token.take() else {
-            return Rejoined { groups: self.decide_all(&TokenGroups::default(), &rejoin).await, ..Rejoined::default() };
+            return self.decide_all(&TokenGroups::default(), &rejoin, Rejoined::default()).await;
         };
         match self.accept(&token, &rejoin).await {
             Ok(claims) => self.rejoin_claimed(claims, rejoin).await,
             Err(refusal) => {
-                let groups = self.decide_all(&TokenGroups::default(), &rejoin).await;
-                Rejoined { groups, refusal: Some(refusal), ..Rejoined::default() }
+                let refused = Rejoined { refusal: Some(refusal), ..Rejoined::default() };
+                self.decide_all(&TokenGroups::default(), &rejoin, refused).await
             }
         }
     }
@@ -48,7 +53,8 @@ impl RejoinValidator {
             self.metrics.rejoins_incomplete.increment();
         }
         let claimed = current.unwrap_or_else(|| claims.groups());
-        Rejoined { groups: self.decide_all(&claimed, &rejoin).await, claims: Some(claims), lost, ..Rejoined::default() }
+        let accepted = Rejoined { claims: Some(claims), lost, ..Rejoined::default() };
+        self.decide_all(&claimed, &rejoin, accepted).await
     }
 
     /// Validates the token and counts the outcome.
@@ -125,27 +131,34 @@ impl RejoinValidator {
         );
     }
 
-    /// Decides the groups on all hubs of the client from the groups that its token claims.
-    async fn decide_all(&self, claimed: &TokenGroups, rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
-        let mut groups = Vec::new();
+    /// Adds the groups on all hubs of the client, decided from the groups that its token claims.
+    async fn decide_all(&self, claimed: &TokenGroups, rejoin: &Rejoin, mut rejoined: Rejoined) -> Rejoined {
         for hub in &rejoin.hubs {
-            groups.extend(self.decide(hub, claimed, rejoin).await);
+            let token = claimed.of_hub(&hub.name, &hub.stored);
+            let groups = hub.policy.decide(&token, &hub.stored);
+            match self.filter(hub, rejoin, groups).await {
+                Some(groups) => rejoined.groups.extend(groups.iter().map(|name| GroupKey::new(&hub.name, name))),
+                None => return Rejoined::unchecked(),
+            }
         }
-        groups
+        rejoined
     }
 
-    async fn decide(&self, hub: &RejoinHub, claimed: &TokenGroups, rejoin: &Rejoin) -> Vec<Arc<GroupKey>> {
-        let token = claimed.of_hub(&hub.name, &hub.stored);
-        let mut groups = hub.policy.decide(&token, &hub.stored);
-        for module in self.modules.iter() {
-            let rejoining = Rejoining {
-                hub: hub.name.clone(),
-                connection: rejoin.connection.clone(),
-                user: rejoin.identity.user.clone(),
-                groups,
-            };
-            groups = module.rejoining(rejoining).await;
+    /// Passes the groups of a hub through its filters. `None` if a filter failed: the decision is incomplete.
+    async fn filter(&self, hub: &RejoinHub, rejoin: &Rejoin, groups: Vec<GroupName>) -> Option<Vec<GroupName>> {
+        let registered = self.hubs.iter().find(|registered| *registered.name() == hub.name);
+        let Some(chain) = registered.and_then(|hub| hub.chain(EventKind::RejoiningGroups)) else {
+            return Some(groups);
+        };
+        let rejoining = RejoiningGroups {
+            hub: hub.name.clone(),
+            connection: rejoin.connection.clone(),
+            user: rejoin.identity.user.clone(),
+            groups,
+        };
+        match chain.decide(rejoining).await {
+            Ok(rejoining) => Some(rejoining.groups),
+            Err(stopped) => stopped.is_refusal.then(Vec::new),
         }
-        groups.iter().map(|name| GroupKey::new(&hub.name, name)).collect()
     }
 }

@@ -46,6 +46,9 @@ pub enum InvokeError {
     /// The arguments cannot be encoded. Nothing was sent.
     #[error("the arguments cannot be encoded: {0}")]
     Arguments(#[from] EncodeError),
+    /// A filter has refused the invocation, or failed. Nothing was sent.
+    #[error("{0}")]
+    Refused(String),
     /// The client has answered with this error.
     #[error("{0}")]
     Client(String),

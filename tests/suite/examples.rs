@@ -117,6 +117,21 @@ async fn rejoin_restores_only_allowed_groups() {
 }
 
 #[tokio::test]
+async fn filters_mask_words_and_limit_calls() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut example = Example::start("filters", directory.path(), &["127.0.0.1:0"]).await;
+    let mut ann = example.connect("ann").await;
+    ann.invoke("JoinRoom", json!(["lobby"])).await;
+    for _ in 0..8 {
+        ann.invoke_nonblocking("Send", json!(["lobby", "darn"])).await;
+        assert_eq!(ann.next_chat_message().await, ("ann".into(), "****".into()));
+    }
+    let error = ann.invoke_error("Send", json!(["lobby", "once more"])).await;
+    assert!(error.ends_with("You have used up your calls."), "{error}");
+    example.expect_output("Send of ann failed").await;
+}
+
+#[tokio::test]
 async fn conformance_serves_its_endpoints() {
     let directory = tempfile::tempdir().unwrap();
     let example = Example::start("conformance", directory.path(), &["0"]).await;

@@ -13,7 +13,7 @@ impl TestService {
         request.insert_header(("Authorization", format!("Bearer {TOKEN}")))
     }
 
-    async fn change(&self, method: Method, path: &str) -> (StatusCode, Value) {
+    pub(super) async fn change(&self, method: Method, path: &str) -> (StatusCode, Value) {
         let mut response = self.request(method, path).send().await.expect("a response");
         (response.status(), response.json().await.expect("a JSON body"))
     }

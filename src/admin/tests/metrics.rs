@@ -18,6 +18,12 @@ impl TestService {
         Ok(parse(str::from_utf8(&body).expect("text")))
     }
 
+    pub(super) async fn metrics_text(&self) -> String {
+        let request = self.server.get("/metrics").insert_header(("Authorization", format!("Bearer {TOKEN}")));
+        let body = request.send().await.expect("a response").body().await.expect("a body");
+        String::from_utf8(body.to_vec()).expect("text")
+    }
+
     async fn metrics_with_token(&self) -> Exposition {
         self.metrics(Some(&format!("Bearer {TOKEN}"))).await.expect("metrics")
     }

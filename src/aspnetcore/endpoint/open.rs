@@ -73,6 +73,11 @@ impl EndpointHandler {
             let text = format!("{} transport not supported by this end point type", transport.name());
             return reject(transport, StatusCode::NOT_FOUND, text);
         }
+        if matches!(found, Found::Pending(_))
+            && let Err(response) = self.authorize_connect(&identity, &request).await
+        {
+            return response;
+        }
         let connection = match found {
             Found::Unknown => return unknown_connection(transport),
             Found::Live(connection) => connection,

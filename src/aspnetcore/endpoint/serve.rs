@@ -1,5 +1,7 @@
 //! Request handlers of an endpoint.
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, StatusCode},
@@ -14,7 +16,10 @@ use crate::{
     },
     client_log::Cause,
     hub::{Identity, Request},
-    web::{authorize_request, hub_request, limit_response, log_request, query_value},
+    web::{
+        authorize_connect, authorize_request, has_connect_filters, hub_request, limit_response, log_request,
+        query_value,
+    },
 };
 
 impl EndpointHandler {
@@ -27,7 +32,7 @@ impl EndpointHandler {
         identity.inspect_err(|_| self.state.services.metrics.requests_refused.increment())
     }
 
-    pub(super) fn negotiate(&self, request: &HttpRequest) -> HttpResponse {
+    pub(super) async fn negotiate(&self, request: &HttpRequest) -> HttpResponse {
         let identity = match self.authenticate(request) {
             Ok(identity) => identity,
             Err(response) => return response,
@@ -39,6 +44,9 @@ impl EndpointHandler {
         if let Some(redirect) = self.endpoint.redirect.as_ref().and_then(|redirect| redirect(&hub_request, &identity)) {
             return HttpResponse::Ok().json(redirect.with_rejoin_value(hub_request.query(REJOIN_PARAM)));
         }
+        if let Err(response) = self.authorize_connect(&identity, &hub_request).await {
+            return response;
+        }
         if let Err(limit) = self.state.services.limiter.check(identity.user.as_ref(), hub_request.address()) {
             return limit_response(limit);
         }
@@ -49,6 +57,18 @@ impl EndpointHandler {
                 HttpResponse::Ok().json(error)
             }
         }
+    }
+
+    /// Passes a request for a connection through the filters of the hub.
+    ///
+    /// # Errors
+    /// The response to send if the request is rejected.
+    pub(super) async fn authorize_connect(&self, identity: &Identity, request: &Request) -> Result<(), HttpResponse> {
+        let hub = self.state.services.hub(&self.endpoint.hub);
+        let Some(hub) = hub.filter(|hub| has_connect_filters(std::slice::from_ref(*hub))) else { return Ok(()) };
+        let request = Arc::new(request.clone().into_kept());
+        let authorized = authorize_connect(hub, &Arc::new(identity.clone()), &request).await;
+        authorized.inspect_err(|_| self.state.services.metrics.requests_refused.increment())
     }
 
     fn offer(&self, version: i32, request: &Request) -> HttpResponse {

@@ -12,7 +12,7 @@ use crate::{
     ids::NodeId,
     membership::{Membership, MembershipConfig, NodeClaim, NodeName},
     metrics::Metrics,
-    pipeline::{DynModule, Pipeline, RejoinValidator},
+    pipeline::{Pipeline, RejoinValidator},
     store::{Node, Process, StoreParts},
     supervised::Supervised,
     tokens::KeyRing,
@@ -25,7 +25,6 @@ pub(super) fn start_rejoin_service(
     arbiter: &ArbiterHandle,
     ring: Arc<KeyRing>,
     node: NodeId,
-    modules: Vec<Box<dyn DynModule>>,
     settings: RejoinSettings,
     services: &Arc<HubServices>,
 ) -> Arc<RejoinService> {
@@ -33,7 +32,7 @@ pub(super) fn start_rejoin_service(
         node,
         ring: Arc::clone(&ring),
         store: services.durable.store.clone(),
-        modules: modules.into(),
+        hubs: services.hubs.clone().into(),
         connections: services.connections.clone(),
         metrics: Arc::clone(&services.metrics),
     };

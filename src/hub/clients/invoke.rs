@@ -57,8 +57,12 @@ impl Target {
     /// # Errors
     /// [`InvokeError`], which a hub method can return with `?`. The text of the client's error is then sent to the
     /// caller.
-    pub async fn invoke<T: DeserializeOwned>(self, method: &str, arguments: impl Serialize) -> Result<T, InvokeError> {
-        let id = self.single_connection()?;
+    pub async fn invoke<T: DeserializeOwned>(
+        mut self,
+        method: &str,
+        arguments: impl Serialize,
+    ) -> Result<T, InvokeError> {
+        self.single_connection()?;
         match &self.clients.scope {
             ResultScope::OnConnected => return Err(InvokeError::InOnConnected),
             ResultScope::Call(slot) => slot.release().await,
@@ -72,7 +76,15 @@ impl Target {
         if self.is_caller {
             self.wait_for_capacity(&invocation).await;
         }
-        decode(router.invoke(id, invocation).await?)
+        let invocation = match self.clients.chain.take() {
+            Some(chain) => {
+                let passed = Box::pin(self.before_send(&chain, invocation)).await;
+                passed.map_err(|stopped| InvokeError::Refused(stopped.error.message().to_owned()))?
+            }
+            None => invocation,
+        };
+        let id = self.single_connection()?;
+        decode(self.clients.router.invoke(id, invocation).await?)
     }
 
     fn single_connection(&self) -> Result<&ConnectionId, InvokeError> {

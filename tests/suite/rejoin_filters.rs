@@ -1,11 +1,14 @@
-//! Application modules, which decide the groups that a rejoining client is restored to.
+//! Filters that decide the groups that a rejoining client is restored to.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use actix::prelude::*;
 use hubcast::{
     GroupName,
-    pipeline::{Module, Rejoining},
+    filters::{Decision, ErrorPolicy, FilterOptions, HubFilter, RejoiningGroups, actor, on},
     testkit::CrashTarget,
 };
 
@@ -18,15 +21,14 @@ use crate::{
 };
 
 /// Adds a group whose name contains the user and the groups that were in the list before.
-struct AddGroup(&'static str);
-
-impl Module for AddGroup {
-    async fn rejoining(&self, Rejoining { user, mut groups, .. }: Rejoining) -> Vec<GroupName> {
-        let previous: Vec<_> = groups.iter().map(GroupName::as_str).collect();
-        let added = format!("{} for {} after {}", self.0, user.as_deref().unwrap_or_default(), previous.join(", "));
-        groups.push(added.into());
-        groups
-    }
+fn add_group(name: &'static str) -> impl HubFilter {
+    on(move |mut event: RejoiningGroups| async move {
+        let previous: Vec<_> = event.groups.iter().map(GroupName::as_str).collect();
+        let user = event.user.as_deref().unwrap_or_default();
+        let added = format!("{name} for {user} after {}", previous.join(", "));
+        event.groups.push(added.into());
+        Ok(event)
+    })
 }
 
 /// Removes the lobby from every rejoin. With `stops`, the actor stops as soon as it starts.
@@ -44,22 +46,24 @@ impl Actor for LobbyFilter {
     }
 }
 
-impl Handler<Rejoining> for LobbyFilter {
-    type Result = MessageResult<Rejoining>;
+impl Handler<RejoiningGroups> for LobbyFilter {
+    type Result = Decision<RejoiningGroups>;
 
-    fn handle(&mut self, mut rejoining: Rejoining, _: &mut Self::Context) -> Self::Result {
-        rejoining.groups.retain(|group| group.as_str() != "lobby");
-        MessageResult(rejoining.groups)
+    fn handle(&mut self, mut event: RejoiningGroups, _: &mut Self::Context) -> Self::Result {
+        event.groups.retain(|group| group.as_str() != "lobby");
+        Ok(event)
     }
 }
 
-async fn start_with_lobby_filter(stops: bool) -> Server {
-    Server::start_with(move |engine| engine.module(LobbyFilter { stops }.start().recipient())).await
+async fn start_with_lobby_filter(stops: bool, policy: ErrorPolicy) -> Server {
+    let options = FilterOptions { policy, ..FilterOptions::default() };
+    let filter = move || actor::<RejoiningGroups>(LobbyFilter { stops }.start().recipient());
+    Server::start_with(move |engine| engine.filter_with("lobby", options, filter())).await
 }
 
 #[tokio::test]
-async fn modules_run_in_order_on_the_previous_result() {
-    let server = Server::start_with(|engine| engine.module(AddGroup("a")).module(AddGroup("b"))).await;
+async fn filters_run_in_order_on_the_previous_result() {
+    let server = Server::start_with(|engine| engine.filter("a", add_group("a")).filter("b", add_group("b"))).await;
     let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
     let mut back = connect_with_token(&server, "ann", &token).await;
@@ -73,8 +77,8 @@ async fn modules_run_in_order_on_the_previous_result() {
 }
 
 #[tokio::test]
-async fn actor_module_can_remove_groups_from_a_rejoin() {
-    let server = start_with_lobby_filter(false).await;
+async fn actor_can_remove_groups_from_a_rejoin() {
+    let server = start_with_lobby_filter(false, ErrorPolicy::FailClosed).await;
     let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
     let mut back = connect_with_token(&server, "ann", &token).await;
@@ -83,17 +87,22 @@ async fn actor_module_can_remove_groups_from_a_rejoin() {
 }
 
 #[tokio::test]
-async fn stopped_actor_module_leaves_groups_unchanged() {
-    let server = start_with_lobby_filter(true).await;
+async fn stopped_actor_is_bypassed_or_refuses_the_client() {
+    let server = start_with_lobby_filter(true, ErrorPolicy::Bypass).await;
     let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
     let mut back = connect_with_token(&server, "ann", &token).await;
     assert!(is_in_lobby(&server, &mut back).await);
+    let server = start_with_lobby_filter(true, ErrorPolicy::FailClosed).await;
+    let (ann, token) = ann_in_lobby(&server).await;
+    ann.drop_socket();
+    let close = connect_with_token(&server, "ann", &token).await.expect_close().await;
+    assert!(close.allow_reconnect, "{close:?}");
 }
 
 #[tokio::test]
-async fn modules_filter_groups_of_classic_clients() {
-    let server = start_with_lobby_filter(false).await;
+async fn filters_change_groups_of_classic_clients() {
+    let server = start_with_lobby_filter(false, ErrorPolicy::FailClosed).await;
     for transport in TRANSPORTS {
         let mut client = ClassicClient::connect_and_join(server.address, transport, "ann", "lobby").await;
         client.drop_channel();
@@ -106,34 +115,35 @@ async fn modules_filter_groups_of_classic_clients() {
 }
 
 /// Panics on its first call.
-#[derive(Default)]
-struct PanicsOnce(AtomicBool);
+fn panics_once() -> impl HubFilter {
+    let has_panicked = AtomicBool::new(false);
+    on(move |event: RejoiningGroups| {
+        assert!(has_panicked.swap(true, Ordering::Relaxed), "the panic that the test expects");
+        async { Ok(event) }
+    })
+}
 
-impl Module for PanicsOnce {
-    async fn rejoining(&self, Rejoining { groups, .. }: Rejoining) -> Vec<GroupName> {
-        assert!(self.0.swap(true, Ordering::Relaxed), "the panic that the test expects");
-        groups
-    }
+/// On a busy machine the test may take longer than the default budget.
+fn patient() -> FilterOptions {
+    FilterOptions { budget: Duration::from_secs(60), ..FilterOptions::default() }
 }
 
 /// Signals that it was called, and waits until the gate is open.
-struct Gated {
-    called: watch::Sender<bool>,
-    gate: watch::Receiver<bool>,
-}
-
-impl Module for Gated {
-    async fn rejoining(&self, Rejoining { groups, .. }: Rejoining) -> Vec<GroupName> {
-        self.called.send_replace(true);
-        // The test may have ended and dropped the gate.
-        let _ = self.gate.clone().wait_for(|is_open| *is_open).await;
-        groups
-    }
+fn gated(called: watch::Sender<bool>, gate: watch::Receiver<bool>) -> impl HubFilter {
+    on(move |event: RejoiningGroups| {
+        called.send_replace(true);
+        let mut gate = gate.clone();
+        async move {
+            // The test may have ended and dropped the gate.
+            let _ = gate.wait_for(|is_open| *is_open).await;
+            Ok(event)
+        }
+    })
 }
 
 #[tokio::test]
-async fn panicking_module_fails_only_its_rejoin() {
-    let server = Server::start_with(|engine| engine.module(PanicsOnce::default())).await;
+async fn panicking_filter_fails_only_its_rejoin() {
+    let server = Server::start_with(|engine| engine.filter("panics", panics_once())).await;
     let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
     let close = connect_with_token(&server, "ann", &token).await.expect_close().await;
@@ -147,7 +157,7 @@ async fn panicking_module_fails_only_its_rejoin() {
 #[tokio::test]
 async fn running_rejoin_survives_supervisor_crash() {
     let ((called_sender, mut called), (open, gate)) = (watch::channel(false), watch::channel(true));
-    let server = Server::start_with(|engine| engine.module(Gated { called: called_sender, gate })).await;
+    let server = Server::start_with(|engine| engine.filter_with("gated", patient(), gated(called_sender, gate))).await;
     let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
     open.send_replace(false);
