@@ -1,4 +1,4 @@
-//! A chat whose filters count invocations per user, mask words, and time hub methods.
+//! A chat whose filters limit the calls of each user, mask a word, and print failed calls.
 //!
 //! It shows the three kinds of filters: a closure, a type and a supervised actor. Run it with
 //! `cargo run --example filters` and open the page that it prints. `darn` is masked; the tenth call of a user is refused.
