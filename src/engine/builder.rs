@@ -322,8 +322,7 @@ impl EngineBuilder {
         let key_ring = Arc::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let node_info = NodeInfo::new(&self.node);
         let node = NodeId::from(self.node);
-        let identity = (node.clone(), self.process);
-        let (deadline, lifetime) = (self.store_deadline, self.rejoin.lifetime);
+        let (identity, deadline, lifetime) = ((node.clone(), self.process), self.store_deadline, self.rejoin.lifetime);
         let (membership, node_claim) =
             start_membership(&arbiter, &self.store, identity, deadline, lifetime, &connections, &metrics);
         let store = StoreHandle::new(self.store, self.store_deadline);

@@ -233,7 +233,7 @@ impl FilterMode {
 }
 
 /// The options of a filter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct FilterOptions {
     /// The maximum time that an event waits for the filter. Default 1 s: people notice a delay of a second, and a chain
     /// of ten such filters stays within the time that clients wait for a handshake.
