@@ -48,7 +48,6 @@ use calls::RunningStreams;
 pub(crate) use channel::{Channel, ChannelState};
 pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Encoding, Ending, Event, Invoke, Reason};
 pub(crate) use effects::Effects;
-use ending::AfterEnd;
 use group_ops::{GroupOp, PendingGroupOps};
 pub(crate) use groups_token::{TokenEncoder, TokenPlace, TokenSchedule};
 pub(crate) use registry::{Registry, RegistryEntry};
@@ -82,8 +81,8 @@ pub(crate) struct Connection<D: Dialect> {
     /// Lets one request with data in at a time, in the order of their arrival. Created for the first one, because a
     /// client with a WebSocket sends none.
     post_turns: Option<Arc<Semaphore>>,
-    /// What is still taken from the client when the connection has ended.
-    after_end: AfterEnd,
+    /// The connection has ended. Polls may fetch what is still queued, and posted data is ignored.
+    waits_for_polls: bool,
     /// The number of restores of the client's groups that are in progress.
     restores_in_progress: u32,
     /// Group operations that wait for an earlier operation on the same group.
@@ -122,7 +121,7 @@ impl<D: Dialect> Connection<D> {
             paused_reads: Vec::new(),
             paused_posts: Vec::new(),
             post_turns: None,
-            after_end: AfterEnd::Nothing,
+            waits_for_polls: false,
             restores_in_progress: 0,
             pending_ops: PendingGroupOps::new(),
             streams: RunningStreams::new(),

@@ -182,7 +182,7 @@ impl<D: Dialect> Connection<D> {
 
     /// A connection that has ended serves only polls, if it waits for them.
     fn attach_after_end(&mut self, attach: &AttachChannel<D>, answer: Answer<D>) {
-        if !self.after_end.takes_polls() || !attach.transport.is_poll() {
+        if !self.waits_for_polls || !attach.transport.is_poll() {
             return reply(answer, Err(AttachError::Ended));
         }
         let ChannelSetup { resume, framer, .. } = self.session.channel_setup(attach, &self.channels);

@@ -111,7 +111,7 @@ impl<D: Dialect> Handler<PostedData> for Connection<D> {
 impl<D: Dialect> Connection<D> {
     fn check_post(&self) -> Result<(), PostError> {
         match self.channels.transport() {
-            _ if self.state.has_ended() && !self.after_end.takes_posts() => Err(PostError::Ended),
+            _ if self.state.has_ended() && !self.waits_for_polls => Err(PostError::Ended),
             Some(Transport::WebSockets) => Err(PostError::WebSocket),
             Some(_) | None => Ok(()),
         }
@@ -120,7 +120,7 @@ impl<D: Dialect> Connection<D> {
     /// Lets requests with data go on, or fails them because the connection has ended.
     pub(super) fn resume_posts(&mut self) {
         let paused = std::mem::take(&mut self.paused_posts);
-        if !self.state.has_ended() || self.after_end.takes_posts() {
+        if !self.state.has_ended() || self.waits_for_polls {
             // The request may have been cancelled.
             for paused in paused {
                 let _ = paused.send(());

@@ -107,6 +107,7 @@ const groups = {
     },
   },
 
+  // Over Server-Sent Events the first ping of the client can come too late, which is then the error that it reports.
   refusal: {
     "is closed if its hub cannot be created": async () => {
       const connection = build(`${http}/uncreatable`);

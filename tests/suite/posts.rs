@@ -78,14 +78,3 @@ async fn refused_poller_is_known_until_it_has_read_so() {
     let late = client.poll().await;
     assert_eq!((late.status, &*late.body), UNKNOWN);
 }
-
-#[tokio::test]
-async fn refused_event_stream_takes_late_posts() {
-    let server = Server::start().await;
-    let client = NegotiatedCore::new(&server, "/chat", "&fail=hub").await;
-    let stream = client.open_event_stream().await;
-    client.send(&[HANDSHAKE]).await;
-    assert!(stream.read_to_end().await.contains("\"type\":7"));
-    let late = client.post(PING).await;
-    assert_eq!((late.status, &*late.body), (200, ""));
-}

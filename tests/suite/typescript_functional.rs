@@ -65,7 +65,7 @@ async fn websockets_with_message_pack() {
 async fn event_streams_with_json() {
     FunctionalServer::start()
         .await
-        .run("ServerSentEvents", "json", &["calls", "streams", "results", "refusal", "objects", "echo", "connections"])
+        .run("ServerSentEvents", "json", &["calls", "streams", "results", "objects", "echo", "connections"])
         .await;
 }
 
