@@ -28,6 +28,7 @@ mod attach;
 mod calls;
 mod channel;
 mod dialect;
+mod dispatcher;
 mod effects;
 mod ending;
 mod group_ops;
@@ -44,9 +45,9 @@ use attach::AttachQueue;
 pub(crate) use attach::{
     AttachChannel, AttachError, ChannelAttached, ChannelDecision, ChannelSetup, RejoinPlan, RequestContext,
 };
-use calls::RunningStreams;
 pub(crate) use channel::{Channel, ChannelState};
 pub(crate) use dialect::{ClientFault, ConnectError, Dialect, Effect, Encoding, Ending, Event, Invoke, Reason};
+pub(crate) use dispatcher::{Action, CallRefusal, DispatchLimits, Dispatcher, IncomingCall, PendingCall, Request};
 pub(crate) use effects::Effects;
 use group_ops::{GroupOp, PendingGroupOps};
 pub(crate) use groups_token::{TokenEncoder, TokenPlace, TokenSchedule};
@@ -87,13 +88,12 @@ pub(crate) struct Connection<D: Dialect> {
     restores_in_progress: u32,
     /// Group operations that wait for an earlier operation on the same group.
     pending_ops: PendingGroupOps,
-    streams: RunningStreams,
     /// The turn of a result or an item to be queued in the outbox.
     send_turns: Arc<Semaphore>,
 }
 
 impl<D: Dialect> Connection<D> {
-    /// Starts the actor of a connection. It is registered in the directory with [`Effect::Connect`].
+    /// Starts the actor of a connection. It is registered in the directory with [`Effect::RestoreGroups`].
     pub(crate) fn spawn(new: NewConnection, session: D, shared: D::Shared) -> Addr<Self> {
         Self::create(move |ctx| Self::new(ConnectionState::new(new, ctx.address(), &session), session, shared))
     }
@@ -124,7 +124,6 @@ impl<D: Dialect> Connection<D> {
             waits_for_polls: false,
             restores_in_progress: 0,
             pending_ops: PendingGroupOps::new(),
-            streams: RunningStreams::new(),
             send_turns: Arc::new(Semaphore::new(1)),
         }
     }
@@ -160,32 +159,22 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn apply(&mut self, effect: Effect<D>, ctx: &mut Context<Self>) {
-        let outbox = &self.state.handle().outbox;
         match effect {
-            Effect::Send(bytes) => drop(outbox.push_private(bytes)),
-            Effect::SendFrame(bytes) => drop(outbox.push_raw_frame(bytes)),
+            Effect::Send(bytes) => drop(self.state.handle().outbox.push_private(bytes)),
             Effect::SetEncoding(encoding) => self.set_encoding(encoding),
             Effect::Own(own) => D::apply(own, self.state.handle(), &self.shared),
             Effect::SetContext(context) => self.state.set_context(&context),
-            Effect::CountGap => self.state.services().metrics.gaps.increment(),
             Effect::CountReconnect { is_recreated } => self.state.count_reconnect(is_recreated),
             Effect::SendGroupsToken(sends) => self.send_groups_token(sends),
             Effect::Report(fault) => self.state.log_fault(&fault),
-            Effect::CloseChannel(end) => outbox.close_channel(end),
             Effect::RestoreGroups => self.restore(ctx),
             Effect::RunConnected => self.run_connected(ctx),
-            Effect::Connect => self.connect(ctx),
             Effect::RunReconnected { has_gap } => self.run_reconnected(has_gap, ctx),
-            Effect::Invoke(invocation, invoke) => self.invoke(invocation, invoke, ctx),
-            Effect::CancelStream(number) => self.cancel_stream(number, ctx),
+            Effect::Invoke(invoke) => self.invoke(invoke, ctx),
             Effect::ClientResult(id, result) => self.complete_client_result(&id, result, ctx),
             Effect::AwaitUpload(capacity) => Self::await_upload(capacity, ctx),
             Effect::RefreshGroupsToken => self.refresh_groups_token(ctx),
             Effect::End(ending) => self.end(&ending, ctx),
-            Effect::MarkClientGone => {
-                self.cancel_streams(ctx);
-                self.state.mark_client_gone();
-            }
         }
     }
 

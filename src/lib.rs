@@ -58,7 +58,8 @@
 //!   **Backlog**: the length of an outbox in messages and bytes. **Replay**: sending kept messages again to a classic
 //!   client that reconnected; **cursor**: its position in them; **gap**: messages that are no longer kept.
 //! * **Dialect**: the code for one protocol generation. **Session**: the pure protocol rules of a dialect for one
-//!   connection. **Framer**: turns messages into the bytes of one transport and dialect.
+//!   connection. **Dispatcher**: the calls, streams and client results of one connection, for its session. **Framer**:
+//!   turns messages into the bytes of one transport and dialect.
 //! * **Rejoin token**: a signed text that lists groups. A client presents it to return to them. Classic clients know it
 //!   as the groups token. **Family**: connections that continue one another by single-use tokens. **Epoch**: the position
 //!   of a connection in its family.

@@ -344,7 +344,7 @@ impl Shared {
         let event = match push {
             Push::Overflowed if !self.reported_overflow => {
                 self.reported_overflow = true;
-                self.queue.discard_and_close(End { code: SLOW_CLIENT });
+                self.queue.discard_and_close(End::Close(SLOW_CLIENT));
                 self.wake_capacity_waiters();
                 OutboxEvent::Overflowed
             }

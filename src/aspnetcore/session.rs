@@ -18,8 +18,8 @@ use super::{
 use crate::{
     client_log::Cause,
     connection::{
-        AttachChannel, ChannelDecision, ChannelSetup, ChannelState, ClientFault, ConnectError, Dialect, Effect,
-        Effects, Event, Invoke, Reason, TokenPlace, TokenSchedule,
+        AttachChannel, ChannelDecision, ChannelSetup, ChannelState, ClientFault, ConnectError, Dialect, DispatchLimits,
+        Dispatcher, Effect, Effects, Event, PendingCall, Reason, TokenPlace, TokenSchedule,
     },
     connections::{ConnectionHandle, Reconnect},
     hub::{Hub, HubBehavior, HubError},
@@ -40,23 +40,22 @@ mod handshaking;
 mod message_buffer;
 mod messages;
 mod reconnect;
-mod streams;
 
 pub(crate) use channel::{ChannelRefusal, ChannelRequest, Delete};
 pub(crate) use effect::OwnEffect;
 use error_messages::{ErrorMessages, PendingInvocation};
 use message_buffer::{FramingError, MessageBuffer};
+use messages::LastMessage;
 use reconnect::StatefulReconnect;
-use streams::{ClientStreams, ServerStreams};
 
 /// The time limit for calls made before a protocol error. Then the Close message is sent without waiting for them.
 const FAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Wire: always 1000 (normal closure). The preceding Close message carries the reason.
-const NORMAL_CLOSURE: End = End { code: 1000 };
+const NORMAL_CLOSURE: End = End::Close(1000);
 
 /// Wire: 1008 (policy violation), for a client that does not read.
-const POLICY_VIOLATION: End = End { code: 1008 };
+const POLICY_VIOLATION: End = End::Close(1008);
 
 /// Wire: the client method that receives a rejoin token. The colon prevents a clash with application methods, because
 /// common languages do not allow it in identifiers.
@@ -94,16 +93,9 @@ pub(crate) struct Session {
     protocol: &'static dyn HubProtocol,
     has_handshake: bool,
     error_messages: ErrorMessages,
-    /// The numbers of the calls that count against the number of parallel calls.
-    slots: Vec<u64>,
-    /// The number of calls whose client sends streams and expects a value.
-    upload_calls: usize,
-    streams: ServerStreams,
-    uploads: ClientStreams,
-    /// The number of the next call.
-    next_number: u64,
-    /// The call that waits for a free slot. Messages behind it are not read.
-    queued_call: Option<Box<(PendingInvocation, Invoke)>>,
+    dispatcher: Dispatcher<PendingInvocation>,
+    /// The message that ends the connection, while requests before it wait. Nothing is read behind it.
+    last_message: Option<Box<LastMessage>>,
     handshake_deadline: Instant,
     next_ping_at: Instant,
     /// When the client last sent a message. `None` until its first ping: a client that never pings never times out.
@@ -134,12 +126,11 @@ impl Session {
             protocol: fixed_protocol.unwrap_or(&JsonProtocol),
             has_handshake: fixed_protocol.is_none(),
             error_messages: ErrorMessages { is_detailed: settings.detailed_errors },
-            slots: Vec::new(),
-            upload_calls: 0,
-            streams: ServerStreams::default(),
-            uploads: ClientStreams::new(settings.stream_capacity.get()),
-            next_number: 0,
-            queued_call: None,
+            dispatcher: Dispatcher::new(DispatchLimits {
+                parallel_calls: settings.parallel_calls.get(),
+                stream_capacity: settings.stream_capacity.get(),
+            }),
+            last_message: None,
             handshake_deadline: now + settings.handshake_timeout,
             next_ping_at: now + settings.keep_alive,
             last_received: None,
@@ -163,11 +154,7 @@ impl Session {
     }
 
     fn on_framing_error(&mut self, error: FramingError, now: Instant) -> SessionEffects {
-        let cause = match error {
-            FramingError::TooLarge => Cause::MessageTooLong,
-            FramingError::InvalidLength => Cause::InvalidMessage,
-        };
-        let error = self.receive_buffer.error(error);
+        let (cause, error) = (error.cause(), self.receive_buffer.error(error));
         match self.state {
             State::Handshake => self.reject_handshake(handshake::CANCELLED, error.message()),
             State::Connecting { is_attached: true } | State::Open => self.protocol_error(cause, error, now),
@@ -181,7 +168,7 @@ impl Session {
     /// Ends the connection with `error`, after calls that are already running have been answered.
     fn protocol_error(&mut self, cause: Cause, error: HubError, now: Instant) -> SessionEffects {
         let report = SessionEffects::from(Effect::Report(ClientFault::new(cause, &error.to_string())));
-        if self.slots.is_empty() {
+        if !self.dispatcher.has_plain_calls() {
             return report.then(self.end_with_error(error, Reason::Faulted));
         }
         self.state = State::Faulted;
@@ -195,6 +182,14 @@ impl Session {
         fault.map_or_else(SessionEffects::none, |(error, _)| self.end_with_error(error, Reason::Faulted))
     }
 
+    fn on_restored(&mut self, outcome: Result<(), ConnectError>, now: Instant) -> SessionEffects {
+        match outcome {
+            Ok(()) if matches!(self.state, State::Connecting { .. }) => Effect::RunConnected.into(),
+            Ok(()) => SessionEffects::none(),
+            Err(refusal) => self.on_connected(Err(refusal), now),
+        }
+    }
+
     fn on_connected(&mut self, outcome: Result<(), ConnectError>, now: Instant) -> SessionEffects {
         let is_attached = self.state == State::Connecting { is_attached: true };
         match outcome {
@@ -202,7 +197,7 @@ impl Session {
                 self.state = State::Open;
                 self.process_buffered(now)
             }
-            Ok(()) => self.finish_queued_calls(now),
+            Ok(()) => self.finish_waiting(now),
             Err(ConnectError { error, is_retryable }) => {
                 let text = self.error_messages.for_client(CLOSED_WITH_ERROR, &error);
                 self.end(Reason::Refused, None, Some(self.close(Some(&text), is_retryable)))
@@ -212,7 +207,6 @@ impl Session {
 }
 
 impl Dialect for Session {
-    type PendingInvocation = PendingInvocation;
     type ChannelRequest = ChannelRequest;
     type ChannelRefusal = ChannelRefusal;
     type Request = Delete;
@@ -230,7 +224,7 @@ impl Dialect for Session {
             Event::Received(received) => self.receive(&received.data, now),
             Event::Tick => self.tick(now),
             Event::Connected(outcome) => self.on_connected(outcome, now),
-            Event::Returned(invocation, result) => self.on_returned(&invocation, result, now),
+            Event::Returned(number, result) => self.on_returned(number, result, now),
             // The client returns, or the connection is abandoned.
             Event::Detached if self.is_polling() || self.can_resume() => self.on_away(),
             Event::Closed if self.is_polling() => SessionEffects::none(),
@@ -243,19 +237,20 @@ impl Dialect for Session {
             Event::SlotReleased(number) => self.on_slot_released(number, now),
             Event::ForeignResult(error) => self.protocol_error(Cause::InvalidMessage, error, now),
             Event::UploadReady => self.on_upload_ready(now),
-            Event::Overflowed => self.end(Reason::TooSlow, None, None),
+            Event::Overflowed | Event::Stalled => self.end(Reason::TooSlow, None, None),
             Event::GroupsChanged { are_known } => self.token_schedule.on_changed(are_known, now),
             Event::Rejoined(report) => {
                 Effect::Send(protocol::write_invocation(self.protocol, REJOINED_METHOD, &report)).into()
             }
             Event::Aborted(reconnect) => self.end_with_close(Reason::Aborted, None, reconnect == Reconnect::Allow),
             Event::Draining => self.end_with_close(Reason::Drained, None, true),
-            Event::Restored(_) | Event::Reconnected(_) => SessionEffects::none(),
+            Event::Restored(restored) => self.on_restored(restored, now),
+            Event::Reconnected(_) => SessionEffects::none(),
         }
     }
 
     fn apply(effect: OwnEffect, connection: &ConnectionHandle, (): &()) {
-        effect.apply(&connection.outbox);
+        effect.apply(connection);
     }
 
     fn decide_channel(&self, attach: &AttachChannel<Self>, channels: &ChannelState, _: u64) -> ChannelDecision<Self> {
@@ -280,11 +275,11 @@ impl Dialect for Session {
     }
 
     fn is_saturated(&self) -> bool {
-        !self.is_reading() && self.receive_buffer.len() > self.max_buffered()
+        !self.is_reading() && self.buffered() > self.max_buffered()
     }
 
     fn can_read_on(&self) -> bool {
-        self.is_reading() || self.receive_buffer.len() < self.resume_below()
+        self.is_reading() && !self.dispatcher.is_blocked() || self.buffered() < self.resume_below()
     }
 
     fn wants_tokens(&self) -> bool {
@@ -297,8 +292,8 @@ impl Dialect for Session {
         protocol::write_invocation(&JsonProtocol, REJOIN_TOKEN_METHOD, &token)
     }
 
-    fn queues_result(invocation: &PendingInvocation) -> bool {
-        invocation.id.is_some()
+    fn queues_result(&self, number: u64) -> bool {
+        self.dispatcher.running(number).is_some_and(|call| call.id().is_some())
     }
 
     fn send_timeout(&self) -> Duration {
@@ -306,7 +301,7 @@ impl Dialect for Session {
     }
 
     fn calls(&self) -> usize {
-        self.slots.len() + self.streaming_calls() + usize::from(self.queued_call.is_some())
+        self.dispatcher.calls()
     }
 
     fn phase(&self) -> &'static str {

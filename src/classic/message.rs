@@ -71,6 +71,10 @@ impl Call {
 pub(super) struct InvocationId(Option<String>);
 
 impl InvocationId {
+    pub(super) fn as_str(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
     /// The id, unless the client gave none because it expects no response.
     pub(super) fn given(self) -> Option<Self> {
         Some(self).filter(|id| id.0.is_some())

@@ -8,11 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Settings, message, query::ConnectionDataError};
+use super::{Settings, aborted::AbortedConnections, message, query::ConnectionDataError};
 use crate::{
     client_log::Cause,
-    connection::{ClientFault, ConnectError, Effect, Effects, Ending, Reason, TokenSchedule},
+    connection::{
+        ClientFault, ConnectError, DispatchLimits, Dispatcher, Effect, Effects, Ending, Reason, TokenSchedule,
+    },
     hub::HubError,
+    metrics::Metrics,
     outbox::End,
     transport::{Inbound, Received},
 };
@@ -26,8 +29,8 @@ mod requests;
 mod start;
 
 pub(super) use attached::{ChannelRequest, StalePoll};
-use calls::{Calls, PendingInvocation, SendReply, refuse};
-pub(super) use calls::{IncomingCall, ReplyTarget, TooManyInvocations};
+pub(super) use calls::{ClassicCall, ReplyTarget, TooManyInvocations};
+use calls::{PendingInvocation, SendReply, refuse};
 use channel::Channel;
 pub(super) use requests::Request;
 pub(super) use start::StartError;
@@ -37,12 +40,12 @@ use start::{StartReply, StartState};
 pub(super) const RECONNECT_GRACE: Duration = Duration::from_secs(5);
 
 /// Wire: ASP.NET SignalR always closes with 1000, and clients ignore the code.
-const CLOSE_NORMAL: End = End { code: 1000 };
+const CLOSE_NORMAL: End = End::Close(1000);
 
 /// In these cases ASP.NET SignalR only drops the connection. The codes tell the client more: 1003 rejects a binary
 /// message, and 1008 a client that does not read (RFC 6455 section 7.4.1).
-const CLOSE_UNSUPPORTED_DATA: End = End { code: 1003 };
-const CLOSE_POLICY_VIOLATION: End = End { code: 1008 };
+const CLOSE_UNSUPPORTED_DATA: End = End::Close(1003);
+const CLOSE_POLICY_VIOLATION: End = End::Close(1008);
 
 /// Wire: the first frame of a channel after `/connect`. The client waits for it.
 const INITIALIZED: &[u8] = b"\"S\":1";
@@ -57,7 +60,8 @@ const DISCONNECT: &[u8] = b"\"D\":1,\"E\":\"The server has closed the connection
 #[derive(Debug)]
 pub(crate) struct Session {
     settings: Arc<Settings>,
-    calls: Calls,
+    /// It is closed until the durable groups are joined.
+    dispatcher: Dispatcher<PendingInvocation>,
     token_schedule: TokenSchedule,
     epoch: Arc<str>,
     channel: Option<Channel>,
@@ -72,6 +76,12 @@ pub(crate) struct Session {
 /// An effect that only classic connections have.
 #[derive(Debug)]
 pub(crate) enum OwnEffect {
+    /// Sends this frame over the current channel.
+    SendFrame(Box<[u8]>),
+    /// Closes the current channel at once; the connection stays.
+    CloseChannel(End),
+    /// Counts that the client has missed messages.
+    CountGap,
     /// Sets the `init` field of the next frame of the current channel.
     SetInit(Box<[u8]>),
     /// Responds to a send request.
@@ -82,6 +92,12 @@ pub(crate) enum OwnEffect {
 
 fn set_init(field: &[u8]) -> Effect<Session> {
     Effect::Own(OwnEffect::SetInit(field.into()))
+}
+
+/// What all sessions of an endpoint share.
+pub(crate) struct Shared {
+    pub(crate) aborted: Arc<AbortedConnections>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// The arguments of a new session.
@@ -99,7 +115,11 @@ impl Session {
     pub(super) fn new(config: SessionConfig) -> Self {
         let SessionConfig { settings, groups_token_lifetime, is_aborted_by_hub } = config;
         Self {
-            calls: Calls::new(Arc::clone(&settings)),
+            dispatcher: Dispatcher::closed(DispatchLimits {
+                parallel_calls: settings.parallel_calls.get(),
+                // Classic clients send no streams.
+                stream_capacity: 1,
+            }),
             token_schedule: TokenSchedule::new(groups_token_lifetime),
             epoch: crate::ids::secret().chars().filter(char::is_ascii_alphanumeric).take(8).collect::<String>().into(),
             channel: None,
@@ -120,9 +140,15 @@ impl Session {
 
     fn on_restored(&mut self, outcome: Result<(), ConnectError>) -> SessionEffects {
         match outcome {
-            Ok(()) => self.start_state.on_groups_restored(self.init_pending).then(self.calls.run_deferred()),
+            Ok(()) => self.on_groups_restored(self.init_pending),
             Err(error) => self.reject(&error),
         }
+    }
+
+    /// The durable groups are joined. OnConnected follows if it `is_awaited`, and the calls that have waited.
+    fn on_groups_restored(&mut self, is_awaited: bool) -> SessionEffects {
+        self.dispatcher.open();
+        self.start_state.on_groups_restored(is_awaited).then(self.run_waiting())
     }
 
     fn on_connected(&mut self, outcome: Result<(), ConnectError>) -> SessionEffects {
@@ -151,7 +177,7 @@ impl Session {
             Inbound::TooLarge => {
                 let reason = format!("the message is longer than {} bytes", self.settings.max_message);
                 // Wire: jquery.signalR raises its error event only after an end without a close frame.
-                (ClientFault::new(Cause::MessageTooLong, &reason), End::ABNORMAL)
+                (ClientFault::new(Cause::MessageTooLong, &reason), End::Abort)
             }
         };
         SessionEffects::from(Effect::Report(fault)).then(channel.close(end))
@@ -168,24 +194,12 @@ impl Session {
         };
         let hubs = self.channel.as_ref().map(|channel| &channel.endpoint_hubs);
         match hubs.and_then(|hubs| hubs.find(&call.hub)).cloned() {
-            Some(hub) => {
-                let incoming = IncomingCall { hub, call, reply_to: ReplyTarget::Channel(channel), request: None };
-                self.call(incoming)
-            }
+            Some(hub) => self.call(ClassicCall { hub, call, reply_to: ReplyTarget::Channel(channel), request: None }),
             None => {
                 let text = ConnectionDataError::Unknown(call.hub.clone()).to_string();
                 refuse(call.fault(Cause::UnknownHub, ""), call.id.given(), text)
             }
         }
-    }
-
-    /// Invokes a hub method. Before the durable groups are joined, the call is deferred.
-    fn call(&mut self, incoming: IncomingCall) -> SessionEffects {
-        if self.start_state.are_groups_restored() {
-            return self.calls.invoke(incoming);
-        }
-        self.calls.defer(incoming);
-        self.start_state.restore_groups()
     }
 
     fn channel_number(&self) -> Option<u32> {
@@ -219,6 +233,7 @@ impl Session {
     fn end(&mut self, reason: Reason, end: End) -> SessionEffects {
         self.has_ended = true;
         self.start_state.drop_waiters();
+        self.dispatcher.clear();
         Effect::End(Ending { reason, error: None, end, waits_for_client: false }).into()
     }
 

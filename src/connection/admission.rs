@@ -4,34 +4,12 @@ use std::convert::identity;
 
 use actix::prelude::*;
 
-use super::{ConnectError, Connection, Dialect, Event, RejoinOutcome, RejoinRequest, group_ops::join_loaded, hooks};
+use super::{
+    ConnectError, Connection, Dialect, Event, RejoinOutcome, RejoinRequest, TokenPlace, group_ops::join_loaded, hooks,
+};
 use crate::pipeline::RejoinReport;
 
 impl<D: Dialect> Connection<D> {
-    pub(super) fn connect(&mut self, ctx: &mut Context<Self>) {
-        if let Err(in_use) = self.state.register() {
-            return self.handle_event(Event::Connected(Err(in_use)), ctx);
-        }
-        self.restores_in_progress += 1;
-        let joiner = self.group_joiner(ctx);
-        let token = self.state.take_rejoin_token();
-        let loaded = self.state.groups_to_restore(token);
-        let connected = hooks::connect(loaded, joiner, self.state.hub_contexts());
-        let connected = self.state.track_connect(connected);
-        ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
-            this.end_restore();
-            let admitted = this.state.admit(connected);
-            let (report, outcome) = admitted.map_or_else(|error| (None, Err(error)), |report| (report, Ok(())));
-            let is_admitted = outcome.is_ok();
-            this.handle_event(Event::Connected(outcome), ctx);
-            if is_admitted {
-                this.report_rejoin(report, ctx);
-                this.refresh_groups_token(ctx);
-                this.drain_if_draining(ctx);
-            }
-        }));
-    }
-
     /// Restores the groups of a client that reconnected. Groups of hubs that the new channel did not request stay
     /// joined, but their messages are filtered out.
     pub(super) fn rejoin(
@@ -65,24 +43,37 @@ impl<D: Dialect> Connection<D> {
     }
 
     pub(super) fn restore(&mut self, ctx: &mut Context<Self>) {
+        if let Err(in_use) = self.state.register() {
+            return self.handle_event(Event::Restored(Err(in_use)), ctx);
+        }
         self.restores_in_progress += 1;
-        let loaded = self.state.groups_to_restore(None);
+        let loaded = self.state.groups_to_restore();
         ctx.spawn(join_loaded(loaded.into_actor(self)).map(|restored, this, ctx| {
             this.end_restore();
-            this.state.log_refused(&restored);
-            this.state.record_restored(&[]);
-            this.handle_event(Event::Restored(restored.map(drop)), ctx);
-            this.refresh_groups_token(ctx);
+            let restored = this.state.end_restore(restored);
+            this.handle_event(Event::Restored(restored), ctx);
+            // Wire: a field goes with the first frame, a message follows OnConnected.
+            if D::TOKEN_PLACE == TokenPlace::Field {
+                this.refresh_groups_token(ctx);
+            }
         }));
     }
 
     pub(super) fn run_connected(&mut self, ctx: &mut Context<Self>) {
-        let connected = hooks::run_connected(self.state.hub_contexts());
+        let connected = hooks::run_connected(self.state.hub_contexts(), self.state.is_rejoin());
         let connected = self.state.track_connect(connected);
         ctx.spawn(connected.into_actor(self).map(|connected, this, ctx| {
-            let outcome = this.state.admit(connected.map(|()| None));
-            this.handle_event(Event::Connected(outcome.map(drop)), ctx);
-            this.drain_if_draining(ctx);
+            let admitted = this.state.admit(connected);
+            let (report, outcome) = admitted.map_or_else(|error| (None, Err(error)), |report| (report, Ok(())));
+            let is_admitted = outcome.is_ok();
+            this.handle_event(Event::Connected(outcome), ctx);
+            if is_admitted {
+                this.report_rejoin(report, ctx);
+                if D::TOKEN_PLACE == TokenPlace::Message {
+                    this.refresh_groups_token(ctx);
+                }
+                this.drain_if_draining(ctx);
+            }
         }));
     }
 

@@ -1,8 +1,10 @@
 //! Hub methods that a connection runs for its client, and the streams that they return.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use actix::prelude::*;
+use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Connection, Dialect, Event, Invoke,
@@ -14,38 +16,56 @@ use crate::{
     router::{ClientResult, NotAsked},
 };
 
-/// The invocations whose clients expect a stream, by number: the task that reads the stream, once there is one.
-pub(super) type RunningStreams = HashMap<u64, Option<SpawnHandle>>;
+/// The call that a stream belongs to.
+struct StreamCall {
+    number: u64,
+    hub: HubName,
+    method: String,
+    cancelled: CancellationToken,
+}
+
+impl StreamCall {
+    /// `None` if the client expects no stream.
+    fn of(Invoke { number, hub, method, cancelled, .. }: &Invoke) -> Option<Self> {
+        let cancelled = cancelled.clone()?;
+        Some(Self { number: *number, hub: hub.clone(), method: method.clone(), cancelled })
+    }
+}
 
 impl<D: Dialect> Connection<D> {
-    pub(super) fn invoke(&mut self, invocation: D::PendingInvocation, invoke: Invoke, ctx: &mut Context<Self>) {
+    pub(super) fn invoke(&mut self, invoke: Invoke, ctx: &mut Context<Self>) {
         let services = self.state.services();
-        let (number, hub, method) = (invoke.number, invoke.hub.clone(), invoke.method.clone());
-        if invoke.streams.wants_stream {
-            self.streams.insert(number, None);
-        }
-        let reporter = D::reporter(&invocation, &self.state.handle().outbox);
+        let (number, stream) = (invoke.number, StreamCall::of(&invoke));
+        let reporter = self.session.reporter(number, &self.state.handle().outbox);
         let run = hooks::invoke(self.state.hub(&invoke.hub), Arc::clone(&services.metrics), invoke, reporter);
         let returned = hooks::run_to_completion(&services.drain.hub_tasks, run, CallError::Failed);
-        let returned = hooks::wait_for_capacity(D::queues_result(&invocation).then(|| self.send_turns()), returned);
+        let sending = self.session.queues_result(number).then(|| self.send_turns());
+        let returned = hooks::wait_for_capacity(sending, returned);
         ctx.spawn(returned.into_actor(self).map(move |(result, _turn), this, ctx| {
-            let value = match result.map(HubResult::into_value) {
-                Ok(Err(items)) => return this.stream(number, items, hub, method, ctx),
+            let result = match result.map(HubResult::into_value) {
                 Ok(Ok(value)) => Ok(value),
+                Ok(Err(items)) => match stream {
+                    Some(stream) => return this.stream(items, stream, ctx),
+                    None => Err(CallError::StreamRequired),
+                },
                 Err(error) => Err(error),
             };
-            this.streams.remove(&number);
-            this.handle_event(Event::Returned(invocation, value), ctx);
+            this.handle_event(Event::Returned(number, result), ctx);
         }));
     }
 
-    /// Passes the items of a stream to the session, unless the client has cancelled it meanwhile.
-    fn stream(&mut self, number: u64, items: ItemStream, hub: HubName, method: String, ctx: &mut Context<Self>) {
-        if !self.streams.contains_key(&number) {
-            return;
-        }
-        let source = (Arc::clone(self.state.handle()), hub, method);
-        let items = hooks::stream_items(items, self.send_turns(), source, Arc::clone(&self.state.services().metrics));
+    /// Passes the items of a stream to the session, until it is cancelled or the client has gone.
+    fn stream(&self, items: ItemStream, call: StreamCall, ctx: &mut Context<Self>) {
+        let StreamCall { number, hub, method, cancelled } = call;
+        let (client, metrics) = (Arc::clone(self.state.handle()), Arc::clone(&self.state.services().metrics));
+        let ended = client.ended().clone();
+        let stopped = async move {
+            tokio::select! {
+                () = cancelled.cancelled() => {}
+                () = ended.cancelled() => {}
+            }
+        };
+        let items = hooks::stream_items(items, self.send_turns(), (client, hub, method), metrics).take_until(stopped);
         let passed_on = actix::fut::wrap_stream::<_, Self>(items).map(move |(item, _turn), this, ctx| {
             let event = match item {
                 Some(item) => Event::StreamItem(number, item),
@@ -53,27 +73,11 @@ impl<D: Dialect> Connection<D> {
             };
             this.handle_event(event, ctx);
         });
-        let task = ctx.spawn(passed_on.finish().map(move |(), this, _| {
-            this.streams.remove(&number);
-        }));
-        self.streams.insert(number, Some(task));
+        ctx.spawn(passed_on.finish());
     }
 
     fn send_turns(&self) -> SendTurns {
         SendTurns { outbox: Arc::clone(&self.state.handle().outbox), turns: Arc::clone(&self.send_turns) }
-    }
-
-    pub(super) fn cancel_stream(&mut self, number: u64, ctx: &mut Context<Self>) {
-        if let Some(Some(task)) = self.streams.remove(&number) {
-            ctx.cancel_future(task);
-        }
-    }
-
-    /// Drops all streams, because nothing is sent to the client any more.
-    pub(super) fn cancel_streams(&mut self, ctx: &mut Context<Self>) {
-        for task in self.streams.drain().filter_map(|(_, task)| task) {
-            ctx.cancel_future(task);
-        }
     }
 
     /// Passes the client's result to the code that has invoked its method.

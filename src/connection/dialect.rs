@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     AttachChannel, ChannelAttached, ChannelDecision, ChannelSetup, ChannelState, Effects, RequestContext, TokenEncoder,
@@ -30,9 +31,6 @@ use crate::{
 
 /// The session of a client: the state machine of its dialect.
 pub(crate) trait Dialect: Sized + Unpin + 'static {
-    /// Identifies an invocation whose result is pending.
-    type PendingInvocation: Debug + 'static;
-
     /// A request for a channel.
     type ChannelRequest: Debug + Send + Unpin + 'static;
 
@@ -71,8 +69,8 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
     /// The name of a transport on the wire.
     fn transport_name(transport: Transport) -> &'static str;
 
-    /// Reports the progress of an invocation to its client, if the dialect can.
-    fn reporter(_: &Self::PendingInvocation, _: &Arc<Outbox>) -> Option<Reporter> {
+    /// Reports the progress of the call with this number to its client, if the dialect can.
+    fn reporter(&self, _: u64, _: &Arc<Outbox>) -> Option<Reporter> {
         None
     }
 
@@ -96,8 +94,9 @@ pub(crate) trait Dialect: Sized + Unpin + 'static {
     /// Encodes a rejoin token for its place, until [`Effect::SetEncoding`] chooses another encoding.
     fn encode_token(token: &str) -> Box<[u8]>;
 
-    /// Whether the result of an invocation is queued in the outbox, rather than sent as the response to a request.
-    fn queues_result(invocation: &Self::PendingInvocation) -> bool;
+    /// Whether the result of the call with this number is queued in the outbox. Otherwise it is the response to a
+    /// request, or not sent.
+    fn queues_result(&self, number: u64) -> bool;
 
     /// The time that queued messages may wait without any progress before the client counts as too slow.
     fn send_timeout(&self) -> Duration;
@@ -122,13 +121,13 @@ pub(crate) enum Event<D: Dialect> {
     Attached(ChannelAttached<D>),
     /// A timer fired. The deadline may have moved since it was set.
     Tick,
-    /// The durable groups are joined, or could not be loaded or joined.
+    /// The groups are joined, or could not be loaded or joined, or the id of the connection is in use.
     Restored(Result<(), ConnectError>),
-    /// OnConnected of the hubs has finished or failed, or the groups could not be restored before it.
+    /// OnConnected of the hubs has finished or failed.
     Connected(Result<(), ConnectError>),
-    /// A hub method has returned a value or failed.
-    Returned(D::PendingInvocation, Result<Payload, CallError>),
-    /// A stream that a hub method has returned has an item, or has failed. The number is [`Invoke::number`].
+    /// The hub method of a call has returned a value or failed. The number is [`Invoke::number`].
+    Returned(u64, Result<Payload, CallError>),
+    /// The stream that the hub method of a call has returned has an item, or has failed.
     StreamItem(u64, Result<Payload, HubError>),
     /// Such a stream has ended without an error.
     StreamEnded(u64),
@@ -146,8 +145,10 @@ pub(crate) enum Event<D: Dialect> {
     Detached,
     /// The connection had no channel for too long.
     Abandoned,
-    /// The client is too slow. Its outbox accepts no more messages.
+    /// More messages wait for the client than its outbox accepts. It accepts no more.
     Overflowed,
+    /// The client has taken none of the messages that wait for it within the send timeout.
+    Stalled,
     /// The client has presented a rejoin token, and its groups are restored.
     Rejoined(RejoinReport),
     /// The groups that the client receives messages from have changed, or their token is refreshed.
@@ -176,21 +177,17 @@ impl ConnectError {
     }
 }
 
-/// An action that a session requests.
+/// An action that a session requests. What needs nothing but the handle of the connection is an effect of the dialect.
 #[derive(Debug)]
 pub(crate) enum Effect<D: Dialect> {
     /// Queues these bytes in the outbox, in order with the messages of others.
     Send(Box<[u8]>),
-    /// Sends this frame over the current channel.
-    SendFrame(Box<[u8]>),
     /// Chooses how messages to the client are encoded and framed. It precedes the first of them.
     SetEncoding(Encoding),
     /// An effect of the dialect.
     Own(D::OwnEffect),
     /// Hooks and hub methods see this request from now on, and hooks run for these hubs.
     SetContext(RequestContext),
-    /// Counts that the client has missed messages.
-    CountGap,
     /// Counts that the client has reconnected.
     CountReconnect {
         /// The connection is new to this process. The client is admitted without OnConnected.
@@ -199,10 +196,8 @@ pub(crate) enum Effect<D: Dialect> {
     /// Sends a rejoin token with the next frame, or does not send one that was not written yet. The token lists the
     /// groups at the time when the frame is written.
     SendGroupsToken(bool),
-    /// Registers the connection, joins its durable groups and those of its rejoin token, then runs OnConnected.
-    /// [`Event::Connected`] follows.
-    Connect,
-    /// Joins the durable groups. [`Event::Restored`] follows.
+    /// Registers the connection, unless that was done before, and joins its durable groups and those of the rejoin token
+    /// that it was created with. [`Event::Restored`] follows.
     RestoreGroups,
     /// Runs OnConnected. [`Event::Connected`] follows.
     RunConnected,
@@ -212,9 +207,7 @@ pub(crate) enum Effect<D: Dialect> {
         has_gap: bool,
     },
     /// Runs a hub method. [`Event::Returned`] follows, or the items of the stream that it returns.
-    Invoke(D::PendingInvocation, Invoke),
-    /// Drops the stream that a hub method has returned, or will return. Its items are not needed.
-    CancelStream(u64),
+    Invoke(Invoke),
     /// Passes the client's result of the invocation with this id on. [`Event::ForeignResult`] follows if another client
     /// was asked.
     ClientResult(String, ClientResult),
@@ -224,13 +217,8 @@ pub(crate) enum Effect<D: Dialect> {
     RefreshGroupsToken,
     /// Logs a fault of the client.
     Report(ClientFault),
-    /// Closes the current channel at once; the connection stays.
-    CloseChannel(End),
     /// Ends the connection.
     End(Ending),
-    /// Records that the client has gone although the connection has not ended yet: its running hub methods are
-    /// cancelled, and nothing waits for the client to read.
-    MarkClientGone,
 }
 
 /// How messages to a client are encoded and framed.
@@ -257,6 +245,8 @@ pub(crate) struct Invoke {
     pub(crate) streams: Streams,
     /// The streams that the client sends along.
     pub(crate) uploads: Uploads,
+    /// Cancelled when the client wants no more items of the stream that the method returns.
+    pub(crate) cancelled: Option<CancellationToken>,
     pub(crate) headers: Option<Arc<BTreeMap<String, String>>>,
     /// The request that carried the invocation, if it is not the request of the channel.
     pub(crate) request: Option<Arc<Request>>,

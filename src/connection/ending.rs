@@ -21,7 +21,6 @@ impl<D: Dialect> Connection<D> {
             self.close_socket();
         }
         self.pending_ops.clear();
-        self.cancel_streams(ctx);
         self.state.end(ending);
         self.waits_for_polls = ending.waits_for_client && self.channels.transport().is_some_and(Transport::is_poll);
         if let Some(turns) = self.post_turns.as_ref().filter(|_| !self.waits_for_polls) {

@@ -57,22 +57,6 @@ fn reply<T>(answer: Option<GroupReply<T>>, result: Result<T, Error>) {
 /// A group to join, and why.
 pub(super) type GroupJoin = (Arc<GroupKey>, JoinCause);
 
-/// Lets a task that may outlive its connection have the connection join groups.
-pub(super) struct GroupJoiner(oneshot::Sender<JoinRequest>);
-
-/// Groups to join, and the sender of the outcome.
-type JoinRequest = (Vec<GroupJoin>, oneshot::Sender<Result<(), ConnectError>>);
-
-impl GroupJoiner {
-    /// Joins these groups like [`Connection::join_all`]. A connection that has ended joins none of them.
-    pub(super) async fn join_all(self, groups: Vec<GroupJoin>) -> Result<(), ConnectError> {
-        let (answer, joined) = oneshot::channel();
-        // Both channels are only closed if the actor has stopped.
-        let _ = self.0.send((groups, answer));
-        joined.await.unwrap_or(Ok(()))
-    }
-}
-
 /// Joins the groups that `loaded` returns, and returns its other value.
 pub(super) fn join_loaded<D: Dialect, T: 'static>(
     loaded: impl ActorFuture<Connection<D>, Output = Result<(Vec<GroupJoin>, T), ConnectError>>,
@@ -120,16 +104,6 @@ impl<D: Dialect> Connection<D> {
                 Ok(Ok(_)) | Err(_) => Ok(()),
             }
         }
-    }
-
-    /// Waits for the request of the returned [`GroupJoiner`].
-    pub(super) fn group_joiner(&self, ctx: &mut Context<Self>) -> GroupJoiner {
-        let (joiner, request) = oneshot::channel::<JoinRequest>();
-        ctx.spawn(request.into_actor(self).then(|request, this, _| {
-            let (groups, answer) = request.ok().unzip();
-            this.join_all(groups.unwrap_or_default()).map(|joined, _, _| drop(answer.map(|answer| answer.send(joined))))
-        }));
-        GroupJoiner(joiner)
     }
 
     /// Tells the session that the groups of the client may have changed, unless a restore is in progress or the client

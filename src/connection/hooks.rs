@@ -10,10 +10,7 @@ use futures_util::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::{
-    ConnectError, Invoke, TokenOutcome,
-    group_ops::{GroupJoin, GroupJoiner},
-};
+use super::{ConnectError, Invoke};
 use crate::{
     client_log::{self, Cause},
     connections::ConnectionHandle,
@@ -164,36 +161,17 @@ pub(super) fn stream_items(
     })
 }
 
-/// Joins the groups that are loaded, then runs OnConnected. Returns the outcome of the rejoin token.
-pub(super) async fn connect(
-    loaded: impl Future<Output = Result<(Vec<GroupJoin>, Option<TokenOutcome>), ConnectError>>,
-    joiner: GroupJoiner,
-    hubs: Vec<(Arc<Hub>, HubContext)>,
-) -> Result<Option<TokenOutcome>, ConnectError> {
-    let (groups, token) = loaded.await?;
-    joiner.join_all(groups).await?;
-    let is_rejoin = token.as_ref().is_some_and(|token| token.claims.is_some());
-    if is_rejoin {
-        run_rejoined(hubs).await?
-    } else {
-        run_connected(hubs).await?
+/// Runs OnConnected. A client that has presented a rejoin token (`is_rejoin`) connects between the filters of a
+/// reconnect. Messages are not replayed, so it may have missed some.
+pub(super) async fn run_connected(hubs: Vec<(Arc<Hub>, HubContext)>, is_rejoin: bool) -> Result<(), ConnectError> {
+    if !is_rejoin {
+        return run_on_connected(hubs, |hub, context| hub.connected(context)).await;
     }
-    Ok(token)
-}
-
-/// Runs OnConnected of a client that has presented a rejoin token, between the filters of a reconnect. Messages are not
-/// replayed, so the client may have missed some.
-async fn run_rejoined(hubs: Vec<(Arc<Hub>, HubContext)>) -> Result<(), ConnectError> {
     let connect = |hub: &Arc<Hub>, context: HubContext| {
         let (reconnected, own) = (Reconnected { context, has_gap: true }, Arc::clone(hub));
         hub.with_reconnect_filters(reconnected, move |Reconnected { context, .. }| own.connected(context))
     };
     run_on_connected(hubs, connect).await
-}
-
-/// Runs OnConnected.
-pub(super) async fn run_connected(hubs: Vec<(Arc<Hub>, HubContext)>) -> Result<(), ConnectError> {
-    run_on_connected(hubs, |hub, context| hub.connected(context)).await
 }
 
 async fn run_on_connected<F: Future<Output = Result<(), HubError>>>(

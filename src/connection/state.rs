@@ -24,7 +24,7 @@ use crate::{
     },
     ids::{ConnectionId, GroupKey, HubName},
     membership::LeaseUpdate,
-    outbox::{DeferredField, End, Outbox},
+    outbox::{DeferredField, Outbox},
     pipeline::{RejoinReport, TokenGroups, TokenSubject},
 };
 
@@ -34,9 +34,6 @@ pub(super) use cleanup::CleanupGuard;
 
 /// The error of a client whose connection id is in use.
 const ID_IN_USE: &str = "The previous connection with this id has not ended yet. Try again in a moment.";
-
-/// How the outbox of a client that has gone ends. It is never sent.
-const CLIENT_GONE: End = End { code: 1000 };
 
 /// The arguments of a new connection.
 #[derive(Debug)]
@@ -101,6 +98,8 @@ pub(crate) struct ConnectionState {
     rejoin_service: Arc<RejoinService>,
     behavior: HubBehavior,
     rejoin_token: Option<String>,
+    /// The outcome of that token, until the client is admitted.
+    token_outcome: Option<Box<TokenOutcome>>,
     /// Makes the tokens of a client that receives them.
     pub(super) token_issuer: Option<Arc<TokenIssuer>>,
     pub(super) memberships: Memberships,
@@ -147,6 +146,7 @@ impl ConnectionState {
             rejoin_service,
             behavior: D::BEHAVIOR,
             rejoin_token,
+            token_outcome: None,
             token_issuer,
             memberships,
             connect_outcome: None,
@@ -172,17 +172,15 @@ impl ConnectionState {
         self.has_ended
     }
 
-    /// The rejoin token that the client presented, once.
-    pub(super) fn take_rejoin_token(&mut self) -> Option<String> {
-        self.rejoin_token.take()
-    }
-
-    /// Adds the connection to the directory.
+    /// Adds the connection to the directory, once.
     ///
     /// # Errors
     /// If the directory has another connection with the same id. Both would use the same memberships in groups, so that
     /// the end of one would end those of the other.
     pub(super) fn register(&mut self) -> Result<(), ConnectError> {
+        if self.is_registered {
+            return Ok(());
+        }
         if !self.services.connections.register(&self.handle) {
             return Err(ConnectError { error: HubError::new(ID_IN_USE), is_retryable: true });
         }
@@ -203,9 +201,9 @@ impl ConnectionState {
 
     /// Loads the groups to join: see [`RejoinService::groups_to_restore`].
     pub(super) fn groups_to_restore(
-        &self,
-        rejoin_token: Option<String>,
+        &mut self,
     ) -> impl Future<Output = Result<(Vec<GroupJoin>, Option<TokenOutcome>), ConnectError>> + use<> {
+        let rejoin_token = self.rejoin_token.take();
         let (rejoin_service, client) = (Arc::clone(&self.rejoin_service), Arc::clone(&self.handle));
         rejoin_service.groups_to_restore(client, names_of(&self.hubs), rejoin_token)
     }
@@ -244,10 +242,10 @@ impl ConnectionState {
 
     /// Runs a future that runs OnConnected. If the connection ends meanwhile, the future still runs to its end, and
     /// OnDisconnected follows it.
-    pub(super) fn track_connect<T: 'static>(
+    pub(super) fn track_connect(
         &mut self,
-        connect: impl Future<Output = Result<T, ConnectError>> + 'static,
-    ) -> impl Future<Output = Result<T, ConnectError>> + 'static {
+        connect: impl Future<Output = Result<(), ConnectError>> + 'static,
+    ) -> impl Future<Output = Result<(), ConnectError>> + 'static {
         let (report, connect_outcome) = oneshot::channel();
         self.connect_outcome = Some(connect_outcome);
         self.connected_hubs = self.hubs.clone();
@@ -260,15 +258,29 @@ impl ConnectionState {
         hooks::run_to_completion(&self.services.drain.hub_tasks, connect, ConnectError::interrupted)
     }
 
+    /// Records that the groups of the client are joined, or why they are not.
+    pub(super) fn end_restore(
+        &mut self,
+        restored: Result<Option<TokenOutcome>, ConnectError>,
+    ) -> Result<(), ConnectError> {
+        self.log_refused(&restored);
+        self.record_restored(&[]);
+        self.token_outcome = restored?.map(Box::new);
+        Ok(())
+    }
+
+    /// True if the client has presented a rejoin token that was accepted, and is not admitted yet.
+    pub(super) fn is_rejoin(&self) -> bool {
+        self.token_outcome.as_ref().is_some_and(|token| token.claims.is_some())
+    }
+
     /// Records the outcome of OnConnected. The client is admitted if it succeeded. Returns the report on the rejoin
     /// token, if the client presented one.
-    pub(super) fn admit(
-        &mut self,
-        connected: Result<Option<TokenOutcome>, ConnectError>,
-    ) -> Result<Option<RejoinReport>, ConnectError> {
+    pub(super) fn admit(&mut self, connected: Result<(), ConnectError>) -> Result<Option<RejoinReport>, ConnectError> {
         self.log_refused(&connected);
         self.connect_outcome = None;
-        let (claims, report) = connected?.map(|token| (token.claims, token.report)).unzip();
+        connected?;
+        let (claims, report) = self.token_outcome.take().map(|token| (token.claims, token.report)).unzip();
         if !self.has_ended {
             self.count_connected();
             if let Some((issuer, claims)) = self.token_issuer.as_ref().zip(claims.flatten()) {
@@ -341,12 +353,6 @@ impl ConnectionState {
             self.connected_hubs = self.hubs.clone();
             self.count_connected();
         }
-    }
-
-    /// Cancels the work for a client that has gone, and discards its queue, so that no sender waits for it to read.
-    pub(super) fn mark_client_gone(&self) {
-        self.handle.ended().cancel();
-        self.handle.outbox.discard_and_close(CLIENT_GONE);
     }
 
     /// Counts the connection as opened, once.

@@ -7,6 +7,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::sleep,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -37,7 +38,7 @@ mod tokens;
 
 use scripted_session::{Open, ScriptedSession};
 
-const END: End = End { code: 1000 };
+const END: End = End::Close(1000);
 
 /// Longer than everything in these tests, and longer than the actor of an ended connection lives. The paused clock
 /// advances only while all tasks wait.

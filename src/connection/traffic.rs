@@ -148,14 +148,14 @@ impl<D: Dialect> Handler<ClientRequest<D>> for Connection<D> {
 
 impl<D: Dialect> Connection<D> {
     /// Checks after the send timeout whether the client has taken any queued message on this channel. If it has not, it
-    /// is too slow; if messages are still queued, the check is repeated.
+    /// has stalled; if messages are still queued, the check is repeated.
     pub(super) fn watch_progress(&mut self, ctx: &mut Context<Self>) {
         let (before, timeout) = (self.state.handle().outbox.progress(), self.session.send_timeout());
         let check = ctx.run_later(timeout, move |this, ctx| {
             this.progress_check = None;
             match this.state.handle().outbox.progress() {
                 None => {}
-                now if now == before => this.handle_event(Event::Overflowed, ctx),
+                now if now == before => this.handle_event(Event::Stalled, ctx),
                 _ => this.watch_progress(ctx),
             }
         });

@@ -27,7 +27,7 @@ fn client() -> (Member, Arc<Outbox>) {
 
 fn close(member: &Member) {
     if let MemberSink::Outbox(outbox) = &member.sink {
-        outbox.discard_and_close(End { code: 1000 });
+        outbox.discard_and_close(End::Close(1000));
     }
 }
 

@@ -6,15 +6,20 @@ use bytes::BytesMut;
 
 /// How a channel ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The WebSocket close code; other transports end without one.
-    pub code: u16,
+pub enum End {
+    /// A WebSocket ends with a close frame of this code. Other transports end without one.
+    Close(u16),
+    /// A WebSocket ends without a close frame, which its client treats as an error.
+    Abort,
 }
 
-impl End {
-    /// Ends a WebSocket without a close frame, which its client treats as an error. Wire: RFC 6455 reserves this code
-    /// for such an end, so it is never sent (section 7.4.1).
-    pub const ABNORMAL: Self = Self { code: 1006 };
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Close(code) => code.fmt(f),
+            Self::Abort => f.write_str("without a close frame"),
+        }
+    }
 }
 
 /// Extra fields of the next frame of a channel. Setting a field again before it is sent replaces it.

@@ -21,7 +21,7 @@ const WRITE_BUDGET: usize = 32 * 1024;
 const MAX_CONTROL_FRAMES: usize = 16;
 
 /// The end of a channel that a newer channel of the same connection has replaced.
-const REPLACED: End = End { code: 1000 };
+const REPLACED: End = End::Close(1000);
 
 /// The outbox's side of the current channel.
 #[derive(Default)]

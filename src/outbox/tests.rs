@@ -29,7 +29,7 @@ const LIMITS: Limits = Limits { items: 1_000, bytes: 100_000, overflow: Overflow
 
 const WINDOW: ReplayLimits = ReplayLimits { items: 100, bytes: 1_000 };
 
-const GOING_AWAY: End = End { code: 1001 };
+const GOING_AWAY: End = End::Close(1001);
 
 /// Writes readable frames: elements in brackets, raw frames in angle brackets.
 struct BracketFramer;
@@ -91,7 +91,7 @@ fn poll_with(reader: &mut OutboxReader, waker: &Waker) -> String {
     let mut out = BytesMut::new();
     match reader.poll(&mut Context::from_waker(waker), &mut out) {
         Poll::Ready(ReadStep::Write) => String::from_utf8(out.to_vec()).unwrap(),
-        Poll::Ready(ReadStep::End(end)) => format!("end {}", end.code),
+        Poll::Ready(ReadStep::End(end)) => format!("end {}", end),
         Poll::Pending => String::new(),
     }
 }
@@ -245,7 +245,7 @@ fn channel_closed_by_owner_sends_no_event() {
     let mut reader = attach(&outbox);
     outbox.push(&message("a"));
     outbox.close_channel(GOING_AWAY);
-    outbox.close_channel(End { code: 1000 });
+    outbox.close_channel(End::Close(1000));
     assert_eq!(poll(&mut reader), "end 1001", "the first end wins");
     assert_eq!(events(&outbox), []);
     assert_eq!(poll(&mut attach(&outbox)), "[a]");

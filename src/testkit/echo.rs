@@ -57,7 +57,7 @@ impl Handler<Received> for Echo {
             Inbound::Text(bytes) => (TEXT, bytes),
             Inbound::Binary(bytes) => (BINARY, bytes),
             Inbound::TooLarge => {
-                outbox.close_channel(End { code: TOO_LARGE });
+                outbox.close_channel(End::Close(TOO_LARGE));
                 return Box::pin(async {});
             }
         };

@@ -109,7 +109,7 @@ mod tests {
     fn end_follows_in_the_next_poll() {
         let outbox = outbox();
         outbox.push_private(*b"close;");
-        outbox.finish(End { code: 1000 });
+        outbox.finish(End::Close(1000));
         assert_eq!(next_frames(&mut poll(&outbox)).now_or_never(), frames("close;"));
         assert!(!outbox.is_end_delivered());
         assert_eq!(next_frames(&mut poll(&outbox)).now_or_never(), Some(Polled::Ended));

@@ -24,7 +24,7 @@ use super::SocketHandle;
 use crate::outbox::{End, OutboxReader, ReadStep};
 
 /// The end of a channel whose client has disconnected. Its code is never sent.
-const CLIENT_GONE: End = End { code: 1000 };
+const CLIENT_GONE: End = End::Close(1000);
 
 /// The maximum of bytes that are passed to the HTTP layer at once.
 const MAX_CHUNK: usize = 16 * 1024;

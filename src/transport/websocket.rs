@@ -110,7 +110,7 @@ impl Actor for WebSocketActor {
     type Context = WebsocketContext<Self>;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.control.lose(End::ABNORMAL);
+        self.control.lose(End::Abort);
     }
 }
 
@@ -179,7 +179,7 @@ impl WebSocketActor {
 
     /// Closes the channel with `code` and stops reading.
     fn close(&self, code: CloseCode, ctx: &mut WebsocketContext<Self>) {
-        self.control.close(End { code: code.into() });
+        self.control.close(End::Close(code.into()));
         ctx.stop();
     }
 }

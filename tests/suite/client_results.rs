@@ -79,3 +79,19 @@ async fn only_the_asked_client_can_answer() {
     answer(&mut asked, &id, "no, me").await;
     assert_eq!(caller.completion("ask").await["result"], "no, me");
 }
+
+#[tokio::test]
+async fn answer_overtakes_the_calls_that_wait() {
+    let (_server, mut caller, mut asked, connection) = two_clients().await;
+    for (id, target, argument) in [("held", "Hold", "answers"), ("echo", "Echo", "later")] {
+        let call = json!({ "type": 1, "invocationId": id, "target": target, "arguments": [argument] });
+        asked.send_record(&call.to_string()).await;
+    }
+    ask(&mut caller, &connection).await;
+    let id = receive_question(&mut asked).await;
+    answer(&mut asked, &id, "because").await;
+    assert_eq!(caller.completion("ask").await["result"], "because");
+    caller.invoke("Open", json!(["answers"])).await;
+    assert_eq!(asked.completion("held").await["result"], Value::Null);
+    assert_eq!(asked.completion("echo").await["result"], "later");
+}

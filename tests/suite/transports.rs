@@ -161,10 +161,10 @@ async fn post_waits_while_the_hub_does_not_read() {
     let server = Server::start().await;
     let client = NegotiatedCore::polling(&server, "/chat", "").await;
     let hold = r#"{"type":1,"target":"Hold","arguments":["transports"]}"#;
-    let ping = r#"{"type":6}"#;
+    let add = r#"{"type":1,"target":"Add","arguments":[2,3]}"#;
     client.send(&[hold, r#"{"type":1,"invocationId":"1","target":"Add","arguments":[2,3]}"#]).await;
-    let pings = vec![ping; 15_000];
-    let long = client.send(&pings);
+    let calls = vec![add; 5_000];
+    let long = client.send(&calls);
     tokio::pin!(long);
     let mut answer = client.start_poll();
     let other = tokio::select! {

@@ -1,8 +1,4 @@
-//! Hub method calls of a client: at most `parallel_calls` run at a time, and one more is queued. Calls run to
-//! completion even if the client disconnects.
-//!
-//! Wire: calls with a stream in either direction do not count. A queued call would keep the items of the streams before
-//! it from being read.
+//! Calls of hub methods, and the messages that answer them. Calls run to completion even if the client disconnects.
 
 use std::sync::Arc;
 
@@ -11,159 +7,101 @@ use tokio::time::Instant;
 use super::{Session, SessionEffects, State, effect::send_unless_empty, error_messages::PendingInvocation};
 use crate::{
     aspnetcore::protocol::{Invocation, ServerMessage},
-    connection::{Dialect, Effect, Invoke, Reason},
-    hub::{Arguments, CallError, CallerState, HubError, Streams},
+    connection::{Action, CallRefusal, Dialect, Effect, IncomingCall, Invoke, PendingCall, Reason, Request},
+    hub::{Arguments, CallError, CallerState, HubError, Streams, Uploads},
     payload::Payload,
-    router::ClientResult,
 };
 
-/// The maximum number of calls with streams that run at a time. A call beyond it fails. The reference server has no
-/// limit; a client that starts this many has lost count of them.
-const MAX_STREAMING_CALLS: usize = 1000;
-
-/// What a call counts against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallKind {
-    /// The number of parallel calls.
-    Plain,
-    /// The number of calls with streams; the client sends streams and expects a value.
-    Upload,
-    /// The same; the client expects a stream.
-    Stream,
-}
-
-impl CallKind {
-    fn of(invocation: &Invocation) -> Self {
-        match invocation {
-            Invocation { wants_stream: true, .. } => Self::Stream,
-            Invocation { stream_ids, .. } if stream_ids.is_empty() => Self::Plain,
-            _ => Self::Upload,
-        }
-    }
-}
-
 impl Session {
-    pub(super) fn on_invocation(&mut self, invocation: Invocation) -> SessionEffects {
-        let kind = CallKind::of(&invocation);
-        if let Some(error) = self.refusal(kind, &invocation) {
-            let id = invocation.id.as_deref();
-            return id.map(|id| Effect::Send(self.protocol.write(&ServerMessage::Error { id, error: &error }))).into();
-        }
-        let (pending, invoke) = self.build_invoke(invocation, kind);
-        match kind {
-            CallKind::Plain => return self.start_or_queue(pending, invoke),
-            CallKind::Upload => self.upload_calls += 1,
-            CallKind::Stream => self.streams.insert(pending.id.clone().unwrap_or_default(), pending.number),
-        }
-        Effect::Invoke(pending, invoke).into()
+    /// Passes a request to the dispatcher.
+    pub(super) fn dispatch(&mut self, request: Request<PendingInvocation>) -> SessionEffects {
+        let action = self.dispatcher.dispatch(request);
+        action.map_or_else(SessionEffects::none, |action| self.perform(action))
     }
 
-    /// Why a call with streams cannot be started.
-    fn refusal(&self, kind: CallKind, invocation: &Invocation) -> Option<String> {
-        let is_in_use = |id: &String| kind == CallKind::Stream && self.streams.contains(id);
-        if let Some(id) = invocation.id.as_ref().filter(|id| is_in_use(id)) {
-            return Some(format!("Invocation ID '{id}' is already in use."));
+    fn perform(&self, action: Action<PendingInvocation>) -> SessionEffects {
+        match action {
+            Action::Invoke(invoke) => Effect::Invoke(invoke).into(),
+            Action::Refuse(call, refusal) => {
+                let text = refusal_text(&call, refusal);
+                self.send_for(&call, |id| ServerMessage::Error { id, error: &text })
+            }
+            // Wire: a cancelled stream ends without an error.
+            Action::EndStream(call) => self.stream_end(&call),
+            Action::AwaitUpload(capacity) => Effect::AwaitUpload(capacity).into(),
+            Action::ClientResult(id, result) => Effect::ClientResult(id, result).into(),
         }
-        let is_full = kind != CallKind::Plain && self.streaming_calls() >= MAX_STREAMING_CALLS;
-        is_full.then(|| format!("The client has {MAX_STREAMING_CALLS} invocations with streams already."))
     }
 
-    pub(super) fn streaming_calls(&self) -> usize {
-        self.upload_calls + self.streams.len()
-    }
-
-    fn build_invoke(&mut self, invocation: Invocation, kind: CallKind) -> (PendingInvocation, Invoke) {
+    pub(super) fn incoming_call(&self, invocation: Invocation) -> IncomingCall<PendingInvocation> {
         let format = self.protocol.format();
         let Invocation { headers, id, target, arguments, stream_ids, wants_stream } = invocation;
-        let number = self.next_number;
-        self.next_number += 1;
-        let pending = PendingInvocation { number, kind, id, target: target.clone() };
         let invoke = Invoke {
-            number,
+            number: 0,
             hub: self.hub.name().clone(),
-            method: target,
+            method: target.clone(),
             arguments: match arguments {
                 Ok(values) => Arguments::new(format, values, Self::BEHAVIOR.binding),
                 Err(fault) => Arguments::malformed(format, fault),
             },
             state: CallerState::default(),
             streams: Streams { sent: stream_ids.len(), wants_stream },
-            uploads: self.uploads.open(stream_ids).into(),
+            uploads: Uploads::default(),
+            cancelled: None,
             headers: (!headers.is_empty()).then(|| Arc::new(headers)),
             request: None,
         };
-        (pending, invoke)
-    }
-
-    fn start_or_queue(&mut self, invocation: PendingInvocation, invoke: Invoke) -> SessionEffects {
-        if self.slots.len() < self.settings.parallel_calls.get() {
-            self.slots.push(invocation.number);
-            return Effect::Invoke(invocation, invoke).into();
-        }
-        self.queued_call = Some(Box::new((invocation, invoke)));
-        SessionEffects::none()
+        IncomingCall { pending: PendingInvocation { id, target }, invoke, stream_ids }
     }
 
     pub(super) fn on_returned(
         &mut self,
-        invocation: &PendingInvocation,
+        number: u64,
         result: Result<Payload, CallError>,
         now: Instant,
     ) -> SessionEffects {
-        let is_cancelled = !self.end_call(invocation);
-        let completion = self.error_messages.completion(self.protocol, &self.hub, invocation, result);
-        let effects: SessionEffects = match completion {
-            Ok(completion) => completion.filter(|_| !is_cancelled).map_or_else(SessionEffects::none, send_unless_empty),
-            Err(error) => return self.end_with_error(error, Reason::Faulted),
-        };
-        effects.then(self.continue_reading(now))
-    }
-
-    /// Frees the place of a call. False if its client has cancelled it.
-    fn end_call(&mut self, invocation: &PendingInvocation) -> bool {
-        let is_expected = match invocation.kind {
-            CallKind::Plain => {
-                self.slots.retain(|number| *number != invocation.number);
-                return true;
+        let Some(call) = self.dispatcher.end_call(number) else { return self.continue_calls(now) };
+        match self.error_messages.completion(self.protocol, &self.hub, &call, result) {
+            Ok(completion) => {
+                completion.map_or_else(SessionEffects::none, send_unless_empty).then(self.continue_calls(now))
             }
-            CallKind::Upload => {
-                self.upload_calls -= 1;
-                true
-            }
-            CallKind::Stream => self.streams.remove(invocation.number).is_some(),
-        };
-        self.uploads.forget_unused();
-        is_expected
-    }
-
-    /// Starts the queued call if there is a slot for it, and handles the messages behind it.
-    fn continue_reading(&mut self, now: Instant) -> SessionEffects {
-        let mut effects = SessionEffects::none();
-        if let Some(queued) = self.queued_call.take() {
-            let (invocation, invoke) = *queued;
-            // The client timeout does not include the time that the call was queued, because nothing was read then.
-            self.last_received = self.last_received.map(|_| now);
-            effects.append(self.start_or_queue(invocation, invoke));
+            Err(error) => self.end_with_error(error, Reason::Faulted),
         }
+    }
+
+    /// A slot or a stream may be free: handles the requests that have waited, and the messages behind them.
+    fn continue_calls(&mut self, now: Instant) -> SessionEffects {
+        if self.dispatcher.is_blocked() {
+            // The client timeout does not include the time that requests have waited.
+            self.last_received = self.last_received.map(|_| now);
+        }
+        let mut effects = self.run_waiting();
         match self.state {
             State::Open => effects.append(self.process_buffered(now)),
-            State::Leaving if self.queued_call.is_none() => effects.append(self.finish_queued_calls(now)),
-            State::Faulted if self.slots.is_empty() => effects.append(self.send_pending_fault()),
+            State::Leaving if !self.dispatcher.is_blocked() => effects.append(self.finish_waiting(now)),
+            State::Faulted if !self.dispatcher.has_plain_calls() => effects.append(self.send_pending_fault()),
             _ => {}
         }
         effects
     }
 
-    /// The client has disconnected. Starts its buffered calls; the connection ends once none is queued.
-    pub(super) fn finish_queued_calls(&mut self, now: Instant) -> SessionEffects {
+    fn run_waiting(&mut self) -> SessionEffects {
+        let mut effects = SessionEffects::none();
+        while let Some(action) = self.dispatcher.next_action() {
+            effects.append(self.perform(action));
+        }
+        effects
+    }
+
+    /// The client has disconnected. Starts the calls that it has sent before; the connection ends once none waits.
+    pub(super) fn finish_waiting(&mut self, now: Instant) -> SessionEffects {
         self.state = State::Open;
-        let mut effects = self.process_buffered(now);
-        self.uploads.clear();
+        let mut effects = self.run_waiting().then(self.process_buffered(now));
+        self.dispatcher.end_streams();
         if self.state == State::Open {
-            self.state = State::Leaving;
-            match self.queued_call {
-                Some(_) => effects.append(Effect::MarkClientGone),
-                None => effects.append(self.end_lost()),
+            match self.dispatcher.is_blocked() {
+                true => self.state = State::Leaving,
+                false => effects.append(self.end_lost()),
             }
         }
         effects
@@ -173,62 +111,58 @@ impl Session {
     pub(super) fn on_stream_item(&mut self, number: u64, item: Result<Payload, HubError>) -> SessionEffects {
         let error = match item {
             Ok(item) => {
-                let write = |id| self.protocol.write(&ServerMessage::StreamItem { id, item: &item });
-                return self.streams.id(number).map(write).map(Effect::Send).into();
+                let call = self.dispatcher.running(number);
+                return call.map_or_else(SessionEffects::none, |call| {
+                    self.send_for(call, |id| ServerMessage::StreamItem { id, item: &item })
+                });
             }
             Err(error) => error,
         };
         let text = self.error_messages.for_client("An error occurred on the server while streaming results.", &error);
-        let write = |id: String| self.protocol.write(&ServerMessage::Error { id: &id, error: &text });
-        let ended = self.streams.remove(number).map(write).map(Effect::Send);
-        self.uploads.forget_unused();
-        ended.into()
+        let ended = self.dispatcher.end_call(number);
+        ended.map_or_else(SessionEffects::none, |call| {
+            self.send_for(&call, |id| ServerMessage::Error { id, error: &text })
+        })
     }
 
     pub(super) fn on_stream_ended(&mut self, number: u64) -> SessionEffects {
-        let write = |id: String| self.protocol.write(&ServerMessage::StreamEnd { id: &id });
-        let ended = self.streams.remove(number).map(write).map(Effect::Send);
-        self.uploads.forget_unused();
-        ended.into()
+        let ended = self.dispatcher.end_call(number);
+        ended.map_or_else(SessionEffects::none, |call| self.stream_end(&call))
     }
 
-    /// The client cancels a stream. Wire: the stream ends without an error, and no plain call is cancelled.
-    pub(super) fn on_cancel(&mut self, id: &str) -> SessionEffects {
-        let Some(number) = self.streams.remove_id(id) else { return SessionEffects::none() };
-        let end = self.protocol.write(&ServerMessage::StreamEnd { id });
-        [Effect::CancelStream(number), Effect::Send(end)].into()
+    fn stream_end(&self, call: &PendingInvocation) -> SessionEffects {
+        self.send_for(call, |id| ServerMessage::StreamEnd { id })
     }
 
-    pub(super) fn on_stream_message(&mut self, id: String, item: Option<Payload>) -> SessionEffects {
-        self.uploads.push(id, item).map(Effect::AwaitUpload).into()
+    /// Sends a message about a call, if its client has given it an id.
+    fn send_for<'a>(
+        &self,
+        call: &'a PendingInvocation,
+        message: impl FnOnce(&'a str) -> ServerMessage<'a>,
+    ) -> SessionEffects {
+        let written = call.id().map(|id| self.protocol.write(&message(id)));
+        written.map_or_else(SessionEffects::none, send_unless_empty)
     }
 
-    /// The end of a stream of the client, or its answer to an invocation. Wire: a result ends a stream, too.
-    pub(super) fn on_completion(&mut self, id: String, result: ClientResult) -> SessionEffects {
-        if !self.uploads.contains(&id) {
-            return Effect::ClientResult(id, result).into();
-        }
-        let error = match result {
-            ClientResult::Error(error) => Some(error),
-            ClientResult::Void | ClientResult::Result(_) => None,
-        };
-        self.uploads.complete(&id, error);
-        SessionEffects::none()
-    }
-
-    /// A call waits for a client result. Its slot is free, so that the answer is read behind other calls of the client.
+    /// A call waits for a client result, and gives its slot back.
     pub(super) fn on_slot_released(&mut self, number: u64, now: Instant) -> SessionEffects {
-        let holding = self.slots.len();
-        self.slots.retain(|slot| *slot != number);
-        if self.slots.len() < holding { self.continue_reading(now) } else { SessionEffects::none() }
+        self.dispatcher.release_slot(number);
+        self.continue_calls(now)
     }
 
     /// A stream of the client has space, or is not read any more.
     pub(super) fn on_upload_ready(&mut self, now: Instant) -> SessionEffects {
-        if let Some(capacity) = self.uploads.retry() {
-            return Effect::AwaitUpload(capacity).into();
+        match self.dispatcher.on_upload_ready() {
+            Some(action) => self.perform(action),
+            None => self.continue_calls(now),
         }
-        self.last_received = self.last_received.map(|_| now);
-        if self.state == State::Open { self.process_buffered(now) } else { SessionEffects::none() }
+    }
+}
+
+/// Wire: the reference server has the first text.
+fn refusal_text(call: &PendingInvocation, refusal: CallRefusal) -> String {
+    match refusal {
+        CallRefusal::IdInUse => format!("Invocation ID '{}' is already in use.", call.id().unwrap_or_default()),
+        CallRefusal::TooManyStreams(limit) => format!("The client has {limit} invocations with streams already."),
     }
 }

@@ -32,9 +32,9 @@ impl Session {
         effects.then(self.token_schedule.renew_if_due(now))
     }
 
-    /// When the client times out. `None` while a message blocks those behind it, because nothing is read then.
+    /// When the client times out. `None` while requests wait, because reading may pause then.
     fn client_timeout_at(&self) -> Option<Instant> {
-        let is_read = self.state == State::Open && !self.is_blocked() && !self.is_away;
+        let is_read = self.state == State::Open && !self.dispatcher.is_blocked() && !self.is_away;
         let last_received = self.last_received.filter(|_| is_read)?;
         Some(last_received + self.settings.client_timeout)
     }

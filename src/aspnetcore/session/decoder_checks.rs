@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     aspnetcore::protocol::Framing,
     connection::{Channel, ChannelAttached, Ending},
+    hub::Streams,
     payload::{Format, Payload},
     transport::Transport,
 };
@@ -115,7 +116,9 @@ struct CheckedSession {
     inner: Session,
     now: Instant,
     limit: usize,
-    running_calls: VecDeque<PendingInvocation>,
+    running_calls: VecDeque<u64>,
+    /// The number of calls with streams so far.
+    calls_with_streams: usize,
     format: Format,
     effects: Vec<String>,
 }
@@ -127,9 +130,9 @@ impl CheckedSession {
         for part in parts {
             session.on(Event::Posted(Bytes::copy_from_slice(part)));
         }
-        while let Some(invocation) = session.running_calls.pop_front() {
+        while let Some(number) = session.running_calls.pop_front() {
             let result = Payload::encode(session.format, &()).expect("nil has an encoding");
-            session.on(Event::Returned(invocation, Ok(result)));
+            session.on(Event::Returned(number, Ok(result)));
         }
         session.effects
     }
@@ -138,7 +141,7 @@ impl CheckedSession {
         let now = Instant::now();
         let (inner, limit) = (Session::new(setup.config(), now), setup.limit);
         let (running_calls, format, effects) = (VecDeque::new(), Format::Json, Vec::new());
-        let mut session = Self { inner, now, limit, running_calls, format, effects };
+        let mut session = Self { inner, now, limit, running_calls, calls_with_streams: 0, format, effects };
         session.on(Event::Attached(channel(Transport::LongPolling, 1)));
         session
     }
@@ -149,26 +152,29 @@ impl CheckedSession {
             assert!(!had_ended, "{effect:?} after the end");
             self.apply(effect);
         }
-        let plain_calls = self.inner.slots.len() + usize::from(self.inner.queued_call.is_some());
-        assert!(plain_calls <= 2, "one call runs and one is queued");
+        assert!(self.running_calls.len() <= 1 + self.calls_with_streams, "one plain call runs at a time");
     }
 
     fn apply(&mut self, effect: Effect<Session>) {
         match effect {
             Effect::SetEncoding(encoding) => self.format = encoding.form.format,
-            Effect::Connect => {
+            Effect::RestoreGroups => {
                 self.effects.push("connect".into());
+                self.on(Event::Restored(Ok(())));
+            }
+            Effect::RunConnected => {
                 self.on(Event::Connected(Ok(())));
             }
             Effect::Send(bytes) => self.effects.push(format!("send {}", bytes.escape_ascii())),
-            Effect::Invoke(invocation, invoke) => {
+            Effect::Invoke(invoke) => {
                 let arguments: Vec<_> = invoke.arguments.iter().map(Payload::as_bytes).collect();
                 let arguments = arguments.join(&b',');
                 assert!(invoke.method.len() + arguments.len() < 3 * self.limit, "a message exceeds the limit");
                 self.effects.push(format!("call {:?} {}", invoke.method, arguments.escape_ascii()));
-                self.running_calls.push_back(invocation);
+                self.calls_with_streams += usize::from(invoke.streams != Streams::default());
+                self.running_calls.push_back(invoke.number);
             }
-            Effect::End(Ending { reason, end, .. }) => self.effects.push(format!("end {reason:?} {}", end.code)),
+            Effect::End(Ending { reason, end, .. }) => self.effects.push(format!("end {reason:?} {}", end)),
             _ => {}
         }
     }

@@ -2,11 +2,11 @@
 
 use tokio::sync::oneshot;
 
-use super::{Session, SessionEffects};
+use super::{NORMAL_CLOSURE, Session, SessionEffects};
 use crate::{
     aspnetcore::protocol::{HubProtocol, ServerMessage},
     connection::Effect,
-    outbox::Outbox,
+    connections::ConnectionHandle,
 };
 
 /// An effect that only connections of ASP.NET Core SignalR clients have.
@@ -21,18 +21,27 @@ pub(crate) enum OwnEffect {
     KeepUntilAcknowledged(usize),
     /// Forgets the messages up to this number.
     Acknowledge(u64),
+    /// The client has gone although the connection has not ended yet: its hub methods can observe it, and nothing waits
+    /// for the client to read.
+    MarkClientGone,
     /// Sends the number of the first message that is sent again, before that message.
     SendSequence(&'static dyn HubProtocol),
 }
 
 impl OwnEffect {
-    pub(super) fn apply(self, outbox: &Outbox) {
+    pub(super) fn apply(self, connection: &ConnectionHandle) {
+        let outbox = &connection.outbox;
         match self {
             Self::SendControl(bytes) => drop(outbox.push_control(bytes)),
             // The request may have been cancelled.
             Self::ReplyToDelete(reply, is_deleted) => drop(reply.send(is_deleted)),
             Self::KeepUntilAcknowledged(limit) => outbox.keep_until_acknowledged(limit),
             Self::Acknowledge(number) => outbox.acknowledge(number),
+            Self::MarkClientGone => {
+                connection.ended().cancel();
+                // The end is never sent.
+                outbox.discard_and_close(NORMAL_CLOSURE);
+            }
             Self::SendSequence(protocol) => outbox.push_first(|number| {
                 let sequence_id = i64::try_from(number).unwrap_or(i64::MAX);
                 protocol.write(&ServerMessage::Sequence { sequence_id })

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
-    CLOSED_WITH_ERROR, NORMAL_CLOSURE, POLICY_VIOLATION, ServerMessage, Session, SessionEffects, State,
+    CLOSED_WITH_ERROR, NORMAL_CLOSURE, OwnEffect, POLICY_VIOLATION, ServerMessage, Session, SessionEffects, State,
     effect::control_unless_empty,
 };
 use crate::{
@@ -17,16 +17,13 @@ impl Session {
             State::Handshake => self.end_lost(),
             State::Connecting { .. } => {
                 self.state = State::Connecting { is_attached: false };
-                Effect::MarkClientGone.into()
-            }
-            State::Open if self.queued_call.is_some() => {
-                self.uploads.clear();
-                self.state = State::Leaving;
-                Effect::MarkClientGone.into()
+                Effect::Own(OwnEffect::MarkClientGone).into()
             }
             State::Open => {
-                self.uploads.clear();
-                self.finish_queued_calls(now)
+                // Streams are not read any more, so that no request waits for them.
+                self.dispatcher.end_streams();
+                let effects = self.finish_waiting(now);
+                effects.then((self.state == State::Leaving).then_some(Effect::Own(OwnEffect::MarkClientGone)))
             }
             State::Faulted => self.send_pending_fault(),
             State::Leaving | State::Ended => SessionEffects::none(),
@@ -68,8 +65,7 @@ impl Session {
     ) -> SessionEffects {
         self.state = State::Ended;
         self.receive_buffer.clear();
-        self.uploads.clear();
-        self.streams.clear();
+        self.dispatcher.clear();
         let end = if reason == Reason::TooSlow { POLICY_VIOLATION } else { NORMAL_CLOSURE };
         let waits_for_client = !matches!(reason, Reason::Lost | Reason::Deleted);
         let close = close_message.map_or_else(SessionEffects::none, control_unless_empty);

@@ -1,8 +1,8 @@
 //! Error texts that are sent to clients. Wire: test suites of clients compare these texts literally.
 
-use super::calls::CallKind;
 use crate::{
     aspnetcore::protocol::{HubProtocol, ServerMessage},
+    connection::PendingCall,
     hub::{CallError, Hub, HubError},
     ids::{MAX_NAME_LENGTH, truncated},
     payload::Payload,
@@ -12,11 +12,14 @@ use crate::{
 /// client spelled it.
 #[derive(Debug)]
 pub(crate) struct PendingInvocation {
-    /// Identifies the call within the session.
-    pub(super) number: u64,
-    pub(super) kind: CallKind,
     pub(super) id: Option<String>,
     pub(super) target: String,
+}
+
+impl PendingCall for PendingInvocation {
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
 }
 
 const BINDING_ERROR: &str = "Error binding arguments. Make sure that the types of the provided values match the types of \

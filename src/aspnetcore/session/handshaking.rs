@@ -31,7 +31,7 @@ impl Session {
                 self.next_ping_at = now + self.settings.keep_alive;
                 SessionEffects::from([Effect::SetEncoding(encoding), control(handshake::ACCEPTED)])
                     .then(self.confirm_stateful_reconnect(version))
-                    .then(Effect::Connect)
+                    .then(Effect::RestoreGroups)
             }
             Err(handshake::HandshakeError::Unsupported(text)) => self.reject_handshake(&text, &text),
             Err(handshake::HandshakeError::Malformed(error)) => {
@@ -48,7 +48,7 @@ impl Session {
             Ok(encoding) => {
                 self.state = State::Connecting { is_attached: true };
                 self.next_ping_at = now + self.settings.keep_alive;
-                [Effect::SetEncoding(encoding), Effect::Connect].into()
+                [Effect::SetEncoding(encoding), Effect::RestoreGroups].into()
             }
             Err(_) => self.end(Reason::Refused, None, None),
         }

@@ -5,6 +5,7 @@ use memchr::memchr;
 
 use crate::{
     aspnetcore::protocol::{Framing, json::SEPARATOR},
+    client_log::Cause,
     hub::HubError,
 };
 
@@ -32,6 +33,16 @@ pub(super) enum FramingError {
     TooLarge,
     /// The length prefix of a message is invalid.
     InvalidLength,
+}
+
+impl FramingError {
+    /// The cause for the log.
+    pub(super) fn cause(self) -> Cause {
+        match self {
+            Self::TooLarge => Cause::MessageTooLong,
+            Self::InvalidLength => Cause::InvalidMessage,
+        }
+    }
 }
 
 /// The position of a message in the buffer.

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use tokio_util::sync::CancellationToken;
+
 use super::*;
 use crate::{
     connection::{Channel, ChannelAttached, Connection, Ending},
@@ -18,6 +20,7 @@ mod reconnecting;
 mod rules;
 mod streams;
 mod transitions;
+mod waiting;
 
 const HANDSHAKE: &str = "{\"protocol\":\"json\",\"version\":1}\u{1e}";
 
@@ -26,7 +29,9 @@ struct TestSession {
     inner: Session,
     now: Instant,
     /// Running calls, in the order in which they were started.
-    running_calls: Vec<PendingInvocation>,
+    running_calls: Vec<u64>,
+    /// The cancellations of the streams that were requested, in the order of their calls.
+    streams: Vec<CancellationToken>,
     /// The faults that were reported for the log: cause and reason.
     reports: Vec<(Cause, String)>,
     /// The client's streams that hub methods have not ended.
@@ -54,6 +59,7 @@ impl TestSession {
             inner: Session::new(config, now),
             now,
             running_calls: Vec::new(),
+            streams: Vec::new(),
             reports: Vec::new(),
             uploads: Vec::new(),
             formats: Vec::new(),
@@ -90,25 +96,26 @@ impl TestSession {
                 let text = String::from_utf8(bytes.into()).expect("JSON is text");
                 format!("send {}", text.strip_suffix('\u{1e}').expect("every message ends with a separator"))
             }
-            Effect::Invoke(invocation, invoke) => {
+            Effect::Invoke(invoke) => {
                 let arguments: Vec<_> = invoke.arguments.iter().filter_map(Payload::as_json).collect();
                 let described = format!("call {}({})", invoke.method, arguments.join(","));
-                self.running_calls.push(invocation);
+                self.running_calls.push(invoke.number);
+                self.streams.extend(invoke.cancelled);
                 self.uploads.push(invoke.uploads);
                 described
             }
             Effect::End(Ending { reason, error, end, .. }) => {
                 let error = error.map(|error| format!(" of {error}")).unwrap_or_default();
-                format!("end {reason:?} {}{error}", end.code)
+                format!("end {reason:?} {}{error}", end)
             }
-            Effect::Connect => "connect".into(),
+            Effect::RestoreGroups => "restore groups".into(),
+            Effect::RunConnected => "run connected".into(),
             Effect::RefreshGroupsToken => "renew token".into(),
             Effect::SendGroupsToken(true) => "send token".into(),
             Effect::SendGroupsToken(false) => "send no token".into(),
             Effect::ClientResult(id, result) => format!("client result {id} {result:?}"),
-            Effect::CancelStream(number) => format!("cancel stream {number}"),
             Effect::AwaitUpload(_) => "await upload".into(),
-            Effect::MarkClientGone => "mark client gone".into(),
+            Effect::Own(OwnEffect::MarkClientGone) => "mark client gone".into(),
             Effect::CountReconnect { is_recreated: false } => "reconnected".into(),
             Effect::Own(OwnEffect::SendControl(bytes)) => return self.describe(Effect::Send(bytes)),
             Effect::Own(OwnEffect::ReplyToDelete(_, is_deleted)) => format!("deleted {is_deleted}"),
@@ -143,9 +150,9 @@ impl TestSession {
 
     /// Completes the oldest running call.
     fn finish_call(&mut self, result: Result<&str, CallError>) -> String {
-        let invocation = self.running_calls.remove(0);
+        let number = self.running_calls.remove(0);
         let result = result.map(|json| Payload::from_encoded(Format::Json, json.to_owned().into()));
-        self.on(Event::Returned(invocation, result))
+        self.on(Event::Returned(number, result))
     }
 
     /// Advances the clock and delivers a tick.

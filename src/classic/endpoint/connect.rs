@@ -10,7 +10,7 @@ use super::{ClassicRequest, EndpointHandler, ErrorResponse};
 use crate::{
     classic::{
         message::WIRE_FORM,
-        session::{Session, SessionConfig},
+        session::{Session, SessionConfig, Shared},
         token::ConnectionToken,
     },
     connection::{Connection, NewConnection, RegistryEntry, RequestContext},
@@ -115,7 +115,8 @@ impl EndpointHandler {
             held_until_channel,
             held_until_stop: Box::new(()),
         };
-        Connection::spawn_registered(new_connection, Session::new(config), Arc::clone(&state.aborted))
+        let shared = Shared { aborted: Arc::clone(&state.aborted), metrics: Arc::clone(&state.services.metrics) };
+        Connection::spawn_registered(new_connection, Session::new(config), shared)
             .ok_or_else(|| unavailable(CONNECTION_ENDED))
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     classic::{
         message,
         query::{ConnectionDataError, query_parameter},
-        session::{IncomingCall, ReplyTarget, Request},
+        session::{ClassicCall, ReplyTarget, Request},
         token::ConnectionToken,
     },
     connection::ClientRequest,
@@ -69,7 +69,7 @@ impl EndpointHandler {
         let connection = self.connection_without_channel(request, transport, token)?;
         let (reply, response) = oneshot::channel();
         let reply_to = ReplyTarget::Request(reply);
-        let incoming = IncomingCall { hub, call, reply_to, request: Some(Arc::clone(&request.kept)) };
+        let incoming = ClassicCall { hub, call, reply_to, request: Some(Arc::clone(&request.kept)) };
         // A connection that has ended drops the sender of the reply.
         let _ = connection.send(ClientRequest(Request::Send(incoming))).await;
         match response.await {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{INITIALIZED, Session, SessionEffects, channel::Channel, groups_token};
+use super::{INITIALIZED, OwnEffect, Session, SessionEffects, channel::Channel, groups_token};
 use crate::{
     classic::{
         cursor::Cursor,
@@ -148,8 +148,7 @@ impl Session {
             .then(self.send_pending_init())
             .then(groups_token::on_attached(attached));
         if is_recreated(attached) {
-            effects.append(self.start_state.on_groups_restored(false));
-            effects.append(self.calls.run_deferred());
+            effects.append(self.on_groups_restored(false));
         }
         effects.then(if awaits_connected {
             self.start_state.run_connected()
@@ -176,7 +175,7 @@ impl Session {
 }
 
 fn count(attached: &ChannelAttached<Session>, position: ResumePosition) -> SessionEffects {
-    let gap = (position == ResumePosition::Lost).then_some(Effect::CountGap);
+    let gap = (position == ResumePosition::Lost).then_some(Effect::Own(OwnEffect::CountGap));
     let is_recreated = is_recreated(attached);
     let is_reconnect = is_recreated || attached.request.connect_kind == ConnectKind::Reconnect;
     gap.into_iter().chain(is_reconnect.then_some(Effect::CountReconnect { is_recreated })).collect()

@@ -1,4 +1,4 @@
-//! The calls of a client: this module invokes them and routes their responses.
+//! The calls of a client, and the responses to them.
 
 use std::sync::Arc;
 
@@ -7,21 +7,22 @@ use tokio::sync::oneshot;
 
 use super::{OwnEffect, Session, SessionEffects};
 use crate::{
-    classic::{
-        Settings,
-        message::{self, Call, HubResponse, InvocationId, MAX_NESTING},
-    },
+    classic::message::{self, Call, HubResponse, InvocationId, MAX_NESTING},
     client_log::Cause,
-    connection::{ClientFault, Effect, Invoke},
+    connection::{self, Action, ClientFault, Effect, IncomingCall, Invoke, PendingCall},
     hub::{Arguments, CallError, CallerState, Reporter, Request, Streams, Uploads, bind::Binding},
     ids::{HubName, MAX_NAME_LENGTH, truncated},
     outbox::Outbox,
     payload::{Format, Payload, json_depth},
 };
 
+fn send_frame(bytes: Box<[u8]>) -> Effect<Session> {
+    Effect::Own(OwnEffect::SendFrame(bytes))
+}
+
 /// Reports a message that calls no method. The response has this text, if the client waits for one.
 pub(super) fn refuse(fault: ClientFault, id: Option<InvocationId>, text: String) -> SessionEffects {
-    let response = id.map(|id| Effect::SendFrame(HubResponse::failure(text).encode(id, Map::new())));
+    let response = id.map(|id| send_frame(HubResponse::failure(text).encode(id, Map::new())));
     SessionEffects::from(Effect::Report(fault)).then(response)
 }
 
@@ -65,7 +66,7 @@ impl PendingInvocation {
 
 /// A call of a client, with the destination of its response.
 #[derive(Debug)]
-pub(crate) struct IncomingCall {
+pub(crate) struct ClassicCall {
     /// The registered name of the hub.
     pub(crate) hub: HubName,
     pub(crate) call: Call,
@@ -74,95 +75,81 @@ pub(crate) struct IncomingCall {
     pub(crate) request: Option<Arc<Request>>,
 }
 
+/// Classic clients have no streams and return no results.
+fn invoke_effect(action: Action<PendingInvocation>) -> Option<Effect<Session>> {
+    match action {
+        Action::Invoke(invoke) => Some(Effect::Invoke(invoke)),
+        Action::Refuse(..) | Action::EndStream(_) | Action::AwaitUpload(_) | Action::ClientResult(..) => None,
+    }
+}
+
 /// The call was not accepted. Its client may try again.
 #[derive(Debug, thiserror::Error)]
 #[error("Too many invocations of this connection are under way.")]
 pub(crate) struct TooManyInvocations;
 
-/// The calls of one connection.
-#[derive(Debug)]
-pub(super) struct Calls {
-    settings: Arc<Settings>,
-    running: usize,
-    /// Calls that arrived before the durable groups were joined. They count against the limit of parallel calls.
-    deferred: Vec<IncomingCall>,
+impl PendingCall for PendingInvocation {
+    fn id(&self) -> Option<&str> {
+        self.id.as_str()
+    }
 }
 
-impl Calls {
-    pub(super) fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, running: 0, deferred: Vec::new() }
-    }
-
-    pub(super) fn running(&self) -> usize {
-        self.running
-    }
-
-    pub(super) fn is_saturated(&self) -> bool {
-        self.running + self.deferred.len() >= self.settings.parallel_calls.get()
-    }
-
-    /// Defers a call until the durable groups are joined.
-    pub(super) fn defer(&mut self, incoming: IncomingCall) {
-        self.deferred.push(incoming);
-    }
-
-    /// Invokes the deferred calls.
-    pub(super) fn run_deferred(&mut self) -> SessionEffects {
-        let deferred = std::mem::take(&mut self.deferred);
-        deferred.into_iter().flat_map(|incoming| self.invoke(incoming)).collect()
-    }
-
+impl Session {
     /// Refuses a send request if too many calls are under way. A call over a channel is always accepted, because the
     /// channel of a saturated client is not read.
-    pub(super) fn refuse_if_saturated(&self, incoming: IncomingCall) -> Result<IncomingCall, SessionEffects> {
+    pub(super) fn refuse_if_saturated(&self, incoming: ClassicCall) -> Result<ClassicCall, SessionEffects> {
         match incoming.reply_to {
-            ReplyTarget::Request(reply) if self.is_saturated() => {
+            ReplyTarget::Request(reply) if self.dispatcher.is_at_limit() => {
                 Err(Effect::Own(OwnEffect::Reply(reply, Err(TooManyInvocations))).into())
             }
             ReplyTarget::Request(_) | ReplyTarget::Channel(_) => Ok(incoming),
         }
     }
 
-    /// Invokes a call.
-    pub(super) fn invoke(&mut self, incoming: IncomingCall) -> SessionEffects {
-        let IncomingCall { hub: registered, call, reply_to, request } = incoming;
+    /// Passes a call to the dispatcher, where it waits until the durable groups are joined.
+    pub(super) fn call(&mut self, incoming: ClassicCall) -> SessionEffects {
+        let restored = self.start_state.restore_groups();
+        let ClassicCall { hub: registered, call, reply_to, request } = incoming;
         let is_too_deep =
             call.arguments.iter().any(|argument| argument.as_json().is_none_or(|json| json_depth(json) > MAX_NESTING));
         let fault = is_too_deep.then(|| call.fault(Cause::InvalidArguments, "an argument nests deeper than 20"));
         let Call { hub, method, arguments, id, state } = call;
         let state = CallerState::new(state);
+        let pending = PendingInvocation { id, hub, method: method.clone(), state: state.clone(), reply_to };
+        if let Some(fault) = fault {
+            let error = CallError::Binding(fault.reason.clone());
+            return restored.then([Effect::Report(fault), self.response(pending, &Err(error))]);
+        }
         let invoke = Invoke {
             number: 0,
             hub: registered,
-            method: method.clone(),
+            method,
             arguments: Arguments::new(Format::Json, arguments, Binding::Lenient),
-            state: state.clone(),
+            state,
             streams: Streams::default(),
             uploads: Uploads::default(),
+            cancelled: None,
             headers: None,
             request,
         };
-        let pending = PendingInvocation { id, hub, method, state, reply_to };
-        if let Some(fault) = fault {
-            let error = CallError::Binding(fault.reason.clone());
-            return [Effect::Report(fault), self.response(pending, &Err(error))].into();
-        }
-        self.running += 1;
-        Effect::Invoke(pending, invoke).into()
+        let call = IncomingCall { pending, invoke, stream_ids: Vec::new() };
+        let action = self.dispatcher.dispatch(connection::Request::Call(call));
+        restored.then(action.and_then(invoke_effect))
     }
 
-    /// Handles the result of a call. `channel` is the number of the current channel.
-    pub(super) fn on_returned(
-        &mut self,
-        pending: PendingInvocation,
-        result: &Result<Payload, CallError>,
-        channel: Option<u32>,
-    ) -> SessionEffects {
-        self.running -= 1;
-        match pending.reply_to {
-            ReplyTarget::Channel(number) if channel != Some(number) => SessionEffects::none(),
-            ReplyTarget::Channel(_) | ReplyTarget::Request(_) => self.response(pending, result).into(),
-        }
+    /// Invokes the calls that have waited, as far as they may run.
+    pub(super) fn run_waiting(&mut self) -> SessionEffects {
+        std::iter::from_fn(|| self.dispatcher.next_action()).filter_map(invoke_effect).collect()
+    }
+
+    /// Handles the result of a call.
+    pub(super) fn on_returned(&mut self, number: u64, result: &Result<Payload, CallError>) -> SessionEffects {
+        let channel = self.channel_number();
+        let response = self.dispatcher.end_call(number).and_then(|pending| match pending.reply_to {
+            ReplyTarget::Channel(number) if channel != Some(number) => None,
+            ReplyTarget::Channel(_) | ReplyTarget::Request(_) => Some(self.response(pending, result)),
+        });
+        SessionEffects::from(response).then(self.run_waiting())
     }
 
     fn response(&self, pending: PendingInvocation, result: &Result<Payload, CallError>) -> Effect<Session> {
@@ -174,7 +161,7 @@ impl Calls {
         let bytes = response.encode(pending.id, pending.state.changed());
         match pending.reply_to {
             ReplyTarget::Request(reply) => Effect::Own(OwnEffect::Reply(reply, Ok(bytes))),
-            ReplyTarget::Channel(_) => Effect::SendFrame(bytes),
+            ReplyTarget::Channel(_) => send_frame(bytes),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{CLOSE_NORMAL, Session, SessionEffects, set_init};
+use super::{CLOSE_NORMAL, OwnEffect, Session, SessionEffects, set_init};
 use crate::{
     classic::{Settings, frames::KEEP_ALIVE, query::EndpointHubs},
     connection::{ChannelAttached, Effect},
@@ -60,7 +60,7 @@ impl Channel {
     /// Closes the channel. Its client reconnects.
     pub(super) fn close(&mut self, end: End) -> SessionEffects {
         self.is_closing = true;
-        Effect::CloseChannel(end).into()
+        Effect::Own(OwnEffect::CloseChannel(end)).into()
     }
 
     /// Sends a keep-alive frame, or ends the channel if it has timed out. Its client reconnects or polls again.
@@ -72,7 +72,7 @@ impl Channel {
         match (self.keep_alive_due, settings.keep_alive) {
             (Some(due), Some(period)) if now >= due => {
                 self.keep_alive_due = Some(now + period);
-                Effect::SendFrame(KEEP_ALIVE.into()).into()
+                Effect::Own(OwnEffect::SendFrame(KEEP_ALIVE.into())).into()
             }
             _ => SessionEffects::none(),
         }

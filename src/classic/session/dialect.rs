@@ -6,10 +6,10 @@ use tokio::time::Instant;
 
 use super::{
     CLOSE_NORMAL, CLOSE_POLICY_VIOLATION, ChannelRequest, OwnEffect, PendingInvocation, RECONNECT_GRACE, Request,
-    Session, SessionEffects, StalePoll,
+    Session, SessionEffects, Shared, StalePoll,
 };
 use crate::{
-    classic::{aborted::AbortedConnections, message},
+    classic::message,
     connection::{
         AttachChannel, ChannelDecision, ChannelSetup, ChannelState, Dialect, Effect, Event, Reason, TokenPlace,
     },
@@ -28,12 +28,11 @@ fn report_loss(report: &RejoinReport) -> SessionEffects {
 }
 
 impl Dialect for Session {
-    type PendingInvocation = PendingInvocation;
     type ChannelRequest = ChannelRequest;
     type ChannelRefusal = StalePoll;
     type Request = Request;
     type OwnEffect = OwnEffect;
-    type Shared = Arc<AbortedConnections>;
+    type Shared = Shared;
 
     const BEHAVIOR: HubBehavior = HubBehavior { binding: Binding::Lenient, refuses_empty_group: true };
 
@@ -51,7 +50,7 @@ impl Dialect for Session {
             Event::Abandoned => self.end(Reason::Lost, CLOSE_NORMAL),
             Event::Restored(outcome) => self.on_restored(outcome),
             Event::Connected(outcome) => self.on_connected(outcome),
-            Event::Returned(pending, result) => self.calls.on_returned(pending, &result, self.channel_number()),
+            Event::Returned(number, result) => self.on_returned(number, &result),
             Event::StreamItem(..)
             | Event::StreamEnded(_)
             | Event::UploadReady
@@ -62,7 +61,7 @@ impl Dialect for Session {
                 self.channel = None;
                 SessionEffects::none()
             }
-            Event::Overflowed => self.end(Reason::TooSlow, CLOSE_POLICY_VIOLATION),
+            Event::Overflowed | Event::Stalled => self.end(Reason::TooSlow, CLOSE_POLICY_VIOLATION),
             Event::GroupsChanged { are_known } => self.token_schedule.on_changed(are_known, now),
             Event::Rejoined(report) => report_loss(&report),
             Event::Aborted(Reconnect::Deny) => self.on_aborted(),
@@ -71,12 +70,16 @@ impl Dialect for Session {
         }
     }
 
-    fn apply(effect: OwnEffect, connection: &ConnectionHandle, aborted: &Arc<AbortedConnections>) {
+    fn apply(effect: OwnEffect, connection: &ConnectionHandle, shared: &Shared) {
+        let outbox = &connection.outbox;
         match effect {
-            OwnEffect::SetInit(field) => connection.outbox.update_frame_fields(|fields| fields.init = Some(field)),
+            OwnEffect::SendFrame(frame) => drop(outbox.push_raw_frame(frame)),
+            OwnEffect::CloseChannel(end) => outbox.close_channel(end),
+            OwnEffect::CountGap => shared.metrics.gaps.increment(),
+            OwnEffect::SetInit(field) => outbox.update_frame_fields(|fields| fields.init = Some(field)),
             // The request may have been cancelled.
             OwnEffect::Reply(reply, response) => drop(reply.send(response)),
-            OwnEffect::RecordAbort => aborted.add(connection.id.clone(), Instant::now()),
+            OwnEffect::RecordAbort => shared.aborted.add(connection.id.clone(), Instant::now()),
         }
     }
 
@@ -107,8 +110,8 @@ impl Dialect for Session {
         transport.classic_name()
     }
 
-    fn reporter(invocation: &PendingInvocation, outbox: &Arc<Outbox>) -> Option<Reporter> {
-        Some(invocation.reporter(outbox))
+    fn reporter(&self, number: u64, outbox: &Arc<Outbox>) -> Option<Reporter> {
+        self.dispatcher.running(number).map(|pending| pending.reporter(outbox))
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -121,7 +124,7 @@ impl Dialect for Session {
     }
 
     fn is_saturated(&self) -> bool {
-        self.calls.is_saturated()
+        self.dispatcher.is_at_limit()
     }
 
     fn wants_tokens(&self) -> bool {
@@ -134,8 +137,8 @@ impl Dialect for Session {
         message::groups_token_member(token)
     }
 
-    fn queues_result(pending: &PendingInvocation) -> bool {
-        pending.targets_channel()
+    fn queues_result(&self, number: u64) -> bool {
+        self.dispatcher.running(number).is_some_and(PendingInvocation::targets_channel)
     }
 
     fn send_timeout(&self) -> Duration {
@@ -143,7 +146,7 @@ impl Dialect for Session {
     }
 
     fn calls(&self) -> usize {
-        self.calls.running()
+        self.dispatcher.calls()
     }
 
     fn phase(&self) -> &'static str {

@@ -1,6 +1,6 @@
 //! Requests of clients that open no channel: start, send and abort.
 
-use super::{CLOSE_NORMAL, IncomingCall, Session, SessionEffects, StartReply};
+use super::{CLOSE_NORMAL, ClassicCall, Session, SessionEffects, StartReply};
 use crate::connection::{Effect, Reason, RequestContext};
 
 /// A request that opens no channel. If the connection has ended, the sender of the reply is dropped.
@@ -9,7 +9,7 @@ pub(crate) enum Request {
     /// Runs OnConnected. The reply is sent when it is done.
     Start { context: RequestContext, reply: StartReply },
     /// Invokes a hub method.
-    Send(IncomingCall),
+    Send(ClassicCall),
     /// Ends the connection.
     Abort,
 }
@@ -25,7 +25,7 @@ impl Session {
                 let target = is_first.then_some(Effect::SetContext(context));
                 SessionEffects::from(target).then(self.start_state.run_connected_for(reply))
             }
-            Request::Send(incoming) => match self.calls.refuse_if_saturated(incoming) {
+            Request::Send(incoming) => match self.refuse_if_saturated(incoming) {
                 Ok(incoming) => self.call(incoming),
                 Err(refusal) => refusal,
             },

@@ -49,11 +49,6 @@ impl StartState {
         self.on_connected == StartStage::Done
     }
 
-    /// True if the durable groups are joined.
-    pub(super) fn are_groups_restored(&self) -> bool {
-        self.groups_restored == StartStage::Done
-    }
-
     /// True if OnConnected has not started and no start request waits for it.
     pub(super) fn is_unstarted(&self) -> bool {
         self.on_connected == StartStage::NotStarted && self.waiters.is_empty()

@@ -28,7 +28,7 @@ struct TestSession {
     now: Instant,
     channel: u32,
     /// The calls that are running.
-    running: Vec<(PendingInvocation, Invoke)>,
+    running: Vec<Invoke>,
     /// The faults that were reported for the log.
     reports: Vec<ClientFault>,
     /// The gaps and reconnects that were counted.
@@ -141,8 +141,8 @@ impl TestSession {
 
     /// Completes the oldest running call.
     fn complete_call(&mut self, result: Result<Payload, CallError>) -> Vec<String> {
-        let (pending, _) = self.running.remove(0);
-        self.on(Event::Returned(pending, result))
+        let number = self.running.remove(0).number;
+        self.on(Event::Returned(number, result))
     }
 
     /// The time until the next deadline.
@@ -162,7 +162,7 @@ impl TestSession {
                 return None;
             }
             Effect::Send(bytes) => format!("send {}", text(&bytes)),
-            Effect::SendFrame(bytes) => format!("frame {}", text(&bytes)),
+            Effect::Own(OwnEffect::SendFrame(bytes)) => format!("frame {}", text(&bytes)),
             Effect::Own(OwnEffect::Reply(waiting, response)) => {
                 let line = response.as_ref().map_or("reply too many".into(), |bytes| format!("reply {}", text(bytes)));
                 drop(waiting.send(response));
@@ -171,30 +171,32 @@ impl TestSession {
             Effect::Own(OwnEffect::SetInit(bytes)) => format!("init {}", text(&bytes)).trim_end().to_owned(),
             Effect::Own(OwnEffect::RecordAbort) => "record abort".into(),
             Effect::SetContext(_) => "set context".into(),
-            Effect::CountGap | Effect::CountReconnect { .. } => {
+            Effect::Own(OwnEffect::CountGap) => {
+                self.counted.push("CountGap".into());
+                return None;
+            }
+            Effect::CountReconnect { .. } => {
                 self.counted.push(format!("{effect:?}"));
                 return None;
             }
             Effect::SendGroupsToken(true) => "send token".into(),
             Effect::SendGroupsToken(false) => "send no token".into(),
-            Effect::Connect => "connect".into(),
             Effect::RestoreGroups => "restore groups".into(),
             Effect::RunConnected => "run connected".into(),
             Effect::RunReconnected { has_gap } => {
                 format!("run reconnected{}", if has_gap { " with a gap" } else { "" })
             }
-            Effect::Invoke(pending, invoke) => {
+            Effect::Invoke(invoke) => {
                 let line = format!("invoke {}.{}", invoke.hub, invoke.method);
-                self.running.push((pending, invoke));
+                self.running.push(invoke);
                 line
             }
             Effect::RefreshGroupsToken => "refresh groups token".into(),
-            Effect::CloseChannel(end) => format!("close channel {}", end.code),
-            Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end.code),
-            Effect::CancelStream(_) | Effect::AwaitUpload(_) | Effect::ClientResult(..) => {
+            Effect::Own(OwnEffect::CloseChannel(end)) => format!("close channel {}", end),
+            Effect::End(ending) => format!("end {:?} {}", ending.reason, ending.end),
+            Effect::AwaitUpload(_) | Effect::ClientResult(..) => {
                 panic!("classic clients have no streams and return no results")
             }
-            Effect::MarkClientGone => "mark client gone".into(),
             Effect::SetEncoding(encoding) => panic!("classic clients have one encoding: {encoding:?}"),
         })
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Wire: 1011, internal error (RFC 6455 section 7.4.1).
-const INTERNAL_ERROR: End = End { code: 1011 };
+const INTERNAL_ERROR: End = End::Close(1011);
 
 /// Ends the connection when it is dropped, unless it has ended before: after a panic in the actor, or when the thread
 /// stops.

@@ -8,8 +8,10 @@ pub(super) struct ScriptedSession {
     pub(super) deadline: Option<Instant>,
     pub(super) is_full: bool,
     pub(super) wants_tokens: bool,
-    /// The number of streams that were requested.
-    pub(super) streams: u64,
+    /// The methods of all calls, by number.
+    pub(super) methods: Vec<String>,
+    /// Cancels the last stream that was requested.
+    pub(super) last_stream: Option<CancellationToken>,
     /// `None` ends the connection with its channel.
     pub(super) time_without_channel: Option<Duration>,
 }
@@ -30,7 +32,7 @@ fn end_for(reason: Reason) -> Effects<ScriptedSession> {
 impl ScriptedSession {
     fn run_script(&mut self, text: &str, now: Instant) -> Effects<ScriptedSession> {
         match text {
-            "connect" => Effect::Connect.into(),
+            "connect" => Effect::RestoreGroups.into(),
             "stop" => end_for(Reason::Stopped),
             "protocol error" => end_for(Reason::Faulted),
             "twice" => end_for(Reason::Stopped).then(end_for(Reason::Faulted)),
@@ -43,15 +45,21 @@ impl ScriptedSession {
                 Effects::none()
             }
             "panic" => panic!("requested by the test"),
-            "cancel" => Effect::CancelStream(self.streams).into(),
-            text => match text.strip_prefix("stream ") {
-                Some(method) => {
-                    self.streams += 1;
-                    let streams = Streams { sent: 0, wants_stream: true };
-                    Effect::Invoke(method.to_owned(), Invoke { number: self.streams, streams, ..call(method) }).into()
-                }
-                None => Effect::Invoke(text.to_owned(), call(text)).into(),
-            },
+            "cancel" => {
+                self.last_stream.take().unwrap().cancel();
+                Effects::none()
+            }
+            text => {
+                let (method, wants_stream) = match text.strip_prefix("stream ") {
+                    Some(method) => (method, true),
+                    None => (text, false),
+                };
+                let cancelled = wants_stream.then(CancellationToken::new);
+                self.last_stream = cancelled.clone();
+                let (number, streams) = (self.methods.len() as u64, Streams { sent: 0, wants_stream });
+                self.methods.push(method.to_owned());
+                Effect::Invoke(Invoke { number, streams, cancelled, ..call(method) }).into()
+            }
         }
     }
 }
@@ -65,13 +73,13 @@ fn call(method: &str) -> Invoke {
         state: CallerState::default(),
         streams: Streams::default(),
         uploads: Uploads::default(),
+        cancelled: None,
         headers: None,
         request: None,
     }
 }
 
 impl Dialect for ScriptedSession {
-    type PendingInvocation = String;
     type ChannelRequest = Open;
     type ChannelRefusal = ();
     type Request = String;
@@ -87,11 +95,13 @@ impl Dialect for ScriptedSession {
                 self.run_script(str::from_utf8(&text).unwrap(), now)
             }
             Event::Tick if self.deadline.take_if(|deadline| *deadline <= now).is_some() => end_for(Reason::TimedOut),
-            Event::Connected(Err(_)) => end_for(Reason::Refused),
-            Event::Returned(invocation, result) => {
+            Event::Restored(Ok(())) => Effect::RunConnected.into(),
+            Event::Restored(Err(_)) | Event::Connected(Err(_)) => end_for(Reason::Refused),
+            Event::Returned(number, result) => {
                 let text =
                     result.map_or_else(|error| format!("{error:?}"), |json| json.as_json().expect("JSON").to_owned());
-                Effect::Send(format!("{invocation}: {text}").into_bytes().into()).into()
+                let method = &self.methods[usize::try_from(number).unwrap()];
+                Effect::Send(format!("{method}: {text}").into_bytes().into()).into()
             }
             Event::StreamItem(_, item) => {
                 let text = item.map_or_else(
@@ -105,7 +115,7 @@ impl Dialect for ScriptedSession {
             Event::Closed | Event::Detached | Event::Abandoned => end_for(Reason::Lost),
             Event::Request(text) => self.run_script(&text, now),
             Event::Posted(bytes) => self.run_script(str::from_utf8(&bytes).unwrap(), now),
-            Event::Overflowed => end_for(Reason::TooSlow),
+            Event::Overflowed | Event::Stalled => end_for(Reason::TooSlow),
             Event::Aborted(_) => end_for(Reason::Aborted),
             Event::Draining => end_for(Reason::Drained),
             Event::GroupsChanged { are_known } => Effect::SendGroupsToken(!are_known).into(),
@@ -113,7 +123,6 @@ impl Dialect for ScriptedSession {
             | Event::Attached(_)
             | Event::Tick
             | Event::Connected(Ok(()))
-            | Event::Restored(_)
             | Event::Reconnected(_)
             | Event::UploadReady
             | Event::SlotReleased(_)
@@ -166,7 +175,7 @@ impl Dialect for ScriptedSession {
         token.as_bytes().into()
     }
 
-    fn queues_result(_: &String) -> bool {
+    fn queues_result(&self, _: u64) -> bool {
         true
     }
 

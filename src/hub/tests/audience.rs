@@ -193,7 +193,7 @@ async fn changed_state_is_sent_to_the_caller_only() {
 #[actix::test]
 async fn ended_connection_is_not_counted_as_reached() {
     let audience = Audience::new().await;
-    audience.handles[2].outbox.discard_and_close(crate::outbox::End { code: 1000 });
+    audience.handles[2].outbox.discard_and_close(crate::outbox::End::Close(1000));
     assert_eq!(audience.clients().all().send("tell", ()).await.unwrap(), 2);
     assert_eq!(audience.clients().group("lobby").send("tell", ()).await.unwrap(), 1);
 }

@@ -193,12 +193,12 @@ fn fields_are_dropped_with_their_channel() {
 fn finished_queue_delivers_waiting_entries_and_rejects_pushes() {
     let mut queue = attached(WIDE_LIMITS, ReplayLimits::default());
     push_all(&mut queue, &["a"]);
-    queue.finish(End { code: 1000 });
-    queue.finish(End { code: 1011 });
+    queue.finish(End::Close(1000));
+    queue.finish(End::Close(1011));
     assert_eq!((queue.is_open(), queue.has_output(), queue.end()), (false, true, None));
     assert_eq!(queue.push(call("b")), Push::Closed);
     assert_eq!(drain(&mut queue), "[a @1]");
-    assert_eq!(queue.end(), Some(End { code: 1000 }), "the first end wins");
+    assert_eq!(queue.end(), Some(End::Close(1000)), "the first end wins");
 }
 
 #[test]
@@ -208,8 +208,8 @@ fn discarded_queue_ends_at_once_and_is_empty() {
     drain(&mut queue);
     push_all(&mut queue, &["b"]);
     queue.fields_mut().groups_token = Some(b"token".as_slice().into());
-    queue.discard_and_close(End { code: 1008 });
-    assert_eq!(queue.end(), Some(End { code: 1008 }));
+    queue.discard_and_close(End::Close(1008));
+    assert_eq!(queue.end(), Some(End::Close(1008)));
     assert_eq!(queue.push(call("c")), Push::Closed);
     assert_eq!(drain(&mut queue), "");
     assert_eq!(queue.backlog(), Backlog { peak_bytes: 1, taken: 1, ..Backlog::default() });

@@ -145,7 +145,7 @@ fn partial_frame_is_completed_before_channel_ends() {
     let (outbox, socket) = (outbox(), Socket::taking([2]));
     let mut reader = attach_direct(&outbox, &socket);
     broadcast(&outbox, "abc");
-    reader.control().close(End { code: 1009 });
+    reader.control().close(End::Close(1009));
     assert_eq!(socket.taken(), "[a");
     assert_eq!([poll(&mut reader), poll(&mut reader)], ["bc]", "end 1009"]);
 }

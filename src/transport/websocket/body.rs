@@ -94,11 +94,11 @@ impl WebSocketBody {
         let mut out = BytesMut::new();
         match self.reader.as_mut()?.poll(cx, &mut out) {
             Poll::Ready(ReadStep::Write) => {}
-            Poll::Ready(ReadStep::End(End::ABNORMAL)) => {
+            Poll::Ready(ReadStep::End(End::Abort)) => {
                 self.is_write_done = true;
                 self.frames = None;
             }
-            Poll::Ready(ReadStep::End(End { code })) => {
+            Poll::Ready(ReadStep::End(End::Close(code))) => {
                 self.end_write();
                 close_frame(code, &mut out);
             }

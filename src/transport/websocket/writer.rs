@@ -26,13 +26,13 @@ pub(super) async fn write_until_end(mut reader: OutboxReader, mut socket: impl A
         let mut out = BytesMut::new();
         let step = poll_fn(|cx| reader.poll(cx, &mut out)).await;
         match step {
-            ReadStep::End(End::ABNORMAL) => return WriteEnd { reader, has_close_frame: false },
-            ReadStep::End(End { code }) => close_frame(code, &mut out),
+            ReadStep::End(End::Abort) => return WriteEnd { reader, has_close_frame: false },
+            ReadStep::End(End::Close(code)) => close_frame(code, &mut out),
             ReadStep::Write => {}
         }
         if write_all(&reader, &mut socket, &out).await.is_err() {
             // The reading half may be waiting for the connection, and then does not notice the failure.
-            reader.control().lose(End { code: CloseCode::Normal.into() });
+            reader.control().lose(End::Close(CloseCode::Normal.into()));
             return WriteEnd { reader, has_close_frame: false };
         }
         if step != ReadStep::Write {

@@ -54,13 +54,14 @@ impl RawSession {
     /// Returns the event that follows.
     fn apply(&mut self, effect: Effect<Session>) -> Option<Event<Session>> {
         match effect {
-            Effect::Connect => Some(Event::Connected(Ok(()))),
-            Effect::Invoke(invocation, invoke) => {
+            Effect::RestoreGroups => Some(Event::Restored(Ok(()))),
+            Effect::RunConnected => Some(Event::Connected(Ok(()))),
+            Effect::Invoke(invoke) => {
                 let argument = invoke.arguments.iter().next().expect("the method has an argument").clone();
                 let Binary(chunk) = argument.decode().expect("the argument is bytes");
                 assert!(!chunk.is_empty() && chunk.len() <= LIMIT, "a chunk of {} bytes", chunk.len());
                 self.received.extend(chunk);
-                Some(Event::Returned(invocation, Ok(argument)))
+                Some(Event::Returned(invoke.number, Ok(argument)))
             }
             Effect::Send(bytes) => {
                 self.sent.extend(bytes);

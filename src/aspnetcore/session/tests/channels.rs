@@ -46,7 +46,7 @@ fn first_channel_decides_about_the_transport() {
 fn data_before_the_transport_is_read_with_the_first_channel() {
     let early_data = Bytes::from(format!("{HANDSHAKE}{}", call("1", "Early")));
     let mut session = TestSession::without_channel(SessionConfig { early_data, ..config(Settings::default()) });
-    assert_eq!(session.attach(Transport::LongPolling, None), "send {} | connect");
+    assert_eq!(session.attach(Transport::LongPolling, None), "send {} | restore groups");
     assert_eq!(session.attach(Transport::LongPolling, None), "", "once");
     assert_eq!(session.on(Event::Connected(Ok(()))), "call Early()");
 }

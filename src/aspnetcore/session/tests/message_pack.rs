@@ -15,7 +15,7 @@ impl TestSession {
         for effect in self.inner.on(event, self.now) {
             match effect {
                 Effect::Send(bytes) | Effect::Own(OwnEffect::SendControl(bytes)) => sent.push(bytes.into()),
-                Effect::Invoke(invocation, _) => self.running_calls.push(invocation),
+                Effect::Invoke(invoke) => self.running_calls.push(invoke.number),
                 Effect::SetEncoding(encoding) => self.formats.push(encoding.form.format),
                 _ => {}
             }

@@ -10,7 +10,7 @@ impl TestSession {
     fn raw() -> Self {
         let mut session =
             Self::without_channel(SessionConfig { fixed_protocol: Some(RAW), ..config(Settings::default()) });
-        assert_eq!(session.attach(Transport::WebSockets, None), "connect");
+        assert_eq!(session.attach(Transport::WebSockets, None), "restore groups");
         assert_eq!(session.formats, [Format::MessagePack]);
         session
     }

@@ -36,11 +36,11 @@ impl TestSession {
 
 #[test]
 fn version_2_confirms_stateful_reconnect() {
-    let kept = "send {} | keep 100000 | connect";
+    let kept = "send {} | keep 100000 | restore groups";
     assert_eq!(negotiated().send_text(HANDSHAKE_2), kept);
-    assert_eq!(negotiated().send_text(HANDSHAKE), "send {} | connect");
+    assert_eq!(negotiated().send_text(HANDSHAKE), "send {} | restore groups");
     let not_negotiated = SessionConfig { wants_tokens: false, ..config(Settings::default()) };
-    assert_eq!(TestSession::with_config(not_negotiated).send_text(HANDSHAKE_2), "send {} | connect");
+    assert_eq!(TestSession::with_config(not_negotiated).send_text(HANDSHAKE_2), "send {} | restore groups");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn handshake_may_follow_on_the_second_websocket() {
     let mut session = negotiated();
     session.send_text("{\"protocol\":");
     assert_eq!(session.reconnect(), "");
-    assert_eq!(session.send_text(HANDSHAKE_2), "send {} | keep 100000 | connect");
+    assert_eq!(session.send_text(HANDSHAKE_2), "send {} | keep 100000 | restore groups");
 }
 
 #[test]

@@ -53,7 +53,8 @@ fn cancelled_stream_ends_without_error() {
     let mut session = TestSession::open(Settings::default());
     session.send_text(&stream_call("a", "Count"));
     let effects = session.send_text(&cancel("a"));
-    assert_eq!(effects, r#"cancel stream 0 | send {"type":3,"invocationId":"a"}"#);
+    assert_eq!(effects, r#"send {"type":3,"invocationId":"a"}"#);
+    assert!(session.streams[0].is_cancelled());
     assert_eq!(session.send_text(&cancel("a")), "", "a second one is ignored");
     assert_eq!(session.on(item(0, "1")), "");
     assert_eq!(session.finish_call(Err(CallError::Unauthorized)), "", "the client has its answer");
@@ -84,7 +85,7 @@ fn calls_with_streams_take_no_slot() {
     assert_eq!(session.send_text(&upload_call("3", "Sum", "s")), "call Sum()");
     assert_eq!(session.send_text(&call("4", "Known")), "", "it waits for the first call");
     assert_eq!(session.send_text(&stream_call("5", "Count")), "", "and what is behind it waits too");
-    assert_eq!(session.inner.calls(), 4);
+    assert_eq!(session.inner.calls(), 5);
 }
 
 #[test]
@@ -177,9 +178,52 @@ fn result_for_another_client_ends_the_connection() {
 }
 
 #[test]
-fn streams_of_a_finished_call_are_forgotten() {
+fn items_for_a_finished_call_are_ignored() {
     let mut session = uploading(1);
     session.uploads.clear();
     session.finish_call(Ok("1"));
-    assert!(!session.inner.uploads.contains("s"));
+    for item in ["1", "2"] {
+        assert_eq!(session.send_text(&item_message("s", item)), "");
+    }
+    assert_eq!(session.send_text(&call("2", "Known")), "call Known()");
+}
+
+fn completion(id: &str) -> String {
+    format!("{{\"type\":3,\"invocationId\":\"{id}\"}}\u{1e}")
+}
+
+#[test]
+fn client_result_overtakes_a_queued_call() {
+    let mut session = TestSession::open(Settings::default());
+    session.send_text(&[call("1", "First"), call("2", "Second")].concat());
+    assert_eq!(session.send_text(&completion("s1")), "client result s1 Void");
+    assert!(session.finish_call(Ok("7")).ends_with("call Second()"));
+}
+
+#[test]
+fn client_result_overtakes_an_item_of_a_full_stream() {
+    let mut session = uploading(1);
+    session.send_text(&item_message("s", "1"));
+    assert_eq!(session.send_text(&item_message("s", "2")), "await upload");
+    assert_eq!(session.send_text(&completion("s1")), "client result s1 Void");
+    assert_eq!(session.send_text(&completion("s")), "", "the end of the stream keeps its place");
+}
+
+#[test]
+fn end_of_a_stream_waits_for_its_queued_call() {
+    let mut session = TestSession::open(Settings::default());
+    session.send_text(&call("1", "First"));
+    let behind = [call("2", "Second"), upload_call("3", "Sum", "s1"), completion("s1")].concat();
+    assert_eq!(session.send_text(&behind), "");
+    assert!(session.finish_call(Ok("7")).ends_with("call Second() | call Sum()"));
+    assert_eq!(session.send_text(&completion("s1")), "client result s1 Void", "the stream has ended");
+}
+
+#[test]
+fn acknowledgement_overtakes_a_queued_call() {
+    let mut session = TestSession::with_config(SessionConfig { can_reconnect: true, ..config(Settings::default()) });
+    session.send_text("{\"protocol\":\"json\",\"version\":2}\u{1e}");
+    session.on(Event::Connected(Ok(())));
+    session.send_text(&[call("1", "First"), call("2", "Second")].concat());
+    assert_eq!(session.send_text("{\"type\":8,\"sequenceId\":7}\u{1e}"), "acknowledge 7");
 }

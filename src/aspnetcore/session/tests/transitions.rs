@@ -6,7 +6,7 @@ use crate::pipeline::RejoinReport;
 const STATES: [&str; 9] =
     ["handshake", "connecting", "connecting, client gone", "open", "busy", "blocked", "leaving", "faulted", "ended"];
 
-const EVENTS: [&str; 22] = [
+const EVENTS: [&str; 23] = [
     "handshake",
     "call",
     "ping",
@@ -22,6 +22,7 @@ const EVENTS: [&str; 22] = [
     "returned",
     "detached",
     "overflowed",
+    "stalled",
     "groups changed",
     "rejoined",
     "aborted",
@@ -85,6 +86,7 @@ fn apply(session: &mut TestSession, event: &str) -> String {
         "returned" => session.finish_call(Ok("7")),
         "detached" => session.on(Event::Detached),
         "overflowed" => session.on(Event::Overflowed),
+        "stalled" => session.on(Event::Stalled),
         "groups changed" => session.on(groups_changed()),
         "rejoined" => session.on(Event::Rejoined(RejoinReport::new(&["chat".into()], [], None, 0))),
         "aborted" => session.on(Event::Aborted(Reconnect::Deny)),

@@ -18,7 +18,7 @@ impl TestSession {
         let (reply, response) = oneshot::channel();
         let call = message::decode(data).unwrap();
         let (reply_to, request) = (ReplyTarget::Request(reply), Some(Arc::default()));
-        let incoming = IncomingCall { hub: "Chat".into(), call, reply_to, request };
+        let incoming = ClassicCall { hub: "Chat".into(), call, reply_to, request };
         (self.on(Event::Request(Request::Send(incoming))), response)
     }
 }
@@ -110,6 +110,14 @@ fn saturated_client_is_not_read_and_sends_fail() {
 }
 
 #[test]
+fn channel_call_over_limit_waits() {
+    let mut test = with_parallel_calls(1);
+    test.receive_text(ADD);
+    assert!(test.receive_text(ADD).is_empty(), "it was on its way when the limit was reached");
+    assert_eq!(test.complete_call(Ok(json(5))), [r#"frame {"R":5,"I":"0"}"#, "invoke Chat.Add"]);
+}
+
+#[test]
 fn too_deep_argument_fails_without_invoking() {
     let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let call = |depth| format!(r#"{{"H":"chat","M":"Any","A":[{}],"I":1}}"#, deep(depth));
@@ -164,9 +172,9 @@ fn encode_in_order(answer: &serde_json::Value) -> String {
 fn only_changed_state_is_returned() {
     let mut test = TestSession::open();
     test.receive_text(r#"{"H":"chat","M":"Paint","I":"x","S":{"nick":"ada","color":"red"}}"#);
-    let (_, call) = &test.running[0];
-    call.state.set("color", "blue");
-    call.state.set("nick", "ada");
+    let state = test.running[0].state.clone();
+    state.set("color", "blue");
+    state.set("nick", "ada");
     assert_eq!(test.complete_call(Ok(json(()))), [r#"frame {"S":{"color":"blue"},"I":"x"}"#]);
 }
 
@@ -174,17 +182,18 @@ fn only_changed_state_is_returned() {
 fn progress_is_queued_with_its_call_id() {
     let mut test = TestSession::open();
     test.receive_text(ADD);
-    let (pending, _) = test.running.remove(0);
+    let number = test.running.remove(0).number;
     let outbox = Outbox::new(&message::WIRE_FORM, Limits::default(), ReplayLimits::default());
-    Session::reporter(&pending, &outbox).unwrap()(&json(55));
+    test.session.reporter(number, &outbox).unwrap()(&json(55));
     assert_eq!(outbox.backlog().bytes, r#"{"I":"P|0","P":{"I":"0","D":55}}"#.len());
 }
 
 #[test]
 fn invalid_data_closes_only_the_channel() {
-    for (data, effect) in
-        [(Inbound::Binary(b"x".as_slice().into()), "close channel 1003"), (Inbound::TooLarge, "close channel 1006")]
-    {
+    for (data, effect) in [
+        (Inbound::Binary(b"x".as_slice().into()), "close channel 1003"),
+        (Inbound::TooLarge, "close channel without a close frame"),
+    ] {
         let mut test = TestSession::open();
         assert_eq!(test.on(Event::Received(Received { channel: 1, data })), [effect]);
         assert_eq!(test.session.phase(), "open");

@@ -20,7 +20,14 @@ fn events_after_the_end_are_ignored() {
     test.receive_text(r#"{"H":"chat","M":"Add","I":0}"#);
     test.on(Event::Request(Request::Abort));
     assert!(test.complete_call(Ok(json(5))).is_empty());
-    for event in [Event::Tick, Event::Detached, Event::Aborted(Reconnect::Deny), Event::Draining, Event::Overflowed] {
+    for event in [
+        Event::Tick,
+        Event::Detached,
+        Event::Aborted(Reconnect::Deny),
+        Event::Draining,
+        Event::Overflowed,
+        Event::Stalled,
+    ] {
         assert!(test.on(event).is_empty());
     }
     assert!(test.receive_text(r#"{"H":"chat","M":"Add","I":1}"#).is_empty());
@@ -85,7 +92,9 @@ fn disconnect_with_reconnect_is_no_abort() {
 
 #[test]
 fn overflow_ends_the_connection() {
-    assert_eq!(TestSession::open().on(Event::Overflowed), ["end TooSlow 1008"]);
+    for event in [Event::Overflowed, Event::Stalled] {
+        assert_eq!(TestSession::open().on(event), ["end TooSlow 1008"]);
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ enum Step {
     Discard,
 }
 
-const END: End = End { code: 1000 };
+const END: End = End::Close(1000);
 
 struct Model {
     limits: Limits,
