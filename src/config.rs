@@ -1,7 +1,7 @@
 //! The settings of the service, with their defaults.
 //!
-//! The service reads them once, at its start, from `hubcast.toml`, the environment and the command line; a later source
-//! overrides an earlier one. All faults are reported together, each with its key and its origin. The settings of the
+//! The service reads them at its start, from `hubcast.toml`, the environment and the command line; a later source
+//! overrides an earlier one. At a reload it reads them again and applies `signing_keys` only. All faults are reported together, each with its key and its origin. The settings of the
 //! engine are derived from these. No other module reads the environment, and no secret is ever printed.
 //!
 //! A key `admin.listen` is `listen` under `[admin]` in the file and `HUBCAST_ADMIN__LISTEN` in the environment. In the
@@ -69,8 +69,8 @@ pub struct Settings {
     /// directory; it is created if it is missing. The start fails if another process uses it.
     pub data_dir: PathBuf,
     /// The secrets that sign tokens. The first one signs and all verify, so that a secret can be replaced without
-    /// invalidating tokens. Each has at least 16 bytes; all nodes need the same list. Default: a random secret,
-    /// stored in `data_dir`.
+    /// invalidating tokens. Each has at least 16 bytes; all nodes need the same list. A reload (SIGHUP) applies changes.
+    /// Default: a random secret, stored in `data_dir`.
     #[serde(deserialize_with = "units::list")]
     pub signing_keys: Vec<Secret<MIN_SECRET_LENGTH>>,
     /// The time limit, when the service stops, for clients to disconnect and for running hub methods and hooks to

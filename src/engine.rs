@@ -4,7 +4,7 @@
 //! messages from anywhere. Clones refer to the same engine. Only the service and applications use it. It takes no part
 //! in serving clients once it is built.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use actix_web::web::ServiceConfig;
 
@@ -21,6 +21,7 @@ use crate::{
     ids::HubName,
     membership::NodeClaim,
     metrics::Metrics,
+    tokens::KeyRing,
     web::BasePath,
 };
 
@@ -163,6 +164,20 @@ impl Engine {
     #[must_use]
     pub(crate) fn groups(&self) -> &GroupDirectory {
         &self.services.groups
+    }
+
+    /// Replaces the keys that sign tokens. From now on the first one of `keys` signs, and all of them verify. Clients stay
+    /// connected, and requests of a live connection are accepted even if its token was signed with a key that `keys`
+    /// lacks. A rejoin token that was signed with such a key is refused.
+    ///
+    /// To replace a key without refusing a token, first add the new key as the last one on all nodes, then make it the
+    /// first one on all nodes. Remove the old key after the lifetime of a rejoin token.
+    pub fn replace_keys(&self, keys: KeyRing) {
+        let ids = keys.ids();
+        self.classic_state.rejoin_service.ring.replace(keys);
+        let replaced = Ok::<_, Infallible>(ids.len());
+        let subject = [("keys", &*ids.join(","))];
+        Requester::application().audit("replace keys", &subject, &replaced, |count| format!("{count} keys in use"));
     }
 
     /// Asks every client to reconnect later or to another node, and ends its connection. The clients are spread evenly

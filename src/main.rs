@@ -9,6 +9,7 @@ use allocator::MiMalloc;
 use anyhow::Context;
 use clap::Parser;
 use env_logger::Env;
+use futures_util::StreamExt;
 use hubcast::{
     config::{self, Flags, Settings},
     server::{self, Listeners, Service},
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE_ERROR);
         }
     };
-    match actix_web::rt::System::new().block_on(serve(&settings)) {
+    match actix_web::rt::System::new().block_on(serve(&settings, flags)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error:#}");
@@ -47,9 +48,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, flags: Flags) -> anyhow::Result<()> {
     // Order: first, so that a signal during the start neither ends the process nor is lost.
     let (mut stop, reload) = (Box::pin(server::stop_signal()?), server::reload_signals()?);
+    let reload = reload.map(move |()| Settings::read(&flags, &config::environment()));
     let listeners = Listeners::bind(settings)?;
     let service = tokio::select! {
         service = Service::open(settings) => service?,

@@ -20,7 +20,7 @@ use log::info;
 use crate::{
     Engine, Serve,
     admin::{self, AdminToken, MetricsAccess},
-    config::Settings,
+    config::{Faults, Settings},
     http_server::HttpServer,
     page,
     transport::SocketLimit,
@@ -32,6 +32,7 @@ mod data_lock;
 mod descriptors;
 mod open;
 mod proxy_protocol;
+mod reload;
 mod secret_file;
 mod tls;
 
@@ -110,7 +111,8 @@ pub struct Service {
 }
 
 /// Serves until `stop` completes. Then accepts no new clients, notifies the connected ones, drains, and returns. Each
-/// item of `reload` is a request to reload the certificate.
+/// item of `reload` is a request to reload the certificate, and the signing keys from these settings. What cannot be used
+/// is logged, and the certificate or the keys in use stay.
 ///
 /// # Errors
 /// If a listener fails, or if another process has taken the name of the node.
@@ -118,10 +120,10 @@ pub async fn run(
     listeners: Listeners,
     service: Service,
     stop: impl Future<Output = ()> + 'static,
-    reload: impl Stream<Item = ()> + 'static,
+    reload: impl Stream<Item = Result<Settings, Faults>> + 'static,
 ) -> io::Result<()> {
     let admin = serve_admin(listeners.admin, &service)?;
-    let (tls, data_lock) = (service.tls.clone(), service.data_lock.clone());
+    let (engine, tls, data_lock) = (service.engine.clone(), service.tls.clone(), service.data_lock.clone());
     let clients = serve_clients(listeners.clients, service)?.until(stop);
     let admin_handle = admin.handle();
     let clients = async {
@@ -130,8 +132,9 @@ pub async fn run(
         admin_handle.stop(false).await;
         served
     };
-    let reloading = spawn(reload.for_each(move |()| {
-        reload_certificate(tls.as_ref());
+    let reloading = spawn(reload.for_each(move |settings| {
+        reload::certificate(tls.as_ref());
+        reload::signing_keys(&engine, settings);
         ready(())
     }));
     let served = tokio::try_join!(clients, admin);
@@ -140,13 +143,6 @@ pub async fn run(
     served?;
     info!("service stopped");
     Ok(())
-}
-
-fn reload_certificate(tls: Option<&Tls>) {
-    match tls {
-        Some(tls) => tls.reload_and_log(),
-        None => info!("reload requested, but no TLS certificate is configured"),
-    }
 }
 
 /// The maximum of TLS handshakes at a time of one thread. A client can stall its handshake for 3 s, and further clients

@@ -2,8 +2,8 @@
 //!
 //! A [`KeyRing`] signs with its first key and verifies with all keys, so that keys can be rotated without invalidating
 //! the tokens of clients. The signature is HMAC-SHA256 over purpose, version, key id and payload, compared in constant
-//! time. Tokens are base64url without padding, because they are sent in query strings. A key ring is created from the
-//! configuration and never changes. Both dialects and the pipeline use it.
+//! time. Tokens are base64url without padding, because they are sent in query strings. A key ring never changes; the
+//! process can replace it by another one ([`SharedKeyRing`]). Both dialects and the pipeline use it.
 //!
 //! This module uses no clock: expiry is part of the payload. Payloads are signed, not encrypted.
 //!
@@ -16,6 +16,10 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+
+mod shared;
+
+pub(crate) use shared::SharedKeyRing;
 
 const VERSION: u8 = 1;
 const KEY_ID_LENGTH: usize = 4;
@@ -155,6 +159,11 @@ impl KeyRing {
         Self { keys: vec![Key::new(&(crate::ids::secret() + &crate::ids::secret()))] }
     }
 
+    /// The ids of the keys, in hexadecimal. An id is a part of each token and does not reveal its key.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.keys.iter().map(|key| key.id.iter().map(|byte| format!("{byte:02x}")).collect()).collect()
+    }
+
     /// Signs a payload and returns the token.
     #[must_use]
     pub(crate) fn seal(&self, purpose: Purpose, payload: &[u8]) -> String {
@@ -182,6 +191,12 @@ impl KeyRing {
         key.signed(purpose, payload).verify_slice(signature).map_err(|_| BadToken::Forged)?;
         Ok(payload.to_vec())
     }
+}
+
+/// The payload of a token, which is not verified.
+pub(crate) fn unverified_payload(token: &str) -> Option<Vec<u8>> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    bytes.get(HEADER_LENGTH..).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]

@@ -147,12 +147,15 @@ impl Endpoint {
     }
 }
 
+/// The key of a live connection: the path of its endpoint, and its token.
+type RegistryKey = (Arc<str>, TokenBytes);
+
 /// The state that all endpoints of a process share.
 pub(crate) struct EndpointState {
     pub(crate) settings: Arc<Settings>,
     pub(crate) limits: Limits,
     pub(crate) negotiations: Negotiations,
-    registry: Registry<TokenBytes, Session>,
+    registry: Registry<RegistryKey, Session>,
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) services: Arc<HubServices>,
     pub(crate) rejoin_service: Arc<RejoinService>,
@@ -166,7 +169,7 @@ impl EndpointState {
         services: Arc<HubServices>,
         rejoin_service: Arc<RejoinService>,
     ) -> Self {
-        let negotiations = Negotiations::new(Arc::clone(&rejoin_service.ring), settings.disconnect_timeout);
+        let negotiations = Negotiations::new(rejoin_service.ring.clone(), settings.disconnect_timeout);
         let registry = Registry::new();
         Self { settings: Arc::new(settings), limits, negotiations, registry, authenticate, services, rejoin_service }
     }

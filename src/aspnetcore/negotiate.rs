@@ -143,12 +143,12 @@ fn rejection(error: String) -> NegotiateError {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use super::*;
     use crate::{
         aspnetcore::negotiations::{Negotiations, Seconds},
-        tokens::KeyRing,
+        tokens::{KeyRing, SharedKeyRing},
     };
 
     fn negotiated(query: &[(&str, &str)], minimum: i32) -> Result<i32, String> {
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn response_has_expected_members_only() {
-        let negotiations = Negotiations::new(Arc::new(KeyRing::ephemeral()), Duration::from_secs(15));
+        let negotiations = Negotiations::new(SharedKeyRing::new(KeyRing::ephemeral()), Duration::from_secs(15));
         let response = |version| {
             let ticket = negotiations.issue("/chat", id_kind(version), Seconds::now());
             (

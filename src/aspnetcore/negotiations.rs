@@ -20,12 +20,12 @@ pub(crate) use early_data::MAX_EARLY_BYTES;
 pub(crate) use ticket::{IdKind, Seconds, Ticket, TicketKind, TokenBytes};
 use used::UsedTokens;
 
-use crate::tokens::KeyRing;
+use crate::tokens::SharedKeyRing;
 
 /// The tokens of one process.
 #[derive(Debug)]
 pub(crate) struct Negotiations {
-    ring: Arc<KeyRing>,
+    ring: SharedKeyRing,
     /// The time in seconds within which a transport must be opened.
     lifetime: u32,
     state: Arc<Mutex<State>>,
@@ -68,19 +68,19 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl Negotiations {
     /// A transport must be opened within `lifetime`, rounded up to seconds.
-    pub(crate) fn new(ring: Arc<KeyRing>, lifetime: Duration) -> Self {
+    pub(crate) fn new(ring: SharedKeyRing, lifetime: Duration) -> Self {
         let lifetime = u32::try_from(lifetime.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
         Self { ring, lifetime, state: Arc::default() }
     }
 
     /// A ticket for a new connection at the endpoint with this path.
     pub(crate) fn issue(&self, path: &str, kind: impl Into<TicketKind>, now: Seconds) -> Ticket {
-        Ticket::issue(&self.ring, path, now.plus(self.lifetime), kind.into())
+        Ticket::issue(&self.ring.current(), path, now.plus(self.lifetime), kind.into())
     }
 
     /// The ticket of a token that was issued for the endpoint with this path.
     pub(crate) fn verify(&self, token: &str, path: &str) -> Option<Ticket> {
-        Ticket::open(&self.ring, path, token)
+        Ticket::open(&self.ring.current(), path, token)
     }
 
     pub(crate) fn status(&self, ticket: &Ticket, now: Seconds) -> TokenStatus {
@@ -123,12 +123,13 @@ impl Negotiations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tokens::KeyRing;
 
     const LIFETIME: Duration = Duration::from_secs(15);
     const NOW: Seconds = Seconds(1_000_000_000);
 
     fn negotiations() -> Negotiations {
-        Negotiations::new(Arc::new(KeyRing::ephemeral()), LIFETIME)
+        Negotiations::new(SharedKeyRing::new(KeyRing::ephemeral()), LIFETIME)
     }
 
     #[test]

@@ -31,13 +31,13 @@ use super::{
     proxy,
     query::{ConnectionDataError, EndpointHubs, Operation, parse_connection_data, query_parameter},
     session::Session,
-    token::ConnectionToken,
+    token::{ConnectionToken, TokenDigest},
 };
 use crate::{
     connection::{Registry, RejoinService},
     connections::{ConnectionLimiter, ConnectionLimits},
     hub::{Authorize, Hub, Identity, Request, services::HubServices},
-    ids::{ConnectionId, HubName},
+    ids::HubName,
     outbox::Limits,
     transport::Transport,
     web::{
@@ -115,7 +115,7 @@ pub(crate) struct EndpointState {
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) services: Arc<HubServices>,
     pub(crate) rejoin_service: Arc<RejoinService>,
-    registry: Registry<ConnectionId, Session>,
+    registry: Registry<TokenDigest, Session>,
     aborted: Arc<AbortedConnections>,
     /// Limits the connections that have had no channel yet.
     without_channel: ConnectionLimiter,
@@ -295,10 +295,10 @@ impl EndpointHandler {
     fn negotiate(&self, request: &ClassicRequest, url: &str) -> Result<HttpResponse, ErrorResponse> {
         let limiter = &self.state.services.limiter;
         limiter.check(request.identity.user.as_ref(), request.info.address()).map_err(limit_response)?;
-        let token = ConnectionToken::new(request.identity.user.as_ref());
-        let sealed = token.seal(&self.state.rejoin_service.ring);
+        let ring = self.state.rejoin_service.ring.current();
+        let (connection, token) = ConnectionToken::issue(request.identity.user.as_ref(), &ring);
         let version = protocol_version(&request.info);
-        let response = NegotiateResponse::new(&self.state.settings, url, &token.connection, sealed, &version);
+        let response = NegotiateResponse::new(&self.state.settings, url, &connection, token, &version);
         json_response(request, &serde_json::to_vec(&response).expect("strings and numbers always serialize"))
     }
 
@@ -316,8 +316,13 @@ impl EndpointHandler {
         let transport = transport.ok_or_else(|| bad_request(UNKNOWN_TRANSPORT))?;
         let token = query_parameter(&request.info, "connectionToken");
         let token = token.ok_or_else(|| bad_request(MISSING_CONNECTION_TOKEN))?;
-        let token = ConnectionToken::open(&token, &self.state.rejoin_service.ring);
-        Ok((transport, token.ok_or_else(|| bad_request(INVALID_CONNECTION_TOKEN))?))
+        Ok((transport, self.verified(&token).ok_or_else(|| bad_request(INVALID_CONNECTION_TOKEN))?))
+    }
+
+    /// Verifies a token. That of a live connection is valid even if the key that signed it was removed.
+    fn verified(&self, text: &str) -> Option<ConnectionToken> {
+        let live = ConnectionToken::unverified(text).filter(|token| self.state.registry.find(&token.digest).is_some());
+        live.or_else(|| ConnectionToken::open(text, &self.state.rejoin_service.ring.current()))
     }
 }
 

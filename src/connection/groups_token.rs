@@ -21,7 +21,7 @@ use crate::{
     metrics::Metrics,
     outbox::DeferredField,
     pipeline::{Claims, GroupLists, ListsSummary, TokenGroups, TokenSubject},
-    tokens::{KeyRing, Purpose},
+    tokens::{Purpose, SharedKeyRing},
 };
 
 /// Where a rejoin token is written.
@@ -38,7 +38,7 @@ pub(crate) type TokenEncoder = Arc<dyn Fn(&str) -> Box<[u8]> + Send + Sync>;
 
 /// Makes the tokens of a connection. The connection and its outbox share it.
 pub(super) struct TokenIssuer {
-    ring: Arc<KeyRing>,
+    ring: SharedKeyRing,
     lifetime: Duration,
     groups: SharedGroups,
     /// Weak, because the outbox of the connection refers to the issuer.
@@ -84,7 +84,7 @@ impl TokenIssuer {
         groups: &SharedGroups,
     ) -> Arc<Self> {
         Arc::new(Self {
-            ring: Arc::clone(&service.ring),
+            ring: service.ring.clone(),
             lifetime: service.settings.lifetime,
             groups: Arc::clone(groups),
             connection: Arc::downgrade(connection),
@@ -146,7 +146,7 @@ impl TokenIssuer {
         let mut claims = Claims::new(&state.subject, &groups, SystemTime::now(), self.lifetime);
         let content = groups.summary();
         drop(groups);
-        let token = self.ring.seal(Purpose::Rejoin, &claims.encode());
+        let token = self.ring.current().seal(Purpose::Rejoin, &claims.encode());
         state.known = Some(KnownToken { hash: Some(hash_of(&token)), content });
         self.record_omitted(claims.omitted(), &mut state);
         token

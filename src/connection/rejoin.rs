@@ -17,7 +17,7 @@ use crate::{
     pipeline::{Claims, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, RejoinReport, Rejoined, TokenGroups},
     store::Owner,
     supervised::Supervised,
-    tokens::KeyRing,
+    tokens::SharedKeyRing,
 };
 
 /// The error of a client whose groups cannot be loaded.
@@ -27,7 +27,7 @@ const STORE_FAILURE: &str = "The server cannot look up your groups now. Try agai
 /// ones.
 #[derive(Debug)]
 pub(crate) struct RejoinService {
-    pub(crate) ring: Arc<KeyRing>,
+    pub(crate) ring: SharedKeyRing,
     pub(crate) pipeline: Supervised<Pipeline>,
     pub(crate) settings: RejoinSettings,
     /// Loads the durable groups.

@@ -25,7 +25,7 @@ use crate::{
     outbox::{End, FrameFields, Framer, Limits, Outbox, OutboxReader, Overflow, ReplayLimits, Resume, SharedMessage},
     pipeline::{Pipeline, RejoinValidator, TokenSubject},
     supervised::Supervised,
-    tokens::KeyRing,
+    tokens::{KeyRing, SharedKeyRing},
     transport::{Inbound, Received, Transport},
 };
 
@@ -118,10 +118,10 @@ impl TestEngine {
         let (log, events) = mpsc::unbounded_channel();
         let gate = watch::Sender::new(true);
         let services = services(vec![hub(log, &gate)]);
-        let ring = Arc::new(KeyRing::ephemeral());
+        let ring = SharedKeyRing::new(KeyRing::ephemeral());
         let validator = RejoinValidator {
             node: "alpha".into(),
-            ring: Arc::clone(&ring),
+            ring: ring.clone(),
             store: services.durable.store.clone(),
             hubs: Arc::new([]),
             connections: services.connections.clone(),

@@ -22,7 +22,7 @@ use crate::{
     outbox::Limits,
     router::Router,
     store::{LeaseStore, MembershipStore, Process, Store, StoreHandle, StoreParts, TokenStore, memory::MemoryStore},
-    tokens::KeyRing,
+    tokens::{KeyRing, SharedKeyRing},
     web::{Anonymous, Authenticate, BasePath},
 };
 
@@ -194,6 +194,7 @@ impl EngineBuilder {
     }
 
     /// Sets the keys that sign tokens. Default: a random key, so tokens become invalid at a restart.
+    /// [`Engine::replace_keys`] replaces them while the engine runs.
     #[must_use]
     pub fn keys(mut self, key_ring: KeyRing) -> Self {
         self.key_ring = Some(key_ring);
@@ -319,7 +320,7 @@ impl EngineBuilder {
         self.log_warnings();
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
-        let key_ring = Arc::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
+        let key_ring = SharedKeyRing::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let node_info = NodeInfo::new(&self.node);
         let node = NodeId::from(self.node);
         let (identity, deadline, lifetime) = ((node.clone(), self.process), self.store_deadline, self.rejoin.lifetime);

@@ -13,7 +13,7 @@ use crate::{
     ids::{ConnectionId, GroupKey, GroupName, NodeId},
     metrics::Metrics,
     store::{Holder, Redemption, StoreHandle, TokenUse, Verdict},
-    tokens::{KeyRing, Purpose},
+    tokens::{Purpose, SharedKeyRing},
 };
 
 /// The services that validation needs.
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct RejoinValidator {
     /// The node of this process.
     pub(crate) node: NodeId,
-    pub(crate) ring: Arc<KeyRing>,
+    pub(crate) ring: SharedKeyRing,
     pub(crate) store: StoreHandle,
     /// The hubs, whose filters can change the groups.
     pub(crate) hubs: Arc<[Arc<Hub>]>,
@@ -65,7 +65,7 @@ impl RejoinValidator {
     }
 
     fn open(&self, token: &str) -> Result<Claims, RejoinError> {
-        Claims::decode(&self.ring.open(Purpose::Rejoin, token)?)
+        Claims::decode(&self.ring.current().open(Purpose::Rejoin, token)?)
     }
 
     async fn validate(&self, token: &str, rejoin: &Rejoin) -> Result<Claims, RejoinError> {

@@ -151,7 +151,7 @@ fn create_directory(path: &Path) -> Result<(), OpenError> {
     created.map_err(|source| OpenError::DataDir { path: path.into(), source })
 }
 
-fn key_ring(settings: &Settings) -> Result<KeyRing, OpenError> {
+pub(super) fn key_ring(settings: &Settings) -> Result<KeyRing, OpenError> {
     if settings.signing_keys.is_empty() {
         let secret = secret_file::read_or_create(&settings.key_file()).map_err(OpenError::KeyFile)?;
         return Ok(KeyRing::new([secret.expose_secret()])?);

@@ -27,6 +27,7 @@ mod filters;
 mod groups;
 mod handshake;
 mod invocations;
+mod key_rotation;
 mod limits;
 mod malformed_input;
 mod memory;

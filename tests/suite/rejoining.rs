@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{CoreClient, Server, wait_until, with_timeout};
 
 /// The next rejoin token, before which the client may be told what it got back.
-async fn next_token(client: &mut CoreClient) -> String {
+pub(crate) async fn next_token(client: &mut CoreClient) -> String {
     let (mut target, mut arguments) = client.next_invocation().await;
     if target == "hubcast:rejoined" {
         (target, arguments) = client.next_invocation().await;
@@ -20,7 +20,7 @@ async fn next_token(client: &mut CoreClient) -> String {
 }
 
 /// The report on the rejoin token that the client has presented.
-async fn next_report(client: &mut CoreClient) -> Value {
+pub(crate) async fn next_report(client: &mut CoreClient) -> Value {
     let (target, arguments) = client.next_invocation().await;
     assert_eq!(target, "hubcast:rejoined");
     arguments[0].clone()

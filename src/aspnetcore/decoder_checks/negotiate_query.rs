@@ -1,9 +1,6 @@
 //! Checks of the query of a negotiate request.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::LazyLock, time::Duration};
 
 use crate::{
     aspnetcore::{
@@ -11,12 +8,12 @@ use crate::{
         negotiations::Negotiations,
     },
     hub::Request,
-    tokens::KeyRing,
+    tokens::{KeyRing, SharedKeyRing},
     web::{parse_query, query_value},
 };
 
 static NEGOTIATIONS: LazyLock<Negotiations> =
-    LazyLock::new(|| Negotiations::new(Arc::new(KeyRing::ephemeral()), Duration::from_secs(15)));
+    LazyLock::new(|| Negotiations::new(SharedKeyRing::new(KeyRing::ephemeral()), Duration::from_secs(15)));
 
 /// Reads the query of a negotiate request.
 ///

@@ -6,11 +6,11 @@ use actix::Addr;
 use actix_web::HttpResponse;
 use tokio::time::Instant;
 
-use super::{EndpointHandler, responses::unknown_connection};
+use super::{EndpointHandler, RegistryKey, responses::unknown_connection};
 use crate::{
     aspnetcore::{
         negotiate::REJOIN_PARAM,
-        negotiations::{IdKind, Seconds, Ticket, TokenStatus},
+        negotiations::{IdKind, Seconds, Ticket, TokenBytes, TokenStatus},
         protocol::{HubProtocol, json::JsonProtocol, raw::RawProtocol},
         session::{Session, SessionConfig},
     },
@@ -35,14 +35,27 @@ pub(super) enum Found {
 }
 
 impl EndpointHandler {
+    /// The connection of a token. That of a live connection is accepted even if the key that signed it was removed.
     pub(super) fn find(&self, token: &str) -> Found {
+        if let Some(connection) = TokenBytes::parse(token).and_then(|bytes| self.find_live(bytes)) {
+            return Found::Live(connection);
+        }
         let negotiations = &self.state.negotiations;
         let Some(ticket) = negotiations.verify(token, &self.endpoint.path) else { return Found::Unknown };
-        match self.state.registry.find(&ticket.bytes) {
-            Some(connection) => Found::Live(connection),
-            None if negotiations.status(&ticket, Seconds::now()) == TokenStatus::Pending => Found::Pending(ticket),
-            None => Found::Unknown,
+        match negotiations.status(&ticket, Seconds::now()) {
+            TokenStatus::Pending => Found::Pending(ticket),
+            // Its transport may have been opened meanwhile.
+            TokenStatus::Open => self.find_live(ticket.bytes).map_or(Found::Unknown, Found::Live),
+            TokenStatus::Unknown => Found::Unknown,
         }
+    }
+
+    pub(super) fn find_live(&self, token: TokenBytes) -> Option<Addr<Connection<Session>>> {
+        self.state.registry.find(&self.registry_key(token))
+    }
+
+    fn registry_key(&self, token: TokenBytes) -> RegistryKey {
+        (Arc::clone(&self.endpoint.path), token)
     }
 
     /// The ticket of a client that has skipped the negotiation. Its id is also its token, as in version 0.
@@ -62,7 +75,7 @@ impl EndpointHandler {
         identity: &Identity,
     ) -> Result<Addr<Connection<Session>>, HttpResponse> {
         let state = &*self.state;
-        state.registry.find_or_create(&ticket.bytes, |entry| {
+        state.registry.find_or_create(&self.registry_key(ticket.bytes), |entry| {
             let permit = state.services.limiter.acquire(identity.user.as_ref(), request.address());
             let permit = permit.map_err(limit_response)?;
             let hub = state.services.hub(&self.endpoint.hub).cloned();

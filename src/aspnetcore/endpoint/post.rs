@@ -40,7 +40,7 @@ impl EndpointHandler {
             return plain_text(StatusCode::OK, "");
         }
         // A transport may have been opened meanwhile.
-        match self.state.registry.find(&ticket.bytes) {
+        match self.find_live(ticket.bytes) {
             Some(connection) => match send_in_turn(&connection, bytes).await {
                 Ok(()) => plain_text(StatusCode::OK, ""),
                 Err(response) => response,

@@ -41,6 +41,13 @@ impl Seconds {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenBytes([u8; TOKEN_LENGTH]);
 
+impl TokenBytes {
+    /// Reads a token, which is not verified.
+    pub(crate) fn parse(token: &str) -> Option<Self> {
+        Some(Self(URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?))
+    }
+}
+
 impl fmt::Debug for TokenBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenBytes(..)")
@@ -110,7 +117,7 @@ impl Ticket {
 
     /// Verifies a token. Returns `None` if it was not issued with one of these keys for the endpoint with this path.
     pub(super) fn open(ring: &KeyRing, path: &str, token: &str) -> Option<Self> {
-        let bytes: [u8; TOKEN_LENGTH] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let TokenBytes(bytes) = TokenBytes::parse(token)?;
         let payload = payload(&bytes, path);
         let signatures = ring.signatures(Purpose::Negotiation, &payload);
         let mut tickets = signatures.map(|signature| Self::sign(bytes, &signature));

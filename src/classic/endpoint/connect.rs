@@ -11,10 +11,10 @@ use crate::{
     classic::{
         message::WIRE_FORM,
         session::{Session, SessionConfig, Shared},
-        token::ConnectionToken,
+        token::{ConnectionToken, TokenDigest},
     },
     connection::{Connection, NewConnection, RegistryEntry, RequestContext},
-    ids::{ConnectionId, HubName},
+    ids::HubName,
     outbox::Outbox,
     pipeline::TokenSubject,
     transport::Transport,
@@ -53,7 +53,7 @@ impl EndpointHandler {
         transport: Transport,
         token: &ConnectionToken,
     ) -> Result<Addr<Connection<Session>>, ErrorResponse> {
-        self.state.registry.find_or_create(&token.connection, |entry| {
+        self.state.registry.find_or_create(&token.digest, |entry| {
             self.create_connection(request, transport, token, entry, Box::new(()))
         })
     }
@@ -69,7 +69,7 @@ impl EndpointHandler {
         transport: Transport,
         token: &ConnectionToken,
     ) -> Result<Addr<Connection<Session>>, ErrorResponse> {
-        self.state.registry.find_or_create(&token.connection, |entry| {
+        self.state.registry.find_or_create(&token.digest, |entry| {
             if self.state.aborted.contains(&token.connection, Instant::now()) {
                 return Err(unavailable(CONNECTION_ENDED));
             }
@@ -84,7 +84,7 @@ impl EndpointHandler {
         request: &ClassicRequest,
         transport: Transport,
         token: &ConnectionToken,
-        entry: RegistryEntry<ConnectionId, Session>,
+        entry: RegistryEntry<TokenDigest, Session>,
         held_until_channel: Box<dyn Any + Send>,
     ) -> Result<Addr<Connection<Session>>, ErrorResponse> {
         let state = &*self.state;

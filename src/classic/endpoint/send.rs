@@ -81,7 +81,7 @@ impl EndpointHandler {
 
     /// Wire: the response is the same whether or not the connection exists.
     pub(super) async fn abort(&self, token: &ConnectionToken) -> HttpResponse {
-        if let Some(connection) = self.state.registry.find(&token.connection) {
+        if let Some(connection) = self.state.registry.find(&token.digest) {
             // Sending fails if the connection has ended meanwhile.
             let _ = connection.send(ClientRequest(Request::Abort)).await;
         }

@@ -17,7 +17,7 @@ impl TestEngine {
     /// The groups of the token that is written next. Nothing else is written with it.
     async fn next_token(&self, client: &mut TestClient) -> Vec<String> {
         let token = client.next_frame().await;
-        let payload = self.rejoin_service.ring.open(Purpose::Rejoin, &token).expect("one token");
+        let payload = self.rejoin_service.ring.current().open(Purpose::Rejoin, &token).expect("one token");
         let groups = Claims::decode(&payload).unwrap().groups();
         groups.all().iter().map(|key| key.name.to_string()).collect()
     }

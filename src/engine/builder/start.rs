@@ -15,7 +15,7 @@ use crate::{
     pipeline::{Pipeline, RejoinValidator},
     store::{Node, Process, StoreParts},
     supervised::Supervised,
-    tokens::KeyRing,
+    tokens::SharedKeyRing,
 };
 
 /// The term of the node's lease in the store: the connections of a dead process expire after it.
@@ -23,14 +23,14 @@ const LEASE_TERM: Duration = Duration::from_secs(30);
 
 pub(super) fn start_rejoin_service(
     arbiter: &ArbiterHandle,
-    ring: Arc<KeyRing>,
+    ring: SharedKeyRing,
     node: NodeId,
     settings: RejoinSettings,
     services: &Arc<HubServices>,
 ) -> Arc<RejoinService> {
     let validator = RejoinValidator {
         node,
-        ring: Arc::clone(&ring),
+        ring: ring.clone(),
         store: services.durable.store.clone(),
         hubs: services.hubs.clone().into(),
         connections: services.connections.clone(),

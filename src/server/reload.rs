@@ -1,0 +1,48 @@
+//! The parts of the configuration that a running service reads again: the certificate and the signing keys.
+
+use std::error::Error;
+
+use log::{error, info};
+
+use super::{OpenError, Tls, open::key_ring};
+use crate::{
+    Engine, KeyRing,
+    config::{Faults, Settings},
+};
+
+/// Reads the certificate again.
+pub(super) fn certificate(tls: Option<&Tls>) {
+    match tls {
+        Some(tls) => tls.reload_and_log(),
+        None => info!("reload requested; no TLS certificate is configured"),
+    }
+}
+
+/// Why the keys in use stay.
+#[derive(Debug, thiserror::Error)]
+enum KeysError {
+    #[error("the settings cannot be read")]
+    Settings(#[from] Faults),
+    #[error(transparent)]
+    Keys(#[from] OpenError),
+}
+
+/// Replaces the signing keys by those of the settings that were read again.
+pub(super) fn signing_keys(engine: &Engine, settings: Result<Settings, Faults>) {
+    match read_keys(settings) {
+        Ok(keys) => {
+            let ids = keys.ids();
+            info!(signs = ids[0], verify:? = ids; "signing keys reloaded");
+            engine.replace_keys(keys);
+        }
+        Err(error) => {
+            let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
+            let causes: Vec<_> = causes.map(|cause| cause.to_string().replace('\n', " ")).collect();
+            error!(cause = causes.join(": "); "signing keys not reloaded, the previous ones stay in use: {error}");
+        }
+    }
+}
+
+fn read_keys(settings: Result<Settings, Faults>) -> Result<KeyRing, KeysError> {
+    Ok(key_ring(&settings?)?)
+}
