@@ -90,9 +90,7 @@ impl Users {
         user: impl Into<UserId>,
         groups: impl IntoIterator<Item = impl Into<GroupName>>,
     ) -> Result<Vec<BulkOutcome<GroupName>>, UsersError> {
-        let user = user.into();
-        check_name("user", &user)?;
-        self.run(self.of_user(&user, unique(groups), MembershipOp::Add)).await
+        self.run(self.of_user(&user.into(), unique(groups), MembershipOp::Add)?).await
     }
 
     /// Removes a user from many groups durably, as [`Users::add_to_groups`] adds it.
@@ -104,9 +102,7 @@ impl Users {
         user: impl Into<UserId>,
         groups: impl IntoIterator<Item = impl Into<GroupName>>,
     ) -> Result<Vec<BulkOutcome<GroupName>>, UsersError> {
-        let user = user.into();
-        check_name("user", &user)?;
-        self.run(self.of_user(&user, unique(groups), MembershipOp::Remove)).await
+        self.run(self.of_user(&user.into(), unique(groups), MembershipOp::Remove)?).await
     }
 
     /// Removes a user from all its durable groups. Groups that its connections joined without a durable membership stay.
@@ -134,14 +130,13 @@ impl Users {
         groups: impl IntoIterator<Item = impl Into<GroupName>>,
     ) -> Result<Vec<BulkOutcome<GroupName>>, UsersError> {
         let (user, groups) = (user.into(), unique::<GroupName>(groups));
-        check_name("user", &user)?;
-        TooManyChanges::check(groups.len())?;
-        let mut others = self.durable.groups_of(&self.owner(&user)).await?;
         let wanted: HashSet<_> = groups.iter().cloned().collect();
+        let mut requests = self.of_user(&user, groups, MembershipOp::Add)?;
+        TooManyChanges::check(requests.len())?;
+        let mut others = self.durable.groups_of(&self.owner(&user)).await?;
         others.retain(|group| !wanted.contains(group));
         others.sort_unstable();
-        let mut requests = self.of_user(&user, groups, MembershipOp::Add);
-        requests.extend(self.of_user(&user, others, MembershipOp::Remove));
+        requests.extend(self.of_user(&user, others, MembershipOp::Remove)?);
         self.run(requests).await
     }
 
@@ -155,9 +150,7 @@ impl Users {
         users: impl IntoIterator<Item = impl Into<UserId>>,
         group: impl Into<GroupName>,
     ) -> Result<Vec<BulkOutcome<UserId>>, UsersError> {
-        let group = group.into();
-        check_name("group", &group)?;
-        self.run(self.of_group(&group, unique(users), MembershipOp::Add)).await
+        self.run(self.of_group(&group.into(), unique(users), MembershipOp::Add)?).await
     }
 
     /// Removes many users from a group durably.
@@ -169,25 +162,37 @@ impl Users {
         users: impl IntoIterator<Item = impl Into<UserId>>,
         group: impl Into<GroupName>,
     ) -> Result<Vec<BulkOutcome<UserId>>, UsersError> {
-        let group = group.into();
-        check_name("group", &group)?;
-        self.run(self.of_group(&group, unique(users), MembershipOp::Remove)).await
+        self.run(self.of_group(&group.into(), unique(users), MembershipOp::Remove)?).await
     }
 
-    fn of_user(&self, user: &UserId, groups: Vec<GroupName>, op: MembershipOp) -> Vec<Request<GroupName>> {
+    /// The same change of a user in each of `groups`. Fails if the name of the user is invalid.
+    fn of_user(
+        &self,
+        user: &UserId,
+        groups: Vec<GroupName>,
+        op: MembershipOp,
+    ) -> Result<Vec<Request<GroupName>>, InvalidName> {
+        check_name("user", user)?;
         let request = |group: GroupName| {
             let change = || MembershipChange { owner: self.owner(user), group: group.clone(), op };
             Request { change: check_name("group", &group).map(|()| change()), name: group, op }
         };
-        groups.into_iter().map(request).collect()
+        Ok(groups.into_iter().map(request).collect())
     }
 
-    fn of_group(&self, group: &GroupName, users: Vec<UserId>, op: MembershipOp) -> Vec<Request<UserId>> {
+    /// The same change of each of `users` in a group. Fails if the name of the group is invalid.
+    fn of_group(
+        &self,
+        group: &GroupName,
+        users: Vec<UserId>,
+        op: MembershipOp,
+    ) -> Result<Vec<Request<UserId>>, InvalidName> {
+        check_name("group", group)?;
         let request = |user: UserId| {
             let change = || MembershipChange { owner: self.owner(&user), group: group.clone(), op };
             Request { change: check_name("user", &user).map(|()| change()), name: user, op }
         };
-        users.into_iter().map(request).collect()
+        Ok(users.into_iter().map(request).collect())
     }
 
     /// Order: write the store, then change the live connections, then answer.
