@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Engine,
-    hub::{BulkOutcome, DurableChange, UsersError},
+    hub::{BulkOutcome, DurableChange, Users, UsersError},
     ids::{GroupName, UserId},
     store::MembershipOp,
 };
@@ -74,47 +74,46 @@ fn outcomes<N: Serialize>(outcomes: Vec<BulkOutcome<N>>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "outcomes": rows }))
 }
 
-/// The user and the hub of a path.
-type UserPath = Path<(String, String)>;
+/// The user and the hub of a path, or the hub and the group.
+type Names = Path<(String, String)>;
+
+/// The users of the hub, changed by the operator. The request has no parameters.
+fn users_of(engine: &Engine, hub_name: &str, request: &HttpRequest) -> Result<Users, AdminError> {
+    Query::from_request(request, &[])?;
+    Ok(hub(engine, hub_name, request)?.users())
+}
 
 pub(super) async fn add_groups(
     engine: Data<Engine>,
-    path: UserPath,
+    path: Names,
     body: Json<GroupNames>,
     request: HttpRequest,
 ) -> Response {
-    Query::from_request(&request, &[])?;
     let (user, name) = path.into_inner();
-    let users = hub(&engine, &name, &request)?.users();
-    Ok(outcomes(users.add_to_groups(user, body.into_inner().groups).await?))
+    Ok(outcomes(users_of(&engine, &name, &request)?.add_to_groups(user, body.into_inner().groups).await?))
 }
 
 pub(super) async fn set_groups(
     engine: Data<Engine>,
-    path: UserPath,
+    path: Names,
     body: Json<GroupNames>,
     request: HttpRequest,
 ) -> Response {
-    Query::from_request(&request, &[])?;
     let (user, name) = path.into_inner();
-    let users = hub(&engine, &name, &request)?.users();
-    Ok(outcomes(users.set_groups(user, body.into_inner().groups).await?))
+    Ok(outcomes(users_of(&engine, &name, &request)?.set_groups(user, body.into_inner().groups).await?))
 }
 
-pub(super) async fn remove_all_groups(engine: Data<Engine>, path: UserPath, request: HttpRequest) -> Response {
-    Query::from_request(&request, &[])?;
+pub(super) async fn remove_all_groups(engine: Data<Engine>, path: Names, request: HttpRequest) -> Response {
     let (user, name) = path.into_inner();
-    Ok(outcomes(hub(&engine, &name, &request)?.users().remove_from_all_groups(user).await?))
+    Ok(outcomes(users_of(&engine, &name, &request)?.remove_from_all_groups(user).await?))
 }
 
 pub(super) async fn add_users(
     engine: Data<Engine>,
-    path: Path<(String, String)>,
+    path: Names,
     body: Json<UserNames>,
     request: HttpRequest,
 ) -> Response {
-    Query::from_request(&request, &[])?;
     let (name, group) = path.into_inner();
-    let users = hub(&engine, &name, &request)?.users();
-    Ok(outcomes(users.add_users_to_group(body.into_inner().users, group).await?))
+    Ok(outcomes(users_of(&engine, &name, &request)?.add_users_to_group(body.into_inner().users, group).await?))
 }
