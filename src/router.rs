@@ -23,7 +23,7 @@ mod client_results;
 mod local;
 
 pub use client_results::InvokeError;
-pub(crate) use client_results::{ClientResult, ClientResults, NotAsked};
+pub(crate) use client_results::{ClientResult, ClientResults, NotAsked, SentInvocation};
 use local::LocalNode;
 
 /// The recipients of an invocation, with exceptions.
@@ -98,32 +98,28 @@ impl Router {
         &self.client_results
     }
 
-    /// Sends an invocation to one connection on its hub, and waits for the result.
+    /// Sends an invocation to one connection on its hub. The result can be awaited.
     ///
     /// # Errors
-    /// If the connection does not exist, returns no results, or ends meanwhile.
-    pub(crate) async fn invoke(
+    /// If the connection does not exist, returns no results, or has ended.
+    pub(crate) fn start_invocation(
         &self,
         id: &ConnectionId,
         mut invocation: Invocation,
-    ) -> Result<ClientResult, InvokeError> {
+    ) -> Result<SentInvocation, InvokeError> {
         let found = self.local.find_on(&invocation.hub, id);
-        let handle = found.ok_or_else(|| InvokeError::NotConnected(id.clone()))?;
-        if !handle.outbox.answers_invocations() {
+        let connection = found.ok_or_else(|| InvokeError::NotConnected(id.clone()))?;
+        if !connection.outbox.answers_invocations() {
             return Err(InvokeError::Unsupported(id.clone()));
         }
-        let mut pending = self.client_results.register(id);
+        let pending = self.client_results.register(id);
         invocation.id = Some(pending.id());
         self.metrics.sends.increment();
-        if !local::send_to(&handle, invocation) {
+        if !local::send_to(&connection, invocation) {
             return Err(InvokeError::Disconnected(id.clone()));
         }
         self.metrics.deliveries.increment();
-        tokio::select! {
-            biased;
-            result = pending.wait() => Ok(result),
-            () = handle.ended().cancelled() => Err(InvokeError::Disconnected(id.clone())),
-        }
+        Ok(SentInvocation { connection, pending })
     }
 
     /// Ends the connections of a destination on a hub, each once. Returns the number of clients that were told.

@@ -142,7 +142,7 @@ pub trait HubFilter: Send + Sync + 'static {
         ready(Ok(event))
     }
 
-    /// After an invocation is in the outboxes of its recipients.
+    /// After an invocation is in the outboxes of its recipients, and before the result of an invoked client is awaited.
     fn after_send(&self, event: AfterSend) -> impl Future<Output = Decision<()>> + Send {
         let _ = event;
         ready(Ok(()))

@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
+    connections::ConnectionHandle,
     ids::ConnectionId,
     payload::{EncodeError, Payload},
 };
@@ -138,6 +139,27 @@ impl PendingResult {
     pub(super) async fn wait(&mut self) -> ClientResult {
         // The sender is kept until it is used.
         (&mut self.receiver).await.unwrap_or(ClientResult::Void)
+    }
+}
+
+/// An invocation in the outbox of the connection that is asked for a result.
+#[derive(Debug)]
+pub(crate) struct SentInvocation {
+    pub(super) connection: Arc<ConnectionHandle>,
+    pub(super) pending: PendingResult,
+}
+
+impl SentInvocation {
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// [`InvokeError::Disconnected`], if the connection ends first.
+    pub(crate) async fn result(mut self) -> Result<ClientResult, InvokeError> {
+        tokio::select! {
+            biased;
+            result = self.pending.wait() => Ok(result),
+            () = self.connection.ended().cancelled() => Err(InvokeError::Disconnected(self.connection.id.clone())),
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! Results that the server requests from clients.
 
+use hubcast::filters::{BeforeSend, FilterError, Recipients, on};
 use serde_json::{Value, json};
 
-use crate::support::{CoreClient, Server};
+use crate::{
+    filters::start_recording,
+    support::{CoreClient, Server},
+};
 
 /// Two clients, the id of the second one, and the server.
 async fn two_clients() -> (Server, CoreClient, CoreClient, Value) {
@@ -94,4 +98,57 @@ async fn answer_overtakes_the_calls_that_wait() {
     caller.invoke("Open", json!(["answers"])).await;
     assert_eq!(asked.completion("held").await["result"], Value::Null);
     assert_eq!(asked.completion("echo").await["result"], "later");
+}
+
+/// Lets a client ask itself and answer with the question. Returns the completion of the call.
+async fn ask_itself(client: &mut CoreClient, id: &Value, question: &str) -> Value {
+    let call = json!({ "type": 1, "invocationId": "ask", "target": "Ask", "arguments": [id, question] });
+    client.send_record(&call.to_string()).await;
+    let asked = client.next_record().await;
+    if asked["type"] == 3 {
+        return asked;
+    }
+    let answer = json!({ "type": 3, "invocationId": asked["invocationId"], "result": asked["arguments"][0] });
+    client.send_record(&answer.to_string()).await;
+    client.completion("ask").await
+}
+
+#[tokio::test]
+async fn question_to_a_client_is_observed_before_its_answer() {
+    let (server, mut events) = start_recording().await;
+    let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
+    let id = ann.invoke("WhoAmI", json!([])).await;
+    events.expect(&["authorize", "before connect", "after connect", "before WhoAmI", "after WhoAmI"]).await;
+    assert_eq!(ask_itself(&mut ann, &id, "why?").await["result"], "why?");
+    events.expect(&["before Ask", "before sending ask", "sent ask to 1", "after Ask"]).await;
+    assert!(ann.invoke_raw("Ask", json!(["nobody", "why?"])).await.get("error").is_some());
+    events.expect(&["before Ask", "before sending ask", "error of Ask"]).await;
+}
+
+#[tokio::test]
+async fn questions_to_clients_are_changed_redirected_and_refused() {
+    let censor = on(async |mut event: BeforeSend| {
+        match event.arguments::<(String,)>() {
+            Ok((text,)) if text == "refused" => return Err(FilterError::refuse("not asked")),
+            Ok((text,)) if text == "all" => event.recipients = Recipients::All,
+            Ok((text,)) => event.set_arguments(&(text.to_uppercase(),))?,
+            Err(_) => {}
+        }
+        Ok(event)
+    });
+    let server = Server::start_with(|engine| engine.filter("censor", censor)).await;
+    let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
+    let id = ann.invoke("WhoAmI", json!([])).await;
+    assert_eq!(ask_itself(&mut ann, &id, "why?").await["result"], "WHY?");
+    let text = "An unexpected error occurred invoking 'Ask' on the server.";
+    for question in ["refused", "all"] {
+        assert_eq!(ask_itself(&mut ann, &id, question).await["error"], text, "{question}");
+    }
+    let clients = server.engine.hub("chat").unwrap().clients();
+    let ask = async |question: &str| {
+        let asked = clients.client(id.as_str().unwrap()).invoke::<String>("ask", (question,)).await;
+        asked.unwrap_err().to_string()
+    };
+    assert_eq!(ask("refused").await, "not asked");
+    assert_eq!(ask("all").await, "InvokeAsync only works with Single clients.");
 }

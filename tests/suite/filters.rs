@@ -100,16 +100,16 @@ impl HubFilter for Recorder {
 }
 
 /// A server whose filter records the events of the hub `chat`.
-async fn start_recording() -> (Server, Recorded) {
+pub(crate) async fn start_recording() -> (Server, Recorded) {
     let (sender, events) = mpsc::unbounded_channel();
     (Server::start_with(|engine| engine.filter("recorder", Recorder(sender))).await, Recorded(events))
 }
 
-struct Recorded(mpsc::UnboundedReceiver<String>);
+pub(crate) struct Recorded(mpsc::UnboundedReceiver<String>);
 
 impl Recorded {
     /// Asserts that these are the next events.
-    async fn expect(&mut self, expected: &[&str]) {
+    pub(crate) async fn expect(&mut self, expected: &[&str]) {
         for expected in expected {
             assert_eq!(with_timeout(self.0.recv()).await.expect("the filter exists"), *expected);
         }

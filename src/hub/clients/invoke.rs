@@ -7,10 +7,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Target;
 use crate::{
     connections::{Command, ConnectionHandle},
-    hub::bind::{Binding, bind_payload},
+    hub::{
+        bind::{Binding, bind_payload},
+        filters::{AfterSend, Chain, EventKind},
+    },
     ids::ConnectionId,
     message::Invocation,
-    router::{ClientResult, InvokeError, Recipients},
+    router::{ClientResult, InvokeError, Recipients, SentInvocation},
 };
 
 /// What waiting for a client result means to the code that waits.
@@ -76,15 +79,28 @@ impl Target {
         if self.is_caller {
             self.wait_for_capacity(&invocation).await;
         }
-        let invocation = match self.clients.chain.take() {
-            Some(chain) => {
-                let passed = Box::pin(self.before_send(&chain, invocation)).await;
-                passed.map_err(|stopped| InvokeError::Refused(stopped.error.message().to_owned()))?
-            }
-            None => invocation,
+        let sent = match self.clients.chain.take() {
+            // The future is boxed, so that that of an unfiltered invocation is not larger.
+            Some(chain) => Box::pin(self.start_filtered(&chain, invocation)).await?,
+            None => self.start(invocation)?,
         };
-        let id = self.single_connection()?;
-        decode(self.clients.router.invoke(id, invocation).await?)
+        decode(sent.result().await?)
+    }
+
+    fn start(&self, invocation: Invocation) -> Result<SentInvocation, InvokeError> {
+        self.clients.router.start_invocation(self.single_connection()?, invocation)
+    }
+
+    /// Sends between the filters. The client can answer while filters run after the send.
+    async fn start_filtered(&mut self, chain: &Chain, invocation: Invocation) -> Result<SentInvocation, InvokeError> {
+        let passed = self.before_send(chain, invocation).await;
+        let invocation = passed.map_err(|stopped| InvokeError::Refused(stopped.error.message().to_owned()))?;
+        let event = chain.handles(EventKind::AfterSend).then(|| Arc::new(self.event(invocation.clone())));
+        let started = self.start(invocation)?;
+        if let Some(sent) = event {
+            chain.observe(AfterSend { sent, reached: 1 }).await;
+        }
+        Ok(started)
     }
 
     fn single_connection(&self) -> Result<&ConnectionId, InvokeError> {

@@ -164,7 +164,8 @@ pub struct BeforeSend {
     pub(in crate::hub) invocation: Invocation,
 }
 
-/// An invocation was sent to clients, by [`Target::send`](crate::hub::Target::send).
+/// An invocation was sent to clients, by [`Target::send`](crate::hub::Target::send) or
+/// [`Target::invoke`](crate::hub::Target::invoke). The client may not have answered yet.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Decision<()>")]
 pub struct AfterSend {
