@@ -169,7 +169,11 @@ fn duration_or_zero_fault(setting: &'static str, duration: Duration) -> Option<B
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Caller, Engine, EngineBuilder, HubError, State, aspnetcore::Endpoint};
+    use crate::{
+        Caller, Engine, EngineBuilder, HubError, State,
+        aspnetcore::Endpoint,
+        filters::{BeforeInvoke, FilterOptions, on},
+    };
 
     fn error(builder: EngineBuilder) -> String {
         builder.build().expect_err("an invalid engine").to_string()
@@ -213,6 +217,25 @@ mod tests {
     async fn methods_of_equal_name_are_refused() {
         let hub = Hub::new("other").method("Add", async || Ok(1)).method("add", async || Ok(2));
         assert_eq!(error(chat().hub("/other", hub)), "the hub `other` has two methods named `add`, ignoring case");
+    }
+
+    #[actix::test]
+    async fn faulty_filters_are_refused() {
+        let pass = || on(async |event: BeforeInvoke| Ok(event));
+        let of_hub = chat().hub("/other", Hub::new("other").filter("pass", pass()));
+        for builder in [chat().filter("pass", pass()).filter("pass", pass()), of_hub.filter("pass", pass())] {
+            assert_eq!(error(builder), "two filters are named `pass`; names of filters are unique in an engine");
+        }
+        assert_eq!(error(chat().filter("", pass())), "the name `` of a filter must have 1 to 64 characters");
+        let too_long = format!("the name `{}` of a filter must have 1 to 64 characters", "ü".repeat(32));
+        assert_eq!(error(chat().filter(&"ü".repeat(65), pass())), too_long);
+        for budget in [Duration::ZERO, MAX_DURATION + Duration::from_secs(1)] {
+            let options = FilterOptions { budget, ..FilterOptions::default() };
+            let text = "the time budget of the filter `pass` must be longer than 0 s and at most 100 years";
+            assert_eq!(error(chat().filter_with("pass", options, pass())), text);
+        }
+        let options = FilterOptions { budget: MAX_DURATION, ..FilterOptions::default() };
+        assert!(chat().filter_with(&"ü".repeat(64), options, pass()).build().is_ok());
     }
 
     #[actix::test]

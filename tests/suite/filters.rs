@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     rejoining::{ann_in_lobby, connect_with_token},
-    support::{ClassicClient, CoreClient, Server, http_request, with_timeout},
+    support::{AuditLog, ClassicClient, CoreClient, Server, http_request, with_timeout},
 };
 
 /// Records the events of the hub that it handles.
@@ -321,7 +321,14 @@ async fn filters_of_a_hub_run_on_this_hub_only() {
     let mut bob = CoreClient::connect(server.address, "/chat?user=bob").await;
     assert_eq!(bob.invoke("Echo", json!(["open"])).await, "open");
     let filter = server.engine.filter("closed").unwrap();
+    let log = AuditLog::start();
     assert_eq!(filter.set_mode(FilterMode::Shadow), FilterMode::Enabled);
     assert_eq!(ann.invoke("Hi", json!([])).await, "hi");
     assert_eq!(filter.figures(EventKind::BeforeInvoke).differences, 1);
+    assert_eq!(filter.acting_as("bob").set_mode(FilterMode::Disabled), FilterMode::Shadow);
+    let lines = [
+        "application filter=closed mode=shadow result=\"was enabled\"",
+        "bob filter=closed mode=disabled result=\"was shadow\"",
+    ];
+    assert_eq!(log.lines_with(&["filter=closed"]), lines.map(|line| format!("set filter mode by={line}")));
 }

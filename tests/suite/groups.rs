@@ -2,7 +2,7 @@
 
 use hubcast::testkit;
 use hubcast::{
-    Caller, Hub,
+    Args, Caller, GroupError, GroupName, Groups, Hub, HubError,
     hub::{Added, Removed},
 };
 use serde_json::json;
@@ -180,4 +180,41 @@ async fn groups_reject_connections_of_other_hubs() {
     assert_eq!(groups.add(id.as_str().unwrap(), "lobby").await, Ok(Added::NoSuchConnection));
     assert_eq!(groups.remove(id.as_str().unwrap(), "lobby").await, Ok(Removed::NoSuchConnection));
     assert_eq!(groups.list(), []);
+}
+
+/// The results by name. An error is its text.
+fn described<T: std::fmt::Debug>(results: Vec<(GroupName, Result<T, GroupError>)>) -> Vec<(GroupName, String)> {
+    let text = |result: Result<T, GroupError>| match result {
+        Ok(change) => format!("{change:?}"),
+        Err(error) => error.to_string(),
+    };
+    results.into_iter().map(|(name, result)| (name, text(result))).collect()
+}
+
+async fn join_all_groups(
+    groups: Groups,
+    Args((names,)): Args<(Vec<String>,)>,
+) -> Result<Vec<(GroupName, String)>, HubError> {
+    Ok(described(groups.join_all(names).await?))
+}
+
+#[tokio::test]
+async fn many_groups_are_joined_and_left_in_one_call() {
+    let leave_all = async |groups: Groups| Ok::<_, HubError>(described(groups.leave_all().await));
+    let many = Hub::new("many").method("JoinAll", join_all_groups).method("LeaveAll", leave_all);
+    let server = Server::start_with(|engine| engine.hub("/many", many)).await;
+    let groups = server.engine.hub("many").unwrap().groups();
+    let mut ann = CoreClient::connect(server.address, "/many?user=ann").await;
+    let long = "x".repeat(257);
+    let joined = ann.invoke("JoinAll", json!([["b", "a", "b", long]])).await;
+    let too_long = groups.add("nobody", &*long).await.unwrap_err().to_string();
+    assert_eq!(joined, json!([["b", "Joined"], ["a", "Joined"], [long, too_long]]));
+    assert_eq!(ann.invoke("JoinAll", json!([["c", "a"]])).await, json!([["c", "Joined"], ["a", "AlreadyMember"]]));
+    let names: Vec<_> = (0..1_001).map(|number| number.to_string()).collect();
+    let error = ann.invoke_error("JoinAll", json!([names])).await;
+    assert!(error.ends_with("The call makes 1001 changes; the maximum is 1000."), "{error}");
+    assert_eq!(ann.invoke("LeaveAll", json!([])).await, json!([["a", "Left"], ["b", "Left"], ["c", "Left"]]));
+    assert_eq!(ann.invoke("LeaveAll", json!([])).await, json!([]));
+    // A group stops a moment after its last member has left.
+    with_timeout(wait_until(|| groups.list().is_empty())).await;
 }
