@@ -4,27 +4,47 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::LazyLock,
 };
 
+use hubcast_fixtures::azurite::{AZURITE_KEY, Azurite};
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
 
-use crate::support::{CoreClient, http_request, run_node, send_signal, with_timeout};
+use crate::support::{CoreClient, http_request, packages_folder, run_node, send_signal, with_timeout};
+
+/// The emulator of Azure Table Storage for examples.
+pub(crate) static AZURITE: LazyLock<Azurite> = LazyLock::new(|| Azurite::start(&packages_folder()));
+
+/// The environment of the examples with Microsoft's samples. With the same key, clients continue their connections after a
+/// restart.
+pub(crate) const SAMPLES_ENVIRONMENT: [(&str, &str); 2] =
+    [("AZURE_KEY", AZURITE_KEY), ("SIGNING_KEY", "a secret of the tests of the samples")];
 
 /// A running example. Dropping it kills the process.
-struct Example {
-    address: SocketAddr,
+pub(crate) struct Example {
+    pub(crate) address: SocketAddr,
     output: Lines<BufReader<ChildStdout>>,
     process: Child,
 }
 
 impl Example {
-    /// Starts an example and reads its address from its first line.
     async fn start(name: &str, directory: &Path, arguments: &[&str]) -> Self {
-        let mut process = example(name, directory).args(arguments).spawn().unwrap();
+        Self::start_with(name, directory, arguments, &[]).await
+    }
+
+    /// Starts an example with additional environment variables, and reads its address from its first line.
+    pub(crate) async fn start_with(
+        name: &str,
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = example(name, directory);
+        let mut process = command.args(arguments).envs(environment.iter().copied()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
         let line = with_timeout(output.next_line()).await.unwrap().expect("the example prints its address");
         let url = line.split("http://").nth(1).unwrap_or_else(|| panic!("no address in: {line}"));
@@ -36,18 +56,28 @@ impl Example {
         CoreClient::connect(self.address, &format!("/chat?user={user}")).await
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Kills the process with SIGKILL and waits for its end. Returns its address.
+    pub(crate) async fn kill(mut self) -> SocketAddr {
+        with_timeout(self.process.kill()).await.unwrap();
+        self.address
+    }
+
+    /// The next line of output.
+    pub(crate) async fn next_line(&mut self) -> String {
+        with_timeout(self.output.next_line()).await.unwrap().expect("the example still runs")
+    }
+
     async fn send_signal(&self, name: &str) {
         send_signal(&self.process, name).await;
     }
 
     /// Reads output until a line contains `text`.
     async fn expect_output(&mut self, text: &str) {
-        loop {
-            let line = with_timeout(self.output.next_line()).await.unwrap();
-            if line.expect("the example still runs").contains(text) {
-                return;
-            }
-        }
+        while !self.next_line().await.contains(text) {}
     }
 }
 
@@ -113,7 +143,7 @@ async fn custom_store_keeps_members_across_restarts() {
 async fn rejoin_restores_only_allowed_groups() {
     let directory = tempfile::tempdir().unwrap();
     let example = Example::start("rejoin", directory.path(), &["127.0.0.1:0"]).await;
-    run_node("rejoin_browser.mjs", &["example", &format!("http://{}", example.address)]).await;
+    run_node("rejoin_browser.mjs", &["example", &example.url()]).await;
 }
 
 #[tokio::test]
