@@ -22,7 +22,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     connections::Connections,
     metrics::Metrics,
-    store::{Error, LeaseChange, Node, Owner, Renewal, StoreParts},
+    store::{BatchPacing, Error, LeaseChange, Node, Owner, Renewal, StoreParts},
 };
 
 mod checks;
@@ -90,12 +90,15 @@ pub(crate) struct Membership {
     connections: Connections,
     metrics: Arc<Metrics>,
     pending_loads: VecDeque<WithDeadline<Load>>,
+    load_pacing: BatchPacing,
+    /// A query runs, or is about to start.
     is_loading: bool,
     pending_writes: Turns<Owner, Write>,
     has_expiry_timer: bool,
     pending_leases: LeaseQueue,
     /// False after a failure, until the next renewal is due.
     may_write_leases: bool,
+    has_lease_timer: bool,
     last_lease_write: Instant,
     is_renewal_due: bool,
     checks: PendingChecks,
@@ -118,6 +121,8 @@ impl Membership {
         node_name: watch::Sender<NodeName>,
     ) -> Self {
         Self {
+            load_pacing: BatchPacing::new(config.deadline),
+            pending_leases: LeaseQueue::new(config.deadline),
             store,
             config,
             connections,
@@ -126,8 +131,8 @@ impl Membership {
             is_loading: false,
             pending_writes: Turns::new(),
             has_expiry_timer: false,
-            pending_leases: LeaseQueue::default(),
             may_write_leases: true,
+            has_lease_timer: false,
             last_lease_write: Instant::now(),
             is_renewal_due: false,
             checks: PendingChecks::default(),
@@ -144,13 +149,23 @@ impl Membership {
         WithDeadline { deadline: Instant::now() + self.config.deadline, value }
     }
 
-    /// Starts a query for the pending loads, unless one is running.
+    /// Starts a query for the pending loads, unless one is running. In a storm of loads it waits for more of them.
     fn start_load(&mut self, ctx: &mut Context<Self>) {
         if self.is_loading || self.pending_loads.is_empty() {
             return;
         }
         self.is_loading = true;
+        let pause = self.load_pacing.pause(Instant::now());
+        if pause.is_zero() || self.pending_loads.len() >= MAX_LOAD_BATCH {
+            self.load(ctx);
+        } else {
+            ctx.run_later(pause, |this, ctx| this.load(ctx));
+        }
+    }
+
+    fn load(&mut self, ctx: &mut Context<Self>) {
         let batch: Vec<_> = self.pending_loads.drain(..self.pending_loads.len().min(MAX_LOAD_BATCH)).collect();
+        self.load_pacing.record(Instant::now(), batch.len());
         let store = Arc::clone(&self.store.memberships);
         let answered = async move { answer_loads(&*store, batch).await };
         ctx.spawn(answered.into_actor(self).map(|failed, this, ctx| {
@@ -165,7 +180,7 @@ impl Membership {
         if self.is_writing {
             return;
         }
-        let Some(write) = self.next_write() else { return };
+        let Some(write) = self.next_write() else { return self.await_lease_pause(ctx) };
         self.is_writing = true;
         ctx.spawn(write.map(|(), this, ctx| {
             this.is_writing = false;
@@ -173,8 +188,22 @@ impl Membership {
         }));
     }
 
+    /// Starts the write of leases that wait for more of them.
+    fn await_lease_pause(&mut self, ctx: &mut Context<Self>) {
+        let pause = self.pending_leases.pause(Instant::now());
+        if pause.is_zero() || std::mem::replace(&mut self.has_lease_timer, true) {
+            return;
+        }
+        ctx.run_later(pause, |this, ctx| {
+            this.has_lease_timer = false;
+            this.start_write(ctx);
+        });
+    }
+
     fn next_write(&mut self) -> Option<LocalBoxActorFuture<Self, ()>> {
-        let has_leases = self.may_write_leases && self.has_name(&NodeName::Held) && !self.pending_leases.is_empty();
+        let may_write_leases = self.may_write_leases && self.has_name(&NodeName::Held);
+        let is_due = self.pending_release.is_some() || self.pending_leases.pause(Instant::now()).is_zero();
+        let has_leases = may_write_leases && is_due && !self.pending_leases.is_empty();
         let leases_first = self.pending_writes.is_empty() || self.last_lease_write.elapsed() > MAX_LEASE_DELAY;
         if self.is_renewal_due {
             Some(self.renew())
@@ -265,7 +294,8 @@ impl Membership {
     /// Writes a batch of pending lease changes. If that fails, they stay pending.
     fn write_leases(&mut self) -> LocalBoxActorFuture<Self, ()> {
         let (store, node) = (self.store.clone(), self.config.node.clone());
-        let (changes, deadline) = (self.pending_leases.take_batch(), Instant::now() + self.config.deadline);
+        let (changes, deadline) =
+            (self.pending_leases.take_batch(Instant::now()), Instant::now() + self.config.deadline);
         let written = async move {
             let written = call_once(deadline, Box::pin(lease_calls::write(&store, &node, &changes))).await;
             (written, changes)

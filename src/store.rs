@@ -17,6 +17,7 @@ pub use memberships::{
     Change, DynMembershipStore, Members, MembershipChange, MembershipOp, MembershipPromises, MembershipStore, Owner,
     Page,
 };
+pub(crate) use pacing::BatchPacing;
 pub(crate) use parts::StoreParts;
 pub use process::{NodeLease, Process, Renewal};
 pub use tokens::{DynTokenStore, Holder, Redemption, TokenStore, TokenUse, Verdict};
@@ -33,6 +34,7 @@ mod handle;
 mod leases;
 mod memberships;
 pub mod memory;
+mod pacing;
 mod parts;
 mod process;
 #[cfg(feature = "database")]

@@ -1,0 +1,75 @@
+//! The pace of calls that serve many requests. In a storm of requests, calls wait for more of them, so that few calls serve
+//! all of them.
+//!
+//! It is pure: the caller passes the time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The time between the starts of two calls, for each request of the first one. At more than 200 requests per second the
+/// batches grow, up to those of the maximum time; below, a request rarely waits.
+const INTERVAL_PER_REQUEST: Duration = Duration::from_millis(5);
+
+/// The part of the time limit of a call that its requests wait for others at most: a tenth, so 500 ms by default.
+const MAX_PART_OF_DEADLINE: u32 = 10;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct BatchPacing {
+    max_interval: Duration,
+    /// The earliest start of the next call.
+    next: Option<Instant>,
+}
+
+impl BatchPacing {
+    /// The pace of calls with this time limit.
+    pub(crate) fn new(deadline: Duration) -> Self {
+        Self { max_interval: deadline / MAX_PART_OF_DEADLINE, next: None }
+    }
+
+    /// Records a call that starts now and serves `requests`.
+    pub(crate) fn record(&mut self, now: Instant, requests: usize) {
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+        self.next = Some(now + INTERVAL_PER_REQUEST.saturating_mul(requests).min(self.max_interval));
+    }
+
+    /// How long the next call waits for more requests.
+    pub(crate) fn pause(&self, now: Instant) -> Duration {
+        self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn call_waits_as_the_previous_batch_was_large() {
+        let (start, mut pacing) = (Instant::now(), BatchPacing::new(DEADLINE));
+        assert_eq!(pacing.pause(start), Duration::ZERO);
+        for (requests, pause) in [(1, 5), (20, 100), (100, 500), (100_000, 500)] {
+            pacing.record(start, requests);
+            assert_eq!(pacing.pause(start), Duration::from_millis(pause), "{requests}");
+            assert_eq!(pacing.pause(start + Duration::from_millis(3)), Duration::from_millis(pause - 3), "{requests}");
+            assert_eq!(pacing.pause(start + Duration::from_secs(1)), Duration::ZERO, "{requests}");
+        }
+    }
+
+    /// The batch of each call has the requests of the time between the calls.
+    #[test]
+    fn batches_grow_in_a_storm_only() {
+        for (per_second, largest) in [(10, 1), (100, 1), (1_000, 500), (20_000, 10_000)] {
+            let (mut now, mut pacing, mut batch) = (Instant::now(), BatchPacing::new(DEADLINE), 1);
+            for _ in 0..50 {
+                pacing.record(now, batch);
+                let pause = pacing.pause(now);
+                now += pause;
+                batch = Ord::max(1, per_second * usize::try_from(pause.as_millis()).unwrap() / 1_000);
+            }
+            assert_eq!(batch, largest, "{per_second} per second");
+        }
+    }
+}
