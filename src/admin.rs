@@ -23,6 +23,7 @@
 //! | `POST /admin/users/{user}/sign-out` | revokes the rejoin tokens of the user and ends all its connections: `{"revoked": true, "disconnected": n}` |
 //! | `POST /admin/users/{user}/revoke-tokens` | revokes the rejoin tokens of the user: `{"revoked": true}` |
 //! | `POST /admin/groups/{hub}/{name}/disconnect?reconnect=` | ends the connections of all live members: `{"disconnected": n}` |
+//! | `POST /admin/groups/{hub}/{name}/revoke-tokens` | revokes the group in all rejoin tokens: `{"revoked": true}` |
 //! | `PUT`, `DELETE /admin/groups/{hub}/{name}/members/{user}` | adds or removes the user durably: `{"stored": "applied" or "unchanged", "connections": n}` |
 //! | `POST /admin/groups/{hub}/{name}/members`, with `{"users": […]}` | adds the users durably, by one write: the outcomes |
 //! | `POST /admin/users/{user}/groups/{hub}`, with `{"groups": […]}` | adds the user to the groups durably, by one write: the outcomes |
@@ -131,6 +132,7 @@ fn mount(config: &mut ServiceConfig) {
         Methods::at("/filters/{name}").put(filters::set_mode),
         Methods::at("/groups").get(groups::list),
         Methods::at("/groups/{hub}/{name}/disconnect").post(changes::disconnect_group),
+        Methods::at("/groups/{hub}/{name}/revoke-tokens").post(changes::revoke_group_tokens),
         Methods::at("/groups/{hub}/{name}/members").post(bulk::add_users),
         Methods::at("/groups/{hub}/{name}/members/{user}").put(changes::add_user).delete(changes::remove_user),
         Methods::at("/groups/{hub}/{name}/connections/{id}")

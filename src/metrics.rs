@@ -130,6 +130,10 @@ counters! {
     rejoins_without_list => "hubcast_rejoin_tokens_incomplete",
     /// Rejoin tokens that were accepted and whose client lost groups, because the token could not list them.
     rejoins_incomplete,
+    /// Groups that an accepted rejoin token did not restore, because it could not list them.
+    rejoin_groups_unlisted => "hubcast_rejoin_groups_lost" ["reason" = "unlisted"],
+    /// Groups that an accepted rejoin token did not restore, because the tokens of the group are revoked.
+    rejoin_groups_revoked => "hubcast_rejoin_groups_lost" ["reason" = "revoked"],
     /// Reads and writes of durable groups that failed or that the store did not answer in time.
     store_failures,
     /// Lease changes of connections that were dropped because they could not be written.
@@ -142,9 +146,10 @@ counters! {
 }
 
 /// The meaning of counters that share a name.
-const SHARED_NAMES: [(&str, &str); 2] = [
+const SHARED_NAMES: [(&str, &str); 3] = [
     ("hubcast_connections_terminated", "Connections that the server ended because of their client, by reason."),
     ("hubcast_rejoins", "Rejoin tokens that clients presented, by outcome."),
+    ("hubcast_rejoin_groups_lost", "Groups that an accepted rejoin token did not restore, by reason."),
 ];
 
 /// The upper bounds of the buckets for invocations, in seconds: those of .NET for HTTP requests, and two for methods that

@@ -19,14 +19,16 @@ use actix::prelude::*;
 
 mod claims;
 mod policy;
+mod redemptions;
 mod refusal;
 mod report;
 mod validator;
 
 pub(crate) use claims::{Claims, GroupLists, ListKind, ListsSummary, RejoinIdentity, TokenGroups, TokenSubject};
 pub use policy::Policy;
+pub(crate) use redemptions::Redemptions;
 pub(crate) use refusal::RejoinError;
-pub(crate) use report::{REJOINED_METHOD, RejoinReport};
+pub(crate) use report::{Losses, REJOINED_METHOD, RejoinReport};
 pub(crate) use validator::RejoinValidator;
 
 /// The maximum number of messages in the pipeline's mailbox. Beyond it senders wait.
@@ -68,6 +70,8 @@ pub(crate) struct Rejoined {
     pub(crate) refusal: Option<RejoinError>,
     /// The number of groups that the token could not list and that are therefore lost.
     pub(crate) lost: usize,
+    /// The groups that the token did not restore, because the tokens of the group are revoked.
+    pub(crate) revoked: Vec<Arc<GroupKey>>,
 }
 
 impl Rejoined {

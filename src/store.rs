@@ -20,7 +20,7 @@ pub use memberships::{
 pub(crate) use pacing::BatchPacing;
 pub(crate) use parts::StoreParts;
 pub use process::{NodeLease, Process, Renewal};
-pub use tokens::{DynTokenStore, Holder, Redemption, TokenStore, TokenUse, Verdict};
+pub use tokens::{DynTokenStore, Holder, Redeemed, Redemption, TokenStore, TokenUse, Verdict};
 
 #[cfg(any(feature = "azure", feature = "mysql", feature = "postgres"))]
 mod address;
@@ -73,6 +73,11 @@ impl Error {
     /// [`MembershipStore::apply`] returned fewer effects than it got changes.
     pub(crate) fn missing_effect() -> Self {
         Self::Corrupt("the store returned no effect of a change".into())
+    }
+
+    /// [`TokenStore::redeem_all`] returned fewer answers than it got tokens.
+    pub(crate) fn missing_verdict() -> Self {
+        Self::Corrupt("the store returned no verdict on a token".into())
     }
 }
 

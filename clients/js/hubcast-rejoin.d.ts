@@ -23,6 +23,8 @@ export interface RejoinReport {
   refused: RejoinRefusal | null;
   /** The number of groups that the token could not list. The client has to join them again. */
   lost: number;
+  /** The number of groups that the token lists and does not restore, because the tokens of the group were revoked. */
+  revoked: number;
 }
 
 /** `sessionStorage`, `localStorage` or an object with the same three methods. */

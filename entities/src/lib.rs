@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod connection;
 pub mod conversation_room;
+pub mod group_revocation;
 pub mod node;
 pub mod rejoin_family;
 pub mod user;

@@ -19,6 +19,7 @@ mod m20261124_000003_delete_unused_rows;
 mod m20261129_000001_name_processes_of_nodes;
 mod m20261129_000002_compare_names_by_bytes;
 mod m20261130_000001_index_revocations;
+mod m20261130_000002_create_group_revocations;
 mod runner;
 mod schema;
 
@@ -29,7 +30,7 @@ macro_rules! named {
     };
 }
 
-const MIGRATIONS: [runner::Named; 12] = named![
+const MIGRATIONS: [runner::Named; 13] = named![
     m20261123_000001_create_users,
     m20261123_000002_create_conversation_rooms,
     m20261123_000003_create_user_rooms,
@@ -42,6 +43,7 @@ const MIGRATIONS: [runner::Named; 12] = named![
     m20261129_000001_name_processes_of_nodes,
     m20261129_000002_compare_names_by_bytes,
     m20261130_000001_index_revocations,
+    m20261130_000002_create_group_revocations,
 ];
 
 /// Applies the missing migrations (`up`), or reverts the last applied ones (`down`).

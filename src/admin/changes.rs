@@ -97,6 +97,17 @@ pub(super) async fn revoke_tokens(engine: Data<Engine>, user: Path<String>, requ
     Ok(HttpResponse::Ok().json(json!({ "revoked": true })))
 }
 
+pub(super) async fn revoke_group_tokens(
+    engine: Data<Engine>,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Response {
+    Query::from_request(&request, &[])?;
+    let (name, group) = path.into_inner();
+    hub(&engine, &name, &request)?.groups().revoke_tokens(group).await?;
+    Ok(HttpResponse::Ok().json(json!({ "revoked": true })))
+}
+
 /// A hub, for changes that concern all of them.
 fn any_hub(engine: &Engine, request: &HttpRequest) -> Result<HubHandle, AdminError> {
     let hubs = engine.hubs();

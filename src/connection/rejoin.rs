@@ -14,7 +14,9 @@ use crate::{
     connections::{ConnectionHandle, JoinCause},
     hub::{HubError, services::HubServices},
     ids::{GroupKey, GroupName, HubName},
-    pipeline::{Claims, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, RejoinReport, Rejoined, TokenGroups},
+    pipeline::{
+        Claims, Losses, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, RejoinReport, Rejoined, TokenGroups,
+    },
     store::Owner,
     supervised::Supervised,
     tokens::SharedKeyRing,
@@ -136,12 +138,12 @@ impl RejoinService {
         let durable = self.all_durable_groups(&client, &hubs).await?;
         let stored = keys_of(&durable).map(|group| (group, JoinCause::Store));
         let Some(token) = rejoin_token else { return Ok((stored.collect(), None)) };
-        let Rejoined { groups, claims, refusal, lost, .. } =
-            self.rejoin(&client, Some(token), None, None, &durable).await?;
-        let all: BTreeSet<_> = groups.iter().cloned().chain(keys_of(&durable)).collect();
-        let report = RejoinReport::new(&hubs, all, refusal, lost);
-        let claimed = groups.into_iter().map(|group| (group, JoinCause::Token));
-        Ok((claimed.chain(stored).collect(), Some(TokenOutcome { claims, report })))
+        let rejoined = self.rejoin(&client, Some(token), None, None, &durable).await?;
+        let all: BTreeSet<_> = rejoined.groups.iter().cloned().chain(keys_of(&durable)).collect();
+        let report =
+            RejoinReport::new(&hubs, all.iter().cloned(), self.losses(&rejoined, &hubs, |group| all.contains(group)));
+        let claimed = rejoined.groups.into_iter().map(|group| (group, JoinCause::Token));
+        Ok((claimed.chain(stored).collect(), Some(TokenOutcome { claims: rejoined.claims, report })))
     }
 
     /// Asks the pipeline which groups a client rejoins on its current hubs.
@@ -156,9 +158,9 @@ impl RejoinService {
         let durable =
             if asks_store { self.all_durable_groups(&client, &hubs).await? } else { by_hub(&hubs, &request.durable) };
         let (connection, has_token) = (Some(client.id.to_string()), request.token.is_some());
-        let Rejoined { mut groups, claims, refusal, lost, .. } =
-            self.rejoin(&client, request.token, connection, request.current, &durable).await?;
+        let mut rejoined = self.rejoin(&client, request.token, connection, request.current, &durable).await?;
         let durable: HashSet<_> = keys_of(&durable).collect();
+        let mut groups = std::mem::take(&mut rejoined.groups);
         if request.joins_durable {
             groups.extend(durable.iter().cloned());
         }
@@ -166,9 +168,21 @@ impl RejoinService {
         let cause_of =
             |group: &Arc<GroupKey>| if durable.contains(group) { JoinCause::Store } else { JoinCause::Token };
         let joins = groups.iter().map(|group| (Arc::clone(group), cause_of(group))).collect();
-        let report = || RejoinReport::new(&hubs, groups.iter().cloned(), refusal, lost);
-        let token = has_token.then(|| TokenOutcome { claims, report: report() });
+        let token = has_token.then(|| {
+            let all: HashSet<_> = groups.iter().collect();
+            let losses = self.losses(&rejoined, &hubs, |group| all.contains(group));
+            let report = RejoinReport::new(&hubs, groups.iter().cloned(), losses);
+            TokenOutcome { claims: rejoined.claims, report }
+        });
         Ok((joins, RejoinOutcome { groups, token }))
+    }
+
+    /// What a client with a token has lost on these hubs. `is_in` tells whether it is in a group for another reason.
+    fn losses(&self, rejoined: &Rejoined, hubs: &[HubName], is_in: impl Fn(&Arc<GroupKey>) -> bool) -> Losses {
+        let revoked = rejoined.revoked.iter().filter(|group| hubs.contains(&group.hub) && !is_in(group)).count();
+        self.services.metrics.rejoin_groups_unlisted.add(rejoined.lost as u64);
+        self.services.metrics.rejoin_groups_revoked.add(revoked as u64);
+        Losses { refusal: rejoined.refusal, unlisted: rejoined.lost, revoked }
     }
 
     async fn all_durable_groups(

@@ -23,7 +23,7 @@ use crate::{
     message::{Invocation, Message as Sent, Source},
     metrics::ConnectionStatus,
     outbox::{End, FrameFields, Framer, Limits, Outbox, OutboxReader, Overflow, ReplayLimits, Resume, SharedMessage},
-    pipeline::{Pipeline, RejoinValidator, TokenSubject},
+    pipeline::{Pipeline, Redemptions, RejoinValidator, TokenSubject},
     supervised::Supervised,
     tokens::{KeyRing, SharedKeyRing},
     transport::{Inbound, Received, Transport},
@@ -122,7 +122,7 @@ impl TestEngine {
         let validator = RejoinValidator {
             node: "alpha".into(),
             ring: ring.clone(),
-            store: services.durable.store.clone(),
+            redemptions: Redemptions::new(services.durable.store.clone()),
             hubs: Arc::new([]),
             connections: services.connections.clone(),
             metrics: Arc::clone(&services.metrics),

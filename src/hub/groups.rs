@@ -5,7 +5,12 @@ use std::{fmt::Debug, sync::Arc};
 use actix::Recipient;
 use futures_util::{StreamExt, stream};
 
-use super::{TooManyChanges, requester::Requester, services::HubServices, users::bulk::unique};
+use super::{
+    TooManyChanges, UsersError,
+    requester::Requester,
+    services::{DurableGroups, HubServices},
+    users::bulk::unique,
+};
 use crate::{
     connections::JoinCause,
     group::{self, Delivery, Joined, Left},
@@ -33,6 +38,7 @@ const MAX_CONCURRENT_CHANGES: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Groups {
     router: Arc<Router>,
+    durable: Arc<DurableGroups>,
     hub: HubName,
     requester: Requester,
 }
@@ -81,7 +87,12 @@ impl Removed {
 
 impl Groups {
     pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
-        Self { router: Arc::clone(&services.router), hub: hub.clone(), requester: requester.clone() }
+        Self {
+            router: Arc::clone(&services.router),
+            durable: Arc::clone(&services.durable),
+            hub: hub.clone(),
+            requester: requester.clone(),
+        }
     }
 
     fn key(&self, group: impl Into<GroupName>) -> Arc<GroupKey> {
@@ -175,6 +186,23 @@ impl Groups {
             (key.name.clone(), left)
         });
         stream::iter(Vec::from_iter(leaves)).buffered(MAX_CONCURRENT_CHANGES).collect().await
+    }
+
+    /// Revokes a group in all rejoin tokens that were issued until now, on all nodes: these tokens do not put their clients
+    /// back into the group. They still restore the other groups, and users stay durable members. The clock tolerance is
+    /// that of [`Users::revoke_tokens`](super::Users::revoke_tokens).
+    ///
+    /// Live members stay, and receive new tokens with the group. To exclude members, first remove them, then call this.
+    ///
+    /// # Errors
+    /// [`UsersError::Store`], if the store fails or does not confirm in time. It may have stored the revocation anyway;
+    /// the call can safely be repeated. [`UsersError::InvalidName`], as for [`Groups::add`].
+    pub async fn revoke_tokens(&self, group: impl Into<GroupName>) -> Result<(), UsersError> {
+        let key = self.new_key(group)?;
+        let revoked = self.durable.revoke_group(&key).await;
+        let subject = [("hub", &*self.hub), ("group", &*key.name)];
+        self.requester.audit("revoke tokens", &subject, &revoked, |()| "revoked".into());
+        Ok(revoked?)
     }
 
     /// Adds an actor to a group until the returned value is dropped. A message is not delivered to the actor if its

@@ -3,7 +3,7 @@
 //! Wire: the argument of the client method [`REJOINED_METHOD`] is an object.
 //!
 //! ```json
-//! {"groups": {"chat": ["lobby"]}, "more": 0, "refused": null, "lost": 0}
+//! {"groups": {"chat": ["lobby"]}, "more": 0, "refused": null, "lost": 0, "revoked": 0}
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -31,6 +31,19 @@ pub(crate) struct RejoinReport {
     refused: Option<&'static str>,
     /// The number of groups that the client was in and is not put back into, because its token could not list them.
     lost: usize,
+    /// The number of groups that the client was in and is not put back into, because the tokens of the group are revoked.
+    revoked: usize,
+}
+
+/// What a client has lost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Losses {
+    /// The reason for which its token was refused.
+    pub(crate) refusal: Option<RejoinError>,
+    /// The number of groups that an accepted token could not list.
+    pub(crate) unlisted: usize,
+    /// The number of groups that an accepted token did not restore, because the tokens of the group are revoked.
+    pub(crate) revoked: usize,
 }
 
 impl RejoinReport {
@@ -38,14 +51,14 @@ impl RejoinReport {
     pub(crate) fn new(
         hubs: &[HubName],
         groups: impl IntoIterator<Item = Arc<GroupKey>>,
-        refusal: Option<RejoinError>,
-        lost: usize,
+        Losses { refusal, unlisted, revoked }: Losses,
     ) -> Self {
         let mut report = Self {
             groups: hubs.iter().map(|hub| (hub.clone(), Vec::new())).collect(),
             more: 0,
             refused: refusal.map(RejoinError::code),
-            lost,
+            lost: unlisted,
+            revoked,
         };
         let mut capacity = MAX_NAMES_BYTES;
         for group in groups {
@@ -71,7 +84,7 @@ impl RejoinReport {
 
     /// True if the client was in groups that it is not put back into, although its token was accepted.
     pub(crate) fn has_lost_groups(&self) -> bool {
-        self.lost > 0
+        self.lost > 0 || self.revoked > 0
     }
 }
 
@@ -85,8 +98,9 @@ mod tests {
 
     #[test]
     fn report_lists_groups_by_hub() {
-        let report = RejoinReport::new(&["chat".into(), "news".into()], [group("a"), group("b")], None, 2);
-        let json = r#"{"groups":{"chat":["a","b"],"news":[]},"more":0,"refused":null,"lost":2}"#;
+        let losses = Losses { unlisted: 2, revoked: 1, ..Losses::default() };
+        let report = RejoinReport::new(&["chat".into(), "news".into()], [group("a"), group("b")], losses);
+        let json = r#"{"groups":{"chat":["a","b"],"news":[]},"more":0,"refused":null,"lost":2,"revoked":1}"#;
         assert_eq!(serde_json::to_string(&report).unwrap(), json);
         assert!(report.has_lost_groups());
     }
@@ -94,7 +108,7 @@ mod tests {
     #[test]
     fn names_beyond_the_limit_are_counted() {
         let long = "x".repeat(MAX_NAMES_BYTES - 1);
-        let report = RejoinReport::new(&[], [group(&long), group("ab"), group("c")], None, 0);
+        let report = RejoinReport::new(&[], [group(&long), group("ab"), group("c")], Losses::default());
         assert_eq!((report.groups[&HubName::from("chat")].len(), report.more), (2, 1));
         assert!(!report.has_lost_groups());
     }

@@ -1,8 +1,8 @@
 //! Validates rejoin tokens and decides which groups their clients rejoin.
 
-use std::{fmt::Display, sync::Arc, time::SystemTime};
+use std::{collections::HashSet, fmt::Display, sync::Arc, time::SystemTime};
 
-use super::{Claims, Rejoin, RejoinError, RejoinHub, Rejoined, TokenGroups};
+use super::{Claims, Redemptions, Rejoin, RejoinError, RejoinHub, Rejoined, TokenGroups};
 use crate::{
     client_log::{self, Cause, optional},
     connections::Connections,
@@ -12,7 +12,7 @@ use crate::{
     },
     ids::{ConnectionId, GroupKey, GroupName, NodeId},
     metrics::Metrics,
-    store::{Holder, Redemption, StoreHandle, TokenUse, Verdict},
+    store::{Holder, Redeemed, Redemption, TokenUse, Verdict},
     tokens::{Purpose, SharedKeyRing},
 };
 
@@ -22,11 +22,22 @@ pub(crate) struct RejoinValidator {
     /// The node of this process.
     pub(crate) node: NodeId,
     pub(crate) ring: SharedKeyRing,
-    pub(crate) store: StoreHandle,
+    pub(crate) redemptions: Redemptions,
     /// The hubs, whose filters can change the groups.
     pub(crate) hubs: Arc<[Arc<Hub>]>,
     pub(crate) connections: Connections,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// A token that was accepted.
+struct Accepted {
+    claims: Claims,
+    /// The groups that the token restores, including the revoked ones.
+    claimed: TokenGroups,
+    /// The number of groups that it could not list.
+    lost: usize,
+    /// The groups whose tokens are revoked.
+    revoked: Vec<Arc<GroupKey>>,
 }
 
 impl RejoinValidator {
@@ -35,8 +46,8 @@ impl RejoinValidator {
         let Some(token) = rejoin.token.take() else {
             return self.decide_all(&TokenGroups::default(), &rejoin, Rejoined::default()).await;
         };
-        match self.accept(&token, &rejoin).await {
-            Ok(claims) => self.rejoin_claimed(claims, rejoin).await,
+        match self.accept(&token, &mut rejoin).await {
+            Ok(accepted) => self.rejoin_claimed(accepted, rejoin).await,
             Err(refusal) => {
                 let refused = Rejoined { refusal: Some(refusal), ..Rejoined::default() };
                 self.decide_all(&TokenGroups::default(), &rejoin, refused).await
@@ -44,21 +55,23 @@ impl RejoinValidator {
         }
     }
 
-    /// Decides from the groups of an accepted token. A connection that still lives knows groups that it lacks.
-    async fn rejoin_claimed(&self, claims: Claims, mut rejoin: Rejoin) -> Rejoined {
-        let current = rejoin.current.take().filter(|_| !claims.is_complete());
-        let lost = if current.is_some() { 0 } else { claims.omitted() };
+    /// Decides from the groups of an accepted token.
+    async fn rejoin_claimed(&self, accepted: Accepted, rejoin: Rejoin) -> Rejoined {
+        let Accepted { claims, mut claimed, lost, revoked } = accepted;
         if lost > 0 {
             self.log(Cause::RejoinTokenIncomplete, &format_args!("{lost} groups lost"), &rejoin);
             self.metrics.rejoins_incomplete.increment();
         }
-        let claimed = current.unwrap_or_else(|| claims.groups());
-        let accepted = Rejoined { claims: Some(claims), lost, ..Rejoined::default() };
+        if !revoked.is_empty() {
+            let revoked: HashSet<_> = revoked.iter().collect();
+            claimed.joined.retain(|group| !revoked.contains(group));
+        }
+        let accepted = Rejoined { claims: Some(claims), lost, revoked, ..Rejoined::default() };
         self.decide_all(&claimed, &rejoin, accepted).await
     }
 
     /// Validates the token and counts the outcome.
-    async fn accept(&self, token: &str, rejoin: &Rejoin) -> Result<Claims, RejoinError> {
+    async fn accept(&self, token: &str, rejoin: &mut Rejoin) -> Result<Accepted, RejoinError> {
         let accepted = self.validate(token, rejoin).await;
         self.count_outcome(accepted.as_ref().err().copied(), rejoin);
         accepted
@@ -68,33 +81,39 @@ impl RejoinValidator {
         Claims::decode(&self.ring.current().open(Purpose::Rejoin, token)?)
     }
 
-    async fn validate(&self, token: &str, rejoin: &Rejoin) -> Result<Claims, RejoinError> {
+    async fn validate(&self, token: &str, rejoin: &mut Rejoin) -> Result<Accepted, RejoinError> {
         let claims = self.open(token)?;
         claims.check(&rejoin.identity, SystemTime::now())?;
-        self.redeem(&claims, &rejoin.connection).await?;
-        Ok(claims)
+        // A connection that still lives knows groups that its token lacks.
+        let current = rejoin.current.take().filter(|_| !claims.is_complete());
+        let lost = if current.is_some() { 0 } else { claims.omitted() };
+        let claimed = current.unwrap_or_else(|| claims.groups());
+        let revoked = self.redeem(self.redemption(&claims, &claimed, &rejoin.connection)).await?;
+        Ok(Accepted { claims, claimed, lost, revoked })
     }
 
-    /// Uses the token. A connection can break before the next token has reached its client, which then has only the
-    /// used token. The store therefore accepts it again if the connection that holds it has ended.
-    async fn redeem(&self, claims: &Claims, connection: &ConnectionId) -> Result<(), RejoinError> {
-        let mut redemption = self.redemption(claims, connection);
-        let mut verdict = self.store.call(|store| store.tokens.redeem(&redemption)).await;
-        if let (Ok(Verdict::InUse(holder)), Some(token_use)) = (&verdict, &mut redemption.single_use)
+    /// Uses the token. Returns those of its groups whose tokens are revoked.
+    ///
+    /// A connection can break before the next token has reached its client, which then has only the used token. The store
+    /// therefore accepts it again if the connection that holds it has ended.
+    async fn redeem(&self, mut redemption: Redemption) -> Result<Vec<Arc<GroupKey>>, RejoinError> {
+        let mut redeemed = self.redemptions.redeem(redemption.clone()).await;
+        if let (Ok(Redeemed { verdict: Verdict::InUse(holder), .. }), Some(token_use)) =
+            (&redeemed, &mut redemption.single_use)
             && self.has_ended(holder)
         {
             token_use.ended = Some(holder.clone());
-            verdict = self.store.call(|store| store.tokens.redeem(&redemption)).await;
+            redeemed = self.redemptions.redeem(redemption).await;
         }
+        let Redeemed { verdict, revoked_groups } = redeemed.map_err(|_| RejoinError::Unchecked)?;
         match verdict {
-            Ok(Verdict::Accepted) => Ok(()),
-            Ok(Verdict::Replayed | Verdict::InUse(_)) => Err(RejoinError::Replayed),
-            Ok(Verdict::Revoked) => Err(RejoinError::Revoked),
-            Err(_) => Err(RejoinError::Unchecked),
+            Verdict::Accepted => Ok(revoked_groups),
+            Verdict::Replayed | Verdict::InUse(_) => Err(RejoinError::Replayed),
+            Verdict::Revoked => Err(RejoinError::Revoked),
         }
     }
 
-    fn redemption(&self, claims: &Claims, connection: &ConnectionId) -> Redemption {
+    fn redemption(&self, claims: &Claims, claimed: &TokenGroups, connection: &ConnectionId) -> Redemption {
         let single_use = (claims.epoch > 0).then(|| TokenUse {
             family: claims.family.clone(),
             epoch: claims.epoch,
@@ -102,7 +121,8 @@ impl RejoinValidator {
             holder: Holder { connection: connection.clone(), node: self.node.clone() },
             ended: None,
         });
-        Redemption { user: claims.user.clone(), issued_at: claims.issued(), single_use }
+        let groups = claimed.joined.clone();
+        Redemption { user: claims.user.clone(), issued_at: claims.issued(), groups, single_use }
     }
 
     /// True if this process knows that the connection has ended: it was on this node, in this run or an earlier one.

@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use super::{DynLeaseStore, DynMembershipStore, Error, Node, Owner, Process, Renewal};
 
 pub mod commits;
+pub mod group_revocations;
 pub mod leases;
 pub mod memberships;
 pub mod together;
@@ -135,6 +136,19 @@ macro_rules! token_store_conformance {
             repeated_revocation_changes_nothing
             unknown_user_can_be_revoked
             revoked_token_is_not_used_up
+            empty_batch_of_tokens_has_no_answers
+            tokens_of_a_batch_apply_in_order
+            large_batch_of_tokens_is_answered
+            concurrent_batches_accept_each_token_once
+        }
+        $crate::store_conformance! { @cases group_revocations $store =>
+            revoked_group_is_named_to_the_millisecond
+            other_groups_are_not_revoked
+            group_revocation_never_moves_back
+            tokens_of_a_batch_have_their_own_groups
+            refused_token_has_no_revoked_groups
+            many_revoked_groups_are_found
+            group_revocations_are_deleted_after_their_tokens
         }
     };
 }
@@ -180,6 +194,7 @@ mod tests {
         let list = [include_str!("conformance.rs"), commits].concat();
         let modules = [
             commits,
+            include_str!("conformance/group_revocations.rs"),
             include_str!("conformance/leases.rs"),
             include_str!("conformance/memberships.rs"),
             include_str!("conformance/together.rs"),

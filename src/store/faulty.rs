@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use super::{
     Change, Error, LeaseChange, LeaseStore, Members, MembershipChange, MembershipPromises, MembershipStore, Node,
-    Owner, Page, Redemption, Renewal, TokenStore, Verdict,
+    Owner, Page, Redeemed, Redemption, Renewal, TokenStore,
 };
-use crate::ids::{ConnectionId, GroupName, HubName, NodeId, UserId};
+use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
 /// How the store treats calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,12 +127,16 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
 }
 
 impl<S: TokenStore> TokenStore for FaultyStore<S> {
-    async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
-        self.forward("redeem", self.inner.redeem(redemption)).await
+    async fn redeem_all(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, Error> {
+        self.forward("redeem_all", self.inner.redeem_all(redemptions)).await
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
         self.forward("revoke", self.inner.revoke(user, before)).await
+    }
+
+    async fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> Result<(), Error> {
+        self.forward("revoke_group", self.inner.revoke_group(group, before)).await
     }
 
     async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {

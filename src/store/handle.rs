@@ -18,6 +18,11 @@ impl StoreHandle {
         Self { store, deadline }
     }
 
+    /// The time limit of a call.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Makes one call, without a retry.
     ///
     /// # Errors

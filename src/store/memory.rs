@@ -10,13 +10,13 @@ use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
     hash::Hash,
     ops::Bound,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
 };
 
 use super::{
     Change, Error, Holder, LeaseChange, LeaseStore, Members, MembershipChange, MembershipOp, MembershipStore, Node,
-    NodeLease, Owner, Page, Process, Redemption, Renewal, TokenStore, TokenUse, Verdict,
+    NodeLease, Owner, Page, Process, Redeemed, Redemption, Renewal, TokenStore, TokenUse, Verdict,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
@@ -69,12 +69,20 @@ impl LeaseStore for MemoryStore {
 }
 
 impl TokenStore for MemoryStore {
-    async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
-        Ok(self.tables().redeem(redemption))
+    async fn redeem_all(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, Error> {
+        let mut tables = self.tables();
+        Ok(redemptions.iter().map(|redemption| tables.redeem(redemption)).collect())
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
-        self.tables().revoke(user, before);
+        let mut tables = self.tables();
+        revoke(&mut tables.revoked_before, user, before);
+        Ok(())
+    }
+
+    async fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> Result<(), Error> {
+        let mut tables = self.tables();
+        revoke(&mut tables.group_revoked_before, group, before);
         Ok(())
     }
 
@@ -142,6 +150,7 @@ struct Tables {
     /// The longest lifetime of a token that a node has had.
     longest_lifetime: Duration,
     revoked_before: HashMap<UserId, SystemTime>,
+    group_revoked_before: HashMap<GroupKey, SystemTime>,
 }
 
 impl Tables {
@@ -236,6 +245,7 @@ impl Tables {
         self.longest_lifetime = self.longest_lifetime.max(lifetime);
         if let Some(oldest) = clock.checked_sub(self.longest_lifetime) {
             self.revoked_before.retain(|_, before| *before >= oldest);
+            self.group_revoked_before.retain(|_, before| *before >= oldest);
         }
     }
 
@@ -249,16 +259,16 @@ impl Tables {
         (before - self.leases.len()) as u64
     }
 
-    fn redeem(&mut self, redemption: &Redemption) -> Verdict {
-        if self.is_revoked(redemption) {
-            return Verdict::Revoked;
-        }
-        redemption.single_use.as_ref().map_or(Verdict::Accepted, |token_use| self.use_token(token_use))
-    }
-
-    fn is_revoked(&self, redemption: &Redemption) -> bool {
-        let before = redemption.user.as_ref().and_then(|user| self.revoked_before.get(user));
-        before.is_some_and(|before| redemption.issued_at < *before)
+    fn redeem(&mut self, redemption: &Redemption) -> Redeemed {
+        let is_before = |before: Option<&SystemTime>| before.is_some_and(|before| redemption.issued_at < *before);
+        let verdict = match (&redemption.user, &redemption.single_use) {
+            (Some(user), _) if is_before(self.revoked_before.get(user)) => Verdict::Revoked,
+            (_, Some(token_use)) => self.use_token(token_use),
+            (_, None) => Verdict::Accepted,
+        };
+        let is_revoked = |group: &&Arc<GroupKey>| is_before(self.group_revoked_before.get(&***group));
+        let revoked = redemption.groups.iter().filter(|_| verdict == Verdict::Accepted).filter(is_revoked);
+        Redeemed { revoked_groups: revoked.cloned().collect(), verdict }
     }
 
     fn use_token(&mut self, token_use: &TokenUse) -> Verdict {
@@ -280,11 +290,11 @@ impl Tables {
         self.token_uses.insert(family.clone(), latest);
         Verdict::Accepted
     }
+}
 
-    fn revoke(&mut self, user: &UserId, before: SystemTime) {
-        let revoked = self.revoked_before.entry(user.clone()).or_insert(before);
-        *revoked = before.max(*revoked);
-    }
+fn revoke<K: Clone + Eq + Hash>(revocations: &mut HashMap<K, SystemTime>, key: &K, before: SystemTime) {
+    let revoked = revocations.entry(key.clone()).or_insert(before);
+    *revoked = before.max(*revoked);
 }
 
 /// Removes `item` from the set under `key`, and the set if it is empty then. Returns whether `item` was in it.

@@ -15,10 +15,10 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction as Transaction, DbErr};
 
 use self::{backend::Backend, conflicts::retry_conflicts};
 use super::{
-    Change, Error, LeaseChange, LeaseStore, Members, MembershipChange, MembershipStore, Node, Owner, Page, Redemption,
-    Renewal, TokenStore, Verdict,
+    Change, Error, LeaseChange, LeaseStore, Members, MembershipChange, MembershipStore, Node, Owner, Page, Redeemed,
+    Redemption, Renewal, TokenStore,
 };
-use crate::ids::{ConnectionId, GroupName, HubName, NodeId, UserId};
+use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
 mod backend;
 mod conflicts;
@@ -131,20 +131,26 @@ impl SeaStore {
         transaction.commit().await
     }
 
-    async fn redeem_once(&self, redemption: &Redemption) -> Result<Verdict, DbErr> {
-        let Some(token_use) = &redemption.single_use else { return tokens::check_revoked(&self.db, redemption).await };
+    async fn redeem_once(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, DbErr> {
+        if redemptions.iter().all(|redemption| redemption.single_use.is_none()) {
+            return tokens::check_revoked(&self.db, redemptions).await;
+        }
         let transaction = self.begin().await?;
-        let verdict = match tokens::check_revoked(&transaction, redemption).await? {
-            Verdict::Accepted => tokens::record(&transaction, token_use).await?,
-            verdict => verdict,
-        };
+        let mut redeemed = tokens::check_revoked(&transaction, redemptions).await?;
+        tokens::record(&transaction, redemptions, &mut redeemed).await?;
         transaction.commit().await?;
-        Ok(verdict)
+        Ok(redeemed)
     }
 
     async fn revoke_once(&self, user: &UserId, before: SystemTime) -> Result<(), DbErr> {
         let transaction = self.begin().await?;
         tokens::revoke(&transaction, user, before).await?;
+        transaction.commit().await
+    }
+
+    async fn revoke_group_once(&self, group: &GroupKey, before: SystemTime) -> Result<(), DbErr> {
+        let transaction = self.begin().await?;
+        tokens::revoke_group(&transaction, group, before).await?;
         transaction.commit().await
     }
 
@@ -159,6 +165,7 @@ impl SeaStore {
         let now_at = tokens::delete_expired(&transaction, now, term).await?;
         let longest = tokens::longest_lifetime(&transaction, lifetime).await?;
         memberships::delete_revocations(&transaction, now_at.saturating_sub(longest)).await?;
+        tokens::delete_group_revocations(&transaction, now_at.saturating_sub(longest)).await?;
         transaction.commit().await
     }
 }
@@ -198,12 +205,16 @@ impl LeaseStore for SeaStore {
 }
 
 impl TokenStore for SeaStore {
-    async fn redeem(&self, redemption: &Redemption) -> Result<Verdict, Error> {
-        retry_conflicts(|| self.redeem_once(redemption)).await
+    async fn redeem_all(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, Error> {
+        retry_conflicts(|| self.redeem_once(redemptions)).await
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
         retry_conflicts(|| self.revoke_once(user, before)).await
+    }
+
+    async fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> Result<(), Error> {
+        retry_conflicts(|| self.revoke_group_once(group, before)).await
     }
 
     async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {

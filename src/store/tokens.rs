@@ -2,11 +2,12 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{Error, StoreFuture};
-use crate::ids::{ConnectionId, NodeId, UserId};
+use crate::ids::{ConnectionId, GroupKey, NodeId, UserId};
 
 /// A rejoin token that a client presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Redemption {
     pub user: Option<UserId>,
     /// When the token was issued.
     pub issued_at: SystemTime,
+    /// The groups that the token restores, as far as their tokens are not revoked.
+    pub groups: Vec<Arc<GroupKey>>,
     /// The use to record, for single-use tokens. `None` if the token may be used repeatedly.
     pub single_use: Option<TokenUse>,
 }
@@ -57,23 +60,51 @@ pub enum Verdict {
     Revoked,
 }
 
+/// The answer of the store to a [`Redemption`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redeemed {
+    /// The verdict on the token.
+    pub verdict: Verdict,
+    /// Those of [`Redemption::groups`] that an accepted token does not restore, because the tokens of the group that were
+    /// issued at that time are revoked.
+    pub revoked_groups: Vec<Arc<GroupKey>>,
+}
+
 /// The store of used and revoked rejoin tokens.
 ///
 /// Every method can be called from any thread and returns only when its effect is durable. Every method except
-/// [`TokenStore::redeem`] is idempotent. A call whose future is dropped before it completes has taken effect in full or
+/// [`TokenStore::redeem_all`] and [`TokenStore::redeem`] is idempotent. A call whose future is dropped before it completes has taken effect in full or
 /// not at all, and takes no effect after a later call for the same user or family.
 pub trait TokenStore: Send + Sync + 'static {
-    /// Validates a token and records the use of a single-use token: of two callers with the same epoch exactly one
-    /// receives [`Verdict::Accepted`]. The use of a revoked token is not recorded.
+    /// Validates tokens, one after another, and returns the answer to each, in their order. A storm of reconnects arrives
+    /// in batches of up to 1,000 tokens, so a batch should cost a few queries, however many tokens it has.
+    ///
+    /// Records the use of a single-use token: of two callers with the same epoch exactly one receives
+    /// [`Verdict::Accepted`]. The use of a revoked token is not recorded. A revocation of a group does not refuse a token.
     ///
     /// A client whose connection ends before it receives its next token has only the used token. Therefore the latest
     /// used epoch of a family is accepted again if its holder has ended. A store knows that from
     /// [`TokenStore::release_holders`], or from [`TokenUse::ended`]. An earlier epoch is never accepted.
-    fn redeem(&self, redemption: &Redemption) -> impl Future<Output = Result<Verdict, Error>> + Send;
+    ///
+    /// # Errors
+    /// No use of the batch is recorded.
+    fn redeem_all(&self, redemptions: &[Redemption]) -> impl Future<Output = Result<Vec<Redeemed>, Error>> + Send;
+
+    /// The verdict on one token: [`TokenStore::redeem_all`] without its groups.
+    fn redeem(&self, redemption: &Redemption) -> impl Future<Output = Result<Verdict, Error>> + Send {
+        async move {
+            let redeemed = self.redeem_all(std::slice::from_ref(redemption)).await?;
+            redeemed.into_iter().next().map(|redeemed| redeemed.verdict).ok_or_else(Error::missing_verdict)
+        }
+    }
 
     /// Revokes every rejoin token of `user` issued before `before`, to the millisecond. An earlier `before` than that
     /// of a previous call changes nothing. The user can be unknown to the store.
     fn revoke(&self, user: &UserId, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Revokes a group in every rejoin token issued before `before`, to the millisecond: these tokens do not restore the
+    /// group. An earlier `before` than that of a previous call changes nothing. The group can be unknown to the store.
+    fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Records that connections of `node` have ended and no longer hold a token.
     fn release_holders(
@@ -98,10 +129,14 @@ pub trait TokenStore: Send + Sync + 'static {
 
 /// The object-safe form of [`TokenStore`]. Every such store implements it through a blanket implementation.
 pub trait DynTokenStore: Send + Sync + 'static {
+    /// See [`TokenStore::redeem_all`].
+    fn redeem_all<'a>(&'a self, redemptions: &'a [Redemption]) -> StoreFuture<'a, Vec<Redeemed>>;
     /// See [`TokenStore::redeem`].
     fn redeem<'a>(&'a self, redemption: &'a Redemption) -> StoreFuture<'a, Verdict>;
     /// See [`TokenStore::revoke`].
     fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()>;
+    /// See [`TokenStore::revoke_group`].
+    fn revoke_group<'a>(&'a self, group: &'a GroupKey, before: SystemTime) -> StoreFuture<'a, ()>;
     /// See [`TokenStore::release_holders`].
     fn release_holders<'a>(&'a self, node: &'a NodeId, connections: &'a [ConnectionId]) -> StoreFuture<'a, ()>;
     /// See [`TokenStore::delete_expired`].
@@ -109,12 +144,20 @@ pub trait DynTokenStore: Send + Sync + 'static {
 }
 
 impl<S: TokenStore> DynTokenStore for S {
+    fn redeem_all<'a>(&'a self, redemptions: &'a [Redemption]) -> StoreFuture<'a, Vec<Redeemed>> {
+        Box::pin(TokenStore::redeem_all(self, redemptions))
+    }
+
     fn redeem<'a>(&'a self, redemption: &'a Redemption) -> StoreFuture<'a, Verdict> {
         Box::pin(TokenStore::redeem(self, redemption))
     }
 
     fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()> {
         Box::pin(TokenStore::revoke(self, user, before))
+    }
+
+    fn revoke_group<'a>(&'a self, group: &'a GroupKey, before: SystemTime) -> StoreFuture<'a, ()> {
+        Box::pin(TokenStore::revoke_group(self, group, before))
     }
 
     fn release_holders<'a>(&'a self, node: &'a NodeId, connections: &'a [ConnectionId]) -> StoreFuture<'a, ()> {

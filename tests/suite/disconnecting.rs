@@ -57,6 +57,7 @@ async fn each_change_is_one_line_of_the_audit_log() {
     hub.clients().client(id).disconnect(Reconnect::Allow).await.unwrap();
     hub.clients().group("audited").disconnect(Reconnect::Deny).await.unwrap();
     hub.users().revoke_tokens("audited").await.unwrap();
+    hub.groups().revoke_tokens("audited").await.unwrap();
     hub.acting_as("bob").users().sign_out("audited").await.unwrap();
     let conn = format!("hub=chat conn={id}");
     let expected = [
@@ -67,6 +68,7 @@ async fn each_change_is_one_line_of_the_audit_log() {
         format!("disconnect by=application {conn} reconnect=allow result=\"1 disconnected\""),
         r#"disconnect by=application hub=chat group=audited reconnect=deny result="0 disconnected""#.into(),
         "revoke tokens by=application user=audited result=revoked".into(),
+        "revoke tokens by=application hub=chat group=audited result=revoked".into(),
         r#"sign out by=bob user=audited result="0 disconnected""#.into(),
     ];
     assert_eq!(log.lines_with(&["audited", id]), expected);

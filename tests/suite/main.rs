@@ -24,6 +24,7 @@ mod disconnecting;
 mod draining;
 mod examples;
 mod filters;
+mod group_revocations;
 mod groups;
 mod groups_page;
 mod handshake;

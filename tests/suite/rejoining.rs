@@ -140,8 +140,7 @@ async fn client_is_told_what_it_got_back() {
     drop_and_wait(&server, ann).await;
     let hub = server.engine.hub("chat").unwrap();
     hub.users().add_to_group("ann", "home").await.unwrap();
-    let report =
-        |groups: Value, refused: Value| json!({"groups": {"chat": groups}, "more": 0, "refused": refused, "lost": 0});
+    let report = |groups: Value, refused: Value| json!({"groups": {"chat": groups}, "more": 0, "refused": refused, "lost": 0, "revoked": 0});
     let mut back = connect_with_token(&server, "ann", &token).await;
     assert_eq!(next_report(&mut back).await, report(json!(["home", "lobby"]), Value::Null));
     for (user, claim, reason) in

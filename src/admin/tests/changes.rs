@@ -116,6 +116,20 @@ async fn signed_out_user_cannot_use_its_token() {
 }
 
 #[actix::test]
+async fn revoked_group_is_not_restored() {
+    let service = start();
+    let mut ann = service.client("chat", "ann&rejoin=1").await;
+    let token = ann.join_for_token("a/b").await;
+    let path = "/admin/groups/chat/a%2Fb/revoke-tokens";
+    assert_eq!(service.change_ok(Method::POST, path).await, json!({ "revoked": true }));
+    let _back = service.client("chat", &format!("ann&rejoin={token}")).await;
+    assert_eq!(service.engine.metrics().rejoin_groups_revoked.get(), 1);
+    assert_eq!(service.change(Method::POST, &format!("{path}?hub=chat")).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(service.change(Method::POST, "/admin/groups/none/a/revoke-tokens").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(service.change(Method::GET, path).await.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[actix::test]
 async fn durable_member_is_added_and_removed() {
     let service = start();
     let _ann = service.client("chat", "ann").await;

@@ -12,7 +12,7 @@ use crate::{
     ids::NodeId,
     membership::{Membership, MembershipConfig, NodeClaim, NodeName},
     metrics::Metrics,
-    pipeline::{Pipeline, RejoinValidator},
+    pipeline::{Pipeline, Redemptions, RejoinValidator},
     store::{Node, Process, StoreParts},
     supervised::Supervised,
     tokens::SharedKeyRing,
@@ -31,7 +31,7 @@ pub(super) fn start_rejoin_service(
     let validator = RejoinValidator {
         node,
         ring: ring.clone(),
-        store: services.durable.store.clone(),
+        redemptions: Redemptions::new(services.durable.store.clone()),
         hubs: services.hubs.clone().into(),
         connections: services.connections.clone(),
         metrics: Arc::clone(&services.metrics),

@@ -11,7 +11,7 @@ use crate::{
         UsersError,
         keyed_mutex::{KeyedGuard, KeyedMutex},
     },
-    ids::{GroupName, HubName, UserId},
+    ids::{GroupKey, GroupName, HubName, UserId},
     membership::{Check, Load, Membership, Write},
     store::{CLOCK_TOLERANCE, Change, Error, Members, MembershipChange, Owner, Page, StoreHandle},
     supervised::Supervised,
@@ -82,10 +82,21 @@ impl DurableGroups {
     /// Revokes all rejoin tokens of a user that were issued until now. While more than one node holds a lease, tokens that
     /// are issued in the next [`CLOCK_TOLERANCE`] are revoked too: the clock of their node may be ahead.
     pub(crate) async fn revoke_tokens(&self, user: &UserId) -> Result<(), Error> {
+        let before = self.end_of_revocation().await?;
+        self.store.call(|store| store.tokens.revoke(user, before)).await
+    }
+
+    /// Revokes a group in all rejoin tokens, as [`DurableGroups::revoke_tokens`] revokes those of a user.
+    pub(crate) async fn revoke_group(&self, group: &GroupKey) -> Result<(), Error> {
+        let before = self.end_of_revocation().await?;
+        self.store.call(|store| store.tokens.revoke_group(group, before)).await
+    }
+
+    /// The time of issue from which tokens are not revoked.
+    async fn end_of_revocation(&self) -> Result<SystemTime, Error> {
         let now = SystemTime::now();
         let has_peers = self.store.call(|store| store.leases.nodes()).await? > 1;
-        let before = if has_peers { now + CLOCK_TOLERANCE } else { now };
-        self.store.call(|store| store.tokens.revoke(user, before)).await
+        Ok(if has_peers { now + CLOCK_TOLERANCE } else { now })
     }
 
     /// Writes to the store, or shares a write of the last second. The answer comes within a second.
@@ -104,7 +115,7 @@ mod tests {
     };
 
     async fn redeem(durable: &DurableGroups, issued_at: SystemTime) -> Verdict {
-        let token = Redemption { user: Some("ann".into()), issued_at, single_use: None };
+        let token = Redemption { user: Some("ann".into()), issued_at, groups: Vec::new(), single_use: None };
         durable.store.call(|store| store.tokens.redeem(&token)).await.unwrap()
     }
 

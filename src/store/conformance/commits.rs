@@ -9,6 +9,7 @@
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use super::{at, groups_of, owner, process, renew};
+use crate::ids::GroupKey;
 use crate::store::{
     Change, DynStore, Error, Holder, Lease, LeaseChange, MembershipChange, MembershipOp, Node, Owner, Redemption,
     StoreFuture, TokenUse, Verdict,
@@ -41,6 +42,7 @@ macro_rules! store_commit_conformance {
             writes_after_failed_renewal_are_stored
             writes_after_failed_redemption_are_stored
             writes_after_failed_revocation_are_stored
+            writes_after_failed_group_revocation_are_stored
         }
     };
 }
@@ -66,7 +68,7 @@ fn opened(connection: &str) -> [LeaseChange; 1] {
 fn token(user: &str, connection: &str) -> Redemption {
     let holder = Holder { connection: connection.into(), node: "alpha".into() };
     let single_use = TokenUse { family: user.into(), epoch: 1, expires_at: at(60_000), holder, ended: None };
-    Redemption { user: Some(user.into()), issued_at: at(0), single_use: Some(single_use) }
+    Redemption { user: Some(user.into()), issued_at: at(0), groups: Vec::new(), single_use: Some(single_use) }
 }
 
 async fn fail<T>(faults: &dyn CommitFaults, call: StoreFuture<'_, T>) -> Result<(), Error> {
@@ -187,5 +189,16 @@ pub async fn writes_after_failed_redemption_are_stored(faults: &dyn CommitFaults
 pub async fn writes_after_failed_revocation_are_stored(faults: &dyn CommitFaults) -> Result<(), Error> {
     fail(faults, faults.store().revoke(&"ann".into(), at(1))).await?;
     assert_eq!(faults.witness().redeem(&token("ann", "b")).await?, Verdict::Accepted);
+    check_later_writes(faults).await
+}
+
+/// The group is not revoked.
+pub async fn writes_after_failed_group_revocation_are_stored(faults: &dyn CommitFaults) -> Result<(), Error> {
+    let lobby = GroupKey::new(&"chat".into(), &"lobby".into());
+    fail(faults, faults.store().revoke_group(&lobby, at(1))).await?;
+    let redemption = Redemption { groups: vec![lobby], ..token("ann", "a") };
+    let answers = faults.witness().redeem_all(&[redemption]).await?;
+    assert_eq!(answers[0].verdict, Verdict::Accepted);
+    assert!(answers[0].revoked_groups.is_empty());
     check_later_writes(faults).await
 }

@@ -11,7 +11,7 @@ use super::at;
 use crate::store::{DynTokenStore, Error, Holder, Redemption, TokenUse, Verdict};
 
 pub(super) fn ann(issued_at: SystemTime) -> Redemption {
-    Redemption { user: Some("ann".into()), issued_at, single_use: None }
+    Redemption { user: Some("ann".into()), issued_at, groups: Vec::new(), single_use: None }
 }
 
 /// A token that the connection `first` of node `alpha` uses.
@@ -43,6 +43,71 @@ pub async fn unrestricted_token_is_always_accepted(store: &dyn DynTokenStore) ->
         assert_eq!(store.redeem(&token).await?, Verdict::Accepted);
         assert_eq!(store.redeem(&token).await?, Verdict::Accepted);
     }
+    Ok(())
+}
+
+/// No token, no answer.
+pub async fn empty_batch_of_tokens_has_no_answers(store: &dyn DynTokenStore) -> Result<(), Error> {
+    assert!(store.redeem_all(&[]).await?.is_empty());
+    Ok(())
+}
+
+/// A token that is used up by an earlier one of the batch is refused.
+pub async fn tokens_of_a_batch_apply_in_order(store: &dyn DynTokenStore) -> Result<(), Error> {
+    store.redeem(&single_use("old", 5)).await?;
+    store.revoke(&"eve".into(), at(1_000)).await?;
+    let second = |token: &Redemption| used_by(token, holder("second", "beta"), None);
+    let batch = [
+        single_use("g", 1),
+        Redemption { user: Some("eve".into()), ..single_use("e", 1) },
+        second(&single_use("g", 1)),
+        single_use("old", 4),
+        second(&single_use("g", 3)),
+        ann(at(0)),
+        single_use("g", 2),
+        single_use("f", 1),
+    ];
+    let expected = [
+        Verdict::Accepted,
+        Verdict::Revoked,
+        Verdict::InUse(holder("first", "alpha")),
+        Verdict::Replayed,
+        Verdict::Accepted,
+        Verdict::Accepted,
+        Verdict::Replayed,
+        Verdict::Accepted,
+    ];
+    assert_eq!(verdicts(store, &batch).await?, expected);
+    assert_eq!(store.redeem(&single_use("g", 3)).await?, Verdict::InUse(holder("second", "beta")));
+    assert_eq!(store.redeem(&single_use("e", 1)).await?, Verdict::Accepted, "the revoked one was not used");
+    Ok(())
+}
+
+async fn verdicts(store: &dyn DynTokenStore, batch: &[Redemption]) -> Result<Vec<Verdict>, Error> {
+    Ok(store.redeem_all(batch).await?.into_iter().map(|redeemed| redeemed.verdict).collect())
+}
+
+/// More tokens than a database binds variables in one statement.
+pub async fn large_batch_of_tokens_is_answered(store: &dyn DynTokenStore) -> Result<(), Error> {
+    let token =
+        |number: u64| Redemption { user: Some(format!("user {number}").into()), ..single_use(&number.to_string(), 1) };
+    let batch: Vec<_> = (0..7_000).map(token).collect();
+    store.redeem(&batch[6_999]).await?;
+    store.revoke(&"user 3".into(), at(1_000)).await?;
+    let verdicts = verdicts(store, &batch).await?;
+    assert_eq!(verdicts.len(), 7_000);
+    assert_eq!((&verdicts[3], &verdicts[6_999]), (&Verdict::Revoked, &Verdict::InUse(holder("first", "alpha"))));
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Accepted).count(), 6_998);
+    Ok(())
+}
+
+/// Batches with the same tokens, in different orders, end: none waits for the other forever.
+pub async fn concurrent_batches_accept_each_token_once(store: &dyn DynTokenStore) -> Result<(), Error> {
+    let batch: Vec<_> = (0..100).map(|number| single_use(&number.to_string(), 1)).collect();
+    let reversed: Vec<_> = batch.iter().rev().cloned().collect();
+    let batches: Vec<_> = (0..8).map(|number| if number % 2 == 0 { &batch } else { &reversed }).collect();
+    let answers = try_join_all(batches.iter().map(|batch| verdicts(store, batch))).await?;
+    assert_eq!(answers.iter().flatten().filter(|verdict| **verdict == Verdict::Accepted).count(), 100);
     Ok(())
 }
 

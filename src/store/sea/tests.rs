@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use entities::{clock, connection, conversation_room, node, rejoin_family, user, user_room};
+use entities::{clock, connection, conversation_room, group_revocation, node, rejoin_family, user, user_room};
 use futures_util::future::try_join_all;
 use migration::Migrator;
 use sea_orm::{
@@ -10,7 +10,7 @@ use sea_orm::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::{Holder, Process, TokenUse, conformance::commits::poll_then_drop};
+use crate::store::{Holder, Process, TokenUse, Verdict, conformance::commits::poll_then_drop};
 
 /// Short, to keep the tests fast, but long enough to open a database on a busy machine.
 const SHORT_TIMEOUTS: Timeouts = Timeouts { acquire: Duration::from_secs(2), lock: Duration::from_secs(2), ..TIMEOUTS };
@@ -72,7 +72,7 @@ fn single_use_token() -> Redemption {
         holder: Holder { connection: "one".into(), node: "alpha".into() },
         ended: None,
     };
-    Redemption { user: None, issued_at: SystemTime::UNIX_EPOCH, single_use: Some(token_use) }
+    Redemption { user: None, issued_at: SystemTime::UNIX_EPOCH, groups: Vec::new(), single_use: Some(token_use) }
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn stores_started_concurrently_share_one_database() {
 async fn migrating_up_and_down_leaves_nothing() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let ours = "select name from sqlite_master where tbl_name <> 'seaql_migrations' order by name";
-    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 13);
+    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 15);
     Migrator::down(&store.db, None).await.unwrap();
     assert!(query_column(&store.db, ours).await.is_empty());
     assert!(query_column(&store.db, "select version from seaql_migrations").await.is_empty());
@@ -113,7 +113,7 @@ async fn migrating_up_and_down_leaves_nothing() {
 #[tokio::test]
 async fn used_tokens_survive_the_migration_to_families() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    Migrator::down(&store.db, Some(6)).await.unwrap();
+    Migrator::down(&store.db, Some(7)).await.unwrap();
     let uses = "insert into rejoin_uses (family, epoch, expires_at) values ('f', 1, 5), ('f', 2, 6), ('g', 1, 7)";
     store.db.execute_unprepared(uses).await.unwrap();
     Migrator::up(&store.db, None).await.unwrap();
@@ -151,6 +151,7 @@ async fn entities_and_migrated_tables_agree() {
     check_table_schema(&store, node::Entity).await;
     check_table_schema(&store, rejoin_family::Entity).await;
     check_table_schema(&store, clock::Entity).await;
+    check_table_schema(&store, group_revocation::Entity).await;
 }
 
 #[tokio::test]
@@ -330,8 +331,9 @@ async fn mismatching_schema_is_corrupt() {
 #[tokio::test]
 async fn value_of_wrong_type_is_corrupt() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    store.db.execute_unprepared("insert into users values ('ann', 'yesterday', null)").await.unwrap();
-    let token = Redemption { user: Some("ann".into()), issued_at: SystemTime::now(), single_use: None };
+    store.db.execute_unprepared("insert into users values ('ann', 0, 'yesterday')").await.unwrap();
+    let token =
+        Redemption { user: Some("ann".into()), issued_at: SystemTime::now(), groups: Vec::new(), single_use: None };
     let error = store.redeem(&token).await.unwrap_err();
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }

@@ -1,7 +1,7 @@
 //! Every state with every event that is possible in it, compared with the table in `transitions.txt`.
 
 use super::*;
-use crate::pipeline::RejoinReport;
+use crate::pipeline::{Losses, RejoinReport};
 
 const STATES: [&str; 9] =
     ["handshake", "connecting", "connecting, client gone", "open", "busy", "blocked", "leaving", "faulted", "ended"];
@@ -88,7 +88,7 @@ fn apply(session: &mut TestSession, event: &str) -> String {
         "overflowed" => session.on(Event::Overflowed),
         "stalled" => session.on(Event::Stalled),
         "groups changed" => session.on(groups_changed()),
-        "rejoined" => session.on(Event::Rejoined(RejoinReport::new(&["chat".into()], [], None, 0))),
+        "rejoined" => session.on(Event::Rejoined(RejoinReport::new(&["chat".into()], [], Losses::default()))),
         "aborted" => session.on(Event::Aborted(Reconnect::Deny)),
         "disconnected" => session.on(Event::Aborted(Reconnect::Allow)),
         "draining" => session.on(Event::Draining),

@@ -1,7 +1,10 @@
 //! Groups tokens: the cases in which a client gets a new one.
 
 use super::*;
-use crate::{ids::GroupKey, pipeline::RejoinReport};
+use crate::{
+    ids::GroupKey,
+    pipeline::{Losses, RejoinReport},
+};
 
 const HALF: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -16,7 +19,11 @@ impl TestSession {
 fn only_a_loss_is_reported() {
     let mut test = TestSession::open();
     let report = |lost| {
-        Event::Rejoined(RejoinReport::new(&["chat".into()], [GroupKey::new(&"Chat".into(), &"a".into())], None, lost))
+        Event::Rejoined(RejoinReport::new(
+            &["chat".into()],
+            [GroupKey::new(&"Chat".into(), &"a".into())],
+            Losses { unlisted: lost, ..Losses::default() },
+        ))
     };
     assert!(test.on(report(0)).is_empty());
     let sent = test.on(report(2)).concat();

@@ -1,0 +1,232 @@
+//! Redemptions of rejoin tokens on their way to the store, in batches.
+//!
+//! Redemptions that arrive while a call of the store runs share the next call, so a storm of reconnects costs a few calls
+//! instead of one for each client. Clones share the queue, which outlives the actor.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::store::{BatchPacing, Error, Redeemed, Redemption, StoreHandle};
+
+/// The maximum number of tokens in one call.
+const MAX_BATCH: usize = 1_000;
+
+/// The maximum number of redemptions that wait for a call. Further ones fail at once.
+const MAX_WAITING: usize = 100_000;
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub(crate) struct Redemptions {
+    store: StoreHandle,
+    queue: Arc<Mutex<Queue>>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// A task takes the waiting redemptions.
+    is_running: bool,
+    pacing: BatchPacing,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    redemption: Redemption,
+    answer: oneshot::Sender<Result<Redeemed, Error>>,
+}
+
+impl Redemptions {
+    pub(crate) fn new(store: StoreHandle) -> Self {
+        let pacing = BatchPacing::new(store.deadline());
+        let queue = Queue { waiting: VecDeque::new(), is_running: false, pacing };
+        Self { store, queue: Arc::new(Mutex::new(queue)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // No code panics under the lock.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Redeems a token. If the caller gives up while the redemption waits, the token is not used.
+    ///
+    /// # Errors
+    /// Those of the store, and [`Error::Unavailable`] if it does not answer before its deadline.
+    pub(super) async fn redeem(&self, redemption: Redemption) -> Result<Redeemed, Error> {
+        let (answer, redeemed) = oneshot::channel();
+        self.enqueue(Waiting { redemption, answer })?;
+        match timeout(self.store.deadline(), redeemed).await {
+            Ok(answered) => answered.unwrap_or_else(|_| Err(Error::Unavailable("the call has crashed".into()))),
+            Err(_) => Err(Error::timed_out()),
+        }
+    }
+
+    fn enqueue(&self, waiting: Waiting) -> Result<(), Error> {
+        let mut queue = self.lock();
+        if queue.waiting.len() >= MAX_WAITING {
+            return Err(Error::Unavailable(format!("{MAX_WAITING} rejoin tokens are waiting for it")));
+        }
+        queue.waiting.push_back(waiting);
+        if !std::mem::replace(&mut queue.is_running, true) {
+            actix::spawn(self.clone().run());
+        }
+        Ok(())
+    }
+
+    /// Makes calls until no redemption waits.
+    async fn run(self) {
+        while let Some(pause) = self.pause() {
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+            let batch = self.take_batch();
+            let this = self.clone();
+            // A panic of the store drops the answers of its batch only.
+            let _ = actix::spawn(async move { this.answer(batch).await }).await;
+        }
+    }
+
+    /// The time until the next call; `None`, and the task has ended, if nothing waits.
+    fn pause(&self) -> Option<Duration> {
+        let mut queue = self.lock();
+        queue.is_running = !queue.waiting.is_empty();
+        let pause = if queue.waiting.len() < MAX_BATCH { queue.pacing.pause(Instant::now()) } else { Duration::ZERO };
+        queue.is_running.then_some(pause)
+    }
+
+    fn take_batch(&self) -> Vec<Waiting> {
+        let mut queue = self.lock();
+        let count = queue.waiting.len().min(MAX_BATCH);
+        let batch: Vec<_> = queue.waiting.drain(..count).filter(|waiting| !waiting.answer.is_closed()).collect();
+        queue.pacing.record(Instant::now(), batch.len());
+        batch
+    }
+
+    /// Redeems the tokens of a batch by one call. A store that does not support a value of one token refuses the whole
+    /// batch; then each token has a call of its own.
+    async fn answer(&self, batch: Vec<Waiting>) {
+        let (redemptions, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.redemption, waiting.answer)).unzip();
+        match self.call(&redemptions).await {
+            Err(Error::Unsupported(_) | Error::Corrupt(_)) if redemptions.len() > 1 => {
+                for (redemption, answer) in redemptions.iter().zip(answers) {
+                    let redeemed = self.call(std::slice::from_ref(redemption)).await;
+                    send(
+                        answer,
+                        redeemed.and_then(|redeemed| redeemed.into_iter().next().ok_or_else(Error::missing_verdict)),
+                    );
+                }
+            }
+            Ok(redeemed) => {
+                let mut redeemed = redeemed.into_iter();
+                answers.into_iter().for_each(|answer| send(answer, redeemed.next().ok_or_else(Error::missing_verdict)));
+            }
+            Err(error) => answers.into_iter().for_each(|answer| send(answer, Err(error.clone()))),
+        }
+    }
+
+    async fn call(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, Error> {
+        match redemptions {
+            [] => Ok(Vec::new()),
+            _ => self.store.call(|store| store.tokens.redeem_all(redemptions)).await,
+        }
+    }
+}
+
+fn send(answer: oneshot::Sender<Result<Redeemed, Error>>, redeemed: Result<Redeemed, Error>) {
+    // The caller may have given up.
+    let _ = answer.send(redeemed);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use futures_util::future::join_all;
+    use tokio::join;
+
+    use super::*;
+    use crate::store::{
+        Holder, StoreParts, TokenUse, Verdict,
+        faulty::{FaultMode, FaultyStore},
+        memory::MemoryStore,
+    };
+
+    const DEADLINE: Duration = Duration::from_secs(5);
+
+    type Store = Arc<FaultyStore<MemoryStore>>;
+
+    fn redemptions() -> (Store, Redemptions) {
+        let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+        let handle = StoreHandle::new(StoreParts::of(Arc::clone(&store)), DEADLINE);
+        (store, Redemptions::new(handle))
+    }
+
+    fn token(family: &str) -> Redemption {
+        let now = SystemTime::now();
+        let holder = Holder { connection: family.into(), node: "alpha".into() };
+        let token_use = TokenUse { family: family.into(), epoch: 1, expires_at: now + DEADLINE, holder, ended: None };
+        Redemption { user: None, issued_at: now, groups: Vec::new(), single_use: Some(token_use) }
+    }
+
+    async fn verdict(redemptions: &Redemptions, family: &str) -> Result<Verdict, Error> {
+        redemptions.redeem(token(family)).await.map(|redeemed| redeemed.verdict)
+    }
+
+    #[actix::test]
+    async fn tokens_of_a_storm_share_calls() {
+        tokio::time::pause();
+        let (store, redemptions) = redemptions();
+        let families: Vec<_> = (0..2_500).map(|number| number.to_string()).collect();
+        let verdicts = join_all(families.iter().map(|family| verdict(&redemptions, family))).await;
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Ok(Verdict::Accepted))));
+        assert_eq!(store.calls().len(), 3, "of at most 1,000 tokens");
+    }
+
+    #[actix::test]
+    async fn concurrent_uses_of_a_token_in_a_batch_accept_one() {
+        let (store, redemptions) = redemptions();
+        let verdicts = join_all((0..8).map(|_| verdict(&redemptions, "f"))).await;
+        let accepted = verdicts.iter().filter(|verdict| matches!(verdict, Ok(Verdict::Accepted)));
+        assert_eq!((accepted.count(), store.calls().len()), (1, 1));
+    }
+
+    #[actix::test]
+    async fn abandoned_redemption_does_not_use_its_token() {
+        tokio::time::pause();
+        let (store, redemptions) = redemptions();
+        store.set_mode(FaultMode::Hold);
+        let abandoned = async {
+            store.wait_for_calls(1).await;
+            assert!(timeout(Duration::from_millis(1), redemptions.redeem(token("late"))).await.is_err());
+            store.set_mode(FaultMode::None);
+        };
+        let (first, ()) = join!(verdict(&redemptions, "first"), abandoned);
+        assert!(matches!(first, Ok(Verdict::Accepted)));
+        assert!(matches!(verdict(&redemptions, "late").await, Ok(Verdict::Accepted)), "it is unused");
+    }
+
+    #[actix::test]
+    async fn silent_store_fails_redemptions_at_their_deadline() {
+        tokio::time::pause();
+        let (store, redemptions) = redemptions();
+        store.set_mode(FaultMode::Hold);
+        let start = Instant::now();
+        let late = async {
+            store.wait_for_calls(1).await;
+            verdict(&redemptions, "second").await
+        };
+        let failed = join!(verdict(&redemptions, "first"), late);
+        assert!(matches!(failed, (Err(Error::Unavailable(_)), Err(Error::Unavailable(_)))), "{failed:?}");
+        assert!(start.elapsed() < DEADLINE * 2, "{:?}", start.elapsed());
+        store.set_mode(FaultMode::None);
+        assert!(matches!(verdict(&redemptions, "third").await, Ok(Verdict::Accepted)));
+    }
+}
