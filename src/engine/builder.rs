@@ -17,24 +17,22 @@ use crate::{
         filters::{FilterOptions, HubFilter, Registration, create_chains},
         services::{Drain, DurableGroups, HubServices},
     },
-    ids::NodeId,
     metrics::Metrics,
     outbox::Limits,
     router::Router,
-    store::{LeaseStore, MembershipStore, Process, Store, StoreHandle, StoreParts, TokenStore, memory::MemoryStore},
+    store::{Process, StoreHandle, StoreParts, memory::MemoryStore},
     tokens::{KeyRing, SharedKeyRing},
     web::{Anonymous, Authenticate, BasePath},
 };
 
 mod start;
+mod stores;
 
-use start::{start_membership, start_rejoin_service};
+use start::{MembershipOptions, start_membership, start_rejoin_service};
+use stores::DEFAULT_STORE_DEADLINE;
 
 /// The default of [`EngineBuilder::durable_change_rate`].
 pub(crate) const DEFAULT_DURABLE_RATE: NonZeroUsize = NonZeroUsize::new(100).expect("100 is not zero");
-
-/// The default time limit of a store call. A connecting client waits at most that long for the store.
-const DEFAULT_STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A builder of an [`Engine`]. Every option except the hubs has a working default.
 ///
@@ -151,34 +149,6 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the store for durable state. Default: a store in memory, lost when the process ends.
-    #[must_use]
-    pub fn store(mut self, store: impl Store) -> Self {
-        self.store = StoreParts::of(Arc::new(store));
-        self
-    }
-
-    /// Sets the store for durable memberships. Leases and tokens stay in the store that was set before.
-    #[must_use]
-    pub fn membership_store(mut self, store: impl MembershipStore) -> Self {
-        self.store.memberships = Arc::new(store);
-        self
-    }
-
-    /// Sets the store for leases. Memberships and tokens stay in the store that was set before.
-    #[must_use]
-    pub fn lease_store(mut self, store: impl LeaseStore) -> Self {
-        self.store.leases = Arc::new(store);
-        self
-    }
-
-    /// Sets the store for used and revoked rejoin tokens. Memberships and leases stay in the store that was set before.
-    #[must_use]
-    pub fn token_store(mut self, store: impl TokenStore) -> Self {
-        self.store.tokens = Arc::new(store);
-        self
-    }
-
     /// Adds a filter with the default options for the events of all hubs. Filters run in the order in which they were
     /// added. Names of filters are unique in an engine.
     #[must_use]
@@ -272,13 +242,6 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the time limit of a store call. Default 5 s.
-    #[must_use]
-    pub fn store_deadline(mut self, deadline: Duration) -> Self {
-        self.store_deadline = deadline;
-        self
-    }
-
     /// Checks everything, so that all faults are reported together. Returns the thread of the engine and the base path.
     fn check(&self) -> Result<(ArbiterHandle, BasePath), BuildError> {
         let parsed = self.base_path.parse::<BasePath>();
@@ -311,6 +274,18 @@ impl EngineBuilder {
         }
     }
 
+    fn membership_options(&self, connections: &Connections, metrics: &Arc<Metrics>) -> MembershipOptions {
+        MembershipOptions {
+            store: self.store.clone(),
+            node: self.node.as_str().into(),
+            process: self.process.clone(),
+            deadline: self.store_deadline,
+            token_lifetime: self.rejoin.lifetime,
+            connections: connections.clone(),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
     /// Starts the engine on the calling thread.
     ///
     /// # Errors
@@ -320,12 +295,10 @@ impl EngineBuilder {
         self.log_warnings();
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::default();
-        let key_ring = SharedKeyRing::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let node_info = NodeInfo::new(&self.node);
-        let node = NodeId::from(self.node);
-        let (identity, deadline, lifetime) = ((node.clone(), self.process), self.store_deadline, self.rejoin.lifetime);
-        let (membership, node_claim) =
-            start_membership(&arbiter, &self.store, identity, deadline, lifetime, &connections, &metrics);
+        let options = self.membership_options(&connections, &metrics);
+        let (membership, node_claim) = start_membership(&arbiter, options);
+        let key_ring = SharedKeyRing::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let store = StoreHandle::new(self.store, self.store_deadline);
         let durable = DurableGroups::new(membership, store, self.durable_rate, self.store_deadline);
         let groups = GroupDirectory::new(self.shards, arbiter.clone());
@@ -340,7 +313,7 @@ impl EngineBuilder {
             metrics,
             drain: Drain::default(),
         });
-        let rejoin_service = start_rejoin_service(&arbiter, key_ring, node, self.rejoin, &services);
+        let rejoin_service = start_rejoin_service(&arbiter, key_ring, self.node.into(), self.rejoin, &services);
         let classic_state = classic::EndpointState::new(
             self.classic,
             self.limits,

@@ -40,24 +40,31 @@ pub(super) fn start_rejoin_service(
     Arc::new(RejoinService { ring, pipeline, settings, services: Arc::clone(services) })
 }
 
+/// What the membership actor is started with.
+pub(super) struct MembershipOptions {
+    pub(super) store: StoreParts,
+    pub(super) node: NodeId,
+    pub(super) process: Process,
+    pub(super) deadline: Duration,
+    pub(super) token_lifetime: Duration,
+    pub(super) connections: Connections,
+    pub(super) metrics: Arc<Metrics>,
+}
+
 pub(super) fn start_membership(
     arbiter: &ArbiterHandle,
-    store: &StoreParts,
-    (id, process): (NodeId, Process),
-    deadline: Duration,
-    token_lifetime: Duration,
-    connections: &Connections,
-    metrics: &Arc<Metrics>,
+    options: MembershipOptions,
 ) -> (Supervised<Membership>, NodeClaim) {
-    let (store, connections, metrics) = (store.clone(), connections.clone(), Arc::clone(metrics));
     let node_names = watch::Sender::new(NodeName::default());
     let node_name = node_names.subscribe();
     let membership = Supervised::start("membership", arbiter, move || {
+        let MembershipOptions { store, node, process, deadline, token_lifetime, connections, metrics } = &options;
         // Each actor gets a new incarnation: a crashed one can have lost ends of connections, and the renewal deletes
         // the rows of earlier incarnations.
-        let node = Node { id: id.clone(), incarnation: crate::ids::secret(), process: process.clone() };
+        let node = Node { id: node.clone(), incarnation: crate::ids::secret(), process: process.clone() };
+        let (deadline, token_lifetime) = (*deadline, *token_lifetime);
         let config = MembershipConfig { node, deadline, lease: LEASE_TERM, token_lifetime };
-        Membership::new(store.clone(), config, connections.clone(), Arc::clone(&metrics), node_names.clone())
+        Membership::new(store.clone(), config, connections.clone(), Arc::clone(metrics), node_names.clone())
     });
     (membership.clone(), NodeClaim::new(membership, node_name))
 }
