@@ -44,7 +44,7 @@ pub use units::Secret;
 
 #[cfg(feature = "azure")]
 use crate::store::azure::AzureCredential;
-use crate::{admin::MetricsAccess, tokens::MIN_SECRET_LENGTH, web::BasePath};
+use crate::{admin::MetricsAccess, engine::DEFAULT_RECONCILE_INTERVAL, tokens::MIN_SECRET_LENGTH, web::BasePath};
 
 /// All settings. `Settings::default()` equals an empty configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -219,12 +219,18 @@ pub struct Store {
     /// that no client misses a durable group unnoticed; `continue` admits it without its durable groups.
     #[serde(deserialize_with = "units::keyword")]
     pub on_failure: crate::OnStoreFailure,
+    /// How often the durable groups of connected users are compared with the database, or `none` for never. Default 60 s.
+    /// The live memberships are made to agree with it, for example after another process on the same database has changed
+    /// them.
+    #[serde(deserialize_with = "units::duration_or_none")]
+    pub reconcile_interval: Option<Duration>,
 }
 
 impl Default for Store {
     fn default() -> Self {
         let (deadline, on_failure) = (Duration::from_secs(5), crate::OnStoreFailure::default());
-        Self { url: None, azure_key: None, azure_sas: None, deadline, on_failure }
+        let reconcile_interval = Some(DEFAULT_RECONCILE_INTERVAL);
+        Self { url: None, azure_key: None, azure_sas: None, deadline, on_failure, reconcile_interval }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    connections::{Command, ConnectionSnapshot},
+    connections::{Command, ConnectionSnapshot, DurableSnapshot},
     group::Generation,
     outbox::OutboxEvent,
     transport::SocketHandle,
@@ -234,6 +234,19 @@ impl<D: Dialect> Connection<D> {
     }
 }
 
+impl<D: Dialect> Connection<D> {
+    /// Whether the client is admitted, and none of its groups is being restored.
+    fn has_settled_groups(&self) -> bool {
+        self.state.is_admitted() && !self.state.has_ended() && self.restores_in_progress == 0
+    }
+
+    fn durable_snapshot(&self) -> Option<DurableSnapshot> {
+        let hubs = || self.state.hubs().iter().map(|hub| hub.name().clone()).collect();
+        let snapshot = || DurableSnapshot { hubs: hubs(), groups: self.state.memberships.durable_and_declined() };
+        self.has_settled_groups().then(snapshot)
+    }
+}
+
 impl<D: Dialect> Actor for Connection<D> {
     type Context = Context<Self>;
 
@@ -254,7 +267,7 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
             Command::Join { group, cause, answer } => {
                 self.run_group_op(&group, GroupOp::Join { cause, answer: Some(answer) }, ctx);
             }
-            Command::Leave { group, answer } => self.run_group_op(&group, GroupOp::Leave(answer), ctx),
+            Command::Leave { group, cause, answer } => self.run_group_op(&group, GroupOp::Leave { cause, answer }, ctx),
             Command::Disconnect { reconnect, answer } => {
                 self.handle_event(Event::Aborted(reconnect), ctx);
                 // The caller may have gone.
@@ -263,6 +276,7 @@ impl<D: Dialect> Handler<Command> for Connection<D> {
             Command::ReleaseSlot(number) => self.handle_event(Event::SlotReleased(number), ctx),
             Command::Drain => self.handle_event(Event::Draining, ctx),
             Command::Inspect(answer) => drop(answer.send(self.snapshot())),
+            Command::InspectDurable(answer) => drop(self.durable_snapshot().map(|snapshot| answer.send(snapshot))),
             #[cfg(any(test, feature = "testkit"))]
             Command::Crash => panic!("crashed by a test"),
         }

@@ -22,9 +22,11 @@ use crate::{
 };
 
 mod by_user;
+mod causes;
 mod limiter;
 mod pace;
 
+pub(crate) use causes::{JoinCause, LeaveCause};
 pub use limiter::ConnectionLimits;
 pub(crate) use limiter::{ConnectionLimiter, LimitReached, network};
 pub(crate) use pace::Pace;
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Leave {
         /// The group.
         group: Arc<GroupKey>,
+        /// Why the connection leaves.
+        cause: LeaveCause,
         /// Receives the result.
         answer: oneshot::Sender<Result<Left, Error>>,
     },
@@ -63,6 +67,9 @@ pub(crate) enum Command {
     Drain,
     /// Report the current state.
     Inspect(oneshot::Sender<ConnectionSnapshot>),
+    /// Report the durable memberships. A connection whose client is not admitted, or whose groups are being restored,
+    /// drops the sender.
+    InspectDurable(oneshot::Sender<DurableSnapshot>),
     /// Panic, so that tests can observe the consequences.
     #[cfg(any(test, feature = "testkit"))]
     Crash,
@@ -90,31 +97,6 @@ impl Reconnect {
     }
 }
 
-/// Why a connection joins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JoinCause {
-    /// A hub or a client requested it now.
-    Caller,
-    /// Its user became a durable member of the group now.
-    User,
-    /// A rejoin token restores the group. A leave that was requested in the meantime takes precedence.
-    Token,
-    /// The store lists its user as a durable member. A leave that was requested in the meantime takes precedence.
-    Store,
-}
-
-impl JoinCause {
-    /// True if the join restores an earlier membership, and was not requested now.
-    pub(crate) fn restores(self) -> bool {
-        matches!(self, Self::Token | Self::Store)
-    }
-
-    /// True if the membership is a durable one of the user.
-    pub(crate) fn is_durable(self) -> bool {
-        matches!(self, Self::User | Self::Store)
-    }
-}
-
 /// The state of a connection at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionSnapshot {
@@ -124,6 +106,16 @@ pub struct ConnectionSnapshot {
     pub calls: usize,
     /// The phase of its lifecycle.
     pub phase: &'static str,
+}
+
+/// The durable memberships of the user of a connection, as the connection has applied them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DurableSnapshot {
+    /// The hubs that the client receives from now.
+    pub(crate) hubs: Vec<HubName>,
+    /// The groups that the connection is in because its user is a durable member, and the durable groups that it has left
+    /// by itself.
+    pub(crate) groups: Vec<Arc<GroupKey>>,
 }
 
 /// The shared handle of a live connection.
@@ -218,8 +210,14 @@ impl ConnectionHandle {
 
     /// Removes the connection from a group, in order like [`ConnectionHandle::join`]. Returns `None` if the connection
     /// ends first.
-    pub(crate) async fn leave(&self, group: &Arc<GroupKey>) -> Result<Option<Left>, Error> {
-        self.ask(|answer| Command::Leave { group: Arc::clone(group), answer }).await.transpose()
+    pub(crate) async fn leave(&self, group: &Arc<GroupKey>, cause: LeaveCause) -> Result<Option<Left>, Error> {
+        self.ask(|answer| Command::Leave { group: Arc::clone(group), cause, answer }).await.transpose()
+    }
+
+    /// Asks the connection for the durable memberships of its user. Returns `None` if they are not settled now, or if the
+    /// connection ends first.
+    pub(crate) async fn inspect_durable(&self) -> Option<DurableSnapshot> {
+        self.ask(Command::InspectDurable).await
     }
 
     /// Ends the connection. Returns whether its client was told: false if the connection had ended before.

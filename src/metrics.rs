@@ -136,6 +136,13 @@ counters! {
     rejoin_groups_revoked => "hubcast_rejoin_groups_lost" ["reason" = "revoked"],
     /// Reads and writes of durable groups that failed or that the store did not answer in time.
     store_failures,
+    /// Comparisons of the durable groups of all connected users with the store.
+    reconcile_passes,
+    /// Joins of connections to durable groups of their users, because the store and the live memberships differed.
+    reconciled_joins => "hubcast_reconciled_memberships" ["change" = "joined"],
+    /// Leaves of connections from groups of which their users are no longer durable members, because the store and the
+    /// live memberships differed.
+    reconciled_leaves => "hubcast_reconciled_memberships" ["change" = "left"],
     /// Lease changes of connections that were dropped because they could not be written.
     leases_dropped,
     /// Leases of dead processes that were deleted.
@@ -146,8 +153,12 @@ counters! {
 }
 
 /// The meaning of counters that share a name.
-const SHARED_NAMES: [(&str, &str); 3] = [
+const SHARED_NAMES: [(&str, &str); 4] = [
     ("hubcast_connections_terminated", "Connections that the server ended because of their client, by reason."),
+    (
+        "hubcast_reconciled_memberships",
+        "Live memberships that were changed because they differed from the durable ones in the store.",
+    ),
     ("hubcast_rejoins", "Rejoin tokens that clients presented, by outcome."),
     ("hubcast_rejoin_groups_lost", "Groups that an accepted rejoin token did not restore, by reason."),
 ];
@@ -258,7 +269,7 @@ pub(crate) struct EngineState {
     /// The bytes that wait for the client with the longest queue.
     pub(crate) largest_backlog_bytes: usize,
     /// The restarts of supervised actors by kind.
-    pub(crate) restarts: [(&'static str, u64); 3],
+    pub(crate) restarts: [(&'static str, u64); 4],
     /// The figures of all filters.
     pub(crate) filters: Vec<FilterSample>,
 }

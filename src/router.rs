@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::{
-    connections::{ConnectionHandle, Connections, JoinCause, Reconnect, disconnect_all},
+    connections::{ConnectionHandle, Connections, JoinCause, LeaveCause, Reconnect, disconnect_all},
     group::{Joined, Left},
     groups::{Error, GroupDirectory},
     ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId, check_name},
@@ -157,7 +157,7 @@ impl Router {
     /// Removes a connection from a group. `None` if there is no such connection on the group's hub.
     pub(crate) async fn leave(&self, id: &ConnectionId, group: &Arc<GroupKey>) -> Result<Option<Left>, Error> {
         match self.local.find_on(&group.hub, id) {
-            Some(handle) => handle.leave(group).await,
+            Some(handle) => handle.leave(group, LeaveCause::Caller).await,
             None => Ok(None),
         }
     }
@@ -166,9 +166,13 @@ impl Router {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the actor of the group crashes meanwhile. Other connections may have joined.
-    pub(crate) async fn join_user(&self, user: &UserId, group: &Arc<GroupKey>) -> Result<usize, Error> {
-        let join =
-            async |handle: &ConnectionHandle| Ok(handle.join(group, JoinCause::User).await? == Some(Joined::Now));
+    pub(crate) async fn join_user(
+        &self,
+        user: &UserId,
+        group: &Arc<GroupKey>,
+        cause: JoinCause,
+    ) -> Result<usize, Error> {
+        let join = async |handle: &ConnectionHandle| Ok(handle.join(group, cause).await? == Some(Joined::Now));
         self.change_user(user, &group.hub, join).await
     }
 
@@ -176,8 +180,13 @@ impl Router {
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the actor of the group crashes meanwhile. Other connections may have left.
-    pub(crate) async fn leave_user(&self, user: &UserId, group: &Arc<GroupKey>) -> Result<usize, Error> {
-        let leave = async |handle: &ConnectionHandle| Ok(handle.leave(group).await? == Some(Left::Now));
+    pub(crate) async fn leave_user(
+        &self,
+        user: &UserId,
+        group: &Arc<GroupKey>,
+        cause: LeaveCause,
+    ) -> Result<usize, Error> {
+        let leave = async |handle: &ConnectionHandle| Ok(handle.leave(group, cause).await? == Some(Left::Now));
         self.change_user(user, &group.hub, leave).await
     }
 

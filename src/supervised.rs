@@ -1,12 +1,13 @@
 //! Supervision of actors: replaces an actor that panics by a new one.
 //!
 //! The supervisor of actix restarts an actor that stops, but a panic unwinds through it. This module handles panics.
-//! The shards of `groups`, the actor of `membership` and that of `pipeline` are supervised by it.
+//! The shards of `groups`, the actor of `membership`, that of `pipeline` and the reconciler of hubs are supervised by it.
 //!
 //! A supervised actor starts on the arbiter that the caller passes, and ends with the thread of that arbiter. A message
 //! is repeated after a panic only if its sender allows that.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -73,6 +74,14 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
     #[must_use]
     pub(crate) fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the actor is restarted, from now on. Waits forever if its thread ends.
+    pub(crate) async fn restarted(&self) {
+        let (known, mut current) = (self.restarts(), self.current.clone());
+        if current.wait_for(|_| self.restarts() > known).await.is_err() {
+            pending::<()>().await;
+        }
     }
 
     /// Sends a message and awaits the answer. Sends it again if the actor dies first, so it is only for messages that
@@ -173,7 +182,7 @@ fn start_monitored<A: Actor<Context = Context<A>>>(actor: A) -> (Addr<A>, onesho
     let (stop_sender, stopped) = oneshot::channel::<()>();
     let address = A::create(move |ctx| {
         let hold_sender = async move {
-            std::future::pending::<()>().await;
+            pending::<()>().await;
             drop(stop_sender);
         };
         ctx.spawn(hold_sender.into_actor(&actor));
@@ -239,6 +248,19 @@ mod tests {
             assert_eq!(counter.send(Count).await, Ok(1), "the new actor starts from zero");
             assert_eq!(counter.restarts(), crashes);
         }
+    }
+
+    #[actix::test]
+    async fn restart_is_reported() {
+        let counter = Supervised::start("counter", &Arbiter::current(), || Counter(0));
+        assert_eq!(counter.send(Count).await, Ok(1));
+        let (watched, restarted) = (counter.clone(), counter.clone());
+        let restarted = actix::spawn(async move { restarted.restarted().await });
+        assert_eq!(watched.send(Count).await, Ok(2));
+        assert!(!restarted.is_finished());
+        assert_eq!(counter.send_once(Crash).await, Err(Died));
+        restarted.await.unwrap();
+        assert_eq!(counter.restarts(), 1);
     }
 
     #[actix::test]

@@ -212,7 +212,7 @@ async fn overview_counts_live_connections_groups_and_users() {
     assert_eq!((&overview["hubs"], &overview["isDraining"]), (&json!(["chat", "news"]), &json!(false)));
     assert_eq!(overview["counters"]["connections_opened"], json!(3));
     assert_eq!(overview["longestQueue"], Value::Null, "every queue is empty");
-    assert_eq!(overview["restarts"], json!({ "groups": 0, "membership": 0, "pipeline": 0 }));
+    assert_eq!(overview["restarts"], json!({ "groups": 0, "membership": 0, "pipeline": 0, "reconciler": 0 }));
 }
 
 #[actix::test]

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use super::{ConnectError, Connection, Dialect, Event, memberships::JoinStep};
 use crate::{
     client_log::Cause,
-    connections::JoinCause,
+    connections::{JoinCause, LeaveCause},
     group::{Admission, Generation, Joined, Left, Member, MemberSink},
     groups::Error,
     hub::HubError,
@@ -40,7 +40,7 @@ pub(super) type GroupReply<T> = oneshot::Sender<Result<T, Error>>;
 /// An operation on a group. A join without `answer` is the rejoin of a crashed group.
 pub(super) enum GroupOp {
     Join { cause: JoinCause, answer: Option<GroupReply<Joined>> },
-    Leave(GroupReply<Left>),
+    Leave { cause: LeaveCause, answer: GroupReply<Left> },
 }
 
 /// Groups with an operation in progress, and the operations that wait for it. Each waiting operation has a caller that
@@ -134,10 +134,7 @@ impl<D: Dialect> Connection<D> {
                 // The connection may have left the crashed group meanwhile.
                 GroupOp::Join { answer: None, .. } if !self.state.memberships.needs_rejoin(group) => false,
                 GroupOp::Join { cause, answer } => self.join(group, cause, answer, ctx),
-                GroupOp::Leave(answer) => {
-                    self.leave(group, answer, ctx);
-                    true
-                }
+                GroupOp::Leave { cause, answer } => self.leave(group, cause, answer, ctx),
             };
             if is_started {
                 return;
@@ -150,7 +147,15 @@ impl<D: Dialect> Connection<D> {
         }
     }
 
-    /// Starts a join. Returns false if there is nothing to wait for: a restore does not undo a later leave.
+    /// Whether a repair may join the connection to a durable group of its user. A client that is not admitted yet, or
+    /// whose groups are being restored, gets its durable groups from the store by itself.
+    fn is_missing(&self, group: &Arc<GroupKey>) -> bool {
+        self.has_settled_groups()
+            && self.state.hubs().iter().any(|hub| *hub.name() == group.hub)
+            && self.state.memberships.is_missing(group)
+    }
+
+    /// Starts a join. Returns false if there is nothing to wait for: a restore and a repair do not undo a leave.
     fn join(
         &mut self,
         group: &Arc<GroupKey>,
@@ -158,7 +163,11 @@ impl<D: Dialect> Connection<D> {
         answer: Option<GroupReply<Joined>>,
         ctx: &mut Context<Self>,
     ) -> bool {
-        if !self.state.memberships.begin_join(group, cause.restores()) {
+        let is_unneeded = cause == JoinCause::Repair && !self.is_missing(group);
+        if is_unneeded || !self.state.memberships.begin_join(group, cause.restores()) {
+            if cause == JoinCause::Store {
+                self.state.memberships.decline(group);
+            }
             reply(answer, Ok(Joined::Already));
             return false;
         }
@@ -191,7 +200,8 @@ impl<D: Dialect> Connection<D> {
         match joined {
             Ok(Admission::Member(joined, _)) => {
                 let is_newly_durable = cause.is_durable() && self.state.memberships.make_durable(group);
-                let joined = if cause.restores() { joined } else { self.receive_from(group, joined) };
+                let keeps_filter = cause.restores() || (cause == JoinCause::Repair && joined == Joined::Already);
+                let joined = if keeps_filter { joined } else { self.receive_from(group, joined) };
                 reply(answer, Ok(joined));
                 if joined == Joined::Now || is_newly_durable {
                     self.refresh_groups_token(ctx);
@@ -229,7 +239,18 @@ impl<D: Dialect> Connection<D> {
         Joined::Now
     }
 
-    fn leave(&mut self, group: &Arc<GroupKey>, answer: GroupReply<Left>, ctx: &mut Context<Self>) {
+    /// Starts a leave. Returns false if there is nothing to wait for: a repair only ends memberships that are durable.
+    fn leave(
+        &mut self,
+        group: &Arc<GroupKey>,
+        cause: LeaveCause,
+        answer: GroupReply<Left>,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        if cause == LeaveCause::Repair && !self.state.memberships.end_durable(group) {
+            reply(Some(answer), Ok(Left::NotMember));
+            return false;
+        }
         let was_received = !self.state.memberships.is_filtered(group);
         self.state.memberships.begin_leave(group);
         let (groups, group, id) =
@@ -239,7 +260,7 @@ impl<D: Dialect> Connection<D> {
             (group, left)
         };
         ctx.spawn(left.into_actor(self).map(move |(group, left), this, ctx| {
-            this.state.memberships.end_leave(&group, left.is_ok(), this.restores_in_progress > 0);
+            this.state.memberships.end_leave(&group, cause, left.is_ok(), this.restores_in_progress > 0);
             if left == Ok(Left::Now) && was_received {
                 this.state.record_leave(&group);
                 reply(Some(answer), left);
@@ -250,6 +271,7 @@ impl<D: Dialect> Connection<D> {
             }
             this.run_next_group_op(&group, ctx);
         }));
+        true
     }
 
     /// Rejoins a crashed group if the connection was a member.

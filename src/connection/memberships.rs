@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    connections::LeaveCause,
     group::{Admission, Generation},
     ids::GroupKey,
     pipeline::{GroupLists, ListKind, TokenGroups},
@@ -52,13 +53,20 @@ struct Entry {
     is_filtered: bool,
     /// The group was left, and a restore in progress must not join it again.
     was_left: bool,
+    /// The connection has left the group by itself, and its user was a durable member. A repair does not join it again.
+    is_declined: bool,
     /// The sequence number from which the client can know of the membership; absent if its token lists the group.
     received_since: Option<u64>,
 }
 
 impl Entry {
     fn is_idle(&self) -> bool {
-        !self.is_joining && !self.is_member && !self.was_left
+        !self.is_joining && !self.is_member && !self.was_left && !self.is_declined
+    }
+
+    /// Whether a durable membership of the user has taken effect: the connection is in the group for it, or has left it.
+    fn has_settled_durable(&self) -> bool {
+        self.is_declined || (self.is_member && self.is_durable)
     }
 
     /// The list of a token that has the group.
@@ -97,7 +105,7 @@ impl Memberships {
         if restores && entry.was_left {
             return false;
         }
-        (entry.is_joining, entry.was_left) = (true, false);
+        (entry.is_joining, entry.was_left, entry.is_declined) = (true, false, false);
         true
     }
 
@@ -124,6 +132,33 @@ impl Memberships {
         entry.map(|entry| entry.change(key, self.received.as_ref(), |entry| entry.is_durable = true)).is_some()
     }
 
+    /// Records that the connection does not follow a durable membership of its user, because it has left the group.
+    pub(crate) fn decline(&mut self, key: &Arc<GroupKey>) {
+        self.entries.entry(Arc::clone(key)).or_default().is_declined = true;
+    }
+
+    /// Whether a durable membership of the user makes no difference yet: the connection is not in the group for it, and
+    /// did not leave the group by itself.
+    pub(crate) fn is_missing(&self, key: &Arc<GroupKey>) -> bool {
+        !self.entries.get(key).is_some_and(|entry| entry.has_settled_durable())
+    }
+
+    /// Records that the user of the connection is not a durable member of a group. Returns whether the connection has to
+    /// leave it: it is in the group because its user was a durable member.
+    #[must_use]
+    pub(crate) fn end_durable(&mut self, key: &Arc<GroupKey>) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        entry.is_declined = false;
+        let is_durable = entry.is_member && entry.is_durable;
+        self.drop_idle(key);
+        is_durable
+    }
+
+    /// The groups that the connection is in because its user is a durable member, and those that it has left by itself.
+    pub(crate) fn durable_and_declined(&self) -> Vec<Arc<GroupKey>> {
+        self.entries.iter().filter(|(_, entry)| entry.has_settled_durable()).map(|(key, _)| Arc::clone(key)).collect()
+    }
+
     /// The groups that the connection is in because its user is a durable member.
     pub(crate) fn durable(&self) -> Vec<Arc<GroupKey>> {
         self.members().filter(|key| self.is_durable(key)).cloned().collect()
@@ -140,9 +175,12 @@ impl Memberships {
     }
 
     /// Records the end of a leave, which may have failed. While a restore is in progress, the leave is remembered.
-    pub(crate) fn end_leave(&mut self, key: &Arc<GroupKey>, is_answered: bool, is_restoring: bool) {
+    pub(crate) fn end_leave(&mut self, key: &Arc<GroupKey>, cause: LeaveCause, is_answered: bool, is_restoring: bool) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         entry.change(key, self.received.as_ref(), |entry| {
+            if is_answered {
+                entry.is_declined = cause == LeaveCause::Caller && (entry.is_durable || entry.is_declined);
+            }
             entry.is_member &= !is_answered;
             entry.is_durable &= entry.is_member;
             entry.was_left &= is_restoring;
@@ -257,7 +295,7 @@ impl Memberships {
 
     /// Every group that may have the connection as a member.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<GroupKey>> {
-        self.entries.keys()
+        self.entries.iter().filter(|(_, entry)| entry.is_joining || entry.is_member).map(|(key, _)| key)
     }
 }
 

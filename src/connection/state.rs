@@ -172,6 +172,11 @@ impl ConnectionState {
         self.has_ended
     }
 
+    /// Whether the client was admitted.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.is_connected
+    }
+
     /// Adds the connection to the directory, once.
     ///
     /// # Errors

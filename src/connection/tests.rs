@@ -11,19 +11,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    connections::{ConnectionHandle, JoinCause, Reconnect},
+    connections::{ConnectionHandle, JoinCause, LeaveCause, Reconnect},
     group::{Joined, Left},
     hub::{
         Arguments, Caller, CallerState, Connected, Disconnected, Hub, HubBehavior, HubError, Identity, Streams,
         Uploads,
         services::HubServices,
-        tests::{FORM, services},
+        tests::{FORM, services_with},
     },
     ids::{ConnectionId, GroupKey},
     message::{Invocation, Message as Sent, Source},
     metrics::ConnectionStatus,
     outbox::{End, FrameFields, Framer, Limits, Outbox, OutboxReader, Overflow, ReplayLimits, Resume, SharedMessage},
     pipeline::{Pipeline, Redemptions, RejoinValidator, TokenSubject},
+    store::{StoreParts, memory::MemoryStore},
     supervised::Supervised,
     tokens::{KeyRing, SharedKeyRing},
     transport::{Inbound, Received, Transport},
@@ -32,6 +33,7 @@ use crate::{
 mod channels;
 mod endings;
 mod grouping;
+mod reconciling;
 mod scripted_session;
 mod streams;
 mod tokens;
@@ -115,9 +117,13 @@ async fn panics() -> Result<(), HubError> {
 
 impl TestEngine {
     fn new() -> Self {
+        Self::with_store(StoreParts::of(Arc::new(MemoryStore::default())))
+    }
+
+    fn with_store(store: StoreParts) -> Self {
         let (log, events) = mpsc::unbounded_channel();
         let gate = watch::Sender::new(true);
-        let services = services(vec![hub(log, &gate)]);
+        let services = services_with(store, vec![hub(log, &gate)]);
         let ring = SharedKeyRing::new(KeyRing::ephemeral());
         let validator = RejoinValidator {
             node: "alpha".into(),

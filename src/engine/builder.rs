@@ -28,7 +28,8 @@ use crate::{
 mod start;
 mod stores;
 
-use start::{MembershipOptions, start_membership, start_rejoin_service};
+use start::{MembershipOptions, start_membership, start_reconciler, start_rejoin_service};
+pub(crate) use stores::DEFAULT_RECONCILE_INTERVAL;
 use stores::DEFAULT_STORE_DEADLINE;
 
 /// The default of [`EngineBuilder::durable_change_rate`].
@@ -62,6 +63,7 @@ pub struct EngineBuilder {
     process: Process,
     shards: usize,
     store_deadline: Duration,
+    reconcile_interval: Option<Duration>,
 }
 
 impl std::fmt::Debug for EngineBuilder {
@@ -94,6 +96,7 @@ impl EngineBuilder {
             process: Process::current(),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             store_deadline: DEFAULT_STORE_DEADLINE,
+            reconcile_interval: Some(DEFAULT_RECONCILE_INTERVAL),
         }
     }
 
@@ -261,6 +264,9 @@ impl EngineBuilder {
             faults.extend(checks::rejoin_lifetime_fault(&self.rejoin, &self.classic));
         }
         faults.extend(checks::duration_fault("store_deadline", self.store_deadline));
+        faults.extend(
+            self.reconcile_interval.and_then(|interval| checks::duration_fault("reconcile_interval", interval)),
+        );
         faults.extend(checks::node_fault(&self.node));
         match arbiter {
             Some(arbiter) => BuildError::unless_empty(faults).map(|()| (arbiter, base_path)),
@@ -313,6 +319,7 @@ impl EngineBuilder {
             metrics,
             drain: Drain::default(),
         });
+        let reconciler = start_reconciler(&arbiter, &services, self.reconcile_interval);
         let rejoin_service = start_rejoin_service(&arbiter, key_ring, self.node.into(), self.rejoin, &services);
         let classic_state = classic::EndpointState::new(
             self.classic,
@@ -338,6 +345,7 @@ impl EngineBuilder {
             node_info: Arc::new(node_info),
             filters: filters.into(),
             node_claim,
+            reconciler,
         })
     }
 }

@@ -275,6 +275,8 @@ mod tests {
             let lifetime = RejoinSettings { lifetime: duration, ..Default::default() };
             assert!(error(chat().rejoin(lifetime)).starts_with("`rejoin.lifetime` must be"));
             assert!(error(chat().store_deadline(duration)).starts_with("`store_deadline` must be"));
+            let interval = chat().reconcile_interval(Some(duration));
+            assert!(error(interval).starts_with("`reconcile_interval` must be"));
         }
         let rare = classic::Settings { keep_alive: Some(Duration::MAX), ..Default::default() };
         assert!(error(chat().classic_settings(rare)).starts_with("invalid settings for classic clients"));

@@ -14,6 +14,8 @@ pub enum CrashTarget {
     Membership,
     /// The actor that processes rejoin requests.
     Pipeline,
+    /// The actor that compares live memberships with the store.
+    Reconciler,
     /// All shards of the groups.
     Shards,
     /// One group.
@@ -28,6 +30,7 @@ impl Engine {
         match target {
             CrashTarget::Membership => drop(self.services.durable.membership.send_once(Crash).await),
             CrashTarget::Pipeline => drop(self.classic_state.rejoin_service.pipeline.send_once(Crash).await),
+            CrashTarget::Reconciler => drop(self.reconciler.send_once(Crash).await),
             CrashTarget::Shards => self.services.groups.crash(None).await,
             CrashTarget::Group(hub, name) => self.services.groups.crash(Some(&GroupKey::new(hub, name))).await,
             CrashTarget::Connection(id) => {

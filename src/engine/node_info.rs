@@ -61,11 +61,12 @@ impl Engine {
 
     /// The number of restarts of each kind of actor that lives as long as the process.
     #[must_use]
-    pub fn restarts(&self) -> [(&'static str, u64); 3] {
+    pub fn restarts(&self) -> [(&'static str, u64); 4] {
         [
             ("groups", self.services.groups.restarts()),
             ("membership", self.services.durable.membership.restarts()),
             ("pipeline", self.aspnetcore_state.rejoin_service.pipeline.restarts()),
+            ("reconciler", self.reconciler.restarts()),
         ]
     }
 

@@ -12,7 +12,7 @@ use super::{
     users::bulk::unique,
 };
 use crate::{
-    connections::JoinCause,
+    connections::{JoinCause, LeaveCause},
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
     ids::{ConnectionId, GroupKey, GroupName, HubName, InvalidName, check_name},
@@ -150,7 +150,7 @@ impl Groups {
     /// The errors of [`Groups::remove`].
     pub async fn leave(&self, group: impl Into<GroupName>) -> Result<Removed, Error> {
         match self.requester.caller() {
-            Some(caller) => caller.leave(&self.key(group)).await.map(Removed::of),
+            Some(caller) => caller.leave(&self.key(group), LeaveCause::Caller).await.map(Removed::of),
             None => Ok(Removed::NoSuchConnection),
         }
     }

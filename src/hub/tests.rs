@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix::{Arbiter, Context};
+use actix::{Arbiter, Context, Recipient};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -54,7 +54,7 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
     services_with(StoreParts::of(Arc::new(MemoryStore::default())), hubs)
 }
 
-fn services_with(store: StoreParts, hubs: Vec<Hub>) -> Arc<HubServices> {
+pub(crate) fn services_with(store: StoreParts, hubs: Vec<Hub>) -> Arc<HubServices> {
     let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
     let inside = (store.clone(), connections.clone(), Arc::clone(&metrics));
     let process = Process::current();
@@ -109,6 +109,17 @@ pub(crate) fn register(
     user: Option<&str>,
     stub: Stub,
 ) -> Arc<ConnectionHandle> {
+    register_with(services, hub, id, user, stub.start().recipient())
+}
+
+/// Registers a connection whose commands `commands` receives.
+pub(crate) fn register_with(
+    services: &HubServices,
+    hub: &str,
+    id: &str,
+    user: Option<&str>,
+    commands: Recipient<Command>,
+) -> Arc<ConnectionHandle> {
     let info = ConnectionInfo {
         dialect: "none",
         hubs: vec![hub.into()],
@@ -125,7 +136,7 @@ pub(crate) fn register(
         info,
         ended: OnceLock::new(),
         pace: Pace::default(),
-        commands: stub.start().recipient(),
+        commands,
     });
     assert!(services.connections.register(&handle));
     handle

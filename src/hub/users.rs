@@ -10,7 +10,7 @@ use super::{
     services::{DurableGroups, HubServices},
 };
 use crate::{
-    connections::Reconnect,
+    connections::{JoinCause, LeaveCause, Reconnect},
     ids::{GroupKey, GroupName, HubName, UserId, check_name},
     router::Router,
     store::{self, Change, Members, MembershipChange, MembershipOp, Owner, Page},
@@ -143,8 +143,8 @@ impl Users {
     async fn change_live(&self, change: &MembershipChange, stored: Change) -> Result<DurableChange, UsersError> {
         let (user, key) = (&change.owner.user, GroupKey::new(&self.hub, &change.group));
         let connections = match change.op {
-            MembershipOp::Add => self.router.join_user(user, &key).await?,
-            MembershipOp::Remove => self.router.leave_user(user, &key).await?,
+            MembershipOp::Add => self.router.join_user(user, &key, JoinCause::User).await?,
+            MembershipOp::Remove => self.router.leave_user(user, &key, LeaveCause::User).await?,
         };
         Ok(DurableChange { stored, connections })
     }

@@ -20,7 +20,7 @@ fn state() -> EngineState {
         backlog_messages: 10,
         backlog_bytes: 2_000,
         largest_backlog_bytes: 1_500,
-        restarts: [("groups", 1), ("membership", 0), ("pipeline", 0)],
+        restarts: [("groups", 1), ("membership", 0), ("pipeline", 0), ("reconciler", 0)],
         filters: vec![FilterFigures::default().sample("audit", "before_invoke")],
     }
 }

@@ -93,6 +93,7 @@ impl Service {
             .process(process)
             .shards(settings.workers.get())
             .store_deadline(settings.store.deadline)
+            .reconcile_interval(settings.store.reconcile_interval)
             .build()?;
         engine.claim_node().await?;
         let (workers, drain_timeout) = (settings.workers, settings.drain_timeout);

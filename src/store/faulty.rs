@@ -32,8 +32,8 @@ pub enum FaultMode {
     Hold,
 }
 
-/// A store that fails on demand, for tests.
-#[derive(Debug)]
+/// A store that fails on demand, for tests. Clones share the mode.
+#[derive(Clone, Debug)]
 pub struct FaultyStore<S> {
     inner: S,
     mode: watch::Sender<FaultMode>,

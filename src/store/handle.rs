@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Error, StoreFuture, StoreParts};
+use super::{Error, MembershipPromises, StoreFuture, StoreParts};
 
 /// Stores whose calls have a deadline.
 #[derive(Clone)]
@@ -21,6 +21,11 @@ impl StoreHandle {
     /// The time limit of a call.
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// What the store of memberships promises.
+    pub(crate) fn promises(&self) -> MembershipPromises {
+        self.store.memberships.promises()
     }
 
     /// Makes one call, without a retry.

@@ -43,6 +43,7 @@ mod page;
 mod path_prefixes;
 mod posts;
 mod python_client;
+mod reconciling;
 mod rejoin_filters;
 mod rejoin_helper;
 mod rejoining;

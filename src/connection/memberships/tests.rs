@@ -28,7 +28,7 @@ fn join(memberships: &mut Memberships, name: &str) {
 
 fn leave(memberships: &mut Memberships, name: &str, is_restoring: bool) {
     memberships.begin_leave(&key(name));
-    memberships.end_leave(&key(name), true, is_restoring);
+    memberships.end_leave(&key(name), LeaveCause::Caller, true, is_restoring);
 }
 
 fn in_groups(wanted: &[&str]) -> Memberships {
@@ -62,7 +62,7 @@ fn failed_join_is_dropped() {
 fn failed_leave_changes_nothing() {
     let mut memberships = in_groups(&["a"]);
     memberships.begin_leave(&key("a"));
-    memberships.end_leave(&key("a"), false, false);
+    memberships.end_leave(&key("a"), LeaveCause::Caller, false, false);
     assert_eq!(received(&memberships), ["a"]);
     leave(&mut memberships, "a", false);
     assert_eq!(memberships.all().count(), 0);
@@ -92,9 +92,67 @@ fn leaves_are_remembered_only_during_a_restore() {
     leave(&mut memberships, "a", false);
     assert_eq!(memberships.all().count(), 1);
     leave(&mut memberships, "b", true);
-    assert_eq!(memberships.all().count(), 1);
+    assert_eq!((memberships.all().count(), memberships.entries.len()), (0, 1));
     memberships.end_restore();
-    assert_eq!(memberships.all().count(), 0);
+    assert_eq!(memberships.entries.len(), 0);
+}
+
+fn join_durably(memberships: &mut Memberships, name: &str) {
+    join(memberships, name);
+    assert!(memberships.make_durable(&key(name)));
+}
+
+#[test]
+fn group_is_missing_until_joined_durably() {
+    let mut memberships = in_groups(&["a"]);
+    assert!(memberships.is_missing(&key("a")) && memberships.is_missing(&key("b")));
+    assert!(memberships.make_durable(&key("a")));
+    assert!(!memberships.is_missing(&key("a")));
+    assert_eq!(names(&memberships.durable_and_declined()), ["a"]);
+}
+
+#[test]
+fn only_durable_groups_end_with_the_store() {
+    let mut memberships = in_groups(&["a"]);
+    join_durably(&mut memberships, "b");
+    assert!(!memberships.end_durable(&key("a")) && memberships.end_durable(&key("b")));
+    assert!(!memberships.end_durable(&key("c")));
+    assert_eq!(memberships.entries.len(), 2);
+}
+
+#[test]
+fn durable_group_left_by_request_is_declined() {
+    for cause in [LeaveCause::Caller, LeaveCause::User, LeaveCause::Repair] {
+        let mut memberships = Memberships::default();
+        join_durably(&mut memberships, "a");
+        memberships.begin_leave(&key("a"));
+        memberships.end_leave(&key("a"), cause, true, false);
+        let is_declined = cause == LeaveCause::Caller;
+        assert_eq!(!memberships.is_missing(&key("a")), is_declined, "{cause:?}");
+        assert_eq!(memberships.durable_and_declined().len(), usize::from(is_declined), "{cause:?}");
+        assert_eq!((memberships.durable().len(), memberships.all().count()), (0, 0), "{cause:?}");
+    }
+}
+
+#[test]
+fn later_change_undoes_a_declined_group() {
+    let declined = || {
+        let mut memberships = Memberships::default();
+        memberships.decline(&key("a"));
+        memberships
+    };
+    let mut joined = declined();
+    join(&mut joined, "a");
+    assert!(joined.is_missing(&key("a")), "it is in the group, but not for its user");
+    let mut removed = declined();
+    leave(&mut removed, "a", false);
+    assert!(!removed.is_missing(&key("a")), "another leave changes nothing");
+    removed.begin_leave(&key("a"));
+    removed.end_leave(&key("a"), LeaveCause::User, true, false);
+    assert!(removed.is_missing(&key("a")));
+    let mut ended = declined();
+    assert!(!ended.end_durable(&key("a")));
+    assert!(ended.is_missing(&key("a")) && ended.entries.is_empty());
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl TestEngine {
 
     async fn leave(&self, client: &TestClient, group: &str) {
         let handle = self.services.connections.find(&client.id).unwrap();
-        assert_eq!(handle.leave(&key(group)).await, Ok(Some(Left::Now)), "{group}");
+        assert_eq!(handle.leave(&key(group), LeaveCause::Caller).await, Ok(Some(Left::Now)), "{group}");
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::{
     connection::{RejoinService, RejoinSettings},
     connections::Connections,
-    hub::services::HubServices,
+    hub::{reconciler::Reconciler, services::HubServices},
     ids::NodeId,
     membership::{Membership, MembershipConfig, NodeClaim, NodeName},
     metrics::Metrics,
@@ -67,4 +67,13 @@ pub(super) fn start_membership(
         Membership::new(store.clone(), config, connections.clone(), Arc::clone(metrics), node_names.clone())
     });
     (membership.clone(), NodeClaim::new(membership, node_name))
+}
+
+pub(super) fn start_reconciler(
+    arbiter: &ArbiterHandle,
+    services: &Arc<HubServices>,
+    interval: Option<Duration>,
+) -> Supervised<Reconciler> {
+    let services = Arc::clone(services);
+    Supervised::start("reconciler", arbiter, move || Reconciler::new(Arc::clone(&services), interval))
 }

@@ -39,6 +39,11 @@ impl DurableGroups {
         Self { membership, store, rate, locks: KeyedMutex::new(deadline) }
     }
 
+    /// Whether a few queries load the groups of any number of users. Otherwise, each user costs a query.
+    pub(crate) fn batches_loads(&self) -> bool {
+        self.store.promises().batched_loads
+    }
+
     /// Waits for earlier changes of the same user and group. Later ones wait until the guard is dropped.
     pub(crate) async fn lock(
         &self,

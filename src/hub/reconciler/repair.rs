@@ -1,0 +1,90 @@
+//! Compares users with the store, and repairs the live memberships that differ.
+//!
+//! Order: users are first compared without locks. What differs is decided again with the locks of its users and groups,
+//! so that a change that is running is not taken for a difference.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt, future::ready, stream};
+
+use super::{
+    Reconciled, UserId,
+    differences::{LiveUser, StoredGroups, differences, owners},
+};
+use crate::{
+    connections::{JoinCause, LeaveCause},
+    groups,
+    hub::services::HubServices,
+    ids::GroupKey,
+    store::{Error, MembershipChange, Owner},
+};
+
+/// The number of connections that are asked, and of memberships that are repaired, at a time.
+const MAX_CONCURRENT: usize = 16;
+
+/// The maximum number of memberships that are locked at a time: other changes of them wait.
+const MAX_LOCKED: usize = 256;
+
+/// Compares the connections of `users` with the store, by one query, and repairs the differences.
+pub(super) async fn reconcile(services: &HubServices, users: &[UserId]) -> Result<Reconciled, Error> {
+    let live = inspect(services, users).await;
+    let stored = load(services, owners(&live)).await?;
+    let differences = Vec::from_iter(differences(&live, &stored));
+    let mut reconciled = Reconciled::default();
+    for differences in differences.chunks(MAX_LOCKED) {
+        reconciled += repair(services, differences).await?;
+    }
+    Ok(reconciled)
+}
+
+async fn inspect(services: &HubServices, users: &[UserId]) -> Vec<LiveUser> {
+    let handles = users.iter().flat_map(|user| services.connections.of_user_on_any_hub(user));
+    let inspected = handles.map(async |handle| Some((handle.user.clone()?, handle.inspect_durable().await?)));
+    stream::iter(Vec::from_iter(inspected)).buffer_unordered(MAX_CONCURRENT).filter_map(ready).collect().await
+}
+
+async fn load(services: &HubServices, owners: BTreeSet<Owner>) -> Result<StoredGroups, Error> {
+    let owners = Vec::from_iter(owners);
+    if owners.is_empty() {
+        return Ok(StoredGroups::default());
+    }
+    let groups = services.durable.store.call(|store| store.memberships.groups_of(&owners)).await?;
+    Ok(StoredGroups::new(owners, groups))
+}
+
+/// Makes the live memberships agree with the store. The store decides, because a running change can have ended since the
+/// differences were found.
+async fn repair(services: &HubServices, differences: &[MembershipChange]) -> Result<Reconciled, Error> {
+    let _locks = services.durable.lock_all(differences).await?;
+    let stored = load(services, differences.iter().map(|difference| difference.owner.clone()).collect()).await?;
+    let repairs = differences.iter().map(|difference| repair_one(services, difference, &stored));
+    let repaired = stream::iter(Vec::from_iter(repairs)).buffer_unordered(MAX_CONCURRENT);
+    Ok(repaired
+        .fold(Reconciled::default(), async |mut sum, repaired| {
+            // A repair that a crash of the group interrupted is repeated by the next pass.
+            sum += repaired.unwrap_or_default();
+            sum
+        })
+        .await)
+}
+
+async fn repair_one(
+    services: &HubServices,
+    MembershipChange { owner, group, .. }: &MembershipChange,
+    stored: &StoredGroups,
+) -> Result<Reconciled, groups::Error> {
+    let (router, metrics, key) = (&services.router, &services.metrics, GroupKey::new(&owner.hub, group));
+    match stored.contains(owner, group) {
+        Some(true) => {
+            let joined = router.join_user(&owner.user, &key, JoinCause::Repair).await? as u64;
+            metrics.reconciled_joins.add(joined);
+            Ok(Reconciled { joined, left: 0 })
+        }
+        Some(false) => {
+            let left = router.leave_user(&owner.user, &key, LeaveCause::Repair).await? as u64;
+            metrics.reconciled_leaves.add(left);
+            Ok(Reconciled { joined: 0, left })
+        }
+        None => Ok(Reconciled::default()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Tests of the pace, with stubs for connections.
+
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::{
+    connections::{Command, Connections, DurableSnapshot},
+    hub::tests::{register_with, services_with},
+    store::{
+        StoreParts,
+        faulty::{FaultMode, FaultyStore},
+        memory::MemoryStore,
+    },
+    supervised::Supervised,
+};
+
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// A connection of the hub `chat` in no durable group.
+struct InNoGroup;
+
+impl Actor for InNoGroup {
+    type Context = Context<Self>;
+}
+
+impl Handler<Command> for InNoGroup {
+    type Result = ();
+
+    fn handle(&mut self, command: Command, _: &mut Self::Context) {
+        if let Command::InspectDurable(answer) = command {
+            let snapshot = DurableSnapshot { hubs: vec!["chat".into()], groups: Vec::new() };
+            answer.send(snapshot).expect("the reconciler waits");
+        }
+    }
+}
+
+struct Harness {
+    store: Arc<FaultyStore<MemoryStore>>,
+    connections: Connections,
+    services: Arc<HubServices>,
+    reconciler: Supervised<Reconciler>,
+}
+
+impl Harness {
+    /// A reconciler with one connection for each of many users.
+    async fn start(users: usize) -> Self {
+        tokio::time::pause();
+        let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+        let services = services_with(StoreParts::of(Arc::clone(&store)), Vec::new());
+        let stub = InNoGroup.start();
+        for number in 0..users {
+            let name = number.to_string();
+            register_with(&services, "chat", &name, Some(&name), stub.clone().recipient());
+        }
+        let shared = Arc::clone(&services);
+        let start = move || Reconciler::new(Arc::clone(&shared), Some(INTERVAL));
+        let reconciler = Supervised::start("reconciler", &Arbiter::current(), start);
+        // The first start of the actor is not part of the interval.
+        tokio::task::yield_now().await;
+        Self { store, connections: services.connections.clone(), services, reconciler }
+    }
+
+    fn queries(&self) -> usize {
+        self.store.calls().iter().filter(|call| **call == "groups_of").count()
+    }
+
+    async fn reconcile(&self) -> Result<Reconciled, Error> {
+        self.reconciler.ask(|answer| Reconcile { answer }).await.expect("the actor runs or restarts")
+    }
+}
+
+#[actix::test]
+async fn users_are_spread_over_the_interval() {
+    let harness = Harness::start(2_001).await;
+    let mut queries = Vec::new();
+    for _ in 0..12 {
+        sleep(INTERVAL / 6).await;
+        sleep(Duration::from_millis(10)).await;
+        queries.push(harness.queries());
+    }
+    assert_eq!(queries, [0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4]);
+    assert_eq!(harness.services.metrics.reconcile_passes.get(), 1);
+}
+
+#[actix::test]
+async fn requested_comparison_takes_short_pauses() {
+    let harness = Harness::start(2_001).await;
+    let started = Instant::now();
+    assert_eq!(harness.reconcile().await.unwrap(), Reconciled::default());
+    assert_eq!(harness.queries(), 3);
+    let elapsed = started.elapsed();
+    assert!((pass::MIN_PAUSE * 2..pass::MIN_PAUSE * 3).contains(&elapsed), "{elapsed:?}");
+}
+
+#[actix::test]
+async fn requests_during_a_comparison_share_the_next() {
+    let harness = Harness::start(1).await;
+    harness.store.set_mode(FaultMode::Hold);
+    let begin = async {
+        harness.store.wait_for_calls(harness.store.calls().len() + 1).await;
+        sleep(Duration::from_secs(1)).await;
+        harness.store.set_mode(FaultMode::None);
+    };
+    let (first, second, third, ()) = tokio::join!(harness.reconcile(), harness.reconcile(), harness.reconcile(), begin);
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+    assert_eq!(harness.queries(), 2);
+}
+
+#[actix::test]
+async fn draining_process_compares_nobody() {
+    let harness = Harness::start(1).await;
+    harness.services.drain.begin();
+    assert_eq!(harness.reconcile().await.unwrap(), Reconciled::default());
+    assert_eq!((harness.queries(), harness.connections.count()), (0, 1));
+}

@@ -1,0 +1,124 @@
+//! Live memberships that are made to agree with the store: after changes of another process, and after outages.
+
+use std::time::Duration;
+
+use hubcast::{
+    EngineBuilder, OnStoreFailure, RejoinSettings,
+    hub::Reconciled,
+    store::{
+        faulty::{FaultMode, FaultyStore},
+        sea::SeaStore,
+    },
+    testkit::CrashTarget,
+};
+use hubcast_fixtures::databases::DatabaseServer;
+use serde_json::json;
+
+use crate::support::{ClassicClient, CoreClient, Server, wait_until_async, with_timeout};
+
+async fn start_node(name: &'static str, store: &SeaStore, interval: Option<Duration>) -> Server {
+    let store = store.clone();
+    Server::start_with(move |engine| engine.store(store).node(name).reconcile_interval(interval)).await
+}
+
+async fn members(server: &Server, group: &str) -> usize {
+    let hub = server.engine.hub("chat").unwrap();
+    hub.groups().members(group).await.unwrap().map_or(0, |group| group.members.len())
+}
+
+/// A durable change by one node reaches the user's connections to the other node with the next comparison.
+async fn check_change_of_another_node(url: &str) {
+    let store = SeaStore::connect(url).await.unwrap();
+    let (here, there) = (start_node("here", &store, None).await, start_node("there", &store, None).await);
+    let mut core = CoreClient::connect(there.address, "/chat?user=ann").await;
+    let mut classic = ClassicClient::connect(there.address, "webSockets", "&user=ann").await;
+    core.invoke("JoinRoom", json!(["own room"])).await;
+    let users = here.engine.hub("chat").unwrap().users();
+
+    assert_eq!(users.add_to_group("ann", "lobby").await.unwrap().connections, 0, "they are connected elsewhere");
+    assert_eq!(there.engine.reconcile().await.unwrap(), Reconciled { joined: 2, left: 0 });
+    let lobby = there.engine.hub("chat").unwrap().clients().group("lobby");
+    assert_eq!(lobby.send("addChatMessage", ("server", "hello")).await.unwrap(), 2);
+    assert_eq!(core.next_chat_message().await, ("server".into(), "hello".into()));
+    assert_eq!(classic.next_chat_message().await, ("server".into(), "hello".into()));
+    assert_eq!(there.engine.reconcile().await.unwrap(), Reconciled::default());
+
+    users.remove_from_group("ann", "lobby").await.unwrap();
+    assert_eq!(there.engine.reconcile().await.unwrap(), Reconciled { joined: 0, left: 2 });
+    assert_eq!((members(&there, "lobby").await, members(&there, "own room").await), (0, 1));
+}
+
+#[tokio::test]
+async fn change_of_another_node_is_applied_on_sqlite() {
+    check_change_of_another_node("sqlite::memory:").await;
+}
+
+#[tokio::test]
+async fn change_of_another_node_is_applied_on_postgresql() {
+    check_change_of_another_node(&DatabaseServer::shared_postgres().new_database()).await;
+}
+
+#[tokio::test]
+async fn change_of_another_node_is_applied_at_intervals() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let interval = Some(Duration::from_millis(100));
+    let (here, there) = (start_node("here", &store, interval).await, start_node("there", &store, interval).await);
+    let _ann = CoreClient::connect(there.address, "/chat?user=ann").await;
+    let users = here.engine.hub("chat").unwrap().users();
+    users.add_to_group("ann", "lobby").await.unwrap();
+    with_timeout(wait_until_async(async || members(&there, "lobby").await == 1)).await;
+    users.remove_from_group("ann", "lobby").await.unwrap();
+    with_timeout(wait_until_async(async || members(&there, "lobby").await == 0)).await;
+}
+
+/// A client of a hub that its connection does not request is in no group of that hub.
+#[tokio::test]
+async fn classic_client_joins_groups_of_its_hubs_only() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let (here, there) = (start_node("here", &store, None).await, start_node("there", &store, None).await);
+    let _ann = ClassicClient::connect(there.address, "serverSentEvents", "&user=ann").await;
+    here.engine.hub("other").unwrap().users().add_to_group("ann", "lobby").await.unwrap();
+    assert_eq!(there.engine.reconcile().await.unwrap(), Reconciled::default());
+    here.engine.hub("chat").unwrap().users().add_to_group("ann", "lobby").await.unwrap();
+    assert_eq!(there.engine.reconcile().await.unwrap(), Reconciled { joined: 1, left: 0 });
+}
+
+/// A server whose store fails on demand.
+async fn start_with_faulty_store(
+    change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
+) -> (Server, FaultyStore<SeaStore>) {
+    let store = FaultyStore::new(SeaStore::connect("sqlite::memory:").await.unwrap());
+    let shared = store.clone();
+    (Server::start_with(move |engine| change(engine.store(shared).store_deadline(Duration::from_secs(1)))).await, store)
+}
+
+#[tokio::test]
+async fn client_admitted_without_its_groups_gets_them_later() {
+    let rejoin = RejoinSettings { on_store_failure: OnStoreFailure::Continue, ..RejoinSettings::default() };
+    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(rejoin)).await;
+    server.engine.hub("chat").unwrap().users().add_to_group("ann", "lobby").await.unwrap();
+    store.set_mode(FaultMode::Refuse);
+    let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
+    ann.invoke("Echo", json!(["invocations wait until OnConnected has run"])).await;
+    assert_eq!(members(&server, "lobby").await, 0);
+    assert!(server.engine.reconcile().await.is_err());
+    store.set_mode(FaultMode::None);
+    assert_eq!(server.engine.reconcile().await.unwrap(), Reconciled { joined: 1, left: 0 });
+    assert_eq!(members(&server, "lobby").await, 1);
+}
+
+#[tokio::test]
+async fn crash_of_membership_is_repaired_at_once() {
+    let interval = Some(Duration::from_secs(3_600));
+    let (server, store) = start_with_faulty_store(move |engine| engine.reconcile_interval(interval)).await;
+    let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
+    ann.invoke("Echo", json!(["invocations wait until OnConnected has run"])).await;
+    let users = server.engine.hub("chat").unwrap().users();
+    // The change is stored, but its caller gets an error.
+    store.set_mode(FaultMode::LoseReply);
+    assert!(users.add_to_group("ann", "lobby").await.is_err());
+    store.set_mode(FaultMode::None);
+    assert_eq!(members(&server, "lobby").await, 0);
+    with_timeout(server.engine.crash(&CrashTarget::Membership)).await;
+    with_timeout(wait_until_async(async || members(&server, "lobby").await == 1)).await;
+}
