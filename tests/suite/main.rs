@@ -30,6 +30,7 @@ mod groups_page;
 mod handshake;
 mod invocations;
 mod key_rotation;
+mod kill_rounds;
 mod limits;
 mod malformed_input;
 mod memory;

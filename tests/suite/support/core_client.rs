@@ -103,6 +103,22 @@ impl CoreClient {
         self.completion(&id).await
     }
 
+    /// Invokes a method and returns the whole completion, or `None` if the connection ends first.
+    pub(crate) async fn try_invoke(&mut self, method: &str, arguments: Value) -> Option<Value> {
+        self.invocations += 1;
+        let id = self.invocations.to_string();
+        let invocation = json!({ "type": 1, "invocationId": id, "target": method, "arguments": arguments });
+        let record = Message::text(format!("{invocation}{RECORD_SEPARATOR}"));
+        with_timeout(self.socket.send(record)).await.ok()?;
+        loop {
+            let record = self.receive().await?;
+            if record["type"] == 3 && record["invocationId"] == *id {
+                return Some(record);
+            }
+            self.received.push_back(record);
+        }
+    }
+
     /// The completion of invocation `id`, whether or not it has arrived already. Other records are kept for later.
     pub(crate) async fn completion(&mut self, id: &str) -> Value {
         let is_completion = |record: &Value| record["type"] == 3 && record["invocationId"] == id;
