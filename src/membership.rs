@@ -164,6 +164,7 @@ impl Membership {
     }
 
     fn load(&mut self, ctx: &mut Context<Self>) {
+        self.metrics.store_loads.increment();
         let batch: Vec<_> = self.pending_loads.drain(..self.pending_loads.len().min(MAX_LOAD_BATCH)).collect();
         self.load_pacing.record(Instant::now(), batch.len());
         let store = Arc::clone(&self.store.memberships);

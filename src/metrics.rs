@@ -134,6 +134,8 @@ counters! {
     rejoin_groups_unlisted => "hubcast_rejoin_groups_lost" ["reason" = "unlisted"],
     /// Groups that an accepted rejoin token did not restore, because the tokens of the group are revoked.
     rejoin_groups_revoked => "hubcast_rejoin_groups_lost" ["reason" = "revoked"],
+    /// Queries for the durable groups of users. A query covers the users of up to 1,000 connections.
+    store_loads,
     /// Reads and writes of durable groups that failed or that the store did not answer in time.
     store_failures,
     /// Comparisons of the durable groups of all connected users with the store.
