@@ -38,6 +38,7 @@ mod logging;
 mod memberships;
 mod registry;
 mod rejoin;
+mod restore_slots;
 mod state;
 mod traffic;
 
@@ -55,6 +56,7 @@ pub(crate) use registry::{Registry, RegistryEntry};
 use rejoin::{GroupAdjustment, RejoinOutcome, RejoinRequest};
 pub use rejoin::{OnStoreFailure, RejoinSettings};
 pub(crate) use rejoin::{RejoinService, TokenOutcome};
+pub(crate) use restore_slots::RestoreSlots;
 pub(crate) use state::NewConnection;
 use state::{CleanupGuard, ConnectionState};
 pub(crate) use traffic::{BeginPost, ClientRequest, PostError, PostedData};

@@ -63,7 +63,16 @@ pub(super) fn join_loaded<D: Dialect, T: 'static>(
 ) -> impl ActorFuture<Connection<D>, Output = Result<T, ConnectError>> {
     loaded.then(|loaded, this, _| -> ResponseActFuture<Connection<D>, _> {
         match loaded {
-            Ok((groups, loaded)) => Box::pin(this.join_all(groups).map(|joined, _, _| joined.map(|()| loaded))),
+            Ok((groups, loaded)) if groups.is_empty() => Box::pin(ready(Ok(loaded))),
+            Ok((groups, loaded)) => {
+                let slot = this.state.restore_slots().take();
+                Box::pin(slot.into_actor(this).then(|slot, this, _| {
+                    this.join_all(groups).map(move |joined, _, _| {
+                        drop(slot);
+                        joined.map(|()| loaded)
+                    })
+                }))
+            }
             Err(error) => Box::pin(ready(Err(error))),
         }
     })

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::try_join_all;
 
-use super::{ConnectError, group_ops::GroupJoin};
+use super::{ConnectError, RestoreSlots, group_ops::GroupJoin};
 use crate::{
     client_log::Cause,
     connections::{ConnectionHandle, JoinCause},
@@ -34,6 +34,7 @@ pub(crate) struct RejoinService {
     pub(crate) settings: RejoinSettings,
     /// Loads the durable groups.
     pub(crate) services: Arc<HubServices>,
+    pub(crate) restore_slots: RestoreSlots,
 }
 
 /// The settings for clients that rejoin their groups.

@@ -10,7 +10,8 @@ use actix::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    ConnectError, Connection, Dialect, RejoinOutcome, RejoinRequest, RejoinService, RequestContext, TokenOutcome,
+    ConnectError, Connection, Dialect, RejoinOutcome, RejoinRequest, RejoinService, RequestContext, RestoreSlots,
+    TokenOutcome,
     group_ops::GroupJoin,
     groups_token::{TokenEncoder, TokenIssuer},
     hooks,
@@ -166,6 +167,10 @@ impl ConnectionState {
 
     pub(super) fn services(&self) -> &Arc<HubServices> {
         &self.services
+    }
+
+    pub(super) fn restore_slots(&self) -> RestoreSlots {
+        self.rejoin_service.restore_slots.clone()
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -139,6 +139,7 @@ impl TestEngine {
             pipeline,
             settings: RejoinSettings::default(),
             services: Arc::clone(&services),
+            restore_slots: RestoreSlots::default(),
         });
         Self { services, rejoin_service, event_log: events, gate }
     }

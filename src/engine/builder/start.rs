@@ -6,7 +6,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use crate::{
-    connection::{RejoinService, RejoinSettings},
+    connection::{RejoinService, RejoinSettings, RestoreSlots},
     connections::Connections,
     hub::{reconciler::Reconciler, services::HubServices},
     ids::NodeId,
@@ -37,7 +37,8 @@ pub(super) fn start_rejoin_service(
         metrics: Arc::clone(&services.metrics),
     };
     let pipeline = Supervised::start("pipeline", arbiter, move || Pipeline::new(validator.clone()));
-    Arc::new(RejoinService { ring, pipeline, settings, services: Arc::clone(services) })
+    let restore_slots = RestoreSlots::default();
+    Arc::new(RejoinService { ring, pipeline, settings, services: Arc::clone(services), restore_slots })
 }
 
 /// What the membership actor is started with.
