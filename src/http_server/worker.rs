@@ -1,9 +1,10 @@
 //! The connections of one thread.
 
 use std::{
-    future::{Future, ready},
+    future::{Future, poll_fn, ready},
     io,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -18,7 +19,7 @@ use actix_service::{
 };
 use actix_web::{dev::AppConfig, rt::net::TcpStream};
 use futures_util::future::LocalBoxFuture;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, task::yield_now};
 
 use super::{
     BoxedApp, Options,
@@ -68,7 +69,8 @@ where
         Box::pin(async move {
             let http = http_layer(Rc::new(app.await?), Arc::clone(&options), address, stopping).await?;
             let handshakes = Arc::new(Semaphore::new(options.max_tls_handshakes));
-            Ok(Connections { http: Rc::new(http), options, protocol, handshakes })
+            let turn = Rc::new(Semaphore::new(1));
+            Ok(Connections { http: Rc::new(http), options, protocol, handshakes, turn })
         })
     }
 }
@@ -108,6 +110,8 @@ pub(super) struct Connections {
     options: Arc<Options>,
     protocol: Protocol,
     handshakes: Arc<Semaphore>,
+    /// See [`poll_first_in_turn`].
+    turn: Rc<Semaphore>,
 }
 
 impl Service<TcpStream> for Connections {
@@ -122,7 +126,7 @@ impl Service<TcpStream> for Connections {
     fn call(&self, stream: TcpStream) -> Self::Future {
         let accepting = accept(stream, self.protocol.clone(), Arc::clone(&self.options), Arc::clone(&self.handshakes));
         // Each part is boxed, so that a WebSocket does not occupy the memory of those before.
-        Box::pin(serve(Box::pin(serve_http(accepting, Rc::clone(&self.http)))))
+        Box::pin(serve(Box::pin(serve_http(accepting, Rc::clone(&self.http), Rc::clone(&self.turn)))))
     }
 }
 
@@ -135,13 +139,67 @@ async fn serve(http: LocalBoxFuture<'static, Option<NextTask>>) -> Result<(), ()
 }
 
 /// Serves the requests of a connection. Returns `None` if the client does not begin as the listener expects.
-async fn serve_http(accepting: impl Future<Output = io::Result<Accepted>>, http: Rc<HttpLayer>) -> Option<NextTask> {
+async fn serve_http(
+    accepting: impl Future<Output = io::Result<Accepted>>,
+    http: Rc<HttpLayer>,
+    turn: Rc<Semaphore>,
+) -> Option<NextTask> {
     let Accepted { stream, protocol, client } = accepting.await.ok()?;
     let next = stream.next_task();
     let stream = HttpStream::new(stream, protocol, client);
     // Behind other errors the client is gone.
-    if let Err(DispatchError::Parse(error)) = http.call((stream, protocol, client)).await {
+    if let Err(DispatchError::Parse(error)) = poll_first_in_turn(http.call((stream, protocol, client)), &turn).await {
         log_refusal(client, &error);
     }
     Some(next)
+}
+
+/// Polls new connections for the first time one after another. The first poll reads and handles a request that has
+/// arrived. Before each of them the thread serves its other connections, so that a crowd of new clients does not delay
+/// established ones.
+async fn poll_first_in_turn<F: Future>(connection: F, turn: &Semaphore) -> F::Output {
+    let mut connection = pin!(connection);
+    let permit = turn.acquire().await;
+    yield_now().await;
+    let polled = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
+    drop(permit);
+    match polled {
+        Poll::Ready(output) => output,
+        Poll::Pending => connection.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn established_connections_run_between_new_ones() {
+        let (log, turn) = (Rc::<RefCell<Vec<_>>>::default(), Rc::new(Semaphore::new(1)));
+        let local = LocalSet::new();
+        for name in ["new 1", "new 2", "new 3"] {
+            let (log, turn) = (Rc::clone(&log), Rc::clone(&turn));
+            local.spawn_local(async move { poll_first_in_turn(async { log.borrow_mut().push(name) }, &turn).await });
+        }
+        let established = Rc::clone(&log);
+        local
+            .run_until(async move {
+                while established.borrow().iter().filter(|name| name.starts_with("new")).count() < 3 {
+                    spawn_local(ready(())).await.unwrap();
+                    established.borrow_mut().push("established");
+                }
+            })
+            .await;
+        let mut log = log.take();
+        log.dedup();
+        assert_eq!(
+            log,
+            ["established", "new 1", "established", "new 2", "established", "new 3", "established"],
+            "{log:?}"
+        );
+    }
 }
