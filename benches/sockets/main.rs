@@ -5,9 +5,9 @@
 //! absolute numbers, since the speed of the machine drifts.
 //!
 //! The server is pinned to one CPU and the load generator to another. The reference is the WebSocket publish of bun,
-//! which npm installs into a temporary folder. Pass `-- core=HOST:PORT=PID` or `-- classic=HOST:PORT=PID` to measure
-//! any other server that has the hub `chat` with the methods `JoinRoom`, `LeaveRoom` and `Send`. Add `only` to skip
-//! hubcast itself.
+//! which npm installs into a temporary folder. Pass `-- DIALECT=HOST:PORT=PID`, with `core`, `core-messagepack` or
+//! `classic`, to measure any other server that has the hub `chat` with the methods `JoinRoom`, `LeaveRoom` and `Send`.
+//! Add `only` to skip hubcast itself.
 
 mod client;
 mod peers;
@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use client::{Client, connect_member, connect_sender, masked_text_frame, read_frame};
+use client::{Client, connect_member, connect_sender, masked_invocation_frame, masked_text_frame, read_frame};
 use peers::{Dialect, Peer, RESPONSE_TIMEOUT, cpu_seconds, external, resident_kib, start_bun, start_hubcast};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
@@ -37,16 +37,19 @@ const IN_FLIGHT: [usize; 3] = [1, 4, 16];
 const ROUND_DURATION: Duration = Duration::from_secs(5);
 const LOAD_CPU: &str = "1";
 
-fn broadcast(dialect: Dialect, number: usize) -> String {
+/// The WebSocket frame that asks a server for a broadcast.
+fn broadcast(dialect: Dialect, number: usize) -> Result<Vec<u8>> {
     let mut text = format!("#{number:08}");
     while text.len() < PAYLOAD_BYTES {
         text.push('x');
     }
-    match dialect {
+    let message = match dialect {
         Dialect::Plain => text,
         Dialect::Core => format!("{{\"type\":1,\"target\":\"Send\",\"arguments\":[\"room\",\"{text}\"]}}\x1e"),
+        Dialect::CoreMessagePack => return masked_invocation_frame(None, "Send", &["room", &text]),
         Dialect::Classic => format!(r#"{{"H":"chat","M":"Send","A":["room","{text}"],"I":1}}"#),
-    }
+    };
+    Ok(masked_text_frame(&message))
 }
 
 /// The state of all broadcasts, by their numbers.
@@ -108,7 +111,7 @@ async fn run_broadcasts(
     loop {
         while Instant::now() < end {
             let Some(number) = progress.borrow_mut().begin(in_flight) else { break };
-            sender.write_all(&masked_text_frame(&broadcast(peer.dialect, number))).await?;
+            sender.write_all(&broadcast(peer.dialect, number)?).await?;
         }
         let (sent, finished) = {
             let progress = progress.borrow();
@@ -139,15 +142,15 @@ async fn measure(peer: &Peer) -> Result<(Vec<Row>, f64)> {
     // Keeps the sockets of the members open.
     let mut writers = Vec::new();
     // Connect one client before measuring, so that one-time allocations are not counted.
-    drop(connect_member(peer).await?);
+    drop(connect_member(peer.dialect, peer.address).await?);
     let before = resident_kib(peer.pid)?;
     for _ in 0..MEMBERS {
-        let Client { reader, writer } = connect_member(peer).await?;
+        let Client { reader, writer } = connect_member(peer.dialect, peer.address).await?;
         writers.push(writer);
         spawn_local(receive_deliveries(reader, Rc::clone(&progress), Rc::clone(&changed)));
     }
     let idle = (resident_kib(peer.pid)? - before) / MEMBERS as f64;
-    let mut sender = connect_sender(peer).await?;
+    let mut sender = connect_sender(peer.dialect, peer.address).await?;
     let mut rows = Vec::new();
     for in_flight in IN_FLIGHT {
         run_broadcasts(peer, &mut sender, &progress, &changed, in_flight, ROUND_DURATION / 5).await?;
@@ -181,6 +184,7 @@ fn main() -> Result<()> {
     let mut peers: Vec<Box<dyn FnOnce() -> Result<Peer>>> = Vec::new();
     if !is_only {
         peers.push(Box::new(|| start_hubcast(Dialect::Core)));
+        peers.push(Box::new(|| start_hubcast(Dialect::CoreMessagePack)));
         peers.push(Box::new(|| start_hubcast(Dialect::Classic)));
     }
     peers.push(Box::new(start_bun));

@@ -20,8 +20,10 @@ pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The protocol that a server speaks.
 #[derive(Clone, Copy)]
 pub(crate) enum Dialect {
-    /// ASP.NET Core SignalR.
+    /// ASP.NET Core SignalR in JSON.
     Core,
+    /// ASP.NET Core SignalR in MessagePack.
+    CoreMessagePack,
     /// ASP.NET SignalR.
     Classic,
     /// Plain text messages. The server sends each message to all clients.
@@ -60,12 +62,17 @@ pub(crate) fn pinned_command(program: &Path) -> Command {
 pub(crate) fn start_server(name: &str, dialect: Dialect, port: u16, command: &mut Command) -> Result<Peer> {
     let process = command.spawn().with_context(|| format!("cannot start {name}"))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    wait_until_listening(name, address)?;
+    Ok(Peer { name: name.to_owned(), dialect, address, pid: process.id(), process: Some(process) })
+}
+
+pub(crate) fn wait_until_listening(name: &str, address: SocketAddr) -> Result<()> {
     let started = Instant::now();
     while std::net::TcpStream::connect(address).is_err() {
         ensure!(started.elapsed() < RESPONSE_TIMEOUT, "{name} does not listen");
         std::thread::yield_now();
     }
-    Ok(Peer { name: name.to_owned(), dialect, address, pid: process.id(), process: Some(process) })
+    Ok(())
 }
 
 pub(crate) fn build_example(example: &str) -> Result<PathBuf> {
@@ -79,7 +86,8 @@ pub(crate) fn start_hubcast(dialect: Dialect) -> Result<Peer> {
         free_port()?,
         match dialect {
             Dialect::Classic => "hubcast, classic",
-            _ => "hubcast, core",
+            Dialect::CoreMessagePack => "hubcast, core, MessagePack",
+            Dialect::Core | Dialect::Plain => "hubcast, core",
         },
     );
     start_server(name, dialect, port, pinned_command(&build_example("conformance")?).arg(port.to_string()))
@@ -120,6 +128,7 @@ pub(crate) fn external(argument: &str) -> Result<Peer> {
     let [dialect, address, pid] = parts[..] else { bail!("not DIALECT=HOST:PORT=PID: {argument}") };
     let dialect = match dialect {
         "core" => Dialect::Core,
+        "core-messagepack" => Dialect::CoreMessagePack,
         "classic" => Dialect::Classic,
         _ => bail!("no such dialect: {dialect}"),
     };
