@@ -3,9 +3,13 @@
 //! Order: users are first compared without locks. What differs is decided again with the locks of its users and groups,
 //! so that a change that is running is not taken for a difference.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::{StreamExt, future::ready, stream};
+use futures_util::{StreamExt, stream};
+use tokio::{
+    pin,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     Reconciled, UserId,
@@ -25,6 +29,10 @@ const MAX_CONCURRENT: usize = 16;
 /// The maximum number of memberships that are locked at a time: other changes of them wait.
 const MAX_LOCKED: usize = 256;
 
+/// The maximum time to wait for connections, in which locks are held too. A connection whose thread is blocked by code of
+/// the application is left to the next pass.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
 /// Compares the connections of `users` with the store, by one query, and repairs the differences.
 pub(super) async fn reconcile(services: &HubServices, users: &[UserId]) -> Result<Reconciled, Error> {
     let live = inspect(services, users).await;
@@ -40,7 +48,19 @@ pub(super) async fn reconcile(services: &HubServices, users: &[UserId]) -> Resul
 async fn inspect(services: &HubServices, users: &[UserId]) -> Vec<LiveUser> {
     let handles = users.iter().flat_map(|user| services.connections.of_user_on_any_hub(user));
     let inspected = handles.map(async |handle| Some((handle.user.clone()?, handle.inspect_durable().await?)));
-    stream::iter(Vec::from_iter(inspected)).buffer_unordered(MAX_CONCURRENT).filter_map(ready).collect().await
+    let mut live = Vec::new();
+    for_each_in_time(inspected, |inspected| live.extend(inspected)).await;
+    live
+}
+
+/// Runs tasks, some at a time, and passes on the results of those that end in time. Drops the others.
+async fn for_each_in_time<F: Future>(tasks: impl Iterator<Item = F>, mut on_result: impl FnMut(F::Output)) {
+    let deadline = Instant::now() + MAX_WAIT;
+    let results = stream::iter(Vec::from_iter(tasks)).buffer_unordered(MAX_CONCURRENT);
+    pin!(results);
+    while let Ok(Some(result)) = timeout_at(deadline, results.next()).await {
+        on_result(result);
+    }
 }
 
 async fn load(services: &HubServices, owners: BTreeSet<Owner>) -> Result<StoredGroups, Error> {
@@ -58,14 +78,10 @@ async fn repair(services: &HubServices, differences: &[MembershipChange]) -> Res
     let _locks = services.durable.lock_all(differences).await?;
     let stored = load(services, differences.iter().map(|difference| difference.owner.clone()).collect()).await?;
     let repairs = differences.iter().map(|difference| repair_one(services, difference, &stored));
-    let repaired = stream::iter(Vec::from_iter(repairs)).buffer_unordered(MAX_CONCURRENT);
-    Ok(repaired
-        .fold(Reconciled::default(), async |mut sum, repaired| {
-            // A repair that a crash of the group interrupted is repeated by the next pass.
-            sum += repaired.unwrap_or_default();
-            sum
-        })
-        .await)
+    let mut reconciled = Reconciled::default();
+    // The next pass repeats a repair that a crash of the group has interrupted.
+    for_each_in_time(repairs, |repaired| reconciled += repaired.unwrap_or_default()).await;
+    Ok(reconciled)
 }
 
 async fn repair_one(

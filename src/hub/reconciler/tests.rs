@@ -7,7 +7,7 @@ use crate::{
     connections::{Command, Connections, DurableSnapshot},
     hub::tests::{register_with, services_with},
     store::{
-        StoreParts,
+        MembershipStore, Owner, StoreParts,
         faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
@@ -30,6 +30,32 @@ impl Handler<Command> for InNoGroup {
         if let Command::InspectDurable(answer) = command {
             let snapshot = DurableSnapshot { hubs: vec!["chat".into()], groups: Vec::new() };
             answer.send(snapshot).expect("the reconciler waits");
+        }
+    }
+}
+
+/// A connection in no durable group that keeps commands without an answer.
+#[derive(Default)]
+struct Blocked {
+    answers_inspections: bool,
+    kept: Vec<Command>,
+}
+
+impl Actor for Blocked {
+    type Context = Context<Self>;
+}
+
+impl Handler<Command> for Blocked {
+    type Result = ();
+
+    fn handle(&mut self, command: Command, ctx: &mut Self::Context) {
+        match command {
+            Command::InspectDurable(_) if self.answers_inspections => {
+                let address = InNoGroup.start();
+                let forwarded = async move { address.send(command).await.expect("the stub runs") };
+                ctx.spawn(forwarded.into_actor(self));
+            }
+            command => self.kept.push(command),
         }
     }
 }
@@ -104,6 +130,32 @@ async fn requests_during_a_comparison_share_the_next() {
     let (first, second, third, ()) = tokio::join!(harness.reconcile(), harness.reconcile(), harness.reconcile(), begin);
     assert!(first.is_ok() && second.is_ok() && third.is_ok());
     assert_eq!(harness.queries(), 2);
+}
+
+fn ann() -> Owner {
+    Owner { hub: "chat".into(), user: "ann".into() }
+}
+
+#[actix::test]
+async fn blocked_connection_does_not_delay_others() {
+    let harness = Harness::start(1).await;
+    register_with(&harness.services, "chat", "ann1", Some("ann"), Blocked::default().start().recipient());
+    let started = Instant::now();
+    assert_eq!(harness.reconcile().await.unwrap(), Reconciled::default());
+    assert_eq!(harness.queries(), 1, "the other user was compared");
+    assert!((1_000..1_100).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+}
+
+#[actix::test]
+async fn blocked_connection_does_not_hold_locks() {
+    let harness = Harness::start(0).await;
+    let blocked = Blocked { answers_inspections: true, kept: Vec::new() };
+    register_with(&harness.services, "chat", "ann1", Some("ann"), blocked.start().recipient());
+    harness.store.add(&ann(), &"lobby".into()).await.unwrap();
+    assert_eq!(harness.reconcile().await.unwrap(), Reconciled::default());
+    let started = Instant::now();
+    assert!(harness.services.durable.lock(&ann(), &"lobby".into()).await.is_ok());
+    assert_eq!(started.elapsed(), Duration::ZERO);
 }
 
 #[actix::test]
