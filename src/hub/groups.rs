@@ -192,7 +192,9 @@ impl Groups {
     /// back into the group. They still restore the other groups, and users stay durable members. The clock tolerance is
     /// that of [`Users::revoke_tokens`](super::Users::revoke_tokens).
     ///
-    /// Live members stay, and receive new tokens with the group. To exclude members, first remove them, then call this.
+    /// Live members stay, and receive new tokens with the group. To exclude members, call this, then remove them, then call
+    /// this again. The first call refuses the group to clients that return in the meantime. The second call covers tokens
+    /// that members have received before their removal.
     ///
     /// # Errors
     /// [`UsersError::Store`], if the store fails or does not confirm in time. It may have stored the revocation anyway;
