@@ -5,7 +5,7 @@
 //! | sample 6 | here |
 //! |---|---|
 //! | `User`, `User.Rooms` | tables `users` and `user_rooms` of the store: a user has a row while it is a member |
-//! | `Connection` | table `connections` of the store. There, a row whose process was killed says `Connected` for ever. Here, the record of a connection belongs to a process, and ends with it |
+//! | `Connection` | table `connections` of the store. There, a row whose process was killed says `Connected` forever. Here, the record of a connection belongs to a process, and ends with it |
 //! | `ConversationRoom` | table `rooms` of this application, which decides the rooms that exist |
 
 use std::collections::HashSet;
@@ -88,7 +88,7 @@ pub(crate) fn chat_hub(rooms: Rooms) -> Hub {
 
 /// Sample 7, `AddToRoom`. There, an unknown room is no error, only the calling connection joins, and a crash after the
 /// write leaves a member that is not in the group. Here, an unknown room is an error with a code, all connections of the
-/// user join before the answer, and the next connection of the user repairs what a crash has left.
+/// user join before the answer, and the reconciler of the engine makes joins that a crash has prevented.
 async fn add_to_room(
     caller: Caller,
     users: Users,

@@ -8,7 +8,7 @@
 //! | `rejoin.rs` | 10 | a filter of `ChatHub`, if the store is a database |
 //! | `main.rs` | 11 | the start of the application |
 //!
-//! The documentation of each function names its sample, and the fault of the sample that it mends. Run the example with
+//! The documentation of each function names its sample, and the fault of the sample that it fixes. Run the example with
 //! `cargo run --example groups_page`. An address and a store can follow: `-- 127.0.0.1:8080 sqlite://groups-page.db`, or
 //! `azure-table://127.0.0.1:10002/devstoreaccount1/room` with the key of the account in the variable `AZURE_KEY`.
 //!

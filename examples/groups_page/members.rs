@@ -1,4 +1,4 @@
-//! What the two forms of `ChatHub` share: users that are members of rooms for longer than one connection.
+//! The common part of the two forms of `ChatHub`: users that are members of rooms for longer than one connection.
 
 use hubcast::{
     Caller, Hub, HubError, UserId, Users,

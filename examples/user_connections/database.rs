@@ -66,7 +66,7 @@ pub(crate) struct UserContext(DatabaseConnection);
 
 impl UserContext {
     /// Opens the tables, and creates them if they are missing. Deletes the connections of an earlier process: there, those
-    /// of a server that was killed say `Connected` for ever, as the page warns.
+    /// of a server that was killed say `Connected` forever, as the page warns.
     pub(crate) async fn open(url: &str) -> Result<Self, DbErr> {
         let db = Database::connect(url).await?;
         let schema = Schema::new(db.get_database_backend());
@@ -131,7 +131,7 @@ async fn remove(users: UserContext, caller: Caller) {
 }
 
 /// Sample 8, `SendChatMessage`. There, the user counts as offline if its collection of connections is null, but a loaded
-/// collection is empty instead, so nobody is told. Here, the number of connections decides.
+/// collection is empty instead, so no caller learns of it. Here, the number of connections decides.
 async fn send_chat_message(
     caller: Caller,
     clients: Clients,

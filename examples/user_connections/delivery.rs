@@ -1,4 +1,4 @@
-//! What became of a message to a user.
+//! The outcome of a message to a user.
 
 use hubcast::{Caller, Clients, HubError};
 use serde::Serialize;
@@ -20,7 +20,7 @@ impl Delivery {
         if connections == 0 { Self::Offline } else { Self::Sent(connections) }
     }
 
-    /// Tells the caller why nobody gets its message, by the client method of samples 8 and 10.
+    /// Sends the caller the reason for which its message has no recipient, by the client method of samples 8 and 10.
     pub(crate) async fn report(self, clients: &Clients) -> Result<Self, HubError> {
         let text = match self {
             Self::Unknown => "Could not find that user.",

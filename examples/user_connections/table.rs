@@ -84,8 +84,8 @@ async fn remove(table: ConnectionTable, caller: Caller) {
     }
 }
 
-/// Sample 10, `SendChatMessage`. There, the rows of a server that was killed stay for ever, and its users are never told
-/// to be offline. Here, a row whose connection has ended is deleted, and does not count.
+/// Sample 10, `SendChatMessage`. There, the rows of a server that was killed stay forever, and its users never count
+/// as offline. Here, a row whose connection has ended is deleted, and does not count.
 async fn send_chat_message(
     caller: Caller,
     clients: Clients,
