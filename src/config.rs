@@ -1,8 +1,9 @@
 //! The settings of the service, with their defaults.
 //!
 //! The service reads them at its start, from `hubcast.toml`, the environment and the command line; a later source
-//! overrides an earlier one. At a reload it reads them again and applies `signing_keys` only. All faults are reported together, each with its key and its origin. The settings of the
-//! engine are derived from these. No other module reads the environment, and no secret is ever printed.
+//! overrides an earlier one. At a reload it reads them again and applies `signing_keys` only. All faults are reported
+//! together, each with its key and its origin. The settings of the engine are derived from these. No other module reads
+//! the environment, and no secret is ever printed.
 //!
 //! A key `admin.listen` is `listen` under `[admin]` in the file and `HUBCAST_ADMIN__LISTEN` in the environment. In the
 //! environment, lists are separated by commas, and every variable that starts with `HUBCAST_` must be a known key.

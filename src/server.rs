@@ -111,8 +111,8 @@ pub struct Service {
 }
 
 /// Serves until `stop` completes. Then accepts no new clients, notifies the connected ones, drains, and returns. Each
-/// item of `reload` is a request to reload the certificate, and the signing keys from these settings. What cannot be used
-/// is logged, and the certificate or the keys in use stay.
+/// item of `reload` is a request to reload the certificate, and the signing keys from these settings. If a file or a key is
+/// invalid, the error is logged, and the previous certificate or the previous keys stay in use.
 ///
 /// # Errors
 /// If a listener fails, or if another process has taken the name of the node.

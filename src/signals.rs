@@ -1,8 +1,8 @@
 //! The signals of the process. Only this module handles them.
 //!
 //! SIGTERM and SIGINT stop a server after a drain ([`stop_signal`]). SIGHUP reloads the certificate and the signing
-//! keys of the service ([`reload_signals`]). Once a function was called, its signals no longer end the process by themselves. The
-//! functions need a running tokio runtime.
+//! keys of the service ([`reload_signals`]). Once a function was called, its signals no longer end the process by
+//! themselves. The functions need a running tokio runtime.
 
 use std::{future::Future, io};
 

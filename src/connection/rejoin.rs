@@ -178,7 +178,7 @@ impl RejoinService {
         Ok((joins, RejoinOutcome { groups, token }))
     }
 
-    /// What a client with a token has lost on these hubs. `is_in` tells whether it is in a group for another reason.
+    /// The losses of a client with a token on these hubs. `is_in` tells whether it is in a group for another reason.
     fn losses(&self, rejoined: &Rejoined, hubs: &[HubName], is_in: impl Fn(&Arc<GroupKey>) -> bool) -> Losses {
         let revoked = rejoined.revoked.iter().filter(|group| hubs.contains(&group.hub) && !is_in(group)).count();
         self.services.metrics.rejoin_groups_unlisted.add(rejoined.lost as u64);

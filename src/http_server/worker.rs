@@ -155,7 +155,7 @@ async fn serve_http(
 }
 
 /// Polls new connections for the first time one after another. The first poll reads and handles a request that has
-/// arrived. Before each of them the thread serves its other connections, so that a crowd of new clients does not delay
+/// arrived. Before each of them the thread serves its other connections, so that many new clients do not delay
 /// established ones.
 async fn poll_first_in_turn<F: Future>(connection: F, turn: &Semaphore) -> F::Output {
     let mut connection = pin!(connection);

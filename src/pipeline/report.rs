@@ -35,7 +35,7 @@ pub(crate) struct RejoinReport {
     revoked: usize,
 }
 
-/// What a client has lost.
+/// The losses of a client that has presented a rejoin token.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Losses {
     /// The reason for which its token was refused.

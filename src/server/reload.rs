@@ -18,7 +18,7 @@ pub(super) fn certificate(tls: Option<&Tls>) {
     }
 }
 
-/// Why the keys in use stay.
+/// An error that leaves the previous keys in use.
 #[derive(Debug, thiserror::Error)]
 enum KeysError {
     #[error("the settings cannot be read")]

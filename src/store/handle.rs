@@ -23,7 +23,7 @@ impl StoreHandle {
         self.deadline
     }
 
-    /// What the store of memberships promises.
+    /// The promises of the store of memberships.
     pub(crate) fn promises(&self) -> MembershipPromises {
         self.store.memberships.promises()
     }

@@ -73,8 +73,8 @@ pub struct Redeemed {
 /// The store of used and revoked rejoin tokens.
 ///
 /// Every method can be called from any thread and returns only when its effect is durable. Every method except
-/// [`TokenStore::redeem_all`] and [`TokenStore::redeem`] is idempotent. A call whose future is dropped before it completes has taken effect in full or
-/// not at all, and takes no effect after a later call for the same user or family.
+/// [`TokenStore::redeem_all`] and [`TokenStore::redeem`] is idempotent. A call whose future is dropped before it
+/// completes has taken effect in full or not at all, and takes no effect after a later call for the same user or family.
 pub trait TokenStore: Send + Sync + 'static {
     /// Validates tokens, one after another, and returns the answer to each, in their order. A storm of reconnects arrives
     /// in batches of up to 1,000 tokens, so a batch should cost a few queries, however many tokens it has.

@@ -131,7 +131,7 @@ impl StoreServer {
     }
 }
 
-/// What a service does with a client whose durable groups are unknown.
+/// The treatment of a client whose durable groups are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Policy {
     Refuse,

@@ -1,5 +1,5 @@
-//! The reconciler, with real connections and groups. The store is changed behind the back of the engine, as another
-//! process would.
+//! The reconciler, with real connections and groups. The tests change the store without the engine, as another process
+//! does.
 
 use super::*;
 use crate::{

@@ -41,7 +41,7 @@ pub(super) fn start_rejoin_service(
     Arc::new(RejoinService { ring, pipeline, settings, services: Arc::clone(services), restore_slots })
 }
 
-/// What the membership actor is started with.
+/// The arguments of [`start_membership`].
 pub(super) struct MembershipOptions {
     pub(super) store: StoreParts,
     pub(super) node: NodeId,
