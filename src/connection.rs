@@ -40,6 +40,7 @@ mod registry;
 mod rejoin;
 mod restore_slots;
 mod state;
+mod stored_lists;
 mod traffic;
 
 use attach::AttachQueue;
@@ -59,6 +60,7 @@ pub(crate) use rejoin::{RejoinService, TokenOutcome};
 pub(crate) use restore_slots::RestoreSlots;
 pub(crate) use state::NewConnection;
 use state::{CleanupGuard, ConnectionState};
+pub(crate) use stored_lists::StoredLists;
 pub(crate) use traffic::{BeginPost, ClientRequest, PostError, PostedData};
 
 /// The capacity of the mailbox of a connection. Senders wait while it is full.

@@ -207,6 +207,7 @@ impl Engine {
         self.services.drain.begin();
         drain::send_away(&self.services.connections, window).await;
         self.services.drain.hub_tasks_finished().await;
+        self.classic_state.rejoin_service.lists.flush().await;
         // Order: last, because the ends of connections are recorded under the name of the node.
         self.node_claim.release().await;
     }

@@ -134,6 +134,10 @@ counters! {
     rejoin_groups_unlisted => "hubcast_rejoin_groups_lost" ["reason" = "unlisted"],
     /// Groups that an accepted rejoin token did not restore, because the tokens of the group are revoked.
     rejoin_groups_revoked => "hubcast_rejoin_groups_lost" ["reason" = "revoked"],
+    /// Accepted rejoin tokens that a stored list of groups has completed.
+    rejoin_lists_restored,
+    /// Lists of groups that could not be stored, because the store failed or keeps too many of them.
+    rejoin_lists_failed,
     /// Queries for the durable groups of users. A query covers the users of up to 1,000 connections.
     store_loads,
     /// Reads and writes of durable groups that failed or that the store did not answer in time.

@@ -3,8 +3,8 @@
 //! The pipeline validates the rejoin token, applies the hub's [`Policy`] to the groups of the token and of the store,
 //! and passes the result through the filters of the hub ([`crate::filters`]). There is one supervised `Pipeline` actor
 //! per process. Connections ask it; it asks the store and the filters, which may be actors of the application. It has no
-//! state that its restart could lose: used and revoked tokens are in the store, and the modes and figures of filters
-//! are shared with the engine.
+//! state that its restart could lose: used and revoked tokens are in the store, redemptions on their way to it outlive
+//! the actor, and the modes and figures of filters are shared with the engine.
 //!
 //! The pipeline does not join groups itself. An invalid token is not an error for the client: it is counted, and the
 //! client starts without the groups of the token.

@@ -20,7 +20,9 @@ pub use memberships::{
 pub(crate) use pacing::BatchPacing;
 pub(crate) use parts::StoreParts;
 pub use process::{NodeLease, Process, Renewal};
-pub use tokens::{DynTokenStore, Holder, Redeemed, Redemption, TokenStore, TokenUse, Verdict};
+pub use tokens::{
+    DynTokenStore, GroupList, Holder, MAX_GROUP_LISTS, Redeemed, Redemption, TokenStore, TokenUse, Verdict,
+};
 
 #[cfg(any(feature = "azure", feature = "mysql", feature = "postgres"))]
 mod address;

@@ -17,5 +17,6 @@ pub mod conversation_room;
 pub mod group_revocation;
 pub mod node;
 pub mod rejoin_family;
+pub mod rejoin_list;
 pub mod user;
 pub mod user_room;

@@ -263,6 +263,10 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn record_rejoin(&mut self, outcome: RejoinOutcome, token: Option<&str>) {
+        let claims = outcome.token.as_ref().and_then(|token| token.claims.as_ref());
+        if let Some((issuer, claims)) = self.state.token_issuer.as_ref().zip(claims) {
+            issuer.record_accepted(claims);
+        }
         let claimed = claimed_groups(outcome, self.state.hubs());
         self.state.record_presented_token(token, &claimed);
         self.state.record_restored(&claimed.all());

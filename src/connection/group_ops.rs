@@ -121,9 +121,10 @@ impl<D: Dialect> Connection<D> {
         if self.restores_in_progress > 0 {
             return;
         }
-        if let Some(are_known) = self.state.token_issuer.as_ref().map(|issuer| issuer.are_groups_known()) {
-            self.handle_event(Event::GroupsChanged { are_known }, ctx);
-        }
+        let Some(issuer) = &self.state.token_issuer else { return };
+        issuer.save_changed_list();
+        let are_known = issuer.are_groups_known();
+        self.handle_event(Event::GroupsChanged { are_known }, ctx);
     }
 
     /// Runs a group operation after the earlier ones on the same group.

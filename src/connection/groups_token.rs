@@ -14,6 +14,7 @@ use super::{
     Dialect, Effect, Effects, RejoinService,
     memberships::{SharedGroups, lock_groups},
     state::in_background,
+    stored_lists::StoredLists,
 };
 use crate::{
     client_log::Cause,
@@ -21,6 +22,7 @@ use crate::{
     metrics::Metrics,
     outbox::DeferredField,
     pipeline::{Claims, GroupLists, ListsSummary, TokenGroups, TokenSubject},
+    store::GroupList,
     tokens::{Purpose, SharedKeyRing},
 };
 
@@ -39,6 +41,7 @@ pub(crate) type TokenEncoder = Arc<dyn Fn(&str) -> Box<[u8]> + Send + Sync>;
 /// Makes the tokens of a connection. The connection and its outbox share it.
 pub(super) struct TokenIssuer {
     ring: SharedKeyRing,
+    lists: StoredLists,
     lifetime: Duration,
     groups: SharedGroups,
     /// Weak, because the outbox of the connection refers to the issuer.
@@ -55,6 +58,8 @@ struct IssuerState {
     known: Option<KnownToken>,
     /// The last token could not list all groups.
     lacks_groups: bool,
+    /// The store may have a list of the family.
+    may_have_list: bool,
 }
 
 /// The last token that was written for the client, or that it has presented.
@@ -85,6 +90,7 @@ impl TokenIssuer {
     ) -> Arc<Self> {
         Arc::new(Self {
             ring: service.ring.clone(),
+            lists: service.lists.clone(),
             lifetime: service.settings.lifetime,
             groups: Arc::clone(groups),
             connection: Arc::downgrade(connection),
@@ -94,6 +100,7 @@ impl TokenIssuer {
                 subject,
                 known: KnownToken::initial(D::TOKEN_PLACE),
                 lacks_groups: false,
+                may_have_list: false,
             }),
         })
     }
@@ -109,8 +116,41 @@ impl TokenIssuer {
 
     /// The connection continues the family of a token that it has presented.
     pub(super) fn continue_family(&self, claims: Claims) {
+        self.record_accepted(&claims);
         let mut state = self.lock();
         (state.subject.family, state.subject.epoch) = (claims.family, claims.epoch + 1);
+    }
+
+    /// Records that a token was accepted. If it could not list all groups, the store may have the list.
+    pub(super) fn record_accepted(&self, claims: &Claims) {
+        let mut state = self.lock();
+        let lacks_groups = claims.omitted() > 0;
+        state.lacks_groups |= lacks_groups;
+        state.may_have_list |= lacks_groups;
+    }
+
+    /// The groups of the client have changed. If its tokens cannot list all of them, the list in the store changes too.
+    pub(super) fn save_changed_list(self: &Arc<Self>) {
+        let state = self.lock();
+        let concerns_list = state.lacks_groups || state.may_have_list;
+        drop(state);
+        if concerns_list {
+            self.lists.request_save(self);
+        }
+    }
+
+    /// The list to store now. It has no groups if the tokens list all of them.
+    pub(super) fn stored_list(&self, now: SystemTime) -> GroupList {
+        let state = self.lock();
+        let (groups, omitted) =
+            if state.lacks_groups { lock_groups(&self.groups).stored_list() } else { Default::default() };
+        let (family, expires_at) = (state.subject.family.clone(), now + self.lifetime);
+        GroupList { family, groups, omitted: omitted as u64, written_at: now, expires_at }
+    }
+
+    /// Records that the list was stored, or deleted.
+    pub(super) fn record_saved(&self, has_groups: bool) {
+        self.lock().may_have_list = has_groups;
     }
 
     /// Records the token that the client has presented, and the groups that it lists.
@@ -136,7 +176,9 @@ impl TokenIssuer {
         let issuer = Arc::clone(self);
         DeferredField::new(move || {
             let encode = Arc::clone(&issuer.lock().encode);
-            encode(&issuer.issue())
+            let token = issuer.issue();
+            issuer.save_changed_list();
+            encode(&token)
         })
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::try_join_all;
 
-use super::{ConnectError, RestoreSlots, group_ops::GroupJoin};
+use super::{ConnectError, RestoreSlots, StoredLists, group_ops::GroupJoin};
 use crate::{
     client_log::Cause,
     connections::{ConnectionHandle, JoinCause},
@@ -32,6 +32,8 @@ pub(crate) struct RejoinService {
     pub(crate) ring: SharedKeyRing,
     pub(crate) pipeline: Supervised<Pipeline>,
     pub(crate) settings: RejoinSettings,
+    /// Saves the lists of groups that are too long for a token.
+    pub(crate) lists: StoredLists,
     /// Loads the durable groups.
     pub(crate) services: Arc<HubServices>,
     pub(crate) restore_slots: RestoreSlots,

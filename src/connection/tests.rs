@@ -138,6 +138,7 @@ impl TestEngine {
             ring,
             pipeline,
             settings: RejoinSettings::default(),
+            lists: StoredLists::new(services.durable.store.clone(), Arc::clone(&services.metrics)),
             services: Arc::clone(&services),
             restore_slots: RestoreSlots::default(),
         });

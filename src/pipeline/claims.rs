@@ -3,7 +3,7 @@
 //! Everything here is pure: it uses no keys, clocks or stores. Callers pass in the values to compare.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -11,7 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::RejoinError;
-use crate::ids::{GroupKey, GroupName, HubName, UserId};
+use crate::{
+    ids::{GroupKey, GroupName, HubName, UserId},
+    store::GroupList,
+};
 
 mod encoding;
 mod lists;
@@ -136,6 +139,17 @@ impl Claims {
         TokenGroups { joined: parse_list(&self.joined), durable: parse_list(&self.durable) }
     }
 
+    /// The groups of a token that could not list all of them, with those of the stored list of its family. A list that was
+    /// made after the token replaces the groups that the connection was added to: it lacks those that it has left.
+    #[must_use]
+    pub(crate) fn groups_with(&self, list: GroupList) -> TokenGroups {
+        let TokenGroups { joined, durable } = self.groups();
+        let is_later = millis(list.written_at) >= self.issued;
+        let known = if is_later { Vec::new() } else { joined };
+        let all: BTreeSet<_> = known.into_iter().chain(list.groups).collect();
+        TokenGroups { joined: all.into_iter().collect(), durable }
+    }
+
     /// False if groups were omitted from the lists.
     #[must_use]
     pub(crate) fn is_complete(&self) -> bool {
@@ -226,6 +240,22 @@ mod tests {
         assert_eq!(read, claims());
         assert_eq!(read.groups(), listed(), "a group's name may hold dots, a hub's may not");
         assert_eq!(read.issued() + HOUR, read.expires());
+    }
+
+    #[test]
+    fn stored_list_completes_or_replaces_the_token() {
+        let issued = UNIX_EPOCH + HOUR;
+        let list = |written_at| GroupList {
+            family: "family".into(),
+            groups: keys(&["b.c", "z"]),
+            omitted: 0,
+            written_at,
+            expires_at: issued + HOUR,
+        };
+        let with = |written_at| claims().groups_with(list(written_at));
+        let expected = |names: &[&str]| TokenGroups { durable: keys(&["durable"]), ..joined(names) };
+        assert_eq!(with(issued), expected(&["b.c", "z"]), "the client has left the other groups");
+        assert_eq!(with(issued - Duration::from_millis(1)), expected(&["", "a", "b.c", "z"]));
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::store::{BatchPacing, Error, Redeemed, Redemption, StoreHandle};
 /// The maximum number of tokens in one call.
 const MAX_BATCH: usize = 1_000;
 
+/// The maximum number of tokens in one call that need a stored list, since each list can have 256 KiB.
+const MAX_LISTS: usize = 64;
+
 /// The maximum number of redemptions that wait for a call. Further ones fail at once.
 const MAX_WAITING: usize = 100_000;
 
@@ -103,7 +106,12 @@ impl Redemptions {
 
     fn take_batch(&self) -> Vec<Waiting> {
         let mut queue = self.lock();
-        let count = queue.waiting.len().min(MAX_BATCH);
+        let mut lists = 0;
+        let has_room = |waiting: &&Waiting| {
+            lists += usize::from(waiting.redemption.list_of.is_some());
+            lists <= MAX_LISTS
+        };
+        let count = queue.waiting.iter().take(MAX_BATCH).take_while(has_room).count();
         let batch: Vec<_> = queue.waiting.drain(..count).filter(|waiting| !waiting.answer.is_closed()).collect();
         queue.pacing.record(Instant::now(), batch.len());
         batch
@@ -173,7 +181,7 @@ mod tests {
         let now = SystemTime::now();
         let holder = Holder { connection: family.into(), node: "alpha".into() };
         let token_use = TokenUse { family: family.into(), epoch: 1, expires_at: now + DEADLINE, holder, ended: None };
-        Redemption { user: None, issued_at: now, groups: Vec::new(), single_use: Some(token_use) }
+        Redemption { user: None, issued_at: now, groups: Vec::new(), list_of: None, single_use: Some(token_use) }
     }
 
     async fn verdict(redemptions: &Redemptions, family: &str) -> Result<Verdict, Error> {

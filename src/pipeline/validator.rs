@@ -86,17 +86,29 @@ impl RejoinValidator {
         claims.check(&rejoin.identity, SystemTime::now())?;
         // A connection that still lives knows groups that its token lacks.
         let current = rejoin.current.take().filter(|_| !claims.is_complete());
-        let lost = if current.is_some() { 0 } else { claims.omitted() };
+        let needs_list = current.is_none() && claims.omitted() > 0;
         let claimed = current.unwrap_or_else(|| claims.groups());
-        let revoked = self.redeem(self.redemption(&claims, &claimed, &rejoin.connection)).await?;
+        let redemption = Redemption {
+            list_of: needs_list.then(|| claims.family.clone()),
+            ..self.redemption(&claims, &claimed, &rejoin.connection)
+        };
+        let Redeemed { revoked_groups: revoked, list, .. } = self.redeem(redemption).await?;
+        let (claimed, lost) = match list {
+            Some(list) => {
+                self.metrics.rejoin_lists_restored.increment();
+                let lost = usize::try_from(list.omitted).unwrap_or(usize::MAX);
+                (claims.groups_with(list), lost)
+            }
+            None => (claimed, if needs_list { claims.omitted() } else { 0 }),
+        };
         Ok(Accepted { claims, claimed, lost, revoked })
     }
 
-    /// Uses the token. Returns those of its groups whose tokens are revoked.
+    /// Uses the token. Returns the answer of the store if it is accepted.
     ///
     /// A connection can break before the next token has reached its client, which then has only the used token. The store
     /// therefore accepts it again if the connection that holds it has ended.
-    async fn redeem(&self, mut redemption: Redemption) -> Result<Vec<Arc<GroupKey>>, RejoinError> {
+    async fn redeem(&self, mut redemption: Redemption) -> Result<Redeemed, RejoinError> {
         let mut redeemed = self.redemptions.redeem(redemption.clone()).await;
         if let (Ok(Redeemed { verdict: Verdict::InUse(holder), .. }), Some(token_use)) =
             (&redeemed, &mut redemption.single_use)
@@ -105,9 +117,9 @@ impl RejoinValidator {
             token_use.ended = Some(holder.clone());
             redeemed = self.redemptions.redeem(redemption).await;
         }
-        let Redeemed { verdict, revoked_groups } = redeemed.map_err(|_| RejoinError::Unchecked)?;
-        match verdict {
-            Verdict::Accepted => Ok(revoked_groups),
+        let redeemed = redeemed.map_err(|_| RejoinError::Unchecked)?;
+        match redeemed.verdict {
+            Verdict::Accepted => Ok(redeemed),
             Verdict::Replayed | Verdict::InUse(_) => Err(RejoinError::Replayed),
             Verdict::Revoked => Err(RejoinError::Revoked),
         }
@@ -122,7 +134,7 @@ impl RejoinValidator {
             ended: None,
         });
         let groups = claimed.joined.clone();
-        Redemption { user: claims.user.clone(), issued_at: claims.issued(), groups, single_use }
+        Redemption { user: claims.user.clone(), issued_at: claims.issued(), groups, list_of: None, single_use }
     }
 
     /// True if this process knows that the connection has ended: it was on this node, in this run or an earlier one.

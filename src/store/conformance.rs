@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use super::{DynLeaseStore, DynMembershipStore, Error, Node, Owner, Process, Renewal};
 
 pub mod commits;
+pub mod group_lists;
 pub mod group_revocations;
 pub mod leases;
 pub mod memberships;
@@ -150,6 +151,16 @@ macro_rules! token_store_conformance {
             many_revoked_groups_are_found
             group_revocations_are_deleted_after_their_tokens
         }
+        $crate::store_conformance! { @cases group_lists $store =>
+            stored_list_is_returned_unchanged
+            later_list_replaces_the_stored_one
+            long_list_is_stored
+            tokens_of_a_batch_get_their_lists
+            revoked_groups_of_a_list_are_named
+            refused_token_gets_no_list
+            lists_are_deleted_after_expiry
+            number_of_lists_is_limited
+        }
     };
 }
 
@@ -194,6 +205,7 @@ mod tests {
         let list = [include_str!("conformance.rs"), commits].concat();
         let modules = [
             commits,
+            include_str!("conformance/group_lists.rs"),
             include_str!("conformance/group_revocations.rs"),
             include_str!("conformance/leases.rs"),
             include_str!("conformance/memberships.rs"),

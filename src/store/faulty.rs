@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Change, Error, LeaseChange, LeaseStore, Members, MembershipChange, MembershipPromises, MembershipStore, Node,
-    Owner, Page, Redeemed, Redemption, Renewal, TokenStore,
+    Change, Error, GroupList, LeaseChange, LeaseStore, Members, MembershipChange, MembershipPromises, MembershipStore,
+    Node, Owner, Page, Redeemed, Redemption, Renewal, TokenStore,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
@@ -137,6 +137,10 @@ impl<S: TokenStore> TokenStore for FaultyStore<S> {
 
     async fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> Result<(), Error> {
         self.forward("revoke_group", self.inner.revoke_group(group, before)).await
+    }
+
+    async fn save_lists(&self, lists: &[GroupList]) -> Result<u64, Error> {
+        self.forward("save_lists", self.inner.save_lists(lists)).await
     }
 
     async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {

@@ -10,13 +10,15 @@ use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
     hash::Hash,
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard},
     time::{Duration, SystemTime},
 };
 
+use super::tokens::groups_of;
 use super::{
-    Change, Error, Holder, LeaseChange, LeaseStore, Members, MembershipChange, MembershipOp, MembershipStore, Node,
-    NodeLease, Owner, Page, Process, Redeemed, Redemption, Renewal, TokenStore, TokenUse, Verdict,
+    Change, Error, GroupList, Holder, LeaseChange, LeaseStore, MAX_GROUP_LISTS, Members, MembershipChange,
+    MembershipOp, MembershipStore, Node, NodeLease, Owner, Page, Process, Redeemed, Redemption, Renewal, TokenStore,
+    TokenUse, Verdict,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
@@ -86,6 +88,15 @@ impl TokenStore for MemoryStore {
         Ok(())
     }
 
+    async fn save_lists(&self, lists: &[GroupList]) -> Result<u64, Error> {
+        let mut tables = self.tables();
+        // Order: as in a database, deletions make room first.
+        let last: HashMap<_, _> = lists.iter().map(|list| (&list.family, list)).collect();
+        let (kept, deleted): (Vec<_>, Vec<_>) = last.into_values().partition(|list| !list.groups.is_empty());
+        deleted.iter().for_each(|list| drop(tables.group_lists.remove(&list.family)));
+        Ok(kept.into_iter().map(|list| u64::from(!tables.save_list(list))).sum())
+    }
+
     async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {
         let mut tables = self.tables();
         connections.iter().for_each(|connection| tables.release_holder(node, connection));
@@ -151,6 +162,7 @@ struct Tables {
     longest_lifetime: Duration,
     revoked_before: HashMap<UserId, SystemTime>,
     group_revoked_before: HashMap<GroupKey, SystemTime>,
+    group_lists: HashMap<String, GroupList>,
 }
 
 impl Tables {
@@ -240,6 +252,7 @@ impl Tables {
         let clock = latest.map_or(now, |latest| latest.min(now));
         self.clock = Some(clock);
         self.token_uses.retain(|_, latest| latest.expires_at >= clock);
+        self.group_lists.retain(|_, list| list.expires_at >= clock);
         let token_uses = &self.token_uses;
         self.held.retain(|_, family| token_uses.contains_key(family));
         self.longest_lifetime = self.longest_lifetime.max(lifetime);
@@ -266,9 +279,23 @@ impl Tables {
             (_, Some(token_use)) => self.use_token(token_use),
             (_, None) => Verdict::Accepted,
         };
-        let is_revoked = |group: &&Arc<GroupKey>| is_before(self.group_revoked_before.get(&***group));
-        let revoked = redemption.groups.iter().filter(|_| verdict == Verdict::Accepted).filter(is_revoked);
-        Redeemed { revoked_groups: revoked.cloned().collect(), verdict }
+        if verdict != Verdict::Accepted {
+            return Redeemed::refused(verdict);
+        }
+        let list = redemption.list_of.as_ref().and_then(|family| self.group_lists.get(family)).cloned();
+        let revoked = groups_of(redemption, list.as_ref());
+        let revoked = revoked.filter(|group| is_before(self.group_revoked_before.get(&***group)));
+        Redeemed { revoked_groups: revoked.cloned().collect(), verdict, list }
+    }
+
+    /// Stores a list, if there is room for it.
+    fn save_list(&mut self, list: &GroupList) -> bool {
+        let is_full = self.group_lists.len() as u64 >= MAX_GROUP_LISTS;
+        let is_stored = !is_full || self.group_lists.contains_key(&list.family);
+        if is_stored {
+            self.group_lists.insert(list.family.clone(), list.clone());
+        }
+        is_stored
     }
 
     fn use_token(&mut self, token_use: &TokenUse) -> Verdict {

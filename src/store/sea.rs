@@ -15,8 +15,8 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction as Transaction, DbErr};
 
 use self::{backend::Backend, conflicts::retry_conflicts};
 use super::{
-    Change, Error, LeaseChange, LeaseStore, Members, MembershipChange, MembershipStore, Node, Owner, Page, Redeemed,
-    Redemption, Renewal, TokenStore,
+    Change, Error, GroupList, LeaseChange, LeaseStore, Members, MembershipChange, MembershipStore, Node, Owner, Page,
+    Redeemed, Redemption, Renewal, TokenStore,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
@@ -133,10 +133,10 @@ impl SeaStore {
 
     async fn redeem_once(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, DbErr> {
         if redemptions.iter().all(|redemption| redemption.single_use.is_none()) {
-            return tokens::check_revoked(&self.db, redemptions).await;
+            return tokens::check(&self.db, redemptions).await;
         }
         let transaction = self.begin().await?;
-        let mut redeemed = tokens::check_revoked(&transaction, redemptions).await?;
+        let mut redeemed = tokens::check(&transaction, redemptions).await?;
         tokens::record(&transaction, redemptions, &mut redeemed).await?;
         transaction.commit().await?;
         Ok(redeemed)
@@ -152,6 +152,13 @@ impl SeaStore {
         let transaction = self.begin().await?;
         tokens::revoke_group(&transaction, group, before).await?;
         transaction.commit().await
+    }
+
+    async fn save_lists_once(&self, lists: &[GroupList]) -> Result<u64, DbErr> {
+        let transaction = self.begin().await?;
+        let refused = tokens::save_lists(&transaction, lists).await?;
+        transaction.commit().await?;
+        Ok(refused)
     }
 
     async fn release_holders_once(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), DbErr> {
@@ -215,6 +222,10 @@ impl TokenStore for SeaStore {
 
     async fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> Result<(), Error> {
         retry_conflicts(|| self.revoke_group_once(group, before)).await
+    }
+
+    async fn save_lists(&self, lists: &[GroupList]) -> Result<u64, Error> {
+        retry_conflicts(|| self.save_lists_once(lists)).await
     }
 
     async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {

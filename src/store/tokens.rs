@@ -1,6 +1,7 @@
-//! Used and revoked rejoin tokens, and the store of them.
+//! Used and revoked rejoin tokens, lists of groups that are too long for a token, and the store of them.
 
 use std::{
+    collections::HashSet,
     future::Future,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -18,6 +19,8 @@ pub struct Redemption {
     pub issued_at: SystemTime,
     /// The groups that the token restores, as far as their tokens are not revoked.
     pub groups: Vec<Arc<GroupKey>>,
+    /// The rejoin family whose stored list completes the token. `None` if the token lists all groups.
+    pub list_of: Option<String>,
     /// The use to record, for single-use tokens. `None` if the token may be used repeatedly.
     pub single_use: Option<TokenUse>,
 }
@@ -65,12 +68,50 @@ pub enum Verdict {
 pub struct Redeemed {
     /// The verdict on the token.
     pub verdict: Verdict,
-    /// Those of [`Redemption::groups`] that an accepted token does not restore, because the tokens of the group that were
-    /// issued at that time are revoked.
+    /// Those of [`Redemption::groups`] and of `list`, each once, that an accepted token does not restore, because the tokens
+    /// of the group that were issued at that time are revoked.
     pub revoked_groups: Vec<Arc<GroupKey>>,
+    /// The stored list that completes an accepted token, if the token needs one and the store has it.
+    pub list: Option<GroupList>,
 }
 
-/// The store of used and revoked rejoin tokens.
+impl Redeemed {
+    /// The answer to a token that restores nothing.
+    pub(crate) fn refused(verdict: Verdict) -> Self {
+        Self { verdict, revoked_groups: Vec::new(), list: None }
+    }
+}
+
+/// The maximum number of lists that a store keeps, so that clients cannot fill it. Processes that share a store share this
+/// number. With lists of at most 256 KiB they take at most 1 GiB.
+pub const MAX_GROUP_LISTS: u64 = 4_096;
+
+/// The groups of a client whose tokens cannot list all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupList {
+    /// The rejoin family of its tokens.
+    pub family: String,
+    /// The groups that the connection itself was added to. A list without groups deletes the stored one.
+    pub groups: Vec<Arc<GroupKey>>,
+    /// The number of groups that the list lacks, because it would be too long.
+    pub omitted: u64,
+    /// When the list was made, to the millisecond.
+    pub written_at: SystemTime,
+    /// When the list can be deleted, because the tokens that it completes have expired by then.
+    pub expires_at: SystemTime,
+}
+
+/// The groups that a token restores together with its list, each once.
+pub(super) fn groups_of<'a>(
+    redemption: &'a Redemption,
+    list: Option<&'a GroupList>,
+) -> impl Iterator<Item = &'a Arc<GroupKey>> {
+    let known: HashSet<_> = list.into_iter().flat_map(|_| &redemption.groups).collect();
+    let listed = list.into_iter().flat_map(|list| &list.groups).filter(move |group| !known.contains(group));
+    redemption.groups.iter().chain(listed)
+}
+
+/// The store of used and revoked rejoin tokens, and of the lists of groups that are too long for a token.
 ///
 /// Every method can be called from any thread and returns only when its effect is durable. Every method except
 /// [`TokenStore::redeem_all`] and [`TokenStore::redeem`] is idempotent. A call whose future is dropped before it
@@ -106,6 +147,11 @@ pub trait TokenStore: Send + Sync + 'static {
     /// group. An earlier `before` than that of a previous call changes nothing. The group can be unknown to the store.
     fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Replaces the lists of these families. Of two lists of one family the last one counts. Returns the number of lists that
+    /// are not stored, because the store keeps [`MAX_GROUP_LISTS`] of other families already, or a few more if several
+    /// processes write at the same time.
+    fn save_lists(&self, lists: &[GroupList]) -> impl Future<Output = Result<u64, Error>> + Send;
+
     /// Records that connections of `node` have ended and no longer hold a token.
     fn release_holders(
         &self,
@@ -113,7 +159,7 @@ pub trait TokenStore: Send + Sync + 'static {
         connections: &[ConnectionId],
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Deletes the records of uses that have expired, and the revocations whose tokens have all expired.
+    /// Deletes the records of uses and the lists that have expired, and the revocations whose tokens have all expired.
     ///
     /// Records expire by a clock that all nodes share. Each call sets it to `now`, but not further ahead than `term`, the
     /// interval of at most that length at which every node calls. It follows the slowest node, so that a node whose clock
@@ -137,6 +183,8 @@ pub trait DynTokenStore: Send + Sync + 'static {
     fn revoke<'a>(&'a self, user: &'a UserId, before: SystemTime) -> StoreFuture<'a, ()>;
     /// See [`TokenStore::revoke_group`].
     fn revoke_group<'a>(&'a self, group: &'a GroupKey, before: SystemTime) -> StoreFuture<'a, ()>;
+    /// See [`TokenStore::save_lists`].
+    fn save_lists<'a>(&'a self, lists: &'a [GroupList]) -> StoreFuture<'a, u64>;
     /// See [`TokenStore::release_holders`].
     fn release_holders<'a>(&'a self, node: &'a NodeId, connections: &'a [ConnectionId]) -> StoreFuture<'a, ()>;
     /// See [`TokenStore::delete_expired`].
@@ -158,6 +206,10 @@ impl<S: TokenStore> DynTokenStore for S {
 
     fn revoke_group<'a>(&'a self, group: &'a GroupKey, before: SystemTime) -> StoreFuture<'a, ()> {
         Box::pin(TokenStore::revoke_group(self, group, before))
+    }
+
+    fn save_lists<'a>(&'a self, lists: &'a [GroupList]) -> StoreFuture<'a, u64> {
+        Box::pin(TokenStore::save_lists(self, lists))
     }
 
     fn release_holders<'a>(&'a self, node: &'a NodeId, connections: &'a [ConnectionId]) -> StoreFuture<'a, ()> {

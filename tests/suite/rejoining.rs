@@ -1,10 +1,13 @@
 //! Clients that reconnect with a rejoin token.
 
 use hubcast::testkit;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
-use hubcast::{KeyRing, RejoinSettings, store::sea::SeaStore};
+use hubcast::{
+    KeyRing, RejoinSettings,
+    store::{GroupList, MAX_GROUP_LISTS, TokenStore, memory::MemoryStore, sea::SeaStore},
+};
 use serde_json::{Value, json};
 
 use crate::support::{CoreClient, Server, wait_until, with_timeout};
@@ -163,9 +166,24 @@ async fn join_long_groups(client: &mut CoreClient, count: usize) -> String {
     token
 }
 
+/// A store that has no room for the groups of further clients.
+pub(crate) async fn store_full_of_lists() -> MemoryStore {
+    let store = MemoryStore::default();
+    let list = |number: u64| GroupList {
+        family: number.to_string(),
+        groups: vec![hubcast::GroupKey::new(&"chat".into(), &"lobby".into())],
+        omitted: 0,
+        written_at: UNIX_EPOCH,
+        expires_at: SystemTime::now() + Duration::from_secs(3_600),
+    };
+    assert_eq!(store.save_lists(&(0..MAX_GROUP_LISTS).map(list).collect::<Vec<_>>()).await.unwrap(), 0);
+    store
+}
+
 #[tokio::test]
 async fn groups_beyond_the_token_are_reported_as_lost() {
-    let server = Server::start().await;
+    let store = store_full_of_lists().await;
+    let server = Server::start_with(|engine| engine.store(store)).await;
     for (count, lost) in [(50, 0), (70, 1)] {
         let mut ann = connect_with_token(&server, "ann", "1").await;
         let token = join_long_groups(&mut ann, count).await;
@@ -246,7 +264,7 @@ async fn tampered_token_is_counted_and_restores_nothing() {
 
 #[tokio::test]
 async fn expired_token_is_refused() {
-    let lifetime = std::time::Duration::from_nanos(1);
+    let lifetime = Duration::from_nanos(1);
     let server =
         Server::start_core_only(move |engine| engine.rejoin(RejoinSettings { lifetime, ..Default::default() })).await;
     let (_ann, token) = ann_in_lobby(&server).await;

@@ -1,7 +1,11 @@
 //! Rejoin tokens: made when they are written.
 
+use std::time::SystemTime;
+
+use tokio::time::sleep;
+
 use super::*;
-use crate::{pipeline::Claims, tokens::Purpose};
+use crate::{pipeline::Claims, store::Redemption, tokens::Purpose};
 
 impl TestEngine {
     /// Connects a client that receives tokens, and reads its first one.
@@ -16,10 +20,27 @@ impl TestEngine {
 
     /// The groups of the token that is written next. Nothing else is written with it.
     async fn next_token(&self, client: &mut TestClient) -> Vec<String> {
+        let groups = self.next_claims(client).await.groups();
+        groups.all().iter().map(|key| key.name.to_string()).collect()
+    }
+
+    async fn next_claims(&self, client: &mut TestClient) -> Claims {
         let token = client.next_frame().await;
         let payload = self.rejoin_service.ring.current().open(Purpose::Rejoin, &token).expect("one token");
-        let groups = Claims::decode(&payload).unwrap().groups();
-        groups.all().iter().map(|key| key.name.to_string()).collect()
+        Claims::decode(&payload).unwrap()
+    }
+
+    /// The number of groups in the stored list of a family, if there is one.
+    async fn stored_groups(&self, family: &str) -> Option<usize> {
+        let token = Redemption {
+            user: None,
+            issued_at: SystemTime::now(),
+            groups: Vec::new(),
+            list_of: Some(family.to_owned()),
+            single_use: None,
+        };
+        let redeemed = self.services.durable.store.call(|store| store.tokens.redeem_all(std::slice::from_ref(&token)));
+        redeemed.await.unwrap().remove(0).list.map(|list| list.groups.len())
     }
 
     async fn join(&self, client: &TestClient, group: &str) {
@@ -56,4 +77,35 @@ async fn reverted_change_sends_no_token() {
     assert!(client.next_frame().now_or_never().is_none());
     engine.join(&client, "b").await;
     assert_eq!(engine.next_token(&mut client).await, ["b"]);
+}
+
+/// The length with which sixteen groups fill a token.
+fn long_name(number: usize) -> String {
+    format!("{number:-<1000}")
+}
+
+#[actix::test]
+async fn list_of_too_many_groups_is_stored_after_a_second() {
+    tokio::time::pause();
+    let mut engine = TestEngine::new();
+    let mut client = engine.connect_with_tokens("ann").await;
+    for number in 0..20 {
+        engine.join(&client, &long_name(number)).await;
+    }
+    let claims = engine.next_claims(&mut client).await;
+    assert!(claims.omitted() > 0);
+    assert_eq!(engine.stored_groups(&claims.family).await, None);
+    sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(engine.stored_groups(&claims.family).await, Some(20));
+    engine.join(&client, &long_name(20)).await;
+    engine.leave(&client, &long_name(19)).await;
+    engine.leave(&client, &long_name(18)).await;
+    sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(engine.stored_groups(&claims.family).await, Some(19));
+    for number in 10..18 {
+        engine.leave(&client, &long_name(number)).await;
+    }
+    assert!(engine.next_claims(&mut client).await.is_complete());
+    sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(engine.stored_groups(&claims.family).await, None, "the token lists all groups");
 }

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 
 use crate::{
-    connection::{RejoinService, RejoinSettings, RestoreSlots},
+    connection::{RejoinService, RejoinSettings, RestoreSlots, StoredLists},
     connections::Connections,
     hub::{reconciler::Reconciler, services::HubServices},
     ids::NodeId,
@@ -38,7 +38,8 @@ pub(super) fn start_rejoin_service(
     };
     let pipeline = Supervised::start("pipeline", arbiter, move || Pipeline::new(validator.clone()));
     let restore_slots = RestoreSlots::default();
-    Arc::new(RejoinService { ring, pipeline, settings, services: Arc::clone(services), restore_slots })
+    let lists = StoredLists::new(services.durable.store.clone(), Arc::clone(&services.metrics));
+    Arc::new(RejoinService { ring, pipeline, settings, lists, services: Arc::clone(services), restore_slots })
 }
 
 /// The arguments of [`start_membership`].

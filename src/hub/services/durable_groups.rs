@@ -120,7 +120,8 @@ mod tests {
     };
 
     async fn redeem(durable: &DurableGroups, issued_at: SystemTime) -> Verdict {
-        let token = Redemption { user: Some("ann".into()), issued_at, groups: Vec::new(), single_use: None };
+        let token =
+            Redemption { user: Some("ann".into()), issued_at, groups: Vec::new(), list_of: None, single_use: None };
         durable.store.call(|store| store.tokens.redeem(&token)).await.unwrap()
     }
 

@@ -14,6 +14,9 @@ use crate::ids::GroupKey;
 /// The number of groups that are tried for the room of a listed group that was removed.
 const MAX_TRIED: usize = 16;
 
+/// The maximum length of a stored list, in bytes of JSON: 2,500 groups with names of 100 characters.
+const MAX_STORED_BYTES: usize = 256 * 1024;
+
 /// The part of the stated number of omitted groups by which the real number may differ: an eighth.
 const TOLERANCE: usize = 8;
 
@@ -102,6 +105,18 @@ impl GroupLists {
         if let Some(kind) = to {
             self.list(kind).add(key);
         }
+    }
+
+    /// The groups that the connection was added to, sorted, as far as a stored list has room for them, and the number of the
+    /// others.
+    #[must_use]
+    pub(crate) fn stored_list(&self) -> (Vec<Arc<GroupKey>>, usize) {
+        let (mut capacity, joined) = (MAX_STORED_BYTES, &self.joined);
+        let all = joined.listed.union(&joined.omitted);
+        let listed: Vec<_> =
+            all.filter(|key| encoding::take(&mut capacity, encoding::json_length(key))).cloned().collect();
+        let omitted = joined.listed.len() + joined.omitted.len() - listed.len();
+        (listed, omitted)
     }
 
     /// The listed groups of a kind, and the number of the others.
@@ -234,6 +249,16 @@ mod tests {
         changed.move_group(&key("d"), Some(ListKind::Joined), None);
         changed.move_group(&key("b"), None, Some(ListKind::Joined));
         assert!(describe_each_other(&two, &changed));
+    }
+
+    #[test]
+    fn stored_list_has_omitted_groups_up_to_its_limit() {
+        let (listed, omitted) = with_omitted(5).stored_list();
+        assert_eq!((listed.len(), omitted), (21, 0));
+        assert!(listed.is_sorted());
+        let (listed, omitted) = with_omitted(1_000).stored_list();
+        assert_eq!(listed.len() + omitted, 1_016);
+        assert!((500..700).contains(&listed.len()), "{}", listed.len());
     }
 
     #[test]

@@ -68,7 +68,13 @@ fn opened(connection: &str) -> [LeaseChange; 1] {
 fn token(user: &str, connection: &str) -> Redemption {
     let holder = Holder { connection: connection.into(), node: "alpha".into() };
     let single_use = TokenUse { family: user.into(), epoch: 1, expires_at: at(60_000), holder, ended: None };
-    Redemption { user: Some(user.into()), issued_at: at(0), groups: Vec::new(), single_use: Some(single_use) }
+    Redemption {
+        user: Some(user.into()),
+        issued_at: at(0),
+        groups: Vec::new(),
+        list_of: None,
+        single_use: Some(single_use),
+    }
 }
 
 async fn fail<T>(faults: &dyn CommitFaults, call: StoreFuture<'_, T>) -> Result<(), Error> {

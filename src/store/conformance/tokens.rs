@@ -11,7 +11,7 @@ use super::at;
 use crate::store::{DynTokenStore, Error, Holder, Redemption, TokenUse, Verdict};
 
 pub(super) fn ann(issued_at: SystemTime) -> Redemption {
-    Redemption { user: Some("ann".into()), issued_at, groups: Vec::new(), single_use: None }
+    Redemption { user: Some("ann".into()), issued_at, groups: Vec::new(), list_of: None, single_use: None }
 }
 
 /// A token that the connection `first` of node `alpha` uses.

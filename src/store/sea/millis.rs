@@ -14,6 +14,11 @@ pub(super) fn ceil(time: SystemTime) -> i64 {
     saturate(-(-nanos(time)).div_euclid(NANOS_PER_MILLI))
 }
 
+/// The time of a row. Times before the Unix epoch are that epoch.
+pub(super) fn time(millis: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+}
+
 /// The whole milliseconds of `time`; saturates at [`i64::MAX`].
 pub(super) fn duration(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)

@@ -1,6 +1,8 @@
 use std::future::Future;
 
-use entities::{clock, connection, conversation_room, group_revocation, node, rejoin_family, user, user_room};
+use entities::{
+    clock, connection, conversation_room, group_revocation, node, rejoin_family, rejoin_list, user, user_room,
+};
 use futures_util::future::try_join_all;
 use migration::Migrator;
 use sea_orm::{
@@ -72,7 +74,13 @@ fn single_use_token() -> Redemption {
         holder: Holder { connection: "one".into(), node: "alpha".into() },
         ended: None,
     };
-    Redemption { user: None, issued_at: SystemTime::UNIX_EPOCH, groups: Vec::new(), single_use: Some(token_use) }
+    Redemption {
+        user: None,
+        issued_at: SystemTime::UNIX_EPOCH,
+        groups: Vec::new(),
+        list_of: None,
+        single_use: Some(token_use),
+    }
 }
 
 #[tokio::test]
@@ -104,7 +112,7 @@ async fn stores_started_concurrently_share_one_database() {
 async fn migrating_up_and_down_leaves_nothing() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let ours = "select name from sqlite_master where tbl_name <> 'seaql_migrations' order by name";
-    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 15);
+    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 17);
     Migrator::down(&store.db, None).await.unwrap();
     assert!(query_column(&store.db, ours).await.is_empty());
     assert!(query_column(&store.db, "select version from seaql_migrations").await.is_empty());
@@ -113,7 +121,7 @@ async fn migrating_up_and_down_leaves_nothing() {
 #[tokio::test]
 async fn used_tokens_survive_the_migration_to_families() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    Migrator::down(&store.db, Some(7)).await.unwrap();
+    Migrator::down(&store.db, Some(8)).await.unwrap();
     let uses = "insert into rejoin_uses (family, epoch, expires_at) values ('f', 1, 5), ('f', 2, 6), ('g', 1, 7)";
     store.db.execute_unprepared(uses).await.unwrap();
     Migrator::up(&store.db, None).await.unwrap();
@@ -152,6 +160,7 @@ async fn entities_and_migrated_tables_agree() {
     check_table_schema(&store, rejoin_family::Entity).await;
     check_table_schema(&store, clock::Entity).await;
     check_table_schema(&store, group_revocation::Entity).await;
+    check_table_schema(&store, rejoin_list::Entity).await;
 }
 
 #[tokio::test]
@@ -332,8 +341,13 @@ async fn mismatching_schema_is_corrupt() {
 async fn value_of_wrong_type_is_corrupt() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     store.db.execute_unprepared("insert into users values ('ann', 0, 'yesterday')").await.unwrap();
-    let token =
-        Redemption { user: Some("ann".into()), issued_at: SystemTime::now(), groups: Vec::new(), single_use: None };
+    let token = Redemption {
+        user: Some("ann".into()),
+        issued_at: SystemTime::now(),
+        groups: Vec::new(),
+        list_of: None,
+        single_use: None,
+    };
     let error = store.redeem(&token).await.unwrap_err();
     assert!(matches!(error, Error::Corrupt(_)), "{error}");
 }

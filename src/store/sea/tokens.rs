@@ -1,20 +1,26 @@
-//! The statements of rejoin tokens: their uses, the revocations of users and groups, and the clock by which both expire.
+//! The statements of rejoin tokens: their uses, the revocations of users and groups, the stored lists of groups, and the
+//! clock by which they expire.
 
 use std::time::{Duration, SystemTime};
 
 use entities::{clock, rejoin_family};
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
-    sea_query::Expr,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect, sea_query::Expr,
 };
 
 use super::{MAX_BIND_VARIABLES, memberships, millis};
-use crate::ids::{ConnectionId, NodeId};
+use crate::{
+    ids::{ConnectionId, NodeId},
+    store::{Redeemed, Redemption},
+};
 
+mod lists;
 mod revocations;
 mod uses;
 
-pub(super) use revocations::{check_revoked, delete_group_revocations, revoke, revoke_group};
+pub(super) use lists::save as save_lists;
+pub(super) use revocations::{delete_group_revocations, revoke, revoke_group};
 pub(super) use uses::record;
 
 /// The name of the clock by which token uses and revocations expire.
@@ -22,6 +28,12 @@ const CLOCK_ID: &str = "token_uses";
 
 /// The name of the row with the longest lifetime of a token that a node has had, in milliseconds.
 const LONGEST_LIFETIME_ID: &str = "longest_token_lifetime";
+
+/// Checks only whether the tokens are revoked, not whether they were used. Reads their stored lists.
+pub(super) async fn check(db: &impl ConnectionTrait, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, DbErr> {
+    let lists = lists::load(db, redemptions).await?;
+    revocations::check(db, redemptions, lists).await
+}
 
 /// Records that connections of `node` have ended and no longer hold a token.
 pub(super) async fn release(
@@ -39,7 +51,7 @@ pub(super) async fn release(
     Ok(())
 }
 
-/// Deletes the uses that have expired by the clock that the nodes share. Advances the clock and returns its time (see
+/// Deletes the uses and lists that have expired by the clock that the nodes share. Advances the clock and returns its time (see
 /// [`TokenStore::delete_expired`](crate::store::TokenStore::delete_expired)).
 pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, term: Duration) -> Result<i64, DbErr> {
     use rejoin_family::Column;
@@ -48,6 +60,7 @@ pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, t
     let now_at = Ord::min(now, clock.saturating_add(millis::duration(term)));
     set_clock(transaction, CLOCK_ID, now_at).await?;
     rejoin_family::Entity::delete_many().filter(Column::ExpiresAt.lt(now_at)).exec(transaction).await?;
+    lists::delete_expired(transaction, now_at).await?;
     Ok(now_at)
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -15,28 +16,32 @@ use sea_orm::{
 use super::{MAX_BIND_VARIABLES, memberships, millis};
 use crate::{
     ids::{GroupKey, UserId},
-    store::{Redeemed, Redemption, Verdict},
+    store::{GroupList, Redeemed, Redemption, Verdict, tokens::groups_of},
 };
 
 /// The number of revocations of groups up to which all of them are read. Few groups are revoked within the lifetime of a
 /// token, while a batch of tokens names thousands. If there are more, only those of the named groups are read.
-const MAX_LISTED: usize = 1_000;
+const MAX_LISTED: usize = 100;
 
-/// Checks only whether the tokens are revoked, not whether they were used.
-pub(in super::super) async fn check_revoked(
+/// Checks whether the tokens are revoked. `lists` are the stored lists by family.
+pub(super) async fn check(
     db: &impl ConnectionTrait,
     redemptions: &[Redemption],
+    lists: HashMap<String, GroupList>,
 ) -> Result<Vec<Redeemed>, DbErr> {
     let Some(oldest) = redemptions.iter().map(issued).min() else { return Ok(Vec::new()) };
     let users = revoked_users(db, redemptions, oldest).await?;
-    let groups = revoked_groups(db, redemptions, oldest).await?;
+    let listed = lists.values().flat_map(|list| &list.groups);
+    let named = redemptions.iter().flat_map(|redemption| &redemption.groups).chain(listed);
+    let groups = revoked_groups(db, named, oldest).await?;
     let check = |redemption: &Redemption| {
         let is_before = |before: Option<&i64>| before.is_some_and(|before| issued(redemption) < *before);
         if redemption.user.as_ref().is_some_and(|user| is_before(users.get(&**user))) {
-            return Redeemed { verdict: Verdict::Revoked, revoked_groups: Vec::new() };
+            return Redeemed::refused(Verdict::Revoked);
         }
-        let revoked = redemption.groups.iter().filter(|group| is_before(groups.get(&***group)));
-        Redeemed { verdict: Verdict::Accepted, revoked_groups: revoked.cloned().collect() }
+        let list = redemption.list_of.as_ref().and_then(|family| lists.get(family));
+        let revoked = groups_of(redemption, list).filter(|group| is_before(groups.get(&***group)));
+        Redeemed { verdict: Verdict::Accepted, revoked_groups: revoked.cloned().collect(), list: list.cloned() }
     };
     Ok(redemptions.iter().map(check).collect())
 }
@@ -62,25 +67,25 @@ async fn revoked_users(
     Ok(revoked)
 }
 
-/// The times of the revocations after `oldest`, by group: at least those of the groups that the tokens name.
-async fn revoked_groups(
+/// The times of the revocations after `oldest`, by group: at least those of the `named` groups.
+async fn revoked_groups<'a>(
     db: &impl ConnectionTrait,
-    redemptions: &[Redemption],
+    named: impl Iterator<Item = &'a Arc<GroupKey>>,
     oldest: i64,
 ) -> Result<HashMap<GroupKey, i64>, DbErr> {
     use group_revocation::{Column, Entity};
-    let mut named: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for group in redemptions.iter().flat_map(|redemption| &redemption.groups) {
-        named.entry(&group.hub).or_default().insert(&group.name);
+    let mut by_hub: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for group in named {
+        by_hub.entry(&group.hub).or_default().insert(&group.name);
     }
-    if named.is_empty() {
+    if by_hub.is_empty() {
         return Ok(HashMap::new());
     }
     let later = Entity::find().filter(Column::RevokedBefore.gt(oldest));
     let mut rows = later.clone().limit(MAX_LISTED as u64 + 1).all(db).await?;
     if rows.len() > MAX_LISTED {
         rows.clear();
-        for (hub, names) in named {
+        for (hub, names) in by_hub {
             for names in Vec::from_iter(names).chunks(MAX_BIND_VARIABLES) {
                 let named = Column::Hub.eq(hub).and(Column::RoomName.is_in(names.iter().copied()));
                 rows.extend(later.clone().filter(named).all(db).await?);

@@ -34,10 +34,9 @@ pub(in super::super) async fn record(
     let mut used = BTreeSet::new();
     for (token_use, redeemed) in &mut uses {
         let Some(row) = latest.get_mut(&token_use.family) else { return Err(missing_row()) };
-        redeemed.verdict = use_token(row, token_use);
-        match redeemed.verdict {
+        match use_token(row, token_use) {
             Verdict::Accepted => drop(used.insert(&*token_use.family)),
-            _ => redeemed.revoked_groups.clear(),
+            refusal => **redeemed = Redeemed::refused(refusal),
         }
     }
     let rows = latest.into_iter().filter(|(family, _)| used.contains(&**family));
