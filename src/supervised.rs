@@ -18,7 +18,7 @@ use std::{
 use actix::{dev::ToEnvelope, prelude::*};
 use log::error;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep, timeout},
 };
 
@@ -38,9 +38,40 @@ const RESTART_BACKOFF_RESET: Duration = Duration::from_secs(10);
 #[error("an actor of the engine died while it was asked")]
 pub(crate) struct Died;
 
+/// The maximum number of callers that ask at a time whether an actor lives. More of them wait.
+const MAX_PROBES: usize = 16;
+
+/// An incarnation of a supervised actor.
+struct Incarnation<A: Actor> {
+    address: Addr<A>,
+    /// Each sender gets an answer if the actor lives, and is dropped with the actor.
+    probes: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl<A: Actor> Clone for Incarnation<A> {
+    fn clone(&self) -> Self {
+        Self { address: self.address.clone(), probes: self.probes.clone() }
+    }
+}
+
+impl<A: Actor> Incarnation<A> {
+    /// The answer to a message. Without one, waits until the actor has died, or shows that it lives: its callers learn of a
+    /// panic before its mailbox is closed, and it would lose a message that they send meanwhile.
+    async fn settle<T>(&self, answer: Option<T>) -> Result<T, Died> {
+        if answer.is_none() {
+            let (probe, probed) = oneshot::channel();
+            if self.probes.send(probe).await.is_ok() {
+                // An error means that the actor has died.
+                let _ = probed.await;
+            }
+        }
+        answer.ok_or(Died)
+    }
+}
+
 /// A handle to the current incarnation of a supervised actor.
 pub(crate) struct Supervised<A: Actor> {
-    current: watch::Receiver<Option<Addr<A>>>,
+    current: watch::Receiver<Option<Incarnation<A>>>,
     restarts: Arc<AtomicU64>,
 }
 
@@ -102,7 +133,7 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
         }
     }
 
-    /// Sends a message once and awaits the answer.
+    /// Sends a message once and awaits the answer. After an error, the next message reaches the restarted actor.
     ///
     /// # Errors
     /// [`Died`], if the actor dies before it answers, or if no actor runs for 5 seconds. The actor may have handled the
@@ -114,7 +145,9 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
-        self.address().await?.send(message).await.map_err(|_| Died)
+        let actor = self.running().await?;
+        let result = actor.address.send(message).await;
+        actor.settle(result.ok()).await
     }
 
     /// Like [`Supervised::send`], for a message that carries the sender of its answer because the actor answers it
@@ -140,30 +173,34 @@ impl<A: Actor<Context = Context<A>>> Supervised<A> {
         A: Handler<M>,
         A::Context: ToEnvelope<A, M>,
     {
+        let actor = self.running().await?;
         let (answer, answered) = oneshot::channel();
-        self.send_once(message(answer)).await?;
-        answered.await.map_err(|_| Died)
+        let answer = match actor.address.send(message(answer)).await {
+            Ok(()) => answered.await.ok(),
+            Err(_) => None,
+        };
+        actor.settle(answer).await
     }
 
-    async fn address(&self) -> Result<Addr<A>, Died> {
+    async fn running(&self) -> Result<Incarnation<A>, Died> {
         let mut current = self.current.clone();
-        let running = current.wait_for(|address| address.as_ref().is_some_and(Addr::connected));
-        let address = timeout(RESTART_TIMEOUT, running).await.map_err(|_| Died)?.map_err(|_| Died)?;
-        address.clone().ok_or(Died)
+        let running = current.wait_for(|actor| actor.as_ref().is_some_and(|actor| actor.address.connected()));
+        let actor = timeout(RESTART_TIMEOUT, running).await.map_err(|_| Died)?.map_err(|_| Died)?;
+        actor.clone().ok_or(Died)
     }
 }
 
 async fn supervise<A: Actor<Context = Context<A>>>(
     name: &'static str,
     make: impl Fn() -> A,
-    publisher: watch::Sender<Option<Addr<A>>>,
+    publisher: watch::Sender<Option<Incarnation<A>>>,
     restarts: Arc<AtomicU64>,
 ) {
     let mut backoff = Duration::ZERO;
     loop {
         let started = Instant::now();
-        let (address, stopped) = start_monitored(make());
-        publisher.send_replace(Some(address));
+        let (actor, stopped) = start_monitored(make());
+        publisher.send_replace(Some(actor));
         // Nothing is ever sent. The wait ends when the sender is dropped with the actor.
         let _ = stopped.await;
         restarts.fetch_add(1, Ordering::Relaxed);
@@ -177,18 +214,25 @@ async fn supervise<A: Actor<Context = Context<A>>>(
     }
 }
 
-/// Starts an actor. Returns its address, and a receiver that fails when the actor is dropped for any reason.
-fn start_monitored<A: Actor<Context = Context<A>>>(actor: A) -> (Addr<A>, oneshot::Receiver<()>) {
+/// Starts an actor. Returns it, and a receiver that fails when the actor is dropped for any reason.
+///
+/// Order: actix drops the futures of an actor after its mailbox, so a dropped probe means that the mailbox is closed.
+fn start_monitored<A: Actor<Context = Context<A>>>(actor: A) -> (Incarnation<A>, oneshot::Receiver<()>) {
     let (stop_sender, stopped) = oneshot::channel::<()>();
+    let (probes, mut received) = mpsc::channel::<oneshot::Sender<()>>(MAX_PROBES);
     let address = A::create(move |ctx| {
-        let hold_sender = async move {
+        let answer_probes = async move {
+            while let Some(probe) = received.recv().await {
+                // The caller may have given up.
+                let _ = probe.send(());
+            }
             pending::<()>().await;
             drop(stop_sender);
         };
-        ctx.spawn(hold_sender.into_actor(&actor));
+        ctx.spawn(answer_probes.into_actor(&actor));
         actor
     });
-    (address, stopped)
+    (Incarnation { address, probes }, stopped)
 }
 
 /// Command: makes an actor panic, so that tests can observe the consequences.
@@ -214,59 +258,4 @@ macro_rules! may_crash {
 pub(crate) use may_crash;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Counter(u32);
-
-    impl Actor for Counter {
-        type Context = Context<Self>;
-    }
-
-    #[derive(Clone, Message)]
-    #[rtype(result = "u32")]
-    struct Count;
-
-    impl Handler<Count> for Counter {
-        type Result = u32;
-
-        fn handle(&mut self, _: Count, _: &mut Self::Context) -> u32 {
-            self.0 += 1;
-            self.0
-        }
-    }
-
-    may_crash!(Counter);
-
-    #[actix::test]
-    async fn panicked_actor_is_replaced() {
-        let counter = Supervised::start("counter", &Arbiter::current(), || Counter(0));
-        assert_eq!(counter.send(Count).await, Ok(1));
-        assert_eq!(counter.send(Count).await, Ok(2));
-        for crashes in 1..=3 {
-            assert_eq!(counter.send_once(Crash).await, Err(Died));
-            assert_eq!(counter.send(Count).await, Ok(1), "the new actor starts from zero");
-            assert_eq!(counter.restarts(), crashes);
-        }
-    }
-
-    #[actix::test]
-    async fn restart_is_reported() {
-        let counter = Supervised::start("counter", &Arbiter::current(), || Counter(0));
-        assert_eq!(counter.send(Count).await, Ok(1));
-        let (watched, restarted) = (counter.clone(), counter.clone());
-        let restarted = actix::spawn(async move { restarted.restarted().await });
-        assert_eq!(watched.send(Count).await, Ok(2));
-        assert!(!restarted.is_finished());
-        assert_eq!(counter.send_once(Crash).await, Err(Died));
-        restarted.await.unwrap();
-        assert_eq!(counter.restarts(), 1);
-    }
-
-    #[actix::test]
-    async fn send_fails_if_actor_keeps_panicking() {
-        let counter = Supervised::start("counter", &Arbiter::current(), || Counter(0));
-        assert_eq!(counter.send(Crash).await, Err(Died), "it died on both attempts");
-        assert_eq!(counter.send(Count).await, Ok(1));
-    }
-}
+mod tests;

@@ -42,7 +42,8 @@ where
 }
 
 /// A filter of one event that is an actor, which is started on the current arbiter and started again after each panic.
-/// The event that made it panic is a failure of the filter; later ones wait for the new actor.
+/// The event that made it panic is a failure of the filter, and so are those that waited in its mailbox; later ones wait for
+/// the new actor.
 ///
 /// ```no_run
 /// use actix::prelude::*;
