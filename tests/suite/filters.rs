@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::{
+    rejoin_filters::patient,
     rejoining::{ann_in_lobby, connect_with_token},
     support::{AuditLog, ClassicClient, CoreClient, Server, http_request, with_timeout},
 };
@@ -297,7 +298,7 @@ impl Handler<BeforeInvoke> for Crashing {
 #[tokio::test]
 async fn crashed_actor_is_replaced_and_its_event_fails() {
     for (policy, answer) in [(ErrorPolicy::FailClosed, None), (ErrorPolicy::Bypass, Some("crash"))] {
-        let options = FilterOptions { policy, ..FilterOptions::default() };
+        let options = FilterOptions { policy, ..patient() };
         let filter = || supervised::<BeforeInvoke, _>(Crashing::default);
         let server = Server::start_with(move |engine| engine.filter_with("actor", options, filter())).await;
         let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;

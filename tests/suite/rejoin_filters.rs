@@ -56,7 +56,7 @@ impl Handler<RejoiningGroups> for LobbyFilter {
 }
 
 async fn start_with_lobby_filter(stops: bool, policy: ErrorPolicy) -> Server {
-    let options = FilterOptions { policy, ..FilterOptions::default() };
+    let options = FilterOptions { policy, ..patient() };
     let filter = move || actor::<RejoiningGroups>(LobbyFilter { stops }.start().recipient());
     Server::start_with(move |engine| engine.filter_with("lobby", options, filter())).await
 }
@@ -124,7 +124,7 @@ fn panics_once() -> impl HubFilter {
 }
 
 /// On a busy machine the test may take longer than the default budget.
-fn patient() -> FilterOptions {
+pub(crate) fn patient() -> FilterOptions {
     FilterOptions { budget: Duration::from_secs(60), ..FilterOptions::default() }
 }
 
