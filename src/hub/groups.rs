@@ -117,7 +117,8 @@ impl Groups {
         added
     }
 
-    /// Removes a connection from a group and returns whether it was a member.
+    /// Removes a connection from a group and returns whether it was a member. A durable membership of its user stays stored:
+    /// the next connection of the user joins the group, and this one stays out of it.
     ///
     /// # Errors
     /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
@@ -144,7 +145,7 @@ impl Groups {
         }
     }
 
-    /// Removes the caller from a group.
+    /// Removes the caller from a group. A durable membership of its user stays stored, as for [`Groups::remove`].
     ///
     /// # Errors
     /// The errors of [`Groups::remove`].
