@@ -122,3 +122,16 @@ async fn crash_of_membership_is_repaired_at_once() {
     with_timeout(server.engine.crash(&CrashTarget::Membership)).await;
     with_timeout(wait_until_async(async || members(&server, "lobby").await == 1)).await;
 }
+
+#[tokio::test]
+async fn row_deleted_by_an_operator_ends_memberships() {
+    let database = DatabaseServer::shared_postgres();
+    let url = database.new_database();
+    let server = start_node("here", &SeaStore::connect(&url).await.unwrap(), None).await;
+    let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
+    ann.invoke("AddToRoom", json!(["lobby"])).await;
+    assert_eq!(members(&server, "lobby").await, 1);
+    database.query(&url, "DELETE FROM user_rooms WHERE user_name = 'ann'");
+    assert_eq!(server.engine.reconcile().await.unwrap(), Reconciled { joined: 0, left: 1 });
+    assert_eq!(members(&server, "lobby").await, 0);
+}
