@@ -32,7 +32,7 @@ const MAX_BATCH: usize = 1_000;
 /// The maximum number of users in one step, if the store needs a query for each user.
 const MAX_UNBATCHED: usize = 32;
 
-/// The maximum number of requests that wait for the end of a pass. Further ones fail.
+/// The maximum number of requests that wait for the next pass. Further ones fail.
 const MAX_REQUESTS: usize = 100;
 
 /// The number of connections that changed to agree with the store.
@@ -55,8 +55,10 @@ impl std::ops::AddAssign for Reconciled {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Reconcile {
-    pub(crate) answer: oneshot::Sender<Result<Reconciled, Error>>,
+    pub(crate) answer: Answer,
 }
+
+type Answer = oneshot::Sender<Result<Reconciled, Error>>;
 
 /// See the module's documentation.
 pub(crate) struct Reconciler {
@@ -67,7 +69,10 @@ pub(crate) struct Reconciler {
     is_comparing: bool,
     /// A pass was requested after the current one had begun.
     is_requested: bool,
-    requests: Vec<oneshot::Sender<Result<Reconciled, Error>>>,
+    /// The requests that the current pass answers.
+    requests: Vec<Answer>,
+    /// The requests that the next pass answers.
+    next_requests: Vec<Answer>,
     timer: Option<SpawnHandle>,
 }
 
@@ -80,6 +85,7 @@ impl Reconciler {
             is_comparing: false,
             is_requested: false,
             requests: Vec::new(),
+            next_requests: Vec::new(),
             timer: None,
         }
     }
@@ -91,6 +97,7 @@ impl Reconciler {
     /// Begins a pass that takes about `window`.
     fn begin_pass(&mut self, window: Duration, ctx: &mut Context<Self>) {
         self.is_requested = false;
+        self.requests.append(&mut self.next_requests);
         let users = if self.is_draining() { Vec::new() } else { self.services.connections.users() };
         let has_batches = self.services.durable.batches_loads();
         let batch = if has_batches { MAX_BATCH } else { MAX_UNBATCHED };
@@ -115,7 +122,7 @@ impl Reconciler {
     }
 
     fn on_compared(&mut self, compared: Result<Reconciled, Error>, ctx: &mut Context<Self>) {
-        if self.is_requested {
+        if self.is_requested && !self.is_urgent() {
             return self.begin_pass(Duration::ZERO, ctx);
         }
         match compared {
@@ -153,10 +160,12 @@ impl Reconciler {
         self.requests.drain(..).for_each(|answer| drop(answer.send(result.clone())));
     }
 
-    /// Schedules the next pass. It begins one interval after the last one began.
+    /// Schedules the next pass. It begins one interval after the last one began, or at once if it is requested.
     fn schedule_pass(&mut self, ctx: &mut Context<Self>) {
         let elapsed = self.pass.take().map(|pass| pass.elapsed()).unwrap_or_default();
-        if let Some(interval) = self.interval {
+        if self.is_requested {
+            self.begin_pass(Duration::ZERO, ctx);
+        } else if let Some(interval) = self.interval {
             let pause = interval.saturating_sub(elapsed).max(pass::MIN_PAUSE);
             self.set_timer(pause, ctx, move |this, ctx| this.begin_pass(interval, ctx));
         }
@@ -181,10 +190,15 @@ impl Reconciler {
         }
     }
 
-    /// Begins a pass over all users as soon as the running step has ended.
+    /// Whether the current pass was requested. It runs to its end, so that frequent requests do not restart it forever.
+    fn is_urgent(&self) -> bool {
+        self.pass.as_ref().is_some_and(Pass::is_urgent)
+    }
+
+    /// Begins a pass over all users, after the current one if that was requested too.
     fn request_pass(&mut self, ctx: &mut Context<Self>) {
         self.is_requested = true;
-        if !self.is_comparing {
+        if !self.is_comparing && !self.is_urgent() {
             self.cancel_timer(ctx);
             self.begin_pass(Duration::ZERO, ctx);
         }
@@ -216,13 +230,13 @@ impl Handler<Reconcile> for Reconciler {
     type Result = ();
 
     fn handle(&mut self, Reconcile { answer }: Reconcile, ctx: &mut Self::Context) {
-        if self.requests.len() >= MAX_REQUESTS {
+        if self.next_requests.len() >= MAX_REQUESTS {
             let error = Error::Unavailable(format!("{MAX_REQUESTS} requests are waiting for a comparison"));
             // The requester may have gone.
             let _ = answer.send(Err(error));
             return;
         }
-        self.requests.push(answer);
+        self.next_requests.push(answer);
         self.request_pass(ctx);
     }
 }

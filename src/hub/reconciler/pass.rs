@@ -14,6 +14,7 @@ pub(super) const MIN_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Pass {
     users: Vec<UserId>,
     batch: usize,
+    is_urgent: bool,
     pause: Duration,
     began: Instant,
     reconciled: Reconciled,
@@ -24,7 +25,19 @@ impl Pass {
     pub(super) fn new(users: Vec<UserId>, batch: usize, window: Duration) -> Self {
         let batches = u32::try_from(users.len().div_ceil(batch)).unwrap_or(u32::MAX).max(1);
         let pause = (window / batches).max(MIN_PAUSE);
-        Self { users, batch, pause, began: Instant::now(), reconciled: Reconciled::default() }
+        Self {
+            users,
+            batch,
+            is_urgent: window.is_zero(),
+            pause,
+            began: Instant::now(),
+            reconciled: Reconciled::default(),
+        }
+    }
+
+    /// Whether it takes as little time as possible.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_urgent
     }
 
     /// The users to compare next; none after the last ones.

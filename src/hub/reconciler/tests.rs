@@ -132,6 +132,32 @@ async fn requests_during_a_comparison_share_the_next() {
     assert_eq!(harness.queries(), 2);
 }
 
+#[actix::test]
+async fn later_request_does_not_restart_a_comparison() {
+    let harness = Harness::start(2_001).await;
+    let first = async {
+        assert!(harness.reconcile().await.is_ok());
+        harness.queries()
+    };
+    let second = async {
+        sleep(pass::MIN_PAUSE + pass::MIN_PAUSE / 2).await;
+        assert!(harness.reconcile().await.is_ok());
+        harness.queries()
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!((3..=4).contains(&first), "{first} queries");
+    assert_eq!(second, 6);
+}
+
+#[actix::test]
+async fn request_interrupts_a_slow_comparison() {
+    let harness = Harness::start(2_001).await;
+    sleep(INTERVAL + Duration::from_secs(1)).await;
+    assert_eq!(harness.queries(), 1);
+    assert!(harness.reconcile().await.is_ok());
+    assert_eq!((harness.queries(), harness.services.metrics.reconcile_passes.get()), (4, 1));
+}
+
 fn ann() -> Owner {
     Owner { hub: "chat".into(), user: "ann".into() }
 }
