@@ -187,7 +187,8 @@ impl Engine {
     /// Compares the durable groups of all connected users with the store now, and makes the connections of this process
     /// agree with it. The engine does the same at [intervals](EngineBuilder::reconcile_interval). An application calls it
     /// after it has changed the data of the store by other means. It takes one query for up to 1,000 users, and 100 ms
-    /// between two queries. A connection that has left a durable group by itself does not join it.
+    /// between two queries. A connection that has left a durable group by itself does not join it. One that does not answer
+    /// within 1 s, because its thread is blocked, is left to the next comparison.
     ///
     /// # Errors
     /// The error of the store. Connections can have changed, and the next comparison completes the rest.

@@ -5,11 +5,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::{StreamExt, stream};
-use tokio::{
-    pin,
-    time::{Instant, timeout_at},
-};
+use futures_util::{StreamExt, future::ready, stream};
+use tokio::time::timeout;
 
 use super::{
     Reconciled, UserId,
@@ -23,14 +20,15 @@ use crate::{
     store::{Error, MembershipChange, Owner},
 };
 
-/// The number of connections that are asked, and of memberships that are repaired, at a time.
-const MAX_CONCURRENT: usize = 16;
+/// The maximum number of connections that are asked at a time. So many cost little memory, and those whose threads are
+/// blocked leave places for the others.
+const MAX_INSPECTED: usize = 1_000;
 
-/// The maximum number of memberships that are locked at a time: other changes of them wait.
+/// The maximum number of memberships that are locked and repaired at a time: other changes of them wait.
 const MAX_LOCKED: usize = 256;
 
-/// The maximum time to wait for connections, in which locks are held too. A connection whose thread is blocked by code of
-/// the application is left to the next pass.
+/// The maximum time to wait for a connection. Locks are held as long. A connection whose thread is blocked by code of the
+/// application is left to the next pass.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Compares the connections of `users` with the store, by one query, and repairs the differences.
@@ -48,19 +46,13 @@ pub(super) async fn reconcile(services: &HubServices, users: &[UserId]) -> Resul
 async fn inspect(services: &HubServices, users: &[UserId]) -> Vec<LiveUser> {
     let handles = users.iter().flat_map(|user| services.connections.of_user_on_any_hub(user));
     let inspected = handles.map(async |handle| Some((handle.user.clone()?, handle.inspect_durable().await?)));
-    let mut live = Vec::new();
-    for_each_in_time(inspected, |inspected| live.extend(inspected)).await;
-    live
+    results_in_time(inspected, MAX_INSPECTED).await.into_iter().flatten().collect()
 }
 
-/// Runs tasks, some at a time, and passes on the results of those that end in time. Drops the others.
-async fn for_each_in_time<F: Future>(tasks: impl Iterator<Item = F>, mut on_result: impl FnMut(F::Output)) {
-    let deadline = Instant::now() + MAX_WAIT;
-    let results = stream::iter(Vec::from_iter(tasks)).buffer_unordered(MAX_CONCURRENT);
-    pin!(results);
-    while let Ok(Some(result)) = timeout_at(deadline, results.next()).await {
-        on_result(result);
-    }
+/// Runs tasks, up to `limit` at a time, and returns the results of those that end in time. The others are dropped.
+async fn results_in_time<F: Future>(tasks: impl Iterator<Item = F>, limit: usize) -> Vec<F::Output> {
+    let tasks = Vec::from_iter(tasks.map(|task| timeout(MAX_WAIT, task)));
+    stream::iter(tasks).buffer_unordered(limit).filter_map(|result| ready(result.ok())).collect().await
 }
 
 async fn load(services: &HubServices, owners: BTreeSet<Owner>) -> Result<StoredGroups, Error> {
@@ -80,7 +72,7 @@ async fn repair(services: &HubServices, differences: &[MembershipChange]) -> Res
     let repairs = differences.iter().map(|difference| repair_one(services, difference, &stored));
     let mut reconciled = Reconciled::default();
     // The next pass repeats a repair that a crash of the group has interrupted.
-    for_each_in_time(repairs, |repaired| reconciled += repaired.unwrap_or_default()).await;
+    results_in_time(repairs, MAX_LOCKED).await.into_iter().flatten().for_each(|repaired| reconciled += repaired);
     Ok(reconciled)
 }
 

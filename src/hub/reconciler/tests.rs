@@ -5,6 +5,7 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::{
     connections::{Command, Connections, DurableSnapshot},
+    group::Joined,
     hub::tests::{register_with, services_with},
     store::{
         MembershipStore, Owner, StoreParts,
@@ -16,7 +17,7 @@ use crate::{
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// A connection of the hub `chat` in no durable group.
+/// A connection of the hub `chat` in no durable group, which joins every group.
 struct InNoGroup;
 
 impl Actor for InNoGroup {
@@ -27,9 +28,13 @@ impl Handler<Command> for InNoGroup {
     type Result = ();
 
     fn handle(&mut self, command: Command, _: &mut Self::Context) {
-        if let Command::InspectDurable(answer) = command {
-            let snapshot = DurableSnapshot { hubs: vec!["chat".into()], groups: Vec::new() };
-            answer.send(snapshot).expect("the reconciler waits");
+        match command {
+            Command::InspectDurable(answer) => {
+                let snapshot = DurableSnapshot { hubs: vec!["chat".into()], groups: Vec::new() };
+                answer.send(snapshot).expect("the reconciler waits");
+            }
+            Command::Join { answer, .. } => answer.send(Ok(Joined::Now)).expect("the reconciler waits"),
+            _ => unreachable!("the reconciler sends no other command"),
         }
     }
 }
@@ -158,17 +163,20 @@ async fn request_interrupts_a_slow_comparison() {
     assert_eq!((harness.queries(), harness.services.metrics.reconcile_passes.get()), (4, 1));
 }
 
-fn ann() -> Owner {
-    Owner { hub: "chat".into(), user: "ann".into() }
+fn owner(user: &str) -> Owner {
+    Owner { hub: "chat".into(), user: user.into() }
 }
 
 #[actix::test]
-async fn blocked_connection_does_not_delay_others() {
+async fn blocked_connections_do_not_delay_others() {
     let harness = Harness::start(1).await;
-    register_with(&harness.services, "chat", "ann1", Some("ann"), Blocked::default().start().recipient());
+    harness.store.add(&owner("0"), &"lobby".into()).await.unwrap();
+    for number in 0..500 {
+        let user = format!("blocked {number}");
+        register_with(&harness.services, "chat", &user, Some(&user), Blocked::default().start().recipient());
+    }
     let started = Instant::now();
-    assert_eq!(harness.reconcile().await.unwrap(), Reconciled::default());
-    assert_eq!(harness.queries(), 1, "the other user was compared");
+    assert_eq!(harness.reconcile().await.unwrap(), Reconciled { joined: 1, left: 0 });
     assert!((1_000..1_100).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
 }
 
@@ -177,10 +185,10 @@ async fn blocked_connection_does_not_hold_locks() {
     let harness = Harness::start(0).await;
     let blocked = Blocked { answers_inspections: true, kept: Vec::new() };
     register_with(&harness.services, "chat", "ann1", Some("ann"), blocked.start().recipient());
-    harness.store.add(&ann(), &"lobby".into()).await.unwrap();
+    harness.store.add(&owner("ann"), &"lobby".into()).await.unwrap();
     assert_eq!(harness.reconcile().await.unwrap(), Reconciled::default());
     let started = Instant::now();
-    assert!(harness.services.durable.lock(&ann(), &"lobby".into()).await.is_ok());
+    assert!(harness.services.durable.lock(&owner("ann"), &"lobby".into()).await.is_ok());
     assert_eq!(started.elapsed(), Duration::ZERO);
 }
 
