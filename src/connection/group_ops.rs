@@ -262,7 +262,7 @@ impl<D: Dialect> Connection<D> {
             return false;
         }
         let was_received = !self.state.memberships.is_filtered(group);
-        self.state.memberships.begin_leave(group);
+        self.state.memberships.begin_leave(group, cause);
         let (groups, group, id) =
             (self.state.services().groups.clone(), Arc::clone(group), self.state.handle().id.clone());
         let left = async move {

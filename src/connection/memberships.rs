@@ -51,8 +51,8 @@ struct Entry {
     crashed: Generation,
     /// The channel does not receive messages of the group.
     is_filtered: bool,
-    /// The group was left, and a restore in progress must not join it again.
-    was_left: bool,
+    /// Why the group was left. A restore in progress must not join it again.
+    left_by: Option<LeaveCause>,
     /// The connection has left the group by itself, and its user was a durable member. A repair does not join it again.
     is_declined: bool,
     /// The sequence number from which the client can know of the membership; absent if its token lists the group.
@@ -61,7 +61,7 @@ struct Entry {
 
 impl Entry {
     fn is_idle(&self) -> bool {
-        !self.is_joining && !self.is_member && !self.was_left && !self.is_declined
+        !self.is_joining && !self.is_member && self.left_by.is_none() && !self.is_declined
     }
 
     /// Whether a durable membership of the user has taken effect: the connection is in the group for it, or has left it.
@@ -102,10 +102,10 @@ impl Memberships {
     #[must_use]
     pub(crate) fn begin_join(&mut self, key: &Arc<GroupKey>, restores: bool) -> bool {
         let entry = self.entries.entry(Arc::clone(key)).or_default();
-        if restores && entry.was_left {
+        if restores && entry.left_by.is_some() {
             return false;
         }
-        (entry.is_joining, entry.was_left, entry.is_declined) = (true, false, false);
+        (entry.is_joining, entry.left_by, entry.is_declined) = (true, None, false);
         true
     }
 
@@ -132,9 +132,11 @@ impl Memberships {
         entry.map(|entry| entry.change(key, self.received.as_ref(), |entry| entry.is_durable = true)).is_some()
     }
 
-    /// Records that the connection does not follow a durable membership of its user, because it has left the group.
+    /// Records that a restore of a durable membership did not join a group, because it was left since the restore began. The
+    /// connection does not follow the membership if it has left by itself, but if the user was removed.
     pub(crate) fn decline(&mut self, key: &Arc<GroupKey>) {
-        self.entries.entry(Arc::clone(key)).or_default().is_declined = true;
+        let entry = self.entries.entry(Arc::clone(key)).or_default();
+        entry.is_declined |= entry.left_by == Some(LeaveCause::Caller);
     }
 
     /// Whether a durable membership of the user makes no difference yet: the connection is not in the group for it, and
@@ -170,8 +172,12 @@ impl Memberships {
     }
 
     /// Records the start of a leave. A restore in progress does not undo it.
-    pub(crate) fn begin_leave(&mut self, key: &Arc<GroupKey>) {
-        self.entries.entry(Arc::clone(key)).or_default().was_left = true;
+    pub(crate) fn begin_leave(&mut self, key: &Arc<GroupKey>, cause: LeaveCause) {
+        let entry = self.entries.entry(Arc::clone(key)).or_default();
+        // A user who was removed has no membership that a later leave of the connection could decline.
+        if cause != LeaveCause::Caller || entry.left_by.is_none() {
+            entry.left_by = Some(cause);
+        }
     }
 
     /// Records the end of a leave, which may have failed. While a restore is in progress, the leave is remembered.
@@ -183,7 +189,7 @@ impl Memberships {
             }
             entry.is_member &= !is_answered;
             entry.is_durable &= entry.is_member;
-            entry.was_left &= is_restoring;
+            entry.left_by = entry.left_by.filter(|_| is_restoring);
         });
         self.drop_idle(key);
     }
@@ -191,7 +197,7 @@ impl Memberships {
     /// Drops the leaves that were only remembered for restores in progress.
     pub(crate) fn end_restore(&mut self) {
         self.entries.retain(|_, entry| {
-            entry.was_left = false;
+            entry.left_by = None;
             !entry.is_idle()
         });
     }

@@ -27,7 +27,7 @@ fn join(memberships: &mut Memberships, name: &str) {
 }
 
 fn leave(memberships: &mut Memberships, name: &str, is_restoring: bool) {
-    memberships.begin_leave(&key(name));
+    memberships.begin_leave(&key(name), LeaveCause::Caller);
     memberships.end_leave(&key(name), LeaveCause::Caller, true, is_restoring);
 }
 
@@ -61,7 +61,7 @@ fn failed_join_is_dropped() {
 #[test]
 fn failed_leave_changes_nothing() {
     let mut memberships = in_groups(&["a"]);
-    memberships.begin_leave(&key("a"));
+    memberships.begin_leave(&key("a"), LeaveCause::Caller);
     memberships.end_leave(&key("a"), LeaveCause::Caller, false, false);
     assert_eq!(received(&memberships), ["a"]);
     leave(&mut memberships, "a", false);
@@ -125,7 +125,7 @@ fn durable_group_left_by_request_is_declined() {
     for cause in [LeaveCause::Caller, LeaveCause::User, LeaveCause::Repair] {
         let mut memberships = Memberships::default();
         join_durably(&mut memberships, "a");
-        memberships.begin_leave(&key("a"));
+        memberships.begin_leave(&key("a"), cause);
         memberships.end_leave(&key("a"), cause, true, false);
         let is_declined = cause == LeaveCause::Caller;
         assert_eq!(!memberships.is_missing(&key("a")), is_declined, "{cause:?}");
@@ -135,10 +135,35 @@ fn durable_group_left_by_request_is_declined() {
 }
 
 #[test]
+fn refused_restore_is_declined_after_own_leave_only() {
+    use LeaveCause::{Caller, Repair, User};
+    for (causes, is_declined) in [
+        (&[Caller][..], true),
+        (&[User], false),
+        (&[Repair], false),
+        (&[Caller, User], false),
+        (&[User, Caller], false),
+        (&[Caller, Caller], true),
+    ] {
+        let mut memberships = Memberships::default();
+        for cause in causes {
+            memberships.begin_leave(&key("a"), *cause);
+            memberships.end_leave(&key("a"), *cause, true, true);
+        }
+        assert!(!memberships.begin_join(&key("a"), true), "{causes:?}");
+        memberships.decline(&key("a"));
+        memberships.end_restore();
+        assert_eq!(!memberships.is_missing(&key("a")), is_declined, "{causes:?}");
+        assert_eq!(memberships.entries.len(), usize::from(is_declined), "{causes:?}");
+    }
+}
+
+#[test]
 fn later_change_undoes_a_declined_group() {
     let declined = || {
         let mut memberships = Memberships::default();
-        memberships.decline(&key("a"));
+        join_durably(&mut memberships, "a");
+        leave(&mut memberships, "a", false);
         memberships
     };
     let mut joined = declined();
@@ -147,7 +172,7 @@ fn later_change_undoes_a_declined_group() {
     let mut removed = declined();
     leave(&mut removed, "a", false);
     assert!(!removed.is_missing(&key("a")), "another leave changes nothing");
-    removed.begin_leave(&key("a"));
+    removed.begin_leave(&key("a"), LeaveCause::User);
     removed.end_leave(&key("a"), LeaveCause::User, true, false);
     assert!(removed.is_missing(&key("a")));
     let mut ended = declined();
