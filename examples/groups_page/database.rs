@@ -5,7 +5,7 @@
 //! | sample 6 | here |
 //! |---|---|
 //! | `User`, `User.Rooms` | tables `users` and `user_rooms` of the store: a user has a row while it is a member |
-//! | `Connection` | table `connections` of the store. There, a row whose process was killed says `Connected` forever. Here, the record of a connection belongs to a process, and ends with it |
+//! | `Connection` | table `connections` of the store. There, a row whose process was killed says `Connected` forever. Here, a record counts while the lease of its process lasts |
 //! | `ConversationRoom` | table `rooms` of this application, which decides the rooms that exist |
 
 use std::collections::HashSet;
