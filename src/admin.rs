@@ -12,6 +12,7 @@
 //! | `GET /admin/overview` | version, node, uptime, whether the store can be written to, live counts, the longest queue, restarts, all counters |
 //! | `GET /admin/connections?hub=&user=&group=&transport=&sort=&limit=&cursor=` | a page of connections; `group` requires `hub` if the engine has several hubs |
 //! | `GET /admin/connections/{id}` | one connection with its groups, running calls and phase |
+//! | `GET /admin/connections/{id}/lease` | the stored record of a connection of any node, for a day after its end, too: its node, when it was last seen, when and why it was closed |
 //! | `GET /admin/filters?hub=&sort=&limit=&cursor=` | a page of the filters with their modes and figures; with `hub`, those that run on it |
 //! | `PUT /admin/filters/{name}?mode=` | sets the mode of a filter to `enabled`, `disabled` or `shadow`, until the process ends: `{"mode": "shadow", "previous": "enabled"}` |
 //! | `GET /admin/groups?hub=&prefix=&sort=&limit=&cursor=` | a page of the groups with live members |
@@ -128,6 +129,7 @@ fn mount(config: &mut ServiceConfig) {
         Methods::at("/overview").get(overview::overview),
         Methods::at("/connections").get(connections::list),
         Methods::at("/connections/{id}").get(connections::detail).delete(changes::disconnect_connection),
+        Methods::at("/connections/{id}/lease").get(connections::lease),
         Methods::at("/filters").get(filters::list),
         Methods::at("/filters/{name}").put(filters::set_mode),
         Methods::at("/groups").get(groups::list),

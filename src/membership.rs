@@ -77,7 +77,7 @@ pub(crate) struct MembershipConfig {
     /// long for its connection.
     pub(crate) deadline: Duration,
     /// The duration of this node's lease. A node that has not renewed its lease for that long counts as dead, and other
-    /// nodes delete the leases of its connections. Default 30 s. Renewals happen at every third of the duration.
+    /// nodes close the leases of its connections. Default 30 s. Renewals happen at every third of the duration.
     pub(crate) lease: Duration,
     /// The lifetime of rejoin tokens. The store keeps revocations that long.
     pub(crate) token_lifetime: Duration,
@@ -262,16 +262,16 @@ impl Membership {
         }
         this.checks.answer(node_name::check_result(&result, &this.node_name.borrow()));
         match result {
-            Ok(Renewal::Renewed { deleted }) => this.on_renewed(deleted),
+            Ok(Renewal::Renewed { closed }) => this.on_renewed(closed),
             Ok(Renewal::Held(_)) => {}
             Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
         }
     }
 
-    fn on_renewed(&mut self, deleted: u64) {
-        self.metrics.leases_reclaimed.add(deleted);
-        if deleted > 0 {
-            info!(connections = deleted; "deleted leases of dead connections");
+    fn on_renewed(&mut self, closed: u64) {
+        self.metrics.leases_reclaimed.add(closed);
+        if closed > 0 {
+            info!(connections = closed; "closed leases of dead connections");
         }
         let last = self.last_renewal.replace(Instant::now());
         if last.is_none_or(|last| last.elapsed() > self.config.lease) {
@@ -280,7 +280,7 @@ impl Membership {
     }
 
     /// Queues the leases of all connections. An earlier incarnation may have died with unwritten changes, and other
-    /// nodes may have deleted the leases of a node that renewed too late. Writing a lease twice is harmless.
+    /// nodes may have closed the leases of a node that renewed too late. Writing a lease twice is harmless.
     fn rewrite_leases(&mut self) {
         for handle in self.connections.all() {
             self.queue_lease(LeaseChange::Opened(lease_of(&handle)));

@@ -151,7 +151,7 @@ counters! {
     reconciled_leaves => "hubcast_reconciled_memberships" ["change" = "left"],
     /// Lease changes of connections that were dropped because they could not be written.
     leases_dropped,
-    /// Leases of dead processes that were deleted.
+    /// Leases of dead processes that were closed.
     leases_reclaimed,
     /// Requests of classic clients that were answered with 4xx or 5xx, and requests of ASP.NET Core clients that failed
     /// authentication or authorization.

@@ -6,13 +6,16 @@
 //! functions that revoke tokens or list members. A store does not know live groups, and none of its calls waits for a
 //! client.
 //!
-//! Users and their memberships are durable. Connections are leases: when a process dies, its leases expire.
+//! Users and their memberships are durable. Connections are leases: when a process dies, its leases are closed.
 //! [`memory::MemoryStore`] implements the whole contract without persistence; `sea::SeaStore` (feature `database`) persists to a database.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
 pub(crate) use handle::StoreHandle;
-pub use leases::{DynLeaseStore, Lease, LeaseChange, LeaseStore, Node};
+pub use leases::{
+    CLOSED_LEASE_TERM, CloseReason, DynLeaseStore, LAST_SEEN_TERM, Lease, LeaseChange, LeaseEnd, LeaseRecord,
+    LeaseStore, MAX_CLOSED_LEASES, Node, UserActivity,
+};
 pub use memberships::{
     Change, DynMembershipStore, Members, MembershipChange, MembershipOp, MembershipPromises, MembershipStore, Owner,
     Page,

@@ -1,8 +1,8 @@
-//! `connections`: the open connections, and the processes that serve them.
+//! `connections`: the open connections and the processes that serve them, and those that were closed recently.
 
 use sea_orm::entity::prelude::*;
 
-/// An open connection.
+/// A connection: its latest lease.
 ///
 /// The user is not a foreign key, because a connection can belong to a user without a row in `users`. The node is not a
 /// foreign key either: the store writes its row in the same transaction.
@@ -30,6 +30,13 @@ pub struct Model {
     pub incarnation: String,
     /// When it was opened.
     pub connected_at: i64,
+    /// When it was last known to be open. While it is open, the last renewal of its node is later.
+    pub last_seen_at: i64,
+    /// When it was closed; `None` while it is open.
+    pub closed_at: Option<i64>,
+    /// Why it was closed.
+    #[sea_orm(column_type = "String(StringLen::N(32))", nullable)]
+    pub close_reason: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -19,4 +19,5 @@ pub mod node;
 pub mod rejoin_family;
 pub mod rejoin_list;
 pub mod user;
+pub mod user_last_seen;
 pub mod user_room;

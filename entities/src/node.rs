@@ -13,6 +13,8 @@ pub struct Model {
     /// Identifies the part of the process that opens leases.
     #[sea_orm(column_type = "String(StringLen::N(64))")]
     pub incarnation: String,
+    /// When the node last renewed its lease; zero if it has not.
+    pub renewed_at: i64,
     /// When the lease expires, unless the node renews it.
     pub lease_until: i64,
     /// Identifies the process that holds the name.

@@ -21,6 +21,7 @@ mod m20261129_000002_compare_names_by_bytes;
 mod m20261130_000001_index_revocations;
 mod m20261130_000002_create_group_revocations;
 mod m20261130_000003_create_rejoin_lists;
+mod m20261130_000004_close_leases;
 mod runner;
 mod schema;
 
@@ -31,7 +32,7 @@ macro_rules! named {
     };
 }
 
-const MIGRATIONS: [runner::Named; 14] = named![
+const MIGRATIONS: [runner::Named; 15] = named![
     m20261123_000001_create_users,
     m20261123_000002_create_conversation_rooms,
     m20261123_000003_create_user_rooms,
@@ -46,6 +47,7 @@ const MIGRATIONS: [runner::Named; 14] = named![
     m20261130_000001_index_revocations,
     m20261130_000002_create_group_revocations,
     m20261130_000003_create_rejoin_lists,
+    m20261130_000004_close_leases,
 ];
 
 /// Applies the missing migrations (`up`), or reverts the last applied ones (`down`).

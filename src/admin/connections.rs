@@ -16,8 +16,9 @@ use super::{
 use crate::{
     Engine,
     connections::ConnectionHandle,
-    ids::{ConnectionId, GroupKey, GroupName, HubName, UserId},
+    ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId},
     outbox::Backlog,
+    store::{CloseReason, LeaseRecord},
 };
 
 const PARAMETERS: &[&str] = &["hub", "user", "group", "transport", "sort", "limit", "cursor"];
@@ -111,6 +112,39 @@ pub(super) async fn detail(engine: Data<Engine>, id: Path<String>) -> Result<Htt
         phase: state.phase,
         calls: state.calls,
         groups,
+    }))
+}
+
+/// The stored record of a connection, which can be on another node or have ended.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LeaseResponse {
+    id: ConnectionId,
+    user: Option<UserId>,
+    node: NodeId,
+    transport: String,
+    user_agent: String,
+    since: Option<jiff::Timestamp>,
+    last_seen: Option<jiff::Timestamp>,
+    closed_at: Option<jiff::Timestamp>,
+    close_reason: Option<&'static str>,
+}
+
+pub(super) async fn lease(engine: Data<Engine>, id: Path<String>) -> Result<HttpResponse, AdminError> {
+    let found = engine.find_lease(&id.into_inner().into()).await.map_err(|error| AdminError::store(&error))?;
+    let not_found = || AdminError::NotFound("the store has no record of a connection with this id".into());
+    let LeaseRecord { lease, node, last_seen, closed } = found.ok_or_else(not_found)?;
+    let (closed_at, close_reason) = closed.unzip();
+    Ok(HttpResponse::Ok().json(LeaseResponse {
+        id: lease.connection,
+        user: lease.user,
+        node,
+        transport: lease.transport,
+        user_agent: lease.user_agent,
+        since: lease.since.try_into().ok(),
+        last_seen: last_seen.try_into().ok(),
+        closed_at: closed_at.and_then(|at| at.try_into().ok()),
+        close_reason: close_reason.map(CloseReason::name),
     }))
 }
 

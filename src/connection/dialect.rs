@@ -26,6 +26,7 @@ use crate::{
     payload::Payload,
     pipeline::RejoinReport,
     router::ClientResult,
+    store::CloseReason,
     transport::{Received, Transport},
 };
 
@@ -337,6 +338,22 @@ impl Reason {
             | Self::Expired
             | Self::Refused
             | Self::Crashed => ConnectionStatus::NormalClosure,
+        }
+    }
+}
+
+impl From<Reason> for CloseReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Stopped | Reason::Deleted => Self::ClientClosed,
+            Reason::Lost => Self::Lost,
+            Reason::TimedOut | Reason::TooSlow => Self::Timeout,
+            Reason::Aborted => Self::Aborted,
+            Reason::Drained => Self::Drained,
+            Reason::Faulted => Self::Faulted,
+            Reason::Expired => Self::Expired,
+            Reason::Refused => Self::Refused,
+            Reason::Crashed => Self::Crashed,
         }
     }
 }

@@ -3,7 +3,11 @@
 use std::time::SystemTime;
 
 use super::Engine;
-use crate::{ids::HubName, membership::NodeInUse, store};
+use crate::{
+    ids::{ConnectionId, HubName},
+    membership::NodeInUse,
+    store::{self, LeaseRecord},
+};
 
 /// The identity of this process.
 #[derive(Debug)]
@@ -77,5 +81,14 @@ impl Engine {
     /// The error of the store, or [`store::Error::Unavailable`] if the write takes longer.
     pub async fn check_store(&self) -> Result<(), store::Error> {
         self.services.durable.check_store().await
+    }
+
+    /// The stored record of a connection of any node, also for a time after its end ([`store::CLOSED_LEASE_TERM`]). It is
+    /// written some milliseconds after the connection begins or ends.
+    ///
+    /// # Errors
+    /// The error of the store, or [`store::Error::Unavailable`] if it does not answer in time.
+    pub async fn find_lease(&self, connection: &ConnectionId) -> Result<Option<LeaseRecord>, store::Error> {
+        self.services.durable.store.call(|store| store.leases.find(connection)).await
     }
 }

@@ -1,9 +1,12 @@
 //! The calls for the leases of this node. Each also tells the store of tokens what it needs to know.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::MembershipConfig;
-use crate::store::{Error, LeaseChange, Node, Renewal, StoreParts};
+use crate::{
+    ids::ConnectionId,
+    store::{Error, LeaseChange, Node, Renewal, StoreParts},
+};
 
 /// Renews the lease of the node. The holder of its name also deletes expired records of tokens.
 pub(super) async fn renew(store: &StoreParts, config: &MembershipConfig) -> Result<Renewal, Error> {
@@ -18,15 +21,55 @@ pub(super) async fn renew(store: &StoreParts, config: &MembershipConfig) -> Resu
 /// Writes lease changes. Connections that have ended no longer hold a token. Both calls can be repeated.
 pub(super) async fn write(store: &StoreParts, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
     store.leases.lease(node, changes).await?;
-    let mut closed = BTreeSet::new();
-    for change in changes {
-        match change {
-            LeaseChange::Opened(lease) => drop(closed.remove(&lease.connection)),
-            LeaseChange::Closed(connection) => drop(closed.insert(connection.clone())),
-        }
-    }
-    if closed.is_empty() {
+    let ended = ended_connections(changes);
+    if ended.is_empty() {
         return Ok(());
     }
-    store.tokens.release_holders(&node.id, &Vec::from_iter(closed)).await
+    store.tokens.release_holders(&node.id, &ended).await
+}
+
+/// The connections that are not open after these changes.
+fn ended_connections(changes: &[LeaseChange]) -> Vec<ConnectionId> {
+    let mut latest = BTreeMap::new();
+    for change in changes {
+        let (connection, since, is_open) = match change {
+            LeaseChange::Opened(lease) => (&lease.connection, lease.since, true),
+            LeaseChange::Closed(end) => (&end.connection, end.since, false),
+        };
+        let (known, was_open) = latest.entry(connection).or_insert((since, is_open));
+        // The end of an earlier lease can follow the begin of the next one.
+        if since >= *known {
+            (*known, *was_open) = (since, is_open);
+        }
+    }
+    latest.into_iter().filter(|(_, (_, is_open))| !is_open).map(|(connection, _)| connection.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{CloseReason, Lease, LeaseEnd};
+
+    fn opened(connection: &str, second: u64) -> LeaseChange {
+        let (user_agent, transport, since) = (String::new(), String::new(), at(second));
+        LeaseChange::Opened(Lease { connection: connection.into(), user: None, user_agent, transport, since })
+    }
+
+    fn closed(connection: &str, second: u64) -> LeaseChange {
+        let (since, reason) = (at(second), CloseReason::Lost);
+        LeaseChange::Closed(LeaseEnd { connection: connection.into(), since, at: since, reason })
+    }
+
+    fn at(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    #[test]
+    fn late_end_releases_no_newer_connection() {
+        let changes = [closed("a", 1), opened("b", 1), closed("b", 1), opened("c", 2), closed("c", 1), opened("d", 1)];
+        assert_eq!(ended_connections(&changes), ["a", "b"].map(ConnectionId::from));
+        assert!(ended_connections(&[closed("a", 1), opened("a", 2)]).is_empty());
+    }
 }

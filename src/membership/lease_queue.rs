@@ -85,7 +85,7 @@ fn size(change: &LeaseChange) -> usize {
         LeaseChange::Opened(Lease { connection, user, user_agent, transport, .. }) => {
             connection.len() + user.as_ref().map_or(0, |user| user.len()) + user_agent.len() + transport.len()
         }
-        LeaseChange::Closed(connection) => connection.len(),
+        LeaseChange::Closed(end) => end.connection.len(),
     };
     size_of::<LeaseChange>() + texts
 }
@@ -95,6 +95,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::store::{CloseReason, LeaseEnd};
 
     fn queue() -> LeaseQueue {
         LeaseQueue::new(Duration::from_secs(5))
@@ -131,7 +132,8 @@ mod tests {
         assert_eq!(queue.pause(now), Duration::ZERO, "nothing waits");
         queue.push(opened(10, 10));
         assert!(queue.pause(now) > Duration::ZERO);
-        queue.push(LeaseChange::Closed("10".into()));
+        let (since, reason) = (SystemTime::UNIX_EPOCH, CloseReason::Lost);
+        queue.push(LeaseChange::Closed(LeaseEnd { connection: "10".into(), since, at: since, reason }));
         assert_eq!(queue.pause(now), Duration::ZERO, "an end does not wait");
         queue.take_batch(now);
         queue.put_back(batch);

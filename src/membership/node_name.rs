@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn name_of_a_dead_holder_is_taken_over() {
-        let renewed = Renewal::Renewed { deleted: 0 };
+        let renewed = Renewal::Renewed { closed: 0 };
         let renewals = [held_by("one", 30), held_by("one", 30), renewed.clone(), held_by("two", 60), renewed];
         assert_eq!(states(&renewals), ["pending", "pending", "held", "pending", "held"]);
     }

@@ -1,12 +1,14 @@
 //! The requests to the membership actor.
 
+use std::time::SystemTime;
+
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use crate::{
     connections::ConnectionHandle,
     ids::GroupName,
-    store::{Change, Error, Lease, LeaseChange, MembershipChange, Owner},
+    store::{Change, CloseReason, Error, Lease, LeaseChange, LeaseEnd, MembershipChange, Owner},
 };
 
 /// Query: asks for the durable groups of a user.
@@ -42,9 +44,10 @@ impl LeaseUpdate {
         Self { change: LeaseChange::Opened(lease_of(handle)) }
     }
 
-    /// The update for a connection that has closed.
-    pub(crate) fn closed(handle: &ConnectionHandle) -> Self {
-        Self { change: LeaseChange::Closed(handle.id.clone()) }
+    /// The update for a connection that ends now.
+    pub(crate) fn closed(handle: &ConnectionHandle, reason: CloseReason) -> Self {
+        let (connection, since, at) = (handle.id.clone(), handle.info.since, SystemTime::now());
+        Self { change: LeaseChange::Closed(LeaseEnd { connection, since, at, reason }) }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     outbox::{Limits, Outbox, ReplayLimits},
     payload::Format,
     store::{
-        Change, Lease, LeaseStore, MembershipChange, MembershipOp, Process,
+        Change, CloseReason, Lease, LeaseEnd, LeaseStore, MembershipChange, MembershipOp, Process,
         faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
@@ -73,7 +73,7 @@ impl Harness {
         self.membership.send(LeaseUpdate { change }).await.unwrap();
     }
 
-    /// The number of leases in the store. Deletes them, as the renewal by a new incarnation of the node does. The paused
+    /// The number of open leases in the store. Closes them, as the renewal by a new incarnation of the node does. The paused
     /// clock advances when all lease changes are written.
     async fn count_leases(&self) -> u64 {
         sleep(Duration::from_millis(1)).await;
@@ -92,7 +92,7 @@ impl Harness {
 
 async fn renew(store: &impl LeaseStore, node: &Node, now: SystemTime) -> u64 {
     match LeaseStore::renew(store, node, now, LEASE).await.unwrap() {
-        Renewal::Renewed { deleted } => deleted,
+        Renewal::Renewed { closed } => closed,
         Renewal::Held(lease) => panic!("held by {lease:?}"),
     }
 }
@@ -103,13 +103,17 @@ fn owner(user: &str) -> Owner {
 
 fn opened(connection: &str) -> LeaseChange {
     let (user_agent, transport) = (String::new(), String::new());
-    LeaseChange::Opened(Lease {
-        connection: connection.into(),
-        user: None,
-        user_agent,
-        transport,
-        since: SystemTime::now(),
-    })
+    LeaseChange::Opened(Lease { connection: connection.into(), user: None, user_agent, transport, since: since() })
+}
+
+fn closed(connection: &str) -> LeaseChange {
+    let (connection, reason) = (connection.into(), CloseReason::Lost);
+    LeaseChange::Closed(LeaseEnd { connection, since: since(), at: SystemTime::now(), reason })
+}
+
+/// When the connections of the tests were opened.
+fn since() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
 fn is_unavailable<T>(answer: &Result<T, Error>) -> bool {
@@ -279,12 +283,12 @@ async fn requests_fail_if_actor_keeps_crashing() {
 }
 
 #[actix::test]
-async fn leases_are_written_and_deleted() {
+async fn leases_are_written_and_closed() {
     let harness = Harness::new();
     for connection in ["a", "b", "c"] {
         harness.update_lease(opened(connection)).await;
     }
-    harness.update_lease(LeaseChange::Closed("b".into())).await;
+    harness.update_lease(closed("b")).await;
     assert_eq!(harness.count_leases().await, 2);
 }
 
@@ -296,7 +300,7 @@ async fn lease_changes_survive_outage() {
         harness.update_lease(opened("a")).await;
         harness.update_lease(opened("b")).await;
         sleep(LEASE).await;
-        harness.update_lease(LeaseChange::Closed("a".into())).await;
+        harness.update_lease(closed("a")).await;
         harness.store.set_mode(FaultMode::None);
         sleep(LEASE).await;
         assert_eq!(harness.count_leases().await, 1, "{fault:?}");
@@ -320,7 +324,7 @@ async fn restarted_actor_writes_lost_leases() {
 
 /// The restarted actor does not know `ended`: its lease is in the store, but the connection is not in the directory.
 #[actix::test]
-async fn restart_deletes_leases_of_unknown_connections() {
+async fn restart_closes_leases_of_unknown_connections() {
     let harness = Harness::new();
     assert!(harness.connections.register(&handle("a")));
     harness.update_lease(opened("a")).await;
@@ -341,8 +345,8 @@ async fn node_considered_dead_rewrites_its_leases() {
     sleep(LEASE * 2).await;
     harness.store.set_mode(FaultMode::None);
     let beta = Node { id: "beta".into(), incarnation: "1".into(), process: Process::current() };
-    let deleted = renew(&*harness.store, &beta, SystemTime::now() + LEASE * 2).await;
-    assert_eq!(deleted, 1);
+    let closed = renew(&*harness.store, &beta, SystemTime::now() + LEASE * 2).await;
+    assert_eq!(closed, 1);
     sleep(LEASE).await;
     assert_eq!(harness.count_leases().await, 1);
 }

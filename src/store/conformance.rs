@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{DynLeaseStore, DynMembershipStore, Error, Node, Owner, Process, Renewal};
 
+pub mod closing;
 pub mod commits;
 pub mod group_lists;
 pub mod group_revocations;
@@ -98,7 +99,7 @@ macro_rules! lease_store_conformance {
             lease_changes_apply_in_order
             large_batch_of_lease_changes_is_applied
             renewal_keeps_leases_of_live_nodes
-            new_incarnation_removes_leases_of_previous_one
+            new_incarnation_closes_leases_of_previous_one
             expired_node_loses_its_connections
             name_of_a_node_is_held_by_one_process
             expired_name_goes_to_the_next_process
@@ -110,6 +111,20 @@ macro_rules! lease_store_conformance {
             last_opener_holds_the_lease
             term_beyond_the_clock_never_expires
             nodes_are_counted
+        }
+        $crate::store_conformance! { @cases closing $store =>
+            closed_lease_records_when_and_why
+            late_end_closes_no_newer_lease
+            late_connect_takes_no_newer_lease_over
+            closed_lease_can_be_opened_again
+            expired_node_closes_its_leases_with_a_reason
+            restarted_node_closes_its_leases_with_a_reason
+            closed_leases_are_deleted_by_age
+            closed_leases_are_deleted_by_number
+            user_is_active_on_its_live_nodes
+            activity_follows_the_order_of_users
+            last_seen_is_that_of_the_latest_connection
+            last_seen_outlives_closed_leases
         }
     };
 }
@@ -179,10 +194,10 @@ fn process(id: &str) -> Process {
     Process { id: id.into(), host: "web-1".into(), pid: 4711, since: at(0) }
 }
 
-/// Renews a node that no other process holds, and returns the number of deleted connections.
+/// Renews a node that no other process holds, and returns the number of leases that it closes.
 async fn renew(store: &dyn DynLeaseStore, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
     match store.renew(node, now, term).await? {
-        Renewal::Renewed { deleted } => Ok(deleted),
+        Renewal::Renewed { closed } => Ok(closed),
         Renewal::Held(lease) => panic!("{} is held by {lease:?}", node.id),
     }
 }
@@ -205,6 +220,7 @@ mod tests {
         let list = [include_str!("conformance.rs"), commits].concat();
         let modules = [
             commits,
+            include_str!("conformance/closing.rs"),
             include_str!("conformance/group_lists.rs"),
             include_str!("conformance/group_revocations.rs"),
             include_str!("conformance/leases.rs"),

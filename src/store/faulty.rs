@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Change, Error, GroupList, LeaseChange, LeaseStore, Members, MembershipChange, MembershipPromises, MembershipStore,
-    Node, Owner, Page, Redeemed, Redemption, Renewal, TokenStore,
+    Change, Error, GroupList, LeaseChange, LeaseRecord, LeaseStore, Members, MembershipChange, MembershipPromises,
+    MembershipStore, Node, Owner, Page, Redeemed, Redemption, Renewal, TokenStore, UserActivity,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
@@ -123,6 +123,14 @@ impl<S: LeaseStore> LeaseStore for FaultyStore<S> {
 
     async fn nodes(&self) -> Result<u64, Error> {
         self.forward("nodes", self.inner.nodes()).await
+    }
+
+    async fn find(&self, connection: &ConnectionId) -> Result<Option<LeaseRecord>, Error> {
+        self.forward("find", self.inner.find(connection)).await
+    }
+
+    async fn activity(&self, users: &[UserId], now: SystemTime) -> Result<Vec<UserActivity>, Error> {
+        self.forward("activity", self.inner.activity(users, now)).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! long as its owner; the engine shares one. It never waits: each method is one step under one lock, so no caller sees
 //! a partial change.
 //!
-//! It keeps only data that a method can return or depend on: for a lease, only its holder.
+//! It keeps only data that a method can return or depend on.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -16,11 +16,15 @@ use std::{
 
 use super::tokens::groups_of;
 use super::{
-    Change, Error, GroupList, Holder, LeaseChange, LeaseStore, MAX_GROUP_LISTS, Members, MembershipChange,
-    MembershipOp, MembershipStore, Node, NodeLease, Owner, Page, Process, Redeemed, Redemption, Renewal, TokenStore,
-    TokenUse, Verdict,
+    Change, Error, GroupList, Holder, LeaseChange, LeaseRecord, LeaseStore, MAX_GROUP_LISTS, Members, MembershipChange,
+    MembershipOp, MembershipStore, Node, Owner, Page, Redeemed, Redemption, Renewal, TokenStore, TokenUse,
+    UserActivity, Verdict,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
+
+mod leases;
+
+use leases::Leases;
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -52,21 +56,29 @@ impl MembershipStore for MemoryStore {
 
 impl LeaseStore for MemoryStore {
     async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
-        self.tables().lease(node, changes);
+        self.tables().leases.write(node, changes);
         Ok(())
     }
 
     async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, Error> {
-        Ok(self.tables().renew(node, now, term))
+        Ok(self.tables().leases.renew(node, now, term))
     }
 
     async fn release(&self, node: &Node) -> Result<(), Error> {
-        self.tables().release(node);
+        self.tables().leases.release(node);
         Ok(())
     }
 
     async fn nodes(&self) -> Result<u64, Error> {
-        Ok(self.tables().nodes.len() as u64)
+        Ok(self.tables().leases.node_count())
+    }
+
+    async fn find(&self, connection: &ConnectionId) -> Result<Option<LeaseRecord>, Error> {
+        Ok(self.tables().leases.find(connection))
+    }
+
+    async fn activity(&self, users: &[UserId], now: SystemTime) -> Result<Vec<UserActivity>, Error> {
+        Ok(self.tables().leases.activity(users, now))
     }
 }
 
@@ -109,33 +121,6 @@ impl TokenStore for MemoryStore {
     }
 }
 
-/// Who opened a connection: a node and its incarnation.
-#[derive(Debug, PartialEq, Eq)]
-struct Opener {
-    node: NodeId,
-    incarnation: String,
-}
-
-impl Opener {
-    fn of(node: &Node) -> Self {
-        Self { node: node.id.clone(), incarnation: node.incarnation.clone() }
-    }
-}
-
-/// The lease of a node. The process is `None` if the node has never renewed it.
-#[derive(Debug)]
-struct NodeRow {
-    process: Option<Process>,
-    /// `None`, a time beyond the range of the clock, means never.
-    until: Option<SystemTime>,
-}
-
-impl NodeRow {
-    fn has_expired(&self, now: SystemTime) -> bool {
-        self.until.is_some_and(|until| until <= now)
-    }
-}
-
 /// The latest use of a token of a family.
 #[derive(Debug)]
 struct LatestUse {
@@ -150,9 +135,7 @@ struct Tables {
     /// Invariant: `groups` and `members` hold the same memberships, and neither holds an empty set.
     groups: HashMap<Owner, BTreeSet<GroupName>>,
     members: HashMap<GroupKey, BTreeSet<UserId>>,
-    /// Invariant: the node of every lease is in `nodes`.
-    leases: HashMap<ConnectionId, Opener>,
-    nodes: HashMap<NodeId, NodeRow>,
+    leases: Leases,
     token_uses: HashMap<String, LatestUse>,
     /// The families whose token an open connection holds. Invariant: `token_uses` has the family and the holder.
     held: HashMap<ConnectionId, String>,
@@ -195,55 +178,12 @@ impl Tables {
         Members { users, total: Some(all.len() as u64) }
     }
 
-    fn lease(&mut self, node: &Node, changes: &[LeaseChange]) {
-        let never_renewed = NodeRow { process: None, until: Some(SystemTime::UNIX_EPOCH) };
-        self.nodes.entry(node.id.clone()).or_insert(never_renewed);
-        for change in changes {
-            match change {
-                LeaseChange::Opened(lease) => {
-                    self.leases.insert(lease.connection.clone(), Opener::of(node));
-                }
-                LeaseChange::Closed(connection) => self.close(node, connection),
-            }
-        }
-    }
-
-    fn close(&mut self, node: &Node, connection: &ConnectionId) {
-        if self.leases.get(connection) == Some(&Opener::of(node)) {
-            self.leases.remove(connection);
-        }
-    }
-
     /// Records that a connection of `node` no longer holds a token.
     fn release_holder(&mut self, node: &NodeId, connection: &ConnectionId) {
         let held = self.held.get(connection).and_then(|family| self.token_uses.get_mut(family));
         if let Some(latest) = held.filter(|latest| latest.holder.as_ref().is_some_and(|it| it.node == *node)) {
             latest.holder = None;
             self.held.remove(connection);
-        }
-    }
-
-    fn renew(&mut self, node: &Node, now: SystemTime, term: Duration) -> Renewal {
-        if let Some(lease) = self.lease_of_other_process(node, now) {
-            return Renewal::Held(lease);
-        }
-        let row = NodeRow { process: Some(node.process.clone()), until: now.checked_add(term) };
-        self.nodes.insert(node.id.clone(), row);
-        self.nodes.retain(|_, row| !row.has_expired(now));
-        Renewal::Renewed { deleted: self.delete_dead_leases(node) }
-    }
-
-    fn lease_of_other_process(&self, node: &Node, now: SystemTime) -> Option<NodeLease> {
-        let row = self.nodes.get(&node.id).filter(|row| !row.has_expired(now))?;
-        let process = row.process.as_ref().filter(|process| process.id != node.process.id)?;
-        Some(NodeLease { process: process.clone(), until: row.until })
-    }
-
-    fn release(&mut self, node: &Node) {
-        let row = self.nodes.get_mut(&node.id);
-        let own = row.filter(|row| row.process.as_ref().is_some_and(|process| process.id == node.process.id));
-        if let Some(row) = own {
-            row.until = Some(SystemTime::UNIX_EPOCH);
         }
     }
 
@@ -260,16 +200,6 @@ impl Tables {
             self.revoked_before.retain(|_, before| *before >= oldest);
             self.group_revoked_before.retain(|_, before| *before >= oldest);
         }
-    }
-
-    /// Deletes the leases that no live process holds, and returns their number.
-    fn delete_dead_leases(&mut self, node: &Node) -> u64 {
-        let before = self.leases.len();
-        let nodes = &self.nodes;
-        let is_live = |opener: &Opener| nodes.contains_key(&opener.node);
-        let is_earlier = |opener: &Opener| opener.node == node.id && opener.incarnation != node.incarnation;
-        self.leases.retain(|_, opener| is_live(opener) && !is_earlier(opener));
-        (before - self.leases.len()) as u64
     }
 
     fn redeem(&mut self, redemption: &Redemption) -> Redeemed {

@@ -63,8 +63,8 @@ pub struct NodeLease {
 pub enum Renewal {
     /// The process holds the name of the node.
     Renewed {
-        /// The number of connections of dead processes that were deleted.
-        deleted: u64,
+        /// The number of leases of dead processes and incarnations that were closed.
+        closed: u64,
     },
     /// Another process holds it. The call has changed nothing.
     Held(NodeLease),

@@ -15,12 +15,14 @@ use sea_orm::{DatabaseConnection, DatabaseTransaction as Transaction, DbErr};
 
 use self::{backend::Backend, conflicts::retry_conflicts};
 use super::{
-    Change, Error, GroupList, LeaseChange, LeaseStore, Members, MembershipChange, MembershipStore, Node, Owner, Page,
-    Redeemed, Redemption, Renewal, TokenStore,
+    Change, Error, GroupList, LeaseChange, LeaseRecord, LeaseStore, Members, MembershipChange, MembershipStore, Node,
+    Owner, Page, Redeemed, Redemption, Renewal, TokenStore, UserActivity,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
+mod activity;
 mod backend;
+mod closing;
 mod conflicts;
 mod errors;
 mod leases;
@@ -208,6 +210,14 @@ impl LeaseStore for SeaStore {
 
     async fn nodes(&self) -> Result<u64, Error> {
         Ok(nodes::count(&self.db).await?)
+    }
+
+    async fn find(&self, connection: &ConnectionId) -> Result<Option<LeaseRecord>, Error> {
+        Ok(activity::find(&self.db, connection).await?)
+    }
+
+    async fn activity(&self, users: &[UserId], now: SystemTime) -> Result<Vec<UserActivity>, Error> {
+        Ok(activity::activity(&self.db, users, now).await?)
     }
 }
 

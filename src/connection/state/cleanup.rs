@@ -62,7 +62,7 @@ impl ConnectionState {
         self.held_until_end = None;
         if self.is_registered {
             self.services.connections.unregister(&self.handle);
-            self.send_lease_update(LeaseUpdate::closed(&self.handle));
+            self.send_lease_update(LeaseUpdate::closed(&self.handle, ending.reason.into()));
         }
         self.count_end(ending.reason);
         self.run_disconnected(ending);

@@ -1,7 +1,7 @@
 //! Test cases for leases: the methods `lease`, `renew`, `release` and `nodes`.
 //!
-//! No method reads leases, so the test cases count them by deletion: `renew` of a new incarnation returns the number of
-//! connections that the previous incarnation left. They check only the holder of a lease, not its contents.
+//! The test cases count the leases of a node by closing them: `renew` of a new incarnation returns the number of open
+//! leases that the previous incarnation left. [`closing`](super::closing) has those for the records of connections.
 //! [`lease_store_conformance!`](crate::lease_store_conformance) lists the test cases. Each needs a new, empty store.
 
 use std::time::Duration;
@@ -9,10 +9,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use super::{at, process, renew};
-use crate::{
-    ids::ConnectionId,
-    store::{DynLeaseStore, Error, Lease, LeaseChange, Node, NodeLease, Renewal},
-};
+use crate::store::{CloseReason, DynLeaseStore, Error, Lease, LeaseChange, LeaseEnd, Node, NodeLease, Renewal};
 
 pub(super) const TERM: Duration = Duration::from_secs(30);
 
@@ -30,16 +27,17 @@ pub(super) fn opened(connection: &str) -> LeaseChange {
     })
 }
 
-fn closed(connection: &str) -> LeaseChange {
-    LeaseChange::Closed(ConnectionId::from(connection))
+pub(super) fn closed(connection: &str) -> LeaseChange {
+    let (connection, reason) = (connection.into(), CloseReason::ClientClosed);
+    LeaseChange::Closed(LeaseEnd { connection, since: at(0), at: at(1), reason })
 }
 
-/// Starts a new incarnation of node `id` and returns the number of connections that the previous one left.
+/// Starts a new incarnation of node `id` and returns the number of open leases that the previous one left.
 pub(super) async fn left_by(store: &dyn DynLeaseStore, id: &str) -> Result<u64, Error> {
     renew(store, &node(id, "next"), at(1), TERM).await
 }
 
-/// A closed lease does not count as a deleted connection later.
+/// A closed lease is not closed again.
 pub async fn lease_is_held_until_closed(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let alpha = node("alpha", "1");
     renew(store, &alpha, at(0), TERM).await?;
@@ -101,7 +99,7 @@ pub async fn renewal_keeps_leases_of_live_nodes(store: &dyn DynLeaseStore) -> Re
 }
 
 /// The new incarnation keeps the leases that it has opened itself. Incarnations are distinct, but not ordered.
-pub async fn new_incarnation_removes_leases_of_previous_one(store: &dyn DynLeaseStore) -> Result<(), Error> {
+pub async fn new_incarnation_closes_leases_of_previous_one(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (first, second, third) = (node("alpha", "m"), node("alpha", "z"), node("alpha", "a"));
     renew(store, &first, at(0), TERM).await?;
     store.lease(&first, &[opened("a"), opened("b"), opened("c")]).await?;
@@ -114,7 +112,7 @@ pub async fn new_incarnation_removes_leases_of_previous_one(store: &dyn DynLease
     Ok(())
 }
 
-/// The node expires exactly at the end of its term. Leases that it writes after that are deleted as well.
+/// The node expires exactly at the end of its term. Leases that it writes after that are closed as well.
 pub async fn expired_node_loses_its_connections(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (alpha, beta) = (node("alpha", "1"), node("beta", "1"));
     renew(store, &alpha, at(0), TERM).await?;
@@ -129,7 +127,7 @@ pub async fn expired_node_loses_its_connections(store: &dyn DynLeaseStore) -> Re
     Ok(())
 }
 
-/// Otherwise its connections would stay forever if it died before its first renewal.
+/// Otherwise its leases would stay open forever if it died before its first renewal.
 pub async fn node_that_never_renewed_is_expired(store: &dyn DynLeaseStore) -> Result<(), Error> {
     store.lease(&node("alpha", "1"), &[opened("a")]).await?;
     assert_eq!(renew(store, &node("beta", "1"), at(0), TERM).await?, 1);
@@ -200,7 +198,7 @@ pub async fn expired_name_goes_to_the_next_process(store: &dyn DynLeaseStore) ->
     Ok(())
 }
 
-/// A process that stops lets the next one start at once. Its connections are deleted then.
+/// A process that stops lets the next one start at once. Its leases are closed then.
 pub async fn released_name_is_free_at_once(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (one, two) = (node_of("alpha", "one"), node_of("alpha", "two"));
     renew(store, &one, at(0), TERM).await?;
@@ -222,7 +220,7 @@ pub async fn only_the_holder_releases_a_name(store: &dyn DynLeaseStore) -> Resul
     Ok(())
 }
 
-/// Neither the connections of the holder nor those of expired nodes are deleted.
+/// Neither the leases of the holder nor those of expired nodes are closed.
 pub async fn refused_renewal_changes_nothing(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let (one, two) = (node_of("alpha", "one"), node_of("alpha", "two"));
     renew(store, &one, at(10_000), TERM).await?;

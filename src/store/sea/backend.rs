@@ -4,8 +4,8 @@
 
 use migration::Migrator;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction as Transaction, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ConnectionTrait, DatabaseBackend, DatabaseConnection, DatabaseTransaction as Transaction, DbErr, Iden,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait, sea_query::Expr,
 };
 
 #[cfg(feature = "mysql")]
@@ -105,6 +105,15 @@ impl Backend {
         if self == Self::Sqlite {
             sqlite::release_space(db).await;
         }
+    }
+}
+
+/// In an insert that updates a row that exists, the value that was to be inserted into `column`.
+pub(super) fn inserted(db: &impl ConnectionTrait, column: &impl Iden) -> Expr {
+    let name = column.unquoted();
+    match db.get_database_backend() {
+        DatabaseBackend::MySql => Expr::cust(format!("VALUES({name})")),
+        _ => Expr::cust(format!("excluded.{name}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The statements of nodes: which process holds the name of a node, and until when.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use entities::{connection, node};
 use sea_orm::{
@@ -9,14 +9,18 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::millis;
-use crate::store::{Node, NodeLease, Process, Renewal};
+use super::{
+    closing::{self, Death, MAX_CLOSED_PER_RENEWAL},
+    millis,
+};
+use crate::store::{CloseReason, Node, NodeLease, Process, Renewal};
 
-fn row(node: &Node, lease_until: i64) -> node::Model {
+fn row(node: &Node, renewed_at: i64, lease_until: i64) -> node::Model {
     let Node { id, incarnation, process } = node;
     node::Model {
         node_id: id.to_string(),
         incarnation: incarnation.clone(),
+        renewed_at,
         lease_until,
         process_id: process.id.clone(),
         host: process.host.clone(),
@@ -31,7 +35,7 @@ pub(super) async fn lock(transaction: &Transaction, node: &Node) -> Result<(), D
     // An update without a change, for its lock.
     let unchanged = Expr::col((Entity, Column::LeaseUntil));
     let lock = OnConflict::column(Column::NodeId).value(Column::LeaseUntil, unchanged).to_owned();
-    Entity::insert(row(node, 0).into_active_model())
+    Entity::insert(row(node, 0, 0).into_active_model())
         .on_conflict(lock)
         .exec_without_returning(transaction)
         .await
@@ -43,8 +47,8 @@ pub(super) async fn count(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
     node::Entity::find().count(db).await
 }
 
-/// Renews the lease of a node for `term` from `now`, unless another process holds its name. Deletes the connections of
-/// earlier incarnations of the node, and the expired nodes with their connections.
+/// Renews the lease of a node for `term` from `now`, unless another process holds its name. Closes the leases of earlier
+/// incarnations of the node, and those of expired nodes, and deletes closed leases that are too old or too many.
 pub(super) async fn renew(
     transaction: &Transaction,
     node: &Node,
@@ -54,20 +58,22 @@ pub(super) async fn renew(
     let now = millis::floor(now);
     lock(transaction, node).await?;
     let stored = node::Entity::find_by_id(node.id.as_str()).one(transaction).await?;
+    let last_renewal = stored.as_ref().map_or(0, |row| row.renewed_at);
     if let Some(other) = stored.filter(|row| row.process_id != node.process.id && row.lease_until > now) {
         return Ok(Renewal::Held(lease_of(other)));
     }
-    let own = row(node, now.saturating_add(millis::duration(term)));
+    let own = row(node, now, now.saturating_add(millis::duration(term)));
     node::Entity::update(own.into_active_model().reset_all()).exec(transaction).await?;
-    let earlier = delete_previous_incarnations(transaction, node).await?;
-    Ok(Renewal::Renewed { deleted: earlier + delete_expired(transaction, now).await? })
+    let earlier = close_previous_incarnations(transaction, node, last_renewal, now).await?;
+    let expired = close_expired(transaction, now, MAX_CLOSED_PER_RENEWAL - earlier).await?;
+    closing::prune(transaction, now).await?;
+    Ok(Renewal::Renewed { closed: (earlier + expired) as u64 })
 }
 
 fn lease_of(row: node::Model) -> NodeLease {
-    let time = |millis: i64| UNIX_EPOCH + Duration::from_millis(millis.try_into().unwrap_or(0));
-    let until = (row.lease_until < i64::MAX).then(|| time(row.lease_until));
-    let pid = row.pid.try_into().unwrap_or(0);
-    NodeLease { process: Process { id: row.process_id, host: row.host, pid, since: time(row.started_at) }, until }
+    let until = (row.lease_until < i64::MAX).then(|| millis::time(row.lease_until));
+    let (pid, since) = (row.pid.try_into().unwrap_or(0), millis::time(row.started_at));
+    NodeLease { process: Process { id: row.process_id, host: row.host, pid, since }, until }
 }
 
 /// Lets the lease of a node expire, if its process holds the name.
@@ -78,31 +84,45 @@ pub(super) async fn release(transaction: &Transaction, node: &Node) -> Result<()
     row.exec(transaction).await.map(drop)
 }
 
-/// The conditions are `<` and `>` instead of `<>`, because an index serves those: the cost depends on the deleted rows
+/// The conditions are `<` and `>` instead of `<>`, because an index serves those: the cost depends on the closed leases
 /// only.
-async fn delete_previous_incarnations(transaction: &Transaction, node: &Node) -> Result<u64, DbErr> {
+async fn close_previous_incarnations(
+    transaction: &Transaction,
+    node: &Node,
+    last_renewal: i64,
+    now: i64,
+) -> Result<usize, DbErr> {
     use connection::Column;
     let (of_node, current) = (Column::NodeId.eq(node.id.as_str()), node.incarnation.as_str());
-    let mut removed = 0;
+    let death = Death { reason: CloseReason::NodeRestarted, last_renewal, now };
+    let mut closed = 0;
     for earlier in [Column::Incarnation.lt(current), Column::Incarnation.gt(current)] {
-        let rows = connection::Entity::delete_many().filter(of_node.clone()).filter(earlier);
-        removed += rows.exec(transaction).await?.rows_affected;
+        let left = MAX_CLOSED_PER_RENEWAL - closed;
+        closed += closing::close_dead(transaction, &of_node.clone().and(earlier), &death, left).await?;
     }
-    Ok(removed)
+    Ok(closed)
 }
 
-/// Order: lock the expired nodes, then delete their connections. A node that writes a lease meanwhile waits for the lock,
-/// and inserts its row again.
-async fn delete_expired(transaction: &Transaction, now: i64) -> Result<u64, DbErr> {
+/// Closes the leases of expired nodes, at most `limit`, and deletes the nodes that have none left.
+///
+/// Order: lock the expired nodes, then close their leases. A node that writes a lease meanwhile waits for the lock, and
+/// inserts its row again.
+async fn close_expired(transaction: &Transaction, now: i64, limit: usize) -> Result<usize, DbErr> {
     use node::Column;
-    let expired = node::Entity::find().select_only().column(Column::NodeId).filter(Column::LeaseUntil.lte(now));
-    let expired = expired.order_by_asc(Column::NodeId).lock_exclusive();
-    let expired = expired.into_tuple::<String>().all(transaction).await?;
-    if expired.is_empty() {
-        return Ok(0);
+    let expired = node::Entity::find().select_only().columns([Column::NodeId, Column::RenewedAt]);
+    let expired = expired.filter(Column::LeaseUntil.lte(now)).order_by_asc(Column::NodeId).lock_exclusive();
+    let (mut closed, mut empty) = (0, Vec::new());
+    for (node_id, last_renewal) in expired.into_tuple::<(String, i64)>().all(transaction).await? {
+        let (of_node, left) = (connection::Column::NodeId.eq(node_id.as_str()), limit - closed);
+        let death = Death { reason: CloseReason::NodeExpired, last_renewal, now };
+        let count = closing::close_dead(transaction, &of_node, &death, left).await?;
+        closed += count;
+        if count < left {
+            empty.push(node_id);
+        }
     }
-    let of_expired = connection::Column::NodeId.is_in(&expired);
-    let removed = connection::Entity::delete_many().filter(of_expired).exec(transaction).await?.rows_affected;
-    node::Entity::delete_many().filter(Column::NodeId.is_in(&expired)).exec(transaction).await?;
-    Ok(removed)
+    if !empty.is_empty() {
+        node::Entity::delete_many().filter(Column::NodeId.is_in(empty)).exec(transaction).await?;
+    }
+    Ok(closed)
 }

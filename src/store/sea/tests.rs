@@ -1,7 +1,8 @@
 use std::future::Future;
 
 use entities::{
-    clock, connection, conversation_room, group_revocation, node, rejoin_family, rejoin_list, user, user_room,
+    clock, connection, conversation_room, group_revocation, node, rejoin_family, rejoin_list, user, user_last_seen,
+    user_room,
 };
 use futures_util::future::try_join_all;
 use migration::Migrator;
@@ -112,7 +113,7 @@ async fn stores_started_concurrently_share_one_database() {
 async fn migrating_up_and_down_leaves_nothing() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let ours = "select name from sqlite_master where tbl_name <> 'seaql_migrations' order by name";
-    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 17);
+    assert_eq!(query_column(&store.db, ours).await.iter().filter(|name| !name.starts_with("sqlite_")).count(), 21);
     Migrator::down(&store.db, None).await.unwrap();
     assert!(query_column(&store.db, ours).await.is_empty());
     assert!(query_column(&store.db, "select version from seaql_migrations").await.is_empty());
@@ -121,7 +122,7 @@ async fn migrating_up_and_down_leaves_nothing() {
 #[tokio::test]
 async fn used_tokens_survive_the_migration_to_families() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    Migrator::down(&store.db, Some(8)).await.unwrap();
+    Migrator::down(&store.db, Some(9)).await.unwrap();
     let uses = "insert into rejoin_uses (family, epoch, expires_at) values ('f', 1, 5), ('f', 2, 6), ('g', 1, 7)";
     store.db.execute_unprepared(uses).await.unwrap();
     Migrator::up(&store.db, None).await.unwrap();
@@ -156,6 +157,7 @@ async fn entities_and_migrated_tables_agree() {
     check_table_schema(&store, conversation_room::Entity).await;
     check_table_schema(&store, user_room::Entity).await;
     check_table_schema(&store, connection::Entity).await;
+    check_table_schema(&store, user_last_seen::Entity).await;
     check_table_schema(&store, node::Entity).await;
     check_table_schema(&store, rejoin_family::Entity).await;
     check_table_schema(&store, clock::Entity).await;

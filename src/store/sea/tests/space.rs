@@ -41,7 +41,7 @@ async fn expired_revocation_ends_with_its_unused_user() {
 async fn migration_deletes_rows_without_memberships() {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     store.add(&ann(), &"room".into()).await.unwrap();
-    Migrator::down(&store.db, Some(6)).await.unwrap();
+    Migrator::down(&store.db, Some(7)).await.unwrap();
     let unused = "insert into users values ('bob', 0, null), ('cid', 0, 1);
         insert into conversation_rooms values ('chat', 'empty', 0), ('news', 'room', 0)";
     store.db.execute_unprepared(unused).await.unwrap();
