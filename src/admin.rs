@@ -17,6 +17,7 @@
 //! | `PUT /admin/filters/{name}?mode=` | sets the mode of a filter to `enabled`, `disabled` or `shadow`, until the process ends: `{"mode": "shadow", "previous": "enabled"}` |
 //! | `GET /admin/groups?hub=&prefix=&sort=&limit=&cursor=` | a page of the groups with live members |
 //! | `GET /admin/groups/{hub}/{name}?limit=&cursor=&durableCursor=` | one group with a page of its live members and a page of its durable members |
+//! | `GET /admin/groups/{hub}/{name}/presence?limit=&cursor=` | a page of the durable members, each with `isOnline` and `lastSeen`; `total` is null if the store does not count |
 //! | `GET /admin/users?prefix=&sort=&limit=&cursor=` | a page of the connected users |
 //! | `GET /admin/users/{user}` | one user with a page of its connections, and its live and durable groups |
 //! | `DELETE /admin/connections/{id}?reconnect=` | ends the connection: `{"disconnected": 1}` |
@@ -74,6 +75,7 @@ mod listing;
 mod methods;
 mod metrics;
 mod overview;
+mod presence;
 mod query;
 mod token;
 mod users;
@@ -133,6 +135,7 @@ fn mount(config: &mut ServiceConfig) {
         Methods::at("/filters").get(filters::list),
         Methods::at("/filters/{name}").put(filters::set_mode),
         Methods::at("/groups").get(groups::list),
+        Methods::at("/groups/{hub}/{name}/presence").get(presence::list),
         Methods::at("/groups/{hub}/{name}/disconnect").post(changes::disconnect_group),
         Methods::at("/groups/{hub}/{name}/revoke-tokens").post(changes::revoke_group_tokens),
         Methods::at("/groups/{hub}/{name}/members").post(bulk::add_users),

@@ -86,6 +86,8 @@ causes! {
     HubPanic Error "hub panicked"
     FilterFailed Warn "filter failed"
     FilterRefused Info "refused by a filter"
+    PresenceNotRead Warn "failed to read the presence of users, will retry"
+    PresenceHandlerSlow Warn "handler of presence cancelled: it did not finish in time"
     RejoinPanic Error "rejoin panicked"
     ConnectionPanic Warn "connection ended by a panic or by the stop of its thread"
     GroupsNotLoaded Warn "failed to load durable groups"

@@ -26,6 +26,7 @@ pub mod filters;
 mod groups;
 mod keyed_mutex;
 mod methods;
+pub(crate) mod presence;
 pub(crate) mod reconciler;
 mod request;
 mod requester;
@@ -46,6 +47,8 @@ pub use extract::{Args, FromCall, Progress, State};
 use filters::{Chain, Registration};
 pub use groups::{Added, Groups, Removed};
 pub use methods::{Method, MethodFuture, Parameters};
+use presence::PresenceHandler;
+pub use presence::{GroupPresence, MAX_PRESENCE_PAGE, MemberPresence, PresenceChange, PresenceEvent};
 pub use reconciler::Reconciled;
 pub use request::{Identity, Request};
 pub(crate) use requester::Requester;
@@ -103,6 +106,7 @@ pub struct Hub {
     connected: Option<Hook<Connected, Result<(), HubError>>>,
     reconnected: Option<Hook<Reconnected, Result<(), HubError>>>,
     disconnected: Option<Hook<Disconnected, ()>>,
+    presence: Option<PresenceHandler>,
     filters: Vec<Registration>,
     /// The filters of the engine and of the hub. The engine sets it. `None` if there are none.
     chain: Option<Arc<Chain>>,
@@ -127,6 +131,7 @@ impl Hub {
             connected: None,
             reconnected: None,
             disconnected: None,
+            presence: None,
             filters: Vec::new(),
             chain: None,
         }

@@ -63,7 +63,9 @@
 //! * **Rejoin token**: a signed text that lists groups. A client presents it to return to them. Classic clients know it
 //!   as the groups token. **Family**: connections that continue one another by single-use tokens. **Epoch**: the position
 //!   of a connection in its family.
-//! * **Store**: durable state. **Lease**: the stored record of an open connection, valid for a limited time.
+//! * **Store**: durable state. **Lease**: the stored record of a connection, open for as long as its node renews it.
+//! * **Presence**: whether the users that are durable members of a group are connected. **Presence window**: how long a user
+//!   without a connection counts as online.
 //! * **Node**: a process among those that share a store. **Shard**: an actor that starts and retires a part of the groups.
 //! * **Filter**: code of the application that runs before or after the events of a hub. **Chain**: the filters of a hub, in
 //!   order.
@@ -84,6 +86,10 @@ struct HubMethods;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/hub-filters.md")]
 struct HubFilters;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/presence.md")]
+struct Presence;
 
 pub mod admin;
 pub mod aspnetcore;

@@ -153,6 +153,11 @@ counters! {
     leases_dropped,
     /// Leases of dead processes that were closed.
     leases_reclaimed,
+    /// Events of the presence of users that were passed to a handler.
+    presence_events,
+    /// Handlers of presence that panicked or were cancelled because they did not finish in time, and users that were
+    /// forgotten without going offline because too many were away.
+    presence_failures,
     /// Requests of classic clients that were answered with 4xx or 5xx, and requests of ASP.NET Core clients that failed
     /// authentication or authorization.
     requests_refused,

@@ -43,20 +43,20 @@ struct GroupResponse {
     name: GroupName,
     published: u64,
     members: Page<MemberRow>,
-    durable_members: DurableMembers,
+    durable_members: StoredPage<UserId>,
 }
 
 /// A page of the durable members. The store may not count them.
 #[derive(Serialize)]
-struct DurableMembers {
-    items: Vec<UserId>,
-    total: Option<u64>,
-    next: Option<String>,
+pub(super) struct StoredPage<T> {
+    pub(super) items: Vec<T>,
+    pub(super) total: Option<u64>,
+    pub(super) next: Option<String>,
 }
 
-impl DurableMembers {
+impl<T> StoredPage<T> {
     /// A page after the last member is empty, too, if the store does not count the members.
-    fn is_of_empty_group(&self) -> bool {
+    pub(super) fn is_of_empty_group(&self) -> bool {
         self.items.is_empty() && self.total.is_none_or(|total| total == 0)
     }
 }
@@ -120,7 +120,7 @@ pub(super) async fn detail(
 ) -> Result<HttpResponse, AdminError> {
     let (hub, name) = path.into_inner();
     let query = Query::from_request(&request, DETAIL_PARAMETERS)?;
-    let hub = engine.hub(&hub).ok_or_else(|| AdminError::NotFound(format!("no hub is named `{hub}`")))?;
+    let hub = hub_named(&engine, &hub)?;
     let key = GroupKey::new(hub.name(), &name.into());
     let (published, members) = live_members(&engine, &key, &query).await?;
     let durable_members = durable_members(&hub, &key.name, &query).await?;
@@ -129,6 +129,10 @@ pub(super) async fn detail(
     }
     let GroupKey { hub, name } = GroupKey::clone(&key);
     Ok(HttpResponse::Ok().json(GroupResponse { hub, name, published, members, durable_members }))
+}
+
+pub(super) fn hub_named(engine: &Engine, name: &str) -> Result<HubHandle, AdminError> {
+    engine.hub(name).ok_or_else(|| AdminError::NotFound(format!("no hub is named `{name}`")))
 }
 
 /// The number of messages published to the group, and a page of its live members sorted by id.
@@ -141,7 +145,7 @@ async fn live_members(
     let after = query.text("cursor").map(|cursor| decode("cursor", cursor)).transpose()?;
     let snapshot = engine.groups().inspect_range(key, MemberRange { after, limit: limit + 1 }).await?;
     let snapshot = snapshot.unwrap_or_default();
-    let (items, next) = split_page(snapshot.members, limit);
+    let (items, next) = split_page(snapshot.members, limit, |id| id);
     let member = |id: ConnectionId| MemberRow {
         is_actor: snapshot.actors.binary_search(&id).is_ok(),
         user: engine.connections().find(&id).and_then(|handle| handle.user.clone()),
@@ -152,19 +156,24 @@ async fn live_members(
 }
 
 /// A page of the stored members, in the order of the store.
-async fn durable_members(hub: &HubHandle, group: &GroupName, query: &Query) -> Result<DurableMembers, AdminError> {
+async fn durable_members(hub: &HubHandle, group: &GroupName, query: &Query) -> Result<StoredPage<UserId>, AdminError> {
     let limit = parse_limit(query)?;
     let after = query.text("durableCursor").map(|cursor| decode("durableCursor", cursor)).transpose()?;
     let page = store::Page { after, limit: limit as u64 + 1 };
     let members = hub.users().members_of(group.clone(), &page).await?;
-    let (items, next) = split_page(members.users, limit);
-    Ok(DurableMembers { items, total: members.total, next })
+    let (items, next) = split_page(members.users, limit, |user| user);
+    Ok(StoredPage { items, total: members.total, next })
 }
 
-/// Truncates `rows`, which may have one row more than `limit`. If it does, returns the cursor of the next page.
-fn split_page<T: Serialize>(mut rows: Vec<T>, limit: usize) -> (Vec<T>, Option<String>) {
+/// Truncates `rows`, which may have one row more than `limit`. If it does, returns the cursor of the next page: the name
+/// of the last row.
+pub(super) fn split_page<T, N: Serialize>(
+    mut rows: Vec<T>,
+    limit: usize,
+    name: impl Fn(&T) -> &N,
+) -> (Vec<T>, Option<String>) {
     let has_more = rows.len() > limit;
     rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(encode);
+    let next = rows.last().filter(|_| has_more).map(|row| encode(name(row)));
     (rows, next)
 }

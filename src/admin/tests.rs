@@ -26,6 +26,7 @@ mod connections;
 mod filters;
 mod groups;
 mod metrics;
+mod presence;
 mod users;
 
 const TOKEN: &str = "secret token";

@@ -369,6 +369,7 @@ impl ConnectionState {
     fn count_connected(&mut self) {
         if !std::mem::replace(&mut self.is_connected, true) {
             self.services.metrics.connections_opened.increment();
+            self.services.presence.connected(&self.handle);
             self.log_connected();
         }
     }

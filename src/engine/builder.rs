@@ -15,6 +15,7 @@ use crate::{
     hub::{
         Hub,
         filters::{FilterOptions, HubFilter, Registration, create_chains},
+        presence::{DEFAULT_WINDOW, Presence, PresenceSettings},
         services::{Drain, DurableGroups, HubServices},
     },
     metrics::Metrics,
@@ -28,7 +29,7 @@ use crate::{
 mod start;
 mod stores;
 
-use start::{MembershipOptions, start_membership, start_reconciler, start_rejoin_service};
+use start::{MembershipOptions, endpoint_states, start_membership, start_reconciler, start_rejoin_service};
 pub(crate) use stores::DEFAULT_RECONCILE_INTERVAL;
 use stores::DEFAULT_STORE_DEADLINE;
 
@@ -59,6 +60,7 @@ pub struct EngineBuilder {
     limits: Limits,
     connection_limits: ConnectionLimits,
     durable_rate: Option<NonZeroUsize>,
+    presence_window: Duration,
     node: String,
     process: Process,
     shards: usize,
@@ -92,6 +94,7 @@ impl EngineBuilder {
             limits: Limits::default(),
             connection_limits: ConnectionLimits::default(),
             durable_rate: Some(DEFAULT_DURABLE_RATE),
+            presence_window: DEFAULT_WINDOW,
             node: "hubcast".into(),
             process: Process::current(),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
@@ -218,6 +221,14 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets how long a user without a connection counts as online ([`Groups::presence`](crate::Groups::presence)). Default
+    /// 45 s: a client of ASP.NET Core SignalR with automatic reconnect tries for 42 s by default. Zero: not at all.
+    #[must_use]
+    pub fn presence_window(mut self, window: Duration) -> Self {
+        self.presence_window = window;
+        self
+    }
+
     /// Sets the name of this process among the processes that share a store, of at most 255 bytes. Default `hubcast`.
     ///
     /// One process at a time holds a name in the store. [`Engine::serve`] fails if another running process holds it. A process
@@ -267,6 +278,7 @@ impl EngineBuilder {
         faults.extend(
             self.reconcile_interval.and_then(|interval| checks::duration_fault("reconcile_interval", interval)),
         );
+        faults.extend(checks::duration_or_zero_fault("presence_window", self.presence_window));
         faults.extend(checks::node_fault(&self.node));
         match arbiter {
             Some(arbiter) => BuildError::unless_empty(faults).map(|()| (arbiter, base_path)),
@@ -299,42 +311,33 @@ impl EngineBuilder {
     pub fn build(mut self) -> Result<Engine, BuildError> {
         let (arbiter, base_path) = self.check()?;
         self.log_warnings();
-        let metrics = Arc::new(Metrics::default());
-        let connections = Connections::default();
+        let (metrics, connections) = (Arc::new(Metrics::default()), Connections::default());
         let node_info = NodeInfo::new(&self.node);
         let options = self.membership_options(&connections, &metrics);
         let (membership, node_claim) = start_membership(&arbiter, options);
         let key_ring = SharedKeyRing::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let store = StoreHandle::new(self.store, self.store_deadline);
-        let durable = DurableGroups::new(membership, store, self.durable_rate, self.store_deadline);
+        let durable = Arc::new(DurableGroups::new(membership, store, self.durable_rate, self.store_deadline));
         let groups = GroupDirectory::new(self.shards, arbiter.clone());
         let filters = create_chains(&self.filters, &mut self.hubs, &metrics);
-        let services = Arc::new(HubServices {
+        let (node, window) = (self.node.as_str().into(), self.presence_window);
+        let presence = PresenceSettings { node, window, arbiter: arbiter.clone() };
+        let services = Arc::new_cyclic(|services| HubServices {
+            presence: Presence::start(&self.hubs, presence, services, (&durable, &connections, &metrics)),
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             router: Arc::new(Router::new(connections.clone(), groups.clone(), Arc::clone(&metrics))),
             connections,
             limiter: ConnectionLimiter::new(self.connection_limits, Arc::clone(&metrics)),
             groups,
-            durable: Arc::new(durable),
+            durable,
             metrics,
             drain: Drain::default(),
         });
         let reconciler = start_reconciler(&arbiter, &services, self.reconcile_interval);
         let rejoin_service = start_rejoin_service(&arbiter, key_ring, self.node.into(), self.rejoin, &services);
-        let classic_state = classic::EndpointState::new(
-            self.classic,
-            self.limits,
-            Arc::clone(&self.authenticate),
-            Arc::clone(&services),
-            Arc::clone(&rejoin_service),
-        );
-        let aspnetcore_state = aspnetcore::EndpointState::new(
-            self.aspnetcore,
-            self.limits,
-            self.authenticate,
-            Arc::clone(&services),
-            rejoin_service,
-        );
+        let settings = (self.classic, self.aspnetcore);
+        let (classic_state, aspnetcore_state) =
+            endpoint_states(settings, self.limits, self.authenticate, &services, rejoin_service);
         Ok(Engine {
             services,
             base_path,

@@ -162,7 +162,7 @@ pub(super) fn duration_fault(setting: &'static str, duration: Duration) -> Optio
 }
 
 /// The fault of a duration that can be zero.
-fn duration_or_zero_fault(setting: &'static str, duration: Duration) -> Option<BuildFault> {
+pub(super) fn duration_or_zero_fault(setting: &'static str, duration: Duration) -> Option<BuildFault> {
     (duration > MAX_DURATION).then_some(BuildFault::DurationTooLong(setting))
 }
 

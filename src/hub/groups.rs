@@ -7,6 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     TooManyChanges, UsersError,
+    presence::{GroupPresence, Presence},
     requester::Requester,
     services::{DurableGroups, HubServices},
     users::bulk::unique,
@@ -17,6 +18,7 @@ use crate::{
     groups::{ActorMembership, Error},
     ids::{ConnectionId, GroupKey, GroupName, HubName, InvalidName, check_name},
     router::Router,
+    store::Page,
 };
 
 /// The number of groups that one call joins or leaves at a time.
@@ -39,6 +41,7 @@ const MAX_CONCURRENT_CHANGES: usize = 16;
 pub struct Groups {
     router: Arc<Router>,
     durable: Arc<DurableGroups>,
+    presence: Arc<Presence>,
     hub: HubName,
     requester: Requester,
 }
@@ -90,6 +93,7 @@ impl Groups {
         Self {
             router: Arc::clone(&services.router),
             durable: Arc::clone(&services.durable),
+            presence: Arc::clone(&services.presence),
             hub: hub.clone(),
             requester: requester.clone(),
         }
@@ -227,6 +231,26 @@ impl Groups {
     /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
     pub async fn members(&self, group: impl Into<GroupName>) -> Result<Option<group::GroupSnapshot>, Error> {
         self.router.local_groups().inspect(&self.key(group)).await
+    }
+
+    /// The durable members of a group, each with its presence. A page has at most
+    /// [`MAX_PRESENCE_PAGE`](super::MAX_PRESENCE_PAGE) members; the last one is [`Page::after`] of the next page.
+    ///
+    /// ```
+    /// use hubcast::{Groups, HubError, store::Page};
+    ///
+    /// async fn online(groups: &Groups, room: &str) -> Result<Vec<String>, HubError> {
+    ///     let page = groups.presence(room, &Page { after: None, limit: 100 }).await?;
+    ///     let online = page.members.iter().filter(|member| member.is_online);
+    ///     Ok(online.map(|member| member.user.to_string()).collect())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`UsersError::Store`], if the store fails or does not answer in time.
+    pub async fn presence(&self, group: impl Into<GroupName>, page: &Page) -> Result<GroupPresence, UsersError> {
+        let group = group.into();
+        Ok(self.presence.of_group(&self.hub, &group, page).await?)
     }
 
     /// The groups that exist now, in no particular order.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Hub;
+use super::{Hub, presence::Presence};
 use crate::{
     connections::{ConnectionLimiter, Connections},
     groups::GroupDirectory,
@@ -31,6 +31,7 @@ pub(crate) struct HubServices {
     /// Sends to clients and changes their membership, wherever they are connected.
     pub(crate) router: Arc<Router>,
     pub(crate) durable: Arc<DurableGroups>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) drain: Drain,
 }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::{
     bind::Binding,
+    presence::{Presence, PresenceSettings},
     services::{Drain, DurableGroups, HubServices},
     *,
 };
@@ -36,6 +37,7 @@ use crate::{
 
 mod audience;
 mod bulk;
+mod presence;
 
 /// Encodes an invocation as the method name, followed by the state if there is one.
 pub(crate) static FORM: WireForm = WireForm {
@@ -68,13 +70,17 @@ pub(crate) fn services_with(store: StoreParts, hubs: Vec<Hub>) -> Arc<HubService
     let groups = GroupDirectory::new(1, Arbiter::current());
     let deadline = Duration::from_secs(5);
     let durable = DurableGroups::new(membership, StoreHandle::new(store, deadline), NonZeroUsize::new(10), deadline);
-    Arc::new(HubServices {
+    let durable = Arc::new(durable);
+    let (window, arbiter) = (Duration::from_secs(45), Arbiter::current());
+    let settings = PresenceSettings { node: "alpha".into(), window, arbiter };
+    Arc::new_cyclic(|services| HubServices {
+        presence: Presence::start(&hubs, settings, services, (&durable, &connections, &metrics)),
         hubs: hubs.into_iter().map(Arc::new).collect(),
         router: Arc::new(Router::new(connections.clone(), groups.clone(), Arc::clone(&metrics))),
         connections,
         limiter: ConnectionLimiter::default(),
         groups,
-        durable: Arc::new(durable),
+        durable,
         metrics,
         drain: Drain::default(),
     })

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     UsersError,
+    presence::Presence,
     requester::Requester,
     services::{DurableGroups, HubServices},
 };
@@ -38,6 +39,7 @@ const REMOVE: &str = "remove user from group";
 pub struct Users {
     router: Arc<Router>,
     durable: Arc<DurableGroups>,
+    presence: Arc<Presence>,
     hub: HubName,
     requester: Requester,
 }
@@ -56,6 +58,7 @@ impl Users {
         Self {
             router: Arc::clone(&services.router),
             durable: Arc::clone(&services.durable),
+            presence: Arc::clone(&services.presence),
             hub: hub.clone(),
             requester: requester.clone(),
         }
@@ -136,7 +139,9 @@ impl Users {
         self.keep_pace(1).await;
         let _lock = self.durable.lock(&change.owner, group).await?;
         let stored = self.durable.write(change.clone()).await?;
-        self.change_live(&change, stored).await
+        let changed = self.change_live(&change, stored).await;
+        self.presence.announce([(&change, stored)]).await;
+        changed
     }
 
     /// Repeats a stored change on the live connections of the user.

@@ -71,6 +71,7 @@ impl ConnectionState {
     fn count_end(&self, reason: Reason) {
         let metrics = &self.services.metrics;
         if self.is_connected {
+            self.services.presence.disconnected(&self.handle);
             metrics.connections_closed.increment();
             let histogram = metrics.durations.connections(self.handle.info.transport(), reason.status());
             histogram.record(self.started_at.elapsed());

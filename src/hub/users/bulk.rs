@@ -226,8 +226,11 @@ impl Users {
         self.keep_pace(changes.len()).await;
         let _locks = self.durable.lock_all(changes).await?;
         let stored = self.durable.write_all(changes).await?;
-        let live = changes.iter().zip(stored).map(|(change, stored)| self.change_live(change, stored));
-        Ok(stream::iter(Vec::from_iter(live)).buffered(MAX_CONCURRENT_GROUPS).collect().await)
+        let stored: Vec<_> = changes.iter().zip(stored).collect();
+        let live = stored.iter().map(|(change, stored)| self.change_live(change, *stored));
+        let changed = stream::iter(Vec::from_iter(live)).buffered(MAX_CONCURRENT_GROUPS).collect().await;
+        self.presence.announce(stored).await;
+        Ok(changed)
     }
 
     fn audit_failure(&self, count: usize, error: &UsersError) {

@@ -16,6 +16,9 @@ use crate::store::{CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, LeaseEnd, MAX
 /// can wait for the renewal. The next renewals close the rest.
 pub(super) const MAX_CLOSED_PER_RENEWAL: usize = 10_000;
 
+/// The maximum number of closed leases, and of last-seen times, that one renewal deletes. The next renewals delete the rest.
+const MAX_DELETED_PER_RENEWAL: usize = 10_000;
+
 /// The columns of [`connection::Model`].
 const COLUMNS: usize = 10;
 
@@ -163,7 +166,8 @@ async fn record_last_seen(transaction: &Transaction, seen: &Seen) -> Result<(), 
     Ok(())
 }
 
-/// Deletes the closed leases and the last-seen times that are too old or too many.
+/// Deletes the closed leases and the last-seen times that are too old or too many, at most [`MAX_DELETED_PER_RENEWAL`] of
+/// each.
 pub(super) async fn prune(transaction: &Transaction, now: i64) -> Result<(), DbErr> {
     use connection::Column;
     let newest_excess = connection::Entity::find()
@@ -175,9 +179,28 @@ pub(super) async fn prune(transaction: &Transaction, now: i64) -> Result<(), DbE
         .limit(1);
     let newest_excess = newest_excess.into_tuple::<i64>().one(transaction).await?;
     let too_old = now.saturating_sub(millis::duration(CLOSED_LEASE_TERM));
-    let deleted = Column::ClosedAt.lte(newest_excess.map_or(too_old, |excess| Ord::max(excess, too_old)));
-    connection::Entity::delete_many().filter(deleted).exec(transaction).await?;
-    let forgotten = now.saturating_sub(millis::duration(LAST_SEEN_TERM));
-    let rows = user_last_seen::Entity::delete_many().filter(user_last_seen::Column::LastSeenAt.lte(forgotten));
-    rows.exec(transaction).await.map(drop)
+    let last_closed = newest_excess.map_or(too_old, |excess| Ord::max(excess, too_old));
+    delete_oldest::<connection::Entity>(transaction, Column::ConnectionId, Column::ClosedAt, last_closed).await?;
+    use user_last_seen::Column as Seen;
+    let last_forgotten = now.saturating_sub(millis::duration(LAST_SEEN_TERM));
+    delete_oldest::<user_last_seen::Entity>(transaction, Seen::UserName, Seen::LastSeenAt, last_forgotten).await
+}
+
+/// Deletes the rows with the earliest times, as far as they are not after `last`.
+async fn delete_oldest<E: EntityTrait>(
+    transaction: &Transaction,
+    key: E::Column,
+    time: E::Column,
+    last: i64,
+) -> Result<(), DbErr> {
+    for _ in 0..MAX_DELETED_PER_RENEWAL / MAX_BIND_VARIABLES {
+        let oldest = E::find().select_only().column(key).filter(time.lte(last)).order_by_asc(time);
+        let keys = oldest.limit(MAX_BIND_VARIABLES as u64).into_tuple::<String>().all(transaction).await?;
+        // A row can have changed meanwhile: a connection is open again, or a user was seen.
+        E::delete_many().filter(key.is_in(&keys)).filter(time.lte(last)).exec(transaction).await?;
+        if keys.len() < MAX_BIND_VARIABLES {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,139 @@
+//! Tests of presence without clients: slow handlers, a store that does not answer, and calls with many changes.
+
+use tokio::{sync::mpsc, time::sleep};
+
+use super::*;
+use crate::store::faulty::{FaultMode, FaultyStore};
+
+/// The events of a hub, in order.
+type Events = mpsc::UnboundedReceiver<(UserId, PresenceChange)>;
+
+/// A hub that records its events. The handler never ends for the user `slow`, and panics for the user `bad`.
+fn recording_hub() -> (Hub, Events) {
+    let (sender, events) = mpsc::unbounded_channel();
+    let hub = Hub::new("chat").on_presence(move |PresenceEvent { user, change, .. }| {
+        let is_slow = *user == *"slow";
+        assert!(*user != *"bad", "a handler that panics");
+        sender.send((user, change)).expect("the test runs");
+        async move {
+            if is_slow {
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    (hub, events)
+}
+
+fn end(services: &HubServices, handle: &Arc<ConnectionHandle>) {
+    services.connections.unregister(handle);
+    services.presence.disconnected(handle);
+}
+
+fn begin(services: &HubServices, user: &str) -> Arc<ConnectionHandle> {
+    let handle = register(services, "chat", user, Some(user), Stub::default());
+    services.presence.connected(&handle);
+    handle
+}
+
+async fn next(events: &mut Events) -> (String, PresenceChange) {
+    let (user, change) = events.recv().await.expect("the hub exists");
+    (user.to_string(), change)
+}
+
+#[actix::test]
+async fn slow_or_panicking_handler_delays_others_by_its_budget() {
+    tokio::time::pause();
+    let (hub, mut events) = recording_hub();
+    let services = services(vec![hub]);
+    for user in ["bad", "slow", "ann"] {
+        begin(&services, user);
+    }
+    let arrived = [next(&mut events).await, next(&mut events).await];
+    assert_eq!(arrived, ["slow", "ann"].map(|user| (user.to_owned(), PresenceChange::Online)));
+    begin(&services, "bob");
+    sleep(Duration::from_millis(4_990)).await;
+    assert!(events.try_recv().is_err(), "the handler of the batch before is running");
+    sleep(Duration::from_millis(20)).await;
+    assert_eq!(next(&mut events).await.0, "bob");
+    assert_eq!((services.metrics.presence_failures.get(), services.metrics.hub_panics.get()), (2, 1));
+}
+
+#[actix::test]
+async fn events_wait_while_the_store_does_not_answer() {
+    tokio::time::pause();
+    let (hub, mut events) = recording_hub();
+    let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+    let services = services_with(StoreParts::of(Arc::clone(&store)), vec![hub]);
+    for fault in [FaultMode::Refuse, FaultMode::Hold] {
+        store.set_mode(fault);
+        let handle = begin(&services, "ann");
+        sleep(Duration::from_secs(20)).await;
+        end(&services, &handle);
+        sleep(Duration::from_secs(60)).await;
+        assert!(events.try_recv().is_err(), "{fault:?}");
+        store.set_mode(FaultMode::None);
+        assert_eq!(next(&mut events).await, ("ann".into(), PresenceChange::Online));
+        let (user, change) = next(&mut events).await;
+        assert!(user == "ann" && matches!(change, PresenceChange::Offline { .. }), "{user} {change:?}");
+    }
+}
+
+#[actix::test]
+async fn each_change_of_a_bulk_call_is_an_event() {
+    let (hub, mut events) = recording_hub();
+    let services = services(vec![hub]);
+    let users = Users::new(&services, &"chat".into(), &Requester::application());
+    users.add_to_group("bob", "lobby").await.unwrap();
+    assert_eq!(next(&mut events).await, ("bob".into(), PresenceChange::Joined));
+    users.add_users_to_group(["ann", "bob", "cid"], "lobby").await.unwrap();
+    let joined = [next(&mut events).await, next(&mut events).await];
+    assert_eq!(joined, ["ann", "cid"].map(|user| (user.to_owned(), PresenceChange::Joined)), "bob was a member");
+    users.remove_from_all_groups("cid").await.unwrap();
+    assert_eq!(next(&mut events).await, ("cid".into(), PresenceChange::Left));
+    assert!(events.try_recv().is_err());
+}
+
+/// The later changes of the same memberships wait for the handlers.
+#[actix::test]
+async fn handlers_of_a_call_have_one_budget() {
+    tokio::time::pause();
+    let hub = Hub::new("chat").on_presence(|_| std::future::pending());
+    let services = services(vec![hub]);
+    let users = Users::new(&services, &"chat".into(), &Requester::application());
+    let (start, names) = (tokio::time::Instant::now(), (0..200).map(|number| number.to_string()));
+    users.add_users_to_group(names, "lobby").await.unwrap();
+    assert!((5_000..5_100).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    assert_eq!(services.metrics.presence_failures.get(), 200);
+}
+
+/// The handler of a change may change other memberships.
+#[actix::test]
+async fn handler_can_change_other_memberships() {
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let hub = Hub::new("chat").on_presence(move |event| {
+        let sender = sender.clone();
+        async move {
+            if event.groups == ["lobby".into()] {
+                event.users().add_to_group(event.user.clone(), "news").await.expect("the store works");
+            }
+            sender.send(event.groups).expect("the test runs");
+        }
+    });
+    let services = services(vec![hub]);
+    let users = Users::new(&services, &"chat".into(), &Requester::application());
+    users.add_to_group("ann", "lobby").await.unwrap();
+    assert_eq!([events.recv().await, events.recv().await], [Some(vec!["news".into()]), Some(vec!["lobby".into()])]);
+}
+
+#[actix::test]
+async fn page_of_presence_is_bounded() {
+    let services = services(Vec::new());
+    let users = Users::new(&services, &"chat".into(), &Requester::application());
+    let groups = Groups::new(&services, &"chat".into(), &Requester::application());
+    for batch in 0..3 {
+        let names = (0..1_000).map(|number| format!("user {}", batch * 1_000 + number));
+        users.add_users_to_group(names, "big").await.unwrap();
+    }
+    let page = groups.presence("big", &crate::store::Page { after: None, limit: u64::MAX }).await.unwrap();
+    assert_eq!((page.members.len() as u64, page.total), (MAX_PRESENCE_PAGE, Some(3_000)));
+}
