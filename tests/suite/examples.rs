@@ -162,6 +162,28 @@ async fn filters_mask_words_and_limit_calls() {
 }
 
 #[tokio::test]
+async fn presence_announces_and_lists_members() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut example = Example::start("presence", directory.path(), &["127.0.0.1:0"]).await;
+    let mut ann = example.connect("ann").await;
+    example.expect_output("ann is online").await;
+    let mut bob = example.connect("bob").await;
+    example.expect_output("bob is online").await;
+    for client in [&mut bob, &mut ann] {
+        client.invoke("AddToRoom", json!(["lobby"])).await;
+    }
+    assert_eq!(bob.next_chat_message().await, ("presence".into(), "bob is a member now".into()));
+    assert_eq!(bob.next_chat_message().await, ("presence".into(), "ann is a member now".into()));
+    ann.drop_socket();
+    assert_eq!(bob.next_chat_message().await, ("presence".into(), "ann is offline".into()));
+    example.expect_output("ann is offline").await;
+    let members = http_request(example.address, "GET /rooms/lobby", "").await.json();
+    let online: Vec<_> =
+        members.as_array().unwrap().iter().map(|member| (&member["user"], &member["isOnline"])).collect();
+    assert_eq!(online, [(&json!("ann"), &json!(false)), (&json!("bob"), &json!(true))]);
+}
+
+#[tokio::test]
 async fn conformance_serves_its_endpoints() {
     let directory = tempfile::tempdir().unwrap();
     let example = Example::start("conformance", directory.path(), &["0"]).await;

@@ -44,6 +44,7 @@ mod node_names;
 mod page;
 mod path_prefixes;
 mod posts;
+mod presence;
 mod python_client;
 mod reconciling;
 mod rejoin_filters;
