@@ -130,5 +130,7 @@ async fn engine_with_a_node_name_in_use_is_not_served() {
     assert!(error.starts_with("the node name `hubcast` is used by process "), "{error}");
     assert_eq!(within(second.claim_node()).await.unwrap_err().to_string(), error);
     within(first.drain(Duration::ZERO)).await;
-    assert!(within(engine().claim_node()).await.is_ok(), "the first one has released it");
+    // The second one renews its claim at intervals, and can get the name before the third one.
+    let third = within(engine().claim_node()).await;
+    assert!(third.is_ok() || within(second.claim_node()).await.is_ok(), "the first one has released it");
 }
