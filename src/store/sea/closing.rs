@@ -17,7 +17,7 @@ use crate::store::{CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, LeaseEnd, MAX
 pub(super) const MAX_CLOSED_PER_RENEWAL: usize = 10_000;
 
 /// The maximum number of closed leases, and of last-seen times, that one renewal deletes. The next renewals delete the rest.
-const MAX_DELETED_PER_RENEWAL: usize = 10_000;
+pub(super) const MAX_DELETED_PER_RENEWAL: usize = 10_000;
 
 /// The columns of [`connection::Model`].
 const COLUMNS: usize = 10;

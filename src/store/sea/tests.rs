@@ -34,6 +34,7 @@ mod on_disk {
 }
 
 mod failing_commit;
+mod renewals;
 mod space;
 
 /// A temporary directory with a database file.
