@@ -60,6 +60,8 @@ struct IssuerState {
     lacks_groups: bool,
     /// The store may have a list of the family.
     may_have_list: bool,
+    /// When the groups changed last, or a token was made.
+    changed_at: SystemTime,
 }
 
 /// The last token that was written for the client, or that it has presented.
@@ -101,6 +103,7 @@ impl TokenIssuer {
                 known: KnownToken::initial(D::TOKEN_PLACE),
                 lacks_groups: false,
                 may_have_list: false,
+                changed_at: SystemTime::now(),
             }),
         })
     }
@@ -131,7 +134,8 @@ impl TokenIssuer {
 
     /// The groups of the client have changed. If its tokens cannot list all of them, the list in the store changes too.
     pub(super) fn save_changed_list(self: &Arc<Self>) {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.changed_at = SystemTime::now();
         let concerns_list = state.lacks_groups || state.may_have_list;
         drop(state);
         if concerns_list {
@@ -145,7 +149,7 @@ impl TokenIssuer {
         let (groups, omitted) =
             if state.lacks_groups { lock_groups(&self.groups).stored_list() } else { Default::default() };
         let (family, expires_at) = (state.subject.family.clone(), now + self.lifetime);
-        GroupList { family, groups, omitted: omitted as u64, written_at: now, expires_at }
+        GroupList { family, groups, omitted: omitted as u64, written_at: state.changed_at, expires_at }
     }
 
     /// Records that the list was stored, or deleted.

@@ -124,7 +124,8 @@ impl Redemptions {
             batch.into_iter().map(|waiting| (waiting.redemption, waiting.answer)).unzip();
         match self.call(&redemptions).await {
             Err(Error::Unsupported(_) | Error::Corrupt(_)) if redemptions.len() > 1 => {
-                for (redemption, answer) in redemptions.iter().zip(answers) {
+                let waiting = redemptions.iter().zip(answers).filter(|(_, answer)| !answer.is_closed());
+                for (redemption, answer) in waiting {
                     let redeemed = self.call(std::slice::from_ref(redemption)).await;
                     send(
                         answer,

@@ -169,6 +169,7 @@ macro_rules! token_store_conformance {
         $crate::store_conformance! { @cases group_lists $store =>
             stored_list_is_returned_unchanged
             later_list_replaces_the_stored_one
+            older_list_changes_nothing
             long_list_is_stored
             tokens_of_a_batch_get_their_lists
             revoked_groups_of_a_list_are_named

@@ -104,7 +104,11 @@ impl TokenStore for MemoryStore {
         let mut tables = self.tables();
         // Order: as in a database, deletions make room first.
         let last: HashMap<_, _> = lists.iter().map(|list| (&list.family, list)).collect();
-        let (kept, deleted): (Vec<_>, Vec<_>) = last.into_values().partition(|list| !list.groups.is_empty());
+        let is_current = |list: &&GroupList| {
+            tables.group_lists.get(&list.family).is_none_or(|stored| stored.written_at <= list.written_at)
+        };
+        let last: Vec<_> = last.into_values().filter(is_current).collect();
+        let (kept, deleted): (Vec<_>, Vec<_>) = last.into_iter().partition(|list| !list.groups.is_empty());
         deleted.iter().for_each(|list| drop(tables.group_lists.remove(&list.family)));
         Ok(kept.into_iter().map(|list| u64::from(!tables.save_list(list))).sum())
     }
@@ -214,8 +218,11 @@ impl Tables {
         }
         let list = redemption.list_of.as_ref().and_then(|family| self.group_lists.get(family)).cloned();
         let revoked = groups_of(redemption, list.as_ref());
-        let revoked = revoked.filter(|group| is_before(self.group_revoked_before.get(&***group)));
-        Redeemed { revoked_groups: revoked.cloned().collect(), verdict, list }
+        let revoked = revoked.filter(|(group, at)| {
+            let before = self.group_revoked_before.get(&***group);
+            before.is_some_and(|before| at < before)
+        });
+        Redeemed { revoked_groups: revoked.map(|(group, _)| group.clone()).collect(), verdict, list }
     }
 
     /// Stores a list, if there is room for it.

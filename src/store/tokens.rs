@@ -95,20 +95,24 @@ pub struct GroupList {
     pub groups: Vec<Arc<GroupKey>>,
     /// The number of groups that the list lacks, because it would be too long.
     pub omitted: u64,
-    /// When the list was made, to the millisecond.
+    /// The last time at which the client was in these groups for certain, to the millisecond: the last change or token.
     pub written_at: SystemTime,
     /// When the list can be deleted, because the tokens that it completes have expired by then.
     pub expires_at: SystemTime,
 }
 
-/// The groups that a token restores together with its list, each once.
+/// The groups that a token restores together with its list, each once. Each has the time from which on a revocation concerns
+/// it: a list can be older than the token.
 pub(super) fn groups_of<'a>(
     redemption: &'a Redemption,
     list: Option<&'a GroupList>,
-) -> impl Iterator<Item = &'a Arc<GroupKey>> {
+) -> impl Iterator<Item = (&'a Arc<GroupKey>, SystemTime)> {
+    let issued_at = redemption.issued_at;
+    let listed_at = list.map_or(issued_at, |list| list.written_at.min(issued_at));
     let known: HashSet<_> = list.into_iter().flat_map(|_| &redemption.groups).collect();
     let listed = list.into_iter().flat_map(|list| &list.groups).filter(move |group| !known.contains(group));
-    redemption.groups.iter().chain(listed)
+    let own = redemption.groups.iter().map(move |group| (group, issued_at));
+    own.chain(listed.map(move |group| (group, listed_at)))
 }
 
 /// The store of used and revoked rejoin tokens, and of the lists of groups that are too long for a token.
@@ -147,7 +151,8 @@ pub trait TokenStore: Send + Sync + 'static {
     /// group. An earlier `before` than that of a previous call changes nothing. The group can be unknown to the store.
     fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Replaces the lists of these families. Of two lists of one family the last one counts. Returns the number of lists that
+    /// Replaces the lists of these families. A list that is older than the stored one ([`GroupList::written_at`]) changes
+    /// nothing: a node can be late. Of two lists of one family in a call the last one counts. Returns the number of lists that
     /// are not stored, because the store keeps [`MAX_GROUP_LISTS`] of other families already, or a few more if several
     /// processes write at the same time.
     fn save_lists(&self, lists: &[GroupList]) -> impl Future<Output = Result<u64, Error>> + Send;

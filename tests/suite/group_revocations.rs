@@ -10,13 +10,18 @@ use crate::{
     support::{ClassicClient, CoreClient, Server, TRANSPORTS, wait_until, with_timeout},
 };
 
-/// Revokes the lobby in all tokens that were issued until now.
-async fn revoke_lobby(server: &Server) {
-    // A revocation applies to tokens issued before its millisecond.
+/// Waits for the next millisecond: a revocation applies to tokens issued before its millisecond.
+async fn wait_for_next_millisecond() {
     let millisecond = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-    let issued = millisecond();
-    with_timeout(wait_until(|| millisecond() > issued)).await;
+    let now = millisecond();
+    with_timeout(wait_until(|| millisecond() > now)).await;
+}
+
+/// Revokes the lobby in all tokens that were issued until now, and in none that is issued later.
+async fn revoke_lobby(server: &Server) {
+    wait_for_next_millisecond().await;
     server.engine.hub("chat").unwrap().groups().revoke_tokens("lobby").await.unwrap();
+    wait_for_next_millisecond().await;
 }
 
 /// A client in the groups `home` and `lobby`, and a token with both.

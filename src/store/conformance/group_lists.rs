@@ -96,7 +96,22 @@ pub async fn revoked_groups_of_a_list_are_named(store: &dyn DynTokenStore) -> Re
     revoked.sort();
     assert_eq!(revoked, [key("chat", "b"), key("chat", "c")]);
     let later = Redemption { issued_at: at(1_000), ..token };
+    let revoked = redeem(store, later.clone()).await?.revoked_groups;
+    assert_eq!(revoked, [key("chat", "c")], "the list is older than the revocation");
+    store.save_lists(&[GroupList { written_at: at(1_000), ..list("f", &["a", "b", "c"]) }]).await?;
     assert!(redeem(store, later).await?.revoked_groups.is_empty());
+    Ok(())
+}
+
+/// A node that was late neither replaces nor deletes the list of a later one.
+pub async fn older_list_changes_nothing(store: &dyn DynTokenStore) -> Result<(), Error> {
+    let newer = list("f", &["a"]);
+    assert_eq!(store.save_lists(std::slice::from_ref(&newer)).await?, 0);
+    for groups in [&["b"][..], &[]] {
+        let older = GroupList { written_at: at(499), ..list("f", groups) };
+        assert_eq!(store.save_lists(&[older]).await?, 0);
+        assert_eq!(stored(store, "f").await?.as_ref(), Some(&newer));
+    }
     Ok(())
 }
 

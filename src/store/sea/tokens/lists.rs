@@ -3,7 +3,7 @@
 //! A list is one compressed value: JSON, an object with the names of the groups of each hub.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -46,19 +46,19 @@ pub(super) async fn load(
 /// Replaces lists, and deletes those without groups. Returns the number of lists for which there is no room.
 pub(in super::super) async fn save(transaction: &Transaction, lists: &[GroupList]) -> Result<u64, DbErr> {
     let last: BTreeMap<_, _> = lists.iter().map(|list| (&*list.family, list)).collect();
-    let (mut kept, deleted): (Vec<_>, Vec<_>) = last.into_values().partition(|list| !list.groups.is_empty());
+    let last = Vec::from_iter(last.into_values());
+    let known = stored_times(transaction, &last).await?;
+    let is_current =
+        |list: &&GroupList| known.get(&list.family).is_none_or(|stored| *stored <= millis::floor(list.written_at));
+    let current = last.into_iter().filter(is_current);
+    let (mut kept, deleted): (Vec<_>, Vec<_>) = current.partition(|list| !list.groups.is_empty());
     for deleted in deleted.chunks(MAX_BIND_VARIABLES) {
         Entity::delete_many().filter(is_of_any(deleted)).exec(transaction).await?;
-    }
-    let mut known = HashSet::new();
-    for kept in kept.chunks(MAX_BIND_VARIABLES) {
-        let rows = Entity::find().select_only().column(Column::Family).filter(is_of_any(kept));
-        known.extend(rows.into_tuple::<String>().all(transaction).await?);
     }
     let mut room = MAX_GROUP_LISTS.saturating_sub(Entity::find().count(transaction).await?);
     let total = kept.len();
     kept.retain(|list| {
-        let is_known = known.contains(&list.family);
+        let is_known = known.contains_key(&list.family);
         let is_stored = is_known || room > 0;
         room -= u64::from(is_stored && !is_known);
         is_stored
@@ -70,6 +70,16 @@ pub(in super::super) async fn save(transaction: &Transaction, lists: &[GroupList
         Entity::insert_many(rows).on_conflict(upsert.clone()).exec_without_returning(transaction).await?;
     }
     Ok((total - kept.len()) as u64)
+}
+
+/// The times of the stored lists of these families, which are locked.
+async fn stored_times(transaction: &Transaction, lists: &[&GroupList]) -> Result<HashMap<String, i64>, DbErr> {
+    let mut times = HashMap::new();
+    for lists in lists.chunks(MAX_BIND_VARIABLES) {
+        let rows = Entity::find().select_only().columns([Column::Family, Column::WrittenAt]).filter(is_of_any(lists));
+        times.extend(rows.lock_exclusive().into_tuple::<(String, i64)>().all(transaction).await?);
+    }
+    Ok(times)
 }
 
 fn is_of_any(lists: &[&GroupList]) -> sea_orm::sea_query::Expr {

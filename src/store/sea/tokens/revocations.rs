@@ -31,6 +31,7 @@ pub(super) async fn check(
 ) -> Result<Vec<Redeemed>, DbErr> {
     let Some(oldest) = redemptions.iter().map(issued).min() else { return Ok(Vec::new()) };
     let users = revoked_users(db, redemptions, oldest).await?;
+    let oldest = lists.values().map(|list| millis::floor(list.written_at)).fold(oldest, Ord::min);
     let listed = lists.values().flat_map(|list| &list.groups);
     let named = redemptions.iter().flat_map(|redemption| &redemption.groups).chain(listed);
     let groups = revoked_groups(db, named, oldest).await?;
@@ -40,8 +41,12 @@ pub(super) async fn check(
             return Redeemed::refused(Verdict::Revoked);
         }
         let list = redemption.list_of.as_ref().and_then(|family| lists.get(family));
-        let revoked = groups_of(redemption, list).filter(|group| is_before(groups.get(&***group)));
-        Redeemed { verdict: Verdict::Accepted, revoked_groups: revoked.cloned().collect(), list: list.cloned() }
+        let revoked = groups_of(redemption, list).filter(|(group, at)| {
+            let before = groups.get(&***group);
+            before.is_some_and(|before| millis::floor(*at) < *before)
+        });
+        let revoked_groups = revoked.map(|(group, _)| Arc::clone(group)).collect();
+        Redeemed { verdict: Verdict::Accepted, revoked_groups, list: list.cloned() }
     };
     Ok(redemptions.iter().map(check).collect())
 }
