@@ -27,14 +27,16 @@ enum KeysError {
     Keys(#[from] OpenError),
 }
 
-/// Replaces the signing keys by those of the settings that were read again.
+/// Replaces the signing keys by those of the settings that were read again. Without configured keys, those in use stay: the
+/// random key in the data directory never changes.
 pub(super) fn signing_keys(engine: &Engine, settings: Result<Settings, Faults>) {
     match read_keys(settings) {
-        Ok(keys) => {
+        Ok(Some(keys)) => {
             let ids = keys.ids();
-            info!(signs = ids[0], verify:? = ids; "signing keys reloaded");
             engine.replace_keys(keys);
+            info!(signs = ids[0], verify:? = ids; "signing keys reloaded");
         }
+        Ok(None) => info!("no signing keys are configured, those in use stay"),
         Err(error) => {
             let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
             let causes: Vec<_> = causes.map(|cause| cause.to_string().replace('\n', " ")).collect();
@@ -43,6 +45,7 @@ pub(super) fn signing_keys(engine: &Engine, settings: Result<Settings, Faults>) 
     }
 }
 
-fn read_keys(settings: Result<Settings, Faults>) -> Result<KeyRing, KeysError> {
-    Ok(key_ring(&settings?)?)
+fn read_keys(settings: Result<Settings, Faults>) -> Result<Option<KeyRing>, KeysError> {
+    let settings = settings?;
+    if settings.signing_keys.is_empty() { Ok(None) } else { Ok(Some(key_ring(&settings)?)) }
 }
