@@ -285,8 +285,9 @@ proptest! {
             model.step(next);
             model.check();
         }
-        // Once all methods return, nothing waits any more.
+        // Once all methods return, nothing waits any more. A method that has returned frees its streams, too.
         model.step(Step::Open);
+        model.step(Step::UploadReady);
         while !model.running.is_empty() {
             model.step(Step::Return(0));
             model.step(Step::UploadReady);
