@@ -52,6 +52,8 @@ pub struct SeaStore {
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(any(feature = "mysql", feature = "postgres")), expect(dead_code, reason = "some are for servers"))]
 struct Timeouts {
+    /// The maximum time to open a SQLite database, including the wait for other processes that open it.
+    open: Duration,
     /// The maximum wait for a connection of the pool. After it, a call returns [`Error::Unavailable`].
     acquire: Duration,
     /// The maximum wait for a lock of the database. After it, a call returns [`Error::Unavailable`].
@@ -63,6 +65,8 @@ struct Timeouts {
 }
 
 const TIMEOUTS: Timeouts = Timeouts {
+    // Longer than a start of the machine keeps its disk and processors busy.
+    open: Duration::from_secs(30),
     acquire: Duration::from_secs(3),
     lock: Duration::from_secs(3),
     statement: Duration::from_secs(4),

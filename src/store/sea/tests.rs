@@ -16,7 +16,12 @@ use super::*;
 use crate::store::{Holder, Process, TokenUse, Verdict, conformance::commits::poll_then_drop};
 
 /// Short, to keep the tests fast, but long enough to open a database on a busy machine.
-const SHORT_TIMEOUTS: Timeouts = Timeouts { acquire: Duration::from_secs(2), lock: Duration::from_secs(2), ..TIMEOUTS };
+const SHORT_TIMEOUTS: Timeouts = Timeouts {
+    open: Duration::from_secs(2),
+    acquire: Duration::from_secs(2),
+    lock: Duration::from_secs(2),
+    ..TIMEOUTS
+};
 
 /// When a test drops a call that waits for a lock.
 const DROP_AFTER: Duration = Duration::from_millis(50);

@@ -28,15 +28,18 @@ const MAX_CONNECTIONS: u32 = 4;
 pub(in crate::store::sea) type Anchor = Option<Arc<SqliteConnection>>;
 
 /// Opens the database. The first connection switches a new file to write-ahead logging. That switch ignores the busy
-/// timeout of SQLite, so a busy database is retried here.
+/// timeout of SQLite, so a busy database is retried here. So is a connection that was not open in time.
 pub(in crate::store::sea) async fn open(url: &str, timeouts: Timeouts) -> Result<(DatabaseConnection, Anchor), Error> {
     let connect = async || connect(url, timeouts).await;
-    let opened = retry::retry_while_busy(timeouts.acquire, is_busy, connect).await;
+    let opened = retry::retry_while_busy(timeouts.open, is_busy, connect).await;
     opened.map_err(|error| errors::connecting(url, &error))
 }
 
 fn is_busy(error: &DbErr) -> bool {
-    errors::cause(error).and_then(SqlxError::as_database_error).is_some_and(super::is_busy)
+    errors::cause(error).is_some_and(|error| match error {
+        SqlxError::PoolTimedOut => true,
+        error => error.as_database_error().is_some_and(super::is_busy),
+    })
 }
 
 async fn connect(url: &str, timeouts: Timeouts) -> Result<(DatabaseConnection, Anchor), DbErr> {
