@@ -17,15 +17,16 @@ pub fn startup_message(settings: &Settings, listeners: &Listeners) -> io::Result
     let token = settings.admin.token.is_none().then(|| path(&settings.token_file()));
     let database = if settings.store.url.is_none() { path(&settings.database_file()) } else { "as configured".into() };
     let bearer = token.as_ref().map_or("$ADMIN_TOKEN".to_owned(), |file| format!("$(cat {file})"));
-    let user = match settings.auth.mode {
-        Mode::Query => "?user=ann",
-        Mode::Jwt => " (with a bearer token)",
+    // A classic client takes the query string apart from the URL. One with a query string in its URL cannot connect.
+    let (user, classic_user) = match settings.auth.mode {
+        Mode::Query => ("?user=ann", " (with the query string user=ann)"),
+        Mode::Jwt => (" (with a bearer token)", " (with a bearer token)"),
     };
     let token = token.unwrap_or_else(|| "as configured".into());
     Ok(format!(
         "hubcast {version} is running
   hub chat (ASP.NET Core SignalR)  {clients}/chat{user}
-  all hubs (SignalR 2.x)           {clients}/signalr{user}
+  all hubs (SignalR 2.x)           {clients}/signalr{classic_user}
   web page to try it               {clients}/
   admin                            {admin}/admin/overview
 with its data in

@@ -359,6 +359,7 @@ fn startup_message_lists_addresses_and_files() {
     let address = |listener: &TcpListener| format!("http://{}/", listener.local_addr().unwrap());
     let expected = [
         address(&listeners.clients) + "chat?user=ann",
+        address(&listeners.clients) + "signalr (with the query string user=ann)",
         address(&listeners.admin) + "admin/overview",
         settings.database_file().display().to_string(),
         settings.key_file().display().to_string(),
