@@ -201,6 +201,15 @@ fn zero_or_excessive_durations_and_limits_are_refused() {
 }
 
 #[test]
+fn duration_faults_name_value_and_notation() {
+    for value in ["60", "fast", "-5s", ""] {
+        let [(key, text)] = &faults(&format!("drain_timeout = '{value}'"), &[])[..] else { panic!("one fault") };
+        assert_eq!(key, "drain_timeout");
+        assert!(text.starts_with(&format!("`{value}` is not a duration; ")) && text.contains("`15s`"), "{text}");
+    }
+}
+
+#[test]
 fn query_mode_on_network_needs_explicit_setting() {
     let [(key, text)] = &faults("listen = '0.0.0.0:80'", &[])[..] else { panic!("one fault") };
     assert_eq!(key, "auth.mode");

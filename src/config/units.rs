@@ -88,7 +88,12 @@ pub(super) fn duration_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Re
 
 /// A duration, which can be zero: `0s`.
 pub(super) fn duration_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let duration: Duration = friendly::deserialize(deserializer)?;
+    let text = String::deserialize(deserializer)?;
+    let duration: Duration = friendly::deserialize(StrDeserializer::<D::Error>::new(&text)).map_err(|_| {
+        D::Error::custom(format!(
+            "`{text}` is not a duration; write a number and its unit, such as `15s`, `500ms` or `24h`"
+        ))
+    })?;
     if duration > MAX_DURATION { Err(D::Error::custom("must be at most 100 years")) } else { Ok(duration) }
 }
 
