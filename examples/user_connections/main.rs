@@ -11,7 +11,7 @@
 //! The first way is all that an application needs: hubcast knows the connections of each user (`Clients::user`). The
 //! others show how to keep a mapping of one's own. The documentation of each function names its sample, and the fault of
 //! the sample that it fixes. Run the example with `cargo run --example user_connections`. A way, an address and a store
-//! can follow: `-- database 127.0.0.1:8080 sqlite://user-connections.db`, or
+//! can follow: `-- database 127.0.0.1:8080 'sqlite://user-connections.db?mode=rwc'`, or
 //! `-- table 127.0.0.1:8080 azure-table://127.0.0.1:10002/devstoreaccount1/connection` with the key of the account in
 //! the variable `AZURE_KEY`.
 //!
