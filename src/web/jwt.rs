@@ -107,7 +107,7 @@ impl Jwt {
         let header = decode_header(token).map_err(|_| refused("it is not a JSON web token"))?;
         // RFC 7515 section 4.1.11: a token with an unsupported critical extension must be refused. None is supported.
         if header.crit.is_some() {
-            return Err(refused("it requires an extension that is not supported (`crit`)"));
+            return Err(refused("it requires an extension that is not supported (crit)"));
         }
         let validation = self.validation(header.alg);
         let mut refusal = refused("none of the keys is for its algorithm");
@@ -124,16 +124,14 @@ impl Jwt {
 
     fn user(&self, claims: &Map<String, Value>) -> Result<String, AuthError> {
         let user = claims.get(&self.user_claim).and_then(claim_text).filter(|user| !user.is_empty());
-        user.ok_or_else(|| refused(&format!("it names no user in `{}`", self.user_claim)))
+        user.ok_or_else(|| refused(&format!("it names no user in its claim {}", self.user_claim)))
     }
 }
 
 impl Authenticate for Jwt {
     fn identify(&self, request: &HttpRequest) -> Result<Identity, AuthError> {
         let token = bearer(request).ok_or_else(|| {
-            AuthError(
-                "a bearer token is required, in the header `Authorization` or as `access_token` in the query".into(),
-            )
+            AuthError("a bearer token is required, in the header Authorization or as access_token in the query".into())
         })?;
         let claims = self.claims(&token)?;
         let user = self.user(&claims)?;
@@ -156,6 +154,7 @@ fn claim_text(value: &Value) -> Option<String> {
     }
 }
 
+// The log leaves out what a reason quotes, so `why` quotes nothing.
 fn refused(why: &str) -> AuthError {
     AuthError(format!("the bearer token is refused: {why}"))
 }
@@ -167,7 +166,7 @@ fn reason(kind: &ErrorKind) -> &'static str {
         ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::InvalidAudience => "it is meant for another audience",
         ErrorKind::InvalidIssuer => "it has another issuer",
-        ErrorKind::MissingRequiredClaim(_) => "it lacks a claim that is required (`exp`, or `aud` and `iss` where set)",
+        ErrorKind::MissingRequiredClaim(_) => "it lacks a claim that is required (exp, or aud and iss where set)",
         _ => "it is malformed",
     }
 }
