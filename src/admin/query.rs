@@ -19,10 +19,8 @@ impl Query {
         let pairs = parse_query(text);
         for (index, (name, _)) in pairs.iter().enumerate() {
             if !allowed.contains(&name.as_str()) {
-                return Err(AdminError::invalid_parameter(
-                    name,
-                    format!("is unknown; allowed parameters: {}", allowed.join(", ")),
-                ));
+                let allowed = if allowed.is_empty() { "none".to_owned() } else { allowed.join(", ") };
+                return Err(AdminError::invalid_parameter(name, format!("is unknown; allowed parameters: {allowed}")));
             }
             if pairs[..index].iter().any(|(earlier, _)| earlier == name) {
                 return Err(AdminError::invalid_parameter(name, "is repeated"));
@@ -55,6 +53,8 @@ mod tests {
     fn unknown_parameter_error_lists_allowed_ones() {
         let error = Query::parse("limt=5", &["limit", "sort"]).expect_err("an unknown parameter");
         assert_eq!(error.to_string(), "`limt` is unknown; allowed parameters: limit, sort");
+        let error = Query::parse("limit=5", &[]).expect_err("no parameter is known");
+        assert_eq!(error.to_string(), "`limit` is unknown; allowed parameters: none");
     }
 
     #[test]
