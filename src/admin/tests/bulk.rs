@@ -56,6 +56,9 @@ async fn faulty_bodies_are_refused() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert!(answer["error"].as_str().is_some_and(|text| text.starts_with(error)), "{answer}");
     }
+    let nobody = json!({ "users": ["ann", ""] });
+    let (status, answer) = service.send(Method::POST, "/admin/groups/chat/lobby/members", &nobody).await;
+    assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &json!("a user has an empty name")));
     let (status, _) = service.send(Method::POST, "/admin/users/ann/groups/nowhere", &json!({ "groups": [] })).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (_, users) = service.send(Method::POST, "/admin/users/ann/groups/chat", &json!({ "groups": [] })).await;
