@@ -21,10 +21,9 @@ const membersOfRooms = async (user, room) => {
   await expectMessage([next, ...connections], "bob", "at once");
 };
 
-// The user is still a member after a restart of the server. The first call of a client is handled after its joins.
+// The user is still a member after a restart of the server.
 const memberAfterRestart = async (user, room) => {
   const [member, bob] = [await core("chatHub", user), await core("chatHub", "bob")];
-  assert.equal(await member.call("Send", "nowhere", "x"), 0);
   assert.equal(await bob.call("Send", room, "welcome back"), 1);
   await expectMessage([member], "bob", "welcome back");
 };
@@ -96,6 +95,7 @@ await run({
       await whileAway();
       await client.connection.start();
       const { groups, refused } = await client.rejoin.report();
+      await client.call("Send", "nowhere", "x"); // It is handled when the groups are joined.
       return { groups, refused };
     };
     const [ann, other] = [await core("chatHub", "ann", { rejoins: true }), await core("chatHub", "ann")];

@@ -25,6 +25,11 @@ class AsyncQueue {
   get isEmpty() { return this.#values.length === 0; }
 }
 
+export const assertFails = async (promise, pattern) => {
+  const error = await promise.then(() => assert.fail(`must fail with ${pattern}`), (error) => error);
+  assert.match(error.message, pattern);
+};
+
 // The client methods of the samples. Errors are queued by themselves.
 const METHODS = ["addChatMessage", "send", "showErrorMessage"];
 const newQueues = (on) => {
@@ -40,6 +45,8 @@ export const core = async (hub, user, { rejoins = false } = {}) => {
   const queues = newQueues((method, handler) => connection.on(method, handler));
   const rejoin = rejoins ? enableRejoin(connection) : null;
   await connection.start();
+  // A client has started before OnConnected has run. Its first call is handled afterwards.
+  await assertFails(connection.invoke("NoSuchMethod"), /Method does not exist\./);
   return {
     ...queues, connection, rejoin,
     get id() { return connection.connectionId; },
@@ -66,11 +73,6 @@ export const connectMany = (hub, user, count) =>
 // Each of the clients receives these arguments next.
 export const expectMessage = async (clients, ...values) => {
   for (const client of clients) assert.deepEqual(await client.messages.next(), values);
-};
-
-export const assertFails = async (promise, pattern) => {
-  const error = await promise.then(() => assert.fail(`must fail with ${pattern}`), (error) => error);
-  assert.match(error.message, pattern);
 };
 
 // Runs the scenario that the command line names, and ends the process.
