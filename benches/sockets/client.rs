@@ -1,6 +1,10 @@
 //! A minimal WebSocket client that speaks the dialect of each compared server.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use memchr::memmem;
@@ -143,13 +147,19 @@ pub(crate) async fn connect_classic(address: SocketAddr) -> Result<Client> {
     Ok(client)
 }
 
+/// The path of the hub for a user of its own: a user has at most 1,000 connections.
+fn core_path() -> String {
+    static USERS: AtomicUsize = AtomicUsize::new(0);
+    format!("/chat?user=bench{}", USERS.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Connects a client and makes it a member of the group.
 pub(crate) async fn connect_member(dialect: Dialect, address: SocketAddr) -> Result<Client> {
     match dialect {
         Dialect::Plain => Client::connect(address, "/").await,
         Dialect::Classic => connect_classic(address).await,
         Dialect::Core => {
-            let mut client = Client::connect(address, "/chat?user=bench").await?;
+            let mut client = Client::connect(address, &core_path()).await?;
             client.send("{\"protocol\":\"json\",\"version\":1}\x1e").await?;
             let join = "{\"type\":1,\"invocationId\":\"0\",\"target\":\"JoinRoom\",\"arguments\":[\"room\"]}\x1e";
             client.send(join).await?;
@@ -157,7 +167,7 @@ pub(crate) async fn connect_member(dialect: Dialect, address: SocketAddr) -> Res
             Ok(client)
         }
         Dialect::CoreMessagePack => {
-            let mut client = Client::connect(address, "/chat?user=bench").await?;
+            let mut client = Client::connect(address, &core_path()).await?;
             client.send("{\"protocol\":\"messagepack\",\"version\":1}\x1e").await?;
             client.writer.write_all(&masked_invocation_frame(Some("0"), "JoinRoom", &["room"])?).await?;
             // Wire: the id of the completion is a string of one character.
