@@ -1,5 +1,7 @@
 // The connections of one feature test, over one transport with one format. Node and a page use this file alike.
 
+import { AsyncQueue } from "./async_queue.mjs";
+
 export const PAIRS = [
   ["WebSockets", "json"], ["WebSockets", "messagepack"], ["ServerSentEvents", "json"], ["LongPolling", "json"], ["LongPolling", "messagepack"],
 ];
@@ -30,14 +32,6 @@ export const assertFails = async (promise, text) => {
   const found = await promise.then((value) => `the value ${describe(value)}`, (error) => error.message);
   assertEqual(found, text);
 };
-
-// A queue of received values with an asynchronous `next`.
-class AsyncQueue {
-  #values = [];
-  #waiting = [];
-  add(value) { const waiting = this.#waiting.shift(); waiting ? waiting(value) : this.#values.push(value); }
-  next() { return this.#values.length ? Promise.resolve(this.#values.shift()) : new Promise((resolve) => this.#waiting.push(resolve)); }
-}
 
 // Reads a stream to its end. `items` are the items so far, `ended` is the text of its error, or null.
 export const readStream = (stream) => {

@@ -4,20 +4,12 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
 import { enableRejoin } from "../../clients/js/hubcast-rejoin.js";
+import { AsyncQueue } from "./async_queue.mjs";
 
 const require = createRequire(`${process.cwd()}/`);
 const signalR = require("@microsoft/signalr");
 
 const [scenario, base] = process.argv.slice(2);
-
-// A queue of received values with an asynchronous `next`.
-class AsyncQueue {
-  #values = [];
-  #waiting = [];
-  add(value) { const waiting = this.#waiting.shift(); waiting ? waiting(value) : this.#values.push(value); }
-  next() { return this.#values.length ? Promise.resolve(this.#values.shift()) : new Promise((resolve) => this.#waiting.push(resolve)); }
-  get isEmpty() { return this.#values.length === 0; }
-}
 
 const builder = (url) => new signalR.HubConnectionBuilder().withUrl(url).configureLogging(signalR.LogLevel.None);
 

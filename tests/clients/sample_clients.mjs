@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
 import { enableRejoin } from "../../clients/js/hubcast-rejoin.js";
+import { AsyncQueue } from "./async_queue.mjs";
 
 const require = createRequire(`${process.cwd()}/`);
 const signalR = require("@microsoft/signalr");
@@ -15,15 +16,6 @@ export const [scenario, base] = process.argv.slice(2);
 // signalr-client logs to the standard output, from which the test reads the steps.
 console.log = console.error;
 export const printStep = (step) => process.stdout.write(`${step}\n`);
-
-// A queue of received values with an asynchronous `next`.
-class AsyncQueue {
-  #values = [];
-  #waiting = [];
-  add(value) { const waiting = this.#waiting.shift(); waiting ? waiting(value) : this.#values.push(value); }
-  next() { return this.#values.length ? Promise.resolve(this.#values.shift()) : new Promise((resolve) => this.#waiting.push(resolve)); }
-  get isEmpty() { return this.#values.length === 0; }
-}
 
 export const assertFails = async (promise, pattern) => {
   const error = await promise.then(() => assert.fail(`must fail with ${pattern}`), (error) => error);
