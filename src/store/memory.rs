@@ -14,11 +14,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::tokens::groups_of;
 use super::{
     Change, Error, GroupList, Holder, LeaseChange, LeaseRecord, LeaseStore, MAX_GROUP_LISTS, Members, MembershipChange,
     MembershipOp, MembershipStore, Node, Owner, Page, Redeemed, Redemption, Renewal, TokenStore, TokenUse,
-    UserActivity, Verdict,
+    UserActivity, Verdict, tokens::groups_of,
 };
 use crate::ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId};
 
