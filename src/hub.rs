@@ -30,6 +30,7 @@ pub(crate) mod presence;
 pub(crate) mod reconciler;
 mod request;
 mod requester;
+mod scope;
 pub(crate) mod services;
 mod states;
 mod streams;

@@ -6,10 +6,7 @@ use actix::Recipient;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    TooManyChanges, UsersError,
-    presence::{GroupPresence, Presence},
-    requester::Requester,
-    services::{DurableGroups, HubServices},
+    TooManyChanges, UsersError, presence::GroupPresence, requester::Requester, scope::HubScope, services::HubServices,
     users::bulk::unique,
 };
 use crate::{
@@ -17,7 +14,6 @@ use crate::{
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
     ids::{ConnectionId, GroupKey, GroupName, HubName, InvalidName, check_name},
-    router::Router,
     store::Page,
 };
 
@@ -39,11 +35,7 @@ const MAX_CONCURRENT_CHANGES: usize = 16;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Groups {
-    router: Arc<Router>,
-    durable: Arc<DurableGroups>,
-    presence: Arc<Presence>,
-    hub: HubName,
-    requester: Requester,
+    scope: HubScope,
 }
 
 /// The result of adding a connection to a group.
@@ -89,18 +81,12 @@ impl Removed {
 }
 
 impl Groups {
-    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
-        Self {
-            router: Arc::clone(&services.router),
-            durable: Arc::clone(&services.durable),
-            presence: Arc::clone(&services.presence),
-            hub: hub.clone(),
-            requester: requester.clone(),
-        }
+    pub(crate) fn new(services: &HubServices, hub: &HubName, requester: &Requester) -> Self {
+        Self { scope: HubScope::new(services, hub, requester) }
     }
 
     fn key(&self, group: impl Into<GroupName>) -> Arc<GroupKey> {
-        GroupKey::new(&self.hub, &group.into())
+        GroupKey::new(&self.scope.hub, &group.into())
     }
 
     /// The key of a group that may be created now.
@@ -116,7 +102,7 @@ impl Groups {
     /// more than 256 characters or contains U+0000.
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
         let (id, key) = (id.into(), self.new_key(group)?);
-        let added = self.router.join(&id, &key, JoinCause::Caller).await.map(Added::of);
+        let added = self.scope.router.join(&id, &key, JoinCause::Caller).await.map(Added::of);
         self.audit("add connection to group", &id, &key, &added);
         added
     }
@@ -128,14 +114,14 @@ impl Groups {
     /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
     pub async fn remove(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Removed, Error> {
         let (id, key) = (id.into(), self.key(group));
-        let removed = self.router.leave(&id, &key).await.map(Removed::of);
+        let removed = self.scope.router.leave(&id, &key).await.map(Removed::of);
         self.audit("remove connection from group", &id, &key, &removed);
         removed
     }
 
     fn audit<T: Debug>(&self, action: &str, id: &ConnectionId, key: &GroupKey, result: &Result<T, Error>) {
-        let subject = [("hub", &*self.hub), ("conn", &**id), ("group", &*key.name)];
-        self.requester.audit(action, &subject, result, |result| format!("{result:?}"));
+        let subject = [("hub", &*self.scope.hub), ("conn", &**id), ("group", &*key.name)];
+        self.scope.requester.audit(action, &subject, result, |result| format!("{result:?}"));
     }
 
     /// Adds the caller to a group.
@@ -143,7 +129,7 @@ impl Groups {
     /// # Errors
     /// The errors of [`Groups::add`].
     pub async fn join(&self, group: impl Into<GroupName>) -> Result<Added, Error> {
-        match self.requester.caller() {
+        match self.scope.requester.caller() {
             Some(caller) => caller.join(&self.new_key(group)?, JoinCause::Caller).await.map(Added::of),
             None => Ok(Added::NoSuchConnection),
         }
@@ -154,7 +140,7 @@ impl Groups {
     /// # Errors
     /// The errors of [`Groups::remove`].
     pub async fn leave(&self, group: impl Into<GroupName>) -> Result<Removed, Error> {
-        match self.requester.caller() {
+        match self.scope.requester.caller() {
             Some(caller) => caller.leave(&self.key(group), LeaveCause::Caller).await.map(Removed::of),
             None => Ok(Removed::NoSuchConnection),
         }
@@ -181,11 +167,11 @@ impl Groups {
     /// its user stay stored: its next connection joins those groups again. [`Users::remove_from_all_groups`](super::Users::remove_from_all_groups) ends
     /// them.
     pub async fn leave_all(&self) -> Vec<(GroupName, Result<Removed, Error>)> {
-        let snapshot = match self.requester.caller() {
+        let snapshot = match self.scope.requester.caller() {
             Some(caller) => caller.inspect().await.unwrap_or_default(),
             None => return Vec::new(),
         };
-        let groups = snapshot.groups.into_iter().filter(|key| key.hub == self.hub);
+        let groups = snapshot.groups.into_iter().filter(|key| key.hub == self.scope.hub);
         let leaves = groups.map(async |key| {
             let left = self.leave(key.name.clone()).await;
             (key.name.clone(), left)
@@ -206,9 +192,9 @@ impl Groups {
     /// the call can safely be repeated. [`UsersError::InvalidName`], as for [`Groups::add`].
     pub async fn revoke_tokens(&self, group: impl Into<GroupName>) -> Result<(), UsersError> {
         let key = self.new_key(group)?;
-        let revoked = self.durable.revoke_group(&key).await;
-        let subject = [("hub", &*self.hub), ("group", &*key.name)];
-        self.requester.audit("revoke tokens", &subject, &revoked, |()| "revoked".into());
+        let revoked = self.scope.durable.revoke_group(&key).await;
+        let subject = [("hub", &*self.scope.hub), ("group", &*key.name)];
+        self.scope.requester.audit("revoke tokens", &subject, &revoked, |()| "revoked".into());
         Ok(revoked?)
     }
 
@@ -222,7 +208,7 @@ impl Groups {
         group: impl Into<GroupName>,
         actor: Recipient<Delivery>,
     ) -> Result<ActorMembership, Error> {
-        self.router.local_groups().join_actor(self.new_key(group)?, actor).await
+        self.scope.router.local_groups().join_actor(self.new_key(group)?, actor).await
     }
 
     /// The current members of a group; `None` if there is no such group.
@@ -230,7 +216,7 @@ impl Groups {
     /// # Errors
     /// [`Error::Interrupted`], if the group's actor crashes meanwhile.
     pub async fn members(&self, group: impl Into<GroupName>) -> Result<Option<group::GroupSnapshot>, Error> {
-        self.router.local_groups().inspect(&self.key(group)).await
+        self.scope.router.local_groups().inspect(&self.key(group)).await
     }
 
     /// The durable members of a group, each with its presence. A page has at most
@@ -250,12 +236,12 @@ impl Groups {
     /// [`UsersError::Store`], if the store fails or does not answer in time.
     pub async fn presence(&self, group: impl Into<GroupName>, page: &Page) -> Result<GroupPresence, UsersError> {
         let group = group.into();
-        Ok(self.presence.of_group(&self.hub, &group, page).await?)
+        Ok(self.scope.presence.of_group(&self.scope.hub, &group, page).await?)
     }
 
     /// The groups that exist now, in no particular order.
     #[must_use]
     pub fn list(&self) -> Vec<GroupName> {
-        self.router.local_groups().keys(Some(&self.hub)).iter().map(|key| key.name.clone()).collect()
+        self.scope.router.local_groups().keys(Some(&self.scope.hub)).iter().map(|key| key.name.clone()).collect()
     }
 }

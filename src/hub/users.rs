@@ -1,19 +1,11 @@
 //! Durable group membership of users.
 
-use std::sync::Arc;
-
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    UsersError,
-    presence::Presence,
-    requester::Requester,
-    services::{DurableGroups, HubServices},
-};
+use super::{UsersError, requester::Requester, scope::HubScope, services::HubServices};
 use crate::{
     connections::{JoinCause, LeaveCause, Reconnect},
     ids::{GroupKey, GroupName, HubName, UserId, check_name},
-    router::Router,
     store::{self, Change, Members, MembershipChange, MembershipOp, Owner, Page},
 };
 
@@ -37,11 +29,7 @@ const REMOVE: &str = "remove user from group";
 /// ```
 #[derive(Clone, Debug)]
 pub struct Users {
-    router: Arc<Router>,
-    durable: Arc<DurableGroups>,
-    presence: Arc<Presence>,
-    hub: HubName,
-    requester: Requester,
+    scope: HubScope,
 }
 
 /// The result of a durable change.
@@ -54,18 +42,12 @@ pub struct DurableChange {
 }
 
 impl Users {
-    pub(crate) fn new(services: &Arc<HubServices>, hub: &HubName, requester: &Requester) -> Self {
-        Self {
-            router: Arc::clone(&services.router),
-            durable: Arc::clone(&services.durable),
-            presence: Arc::clone(&services.presence),
-            hub: hub.clone(),
-            requester: requester.clone(),
-        }
+    pub(crate) fn new(services: &HubServices, hub: &HubName, requester: &Requester) -> Self {
+        Self { scope: HubScope::new(services, hub, requester) }
     }
 
     fn owner(&self, user: &UserId) -> Owner {
-        Owner { hub: self.hub.clone(), user: user.clone() }
+        Owner { hub: self.scope.hub.clone(), user: user.clone() }
     }
 
     /// Adds a user to a group durably. The membership is stored first, then every live connection of the user joins the
@@ -121,15 +103,15 @@ impl Users {
         group: &GroupName,
         changed: &Result<DurableChange, UsersError>,
     ) {
-        let subject = [("hub", &*self.hub), ("user", &**user), ("group", &**group)];
-        self.requester.audit(action, &subject, changed, |DurableChange { stored, connections }| {
+        let subject = [("hub", &*self.scope.hub), ("user", &**user), ("group", &**group)];
+        self.scope.requester.audit(action, &subject, changed, |DurableChange { stored, connections }| {
             format!("store {stored:?}, {connections} connections")
         });
     }
 
     /// Waits while the caller makes durable changes faster than a client may. It makes `count` of them now.
     async fn keep_pace(&self, count: usize) {
-        if let (Some(caller), Some(rate)) = (self.requester.caller(), self.durable.rate) {
+        if let (Some(caller), Some(rate)) = (self.scope.requester.caller(), self.scope.durable.rate) {
             sleep_until(caller.pace.reserve(Instant::now(), rate, count)).await;
         }
     }
@@ -137,19 +119,19 @@ impl Users {
     async fn change(&self, user: &UserId, group: &GroupName, op: MembershipOp) -> Result<DurableChange, UsersError> {
         let change = MembershipChange { owner: self.owner(user), group: group.clone(), op };
         self.keep_pace(1).await;
-        let _lock = self.durable.lock(&change.owner, group).await?;
-        let stored = self.durable.write(change.clone()).await?;
+        let _lock = self.scope.durable.lock(&change.owner, group).await?;
+        let stored = self.scope.durable.write(change.clone()).await?;
         let changed = self.change_live(&change, stored).await;
-        self.presence.announce([(&change, stored)]).await;
+        self.scope.presence.announce([(&change, stored)]).await;
         changed
     }
 
     /// Repeats a stored change on the live connections of the user.
     async fn change_live(&self, change: &MembershipChange, stored: Change) -> Result<DurableChange, UsersError> {
-        let (user, key) = (&change.owner.user, GroupKey::new(&self.hub, &change.group));
+        let (user, key) = (&change.owner.user, GroupKey::new(&self.scope.hub, &change.group));
         let connections = match change.op {
-            MembershipOp::Add => self.router.join_user(user, &key, JoinCause::User).await?,
-            MembershipOp::Remove => self.router.leave_user(user, &key, LeaveCause::User).await?,
+            MembershipOp::Add => self.scope.router.join_user(user, &key, JoinCause::User).await?,
+            MembershipOp::Remove => self.scope.router.leave_user(user, &key, LeaveCause::User).await?,
         };
         Ok(DurableChange { stored, connections })
     }
@@ -159,7 +141,7 @@ impl Users {
     /// # Errors
     /// [`UsersError::Store`], if the store fails or does not answer in time.
     pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, UsersError> {
-        Ok(self.durable.groups_of(&self.owner(&user.into())).await?)
+        Ok(self.scope.durable.groups_of(&self.owner(&user.into())).await?)
     }
 
     /// The users that are durable members of a group, ordered by name.
@@ -168,7 +150,7 @@ impl Users {
     /// [`UsersError::Store`], if the store fails or does not answer in time.
     pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, UsersError> {
         let group = group.into();
-        Ok(self.durable.members_of(&self.hub, &group, page).await?)
+        Ok(self.scope.durable.members_of(&self.scope.hub, &group, page).await?)
     }
 
     /// Revokes all rejoin tokens of a user that were issued until now, on all hubs and all nodes. If several nodes share
@@ -181,8 +163,8 @@ impl Users {
     pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
         let user = user.into();
         check_name("user", &user)?;
-        let revoked = self.durable.revoke_tokens(&user).await;
-        self.requester.audit("revoke tokens", &[("user", &*user)], &revoked, |()| "revoked".into());
+        let revoked = self.scope.durable.revoke_tokens(&user).await;
+        self.scope.requester.audit("revoke tokens", &[("user", &*user)], &revoked, |()| "revoked".into());
         Ok(revoked?)
     }
 
@@ -196,16 +178,18 @@ impl Users {
     pub async fn sign_out(&self, user: impl Into<UserId>) -> Result<usize, UsersError> {
         let user = user.into();
         let signed_out = self.revoke_and_disconnect(&user).await;
-        self.requester.audit("sign out", &[("user", &*user)], &signed_out, |count| format!("{count} disconnected"));
+        self.scope
+            .requester
+            .audit("sign out", &[("user", &*user)], &signed_out, |count| format!("{count} disconnected"));
         Ok(signed_out?)
     }
 
     /// Order: the first revocation refuses the tokens of clients that return at once. The second one covers tokens that
     /// were issued between the first and the end of the connections.
     async fn revoke_and_disconnect(&self, user: &UserId) -> Result<usize, store::Error> {
-        self.durable.revoke_tokens(user).await?;
-        let told = self.router.disconnect_user(user, Reconnect::Deny).await;
-        self.durable.revoke_tokens(user).await?;
+        self.scope.durable.revoke_tokens(user).await?;
+        let told = self.scope.router.disconnect_user(user, Reconnect::Deny).await;
+        self.scope.durable.revoke_tokens(user).await?;
         Ok(told)
     }
 }

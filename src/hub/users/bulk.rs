@@ -133,7 +133,7 @@ impl Users {
         let wanted: HashSet<_> = groups.iter().cloned().collect();
         let mut requests = self.of_user(&user, groups, MembershipOp::Add)?;
         TooManyChanges::check(requests.len())?;
-        let mut others = self.durable.groups_of(&self.owner(&user)).await?;
+        let mut others = self.scope.durable.groups_of(&self.owner(&user)).await?;
         others.retain(|group| !wanted.contains(group));
         others.sort_unstable();
         requests.extend(self.of_user(&user, others, MembershipOp::Remove)?);
@@ -224,18 +224,22 @@ impl Users {
         changes: &[MembershipChange],
     ) -> Result<Vec<Result<DurableChange, UsersError>>, UsersError> {
         self.keep_pace(changes.len()).await;
-        let _locks = self.durable.lock_all(changes).await?;
-        let stored = self.durable.write_all(changes).await?;
+        let _locks = self.scope.durable.lock_all(changes).await?;
+        let stored = self.scope.durable.write_all(changes).await?;
         let stored: Vec<_> = changes.iter().zip(stored).collect();
         let live = stored.iter().map(|(change, stored)| self.change_live(change, *stored));
         let changed = stream::iter(Vec::from_iter(live)).buffered(MAX_CONCURRENT_GROUPS).collect().await;
-        self.presence.announce(stored).await;
+        self.scope.presence.announce(stored).await;
         Ok(changed)
     }
 
     fn audit_failure(&self, count: usize, error: &UsersError) {
         let (count, failed) = (count.to_string(), Err::<(), _>(error));
-        self.requester
-            .audit("change durable groups", &[("hub", &*self.hub), ("changes", &*count)], &failed, |()| String::new());
+        self.scope.requester.audit(
+            "change durable groups",
+            &[("hub", &*self.scope.hub), ("changes", &*count)],
+            &failed,
+            |()| String::new(),
+        );
     }
 }
