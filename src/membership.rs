@@ -121,7 +121,7 @@ impl Membership {
         node_name: watch::Sender<NodeName>,
     ) -> Self {
         Self {
-            load_pacing: BatchPacing::new(config.deadline),
+            load_pacing: BatchPacing::new(config.deadline, MAX_LOAD_BATCH),
             pending_leases: LeaseQueue::new(config.deadline),
             store,
             config,
@@ -155,8 +155,8 @@ impl Membership {
             return;
         }
         self.is_loading = true;
-        let pause = self.load_pacing.pause(Instant::now());
-        if pause.is_zero() || self.pending_loads.len() >= MAX_LOAD_BATCH {
+        let pause = self.load_pacing.pause(Instant::now(), self.pending_loads.len());
+        if pause.is_zero() {
             self.load(ctx);
         } else {
             ctx.run_later(pause, |this, ctx| this.load(ctx));

@@ -28,13 +28,13 @@ pub(super) struct LeaseQueue {
 impl LeaseQueue {
     /// `deadline` is the time limit of a call that writes leases.
     pub(super) fn new(deadline: Duration) -> Self {
-        Self { changes: VecDeque::new(), bytes: 0, pacing: BatchPacing::new(deadline), is_urgent: false }
+        Self { changes: VecDeque::new(), bytes: 0, pacing: BatchPacing::new(deadline, MAX_BATCH), is_urgent: false }
     }
 
     /// How long the changes wait for others.
     pub(super) fn pause(&self, now: Instant) -> Duration {
-        let waits = !self.is_urgent && !self.changes.is_empty() && self.changes.len() < MAX_BATCH;
-        if waits { self.pacing.pause(now) } else { Duration::ZERO }
+        let waits = !self.is_urgent && !self.changes.is_empty();
+        if waits { self.pacing.pause(now, self.changes.len()) } else { Duration::ZERO }
     }
 
     pub(super) fn is_empty(&self) -> bool {

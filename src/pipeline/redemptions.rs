@@ -48,7 +48,7 @@ struct Waiting {
 
 impl Redemptions {
     pub(crate) fn new(store: StoreHandle) -> Self {
-        let pacing = BatchPacing::new(store.deadline());
+        let pacing = BatchPacing::new(store.deadline(), MAX_BATCH);
         let queue = Queue { waiting: VecDeque::new(), is_running: false, pacing };
         Self { store, queue: Arc::new(Mutex::new(queue)) }
     }
@@ -100,8 +100,7 @@ impl Redemptions {
     fn pause(&self) -> Option<Duration> {
         let mut queue = self.lock();
         queue.is_running = !queue.waiting.is_empty();
-        let pause = if queue.waiting.len() < MAX_BATCH { queue.pacing.pause(Instant::now()) } else { Duration::ZERO };
-        queue.is_running.then_some(pause)
+        queue.is_running.then(|| queue.pacing.pause(Instant::now(), queue.waiting.len()))
     }
 
     fn take_batch(&self) -> Vec<Waiting> {

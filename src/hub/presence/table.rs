@@ -144,6 +144,11 @@ impl Table {
         }
     }
 
+    /// The number of users that have to be announced.
+    pub(super) fn arriving(&self) -> usize {
+        self.arriving.len()
+    }
+
     /// When the table has something to do next.
     pub(super) fn next_due(&self, now: Instant) -> Option<Instant> {
         if self.arriving.is_empty() { self.away.first().map(|(due, _)| *due) } else { Some(now) }

@@ -119,10 +119,11 @@ impl Presence {
     }
 
     async fn run(&self) {
-        let mut pacing = BatchPacing::new(self.durable.store.deadline());
+        let mut pacing = BatchPacing::new(self.durable.store.deadline(), MAX_BATCH);
         loop {
             let now = Instant::now();
-            let due = self.table().and_then(|table| table.next_due(now)).map(|due| due.max(now + pacing.pause(now)));
+            let (due, waiting) = self.table().map(|table| (table.next_due(now), table.arriving())).unwrap_or_default();
+            let due = due.map(|due| due.max(now + pacing.pause(now, waiting)));
             tokio::select! {
                 () = self.has_work.notified() => continue,
                 () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {}
