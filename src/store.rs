@@ -11,6 +11,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
+pub(crate) use background_queue::{BackgroundQueue, QueueWorker};
 pub(crate) use handle::StoreHandle;
 pub use leases::{
     CLOSED_LEASE_TERM, CloseReason, DynLeaseStore, LAST_SEEN_TERM, Lease, LeaseChange, LeaseEnd, LeaseRecord,
@@ -31,6 +32,7 @@ pub use tokens::{
 mod address;
 #[cfg(feature = "azure")]
 pub mod azure;
+mod background_queue;
 #[cfg(any(test, feature = "testkit"))]
 pub mod conformance;
 #[cfg(any(test, feature = "testkit"))]

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::{groups_token::TokenIssuer, state::in_background};
 use crate::{
     metrics::Metrics,
-    store::{Error, StoreHandle},
+    store::{BackgroundQueue, Error, QueueWorker, StoreHandle},
 };
 
 /// How long changes wait for others. A process that is killed loses the changes of this time.
@@ -32,16 +32,11 @@ const MAX_WAITING: usize = 4_096;
 pub(crate) struct StoredLists {
     store: StoreHandle,
     metrics: Arc<Metrics>,
-    queue: Arc<Mutex<Queue>>,
+    queue: BackgroundQueue<Waiting>,
 }
 
-#[derive(Default)]
-struct Queue {
-    /// The issuers whose lists have changed, by address.
-    waiting: BTreeMap<usize, Arc<TokenIssuer>>,
-    /// A task saves the waiting lists.
-    is_running: bool,
-}
+/// The issuers whose lists have changed, by address.
+type Waiting = BTreeMap<usize, Arc<TokenIssuer>>;
 
 impl std::fmt::Debug for StoredLists {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,48 +46,33 @@ impl std::fmt::Debug for StoredLists {
 
 impl StoredLists {
     pub(crate) fn new(store: StoreHandle, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, queue: Arc::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // No code panics under the lock.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { store, metrics, queue: BackgroundQueue::new(Waiting::new()) }
     }
 
     /// Requests that the list of a client is saved. If too many wait, it is not saved.
     pub(super) fn request_save(&self, issuer: &Arc<TokenIssuer>) {
-        let mut queue = self.lock();
-        let address = address(issuer);
-        if queue.waiting.len() >= MAX_WAITING && !queue.waiting.contains_key(&address) {
-            return self.metrics.rejoin_lists_failed.increment();
-        }
-        queue.waiting.insert(address, Arc::clone(issuer));
-        if !std::mem::replace(&mut queue.is_running, true) {
-            in_background(self.clone().run());
+        match self.queue.add(|waiting| push(waiting, issuer)) {
+            Ok(Some(worker)) => in_background(self.clone().run(worker)),
+            Ok(None) => {}
+            Err(TooManyWaiting) => self.metrics.rejoin_lists_failed.increment(),
         }
     }
 
-    async fn run(self) {
-        while self.has_waiting() {
+    async fn run(self, mut worker: QueueWorker<Waiting>) {
+        while worker.next(|waiting| (!waiting.is_empty()).then_some(())).is_some() {
             sleep(DELAY).await;
             self.flush().await;
         }
     }
 
-    fn has_waiting(&self) -> bool {
-        let mut queue = self.lock();
-        queue.is_running = !queue.waiting.is_empty();
-        queue.is_running
-    }
-
     /// Saves all lists that wait now. If the store fails, the rest waits again.
     pub(crate) async fn flush(&self) {
-        let mut waiting = std::mem::take(&mut self.lock().waiting);
+        let mut waiting = self.queue.with(std::mem::take);
         while !waiting.is_empty() {
             let batch: Vec<_> = waiting.values().take(MAX_BATCH).cloned().collect();
             if let Err(error) = self.save(&batch).await {
                 warn!(lists = waiting.len(), error:% = error; "failed to store lists of groups; will retry");
-                return self.lock().waiting.extend(waiting);
+                return self.queue.with(|queue| queue.extend(waiting));
             }
             batch.iter().for_each(|issuer| drop(waiting.remove(&address(issuer))));
         }
@@ -108,6 +88,17 @@ impl StoredLists {
         }
         saved.map(drop)
     }
+}
+
+struct TooManyWaiting;
+
+fn push(waiting: &mut Waiting, issuer: &Arc<TokenIssuer>) -> Result<(), TooManyWaiting> {
+    let address = address(issuer);
+    if waiting.len() >= MAX_WAITING && !waiting.contains_key(&address) {
+        return Err(TooManyWaiting);
+    }
+    waiting.insert(address, Arc::clone(issuer));
+    Ok(())
 }
 
 /// Identifies an issuer among those that wait.

@@ -3,18 +3,14 @@
 //! Redemptions that arrive while a call of the store runs share the next call, so a storm of reconnects costs a few calls
 //! instead of one for each client. Clones share the queue, which outlives the actor.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout},
 };
 
-use crate::store::{BatchPacing, Error, Redeemed, Redemption, StoreHandle};
+use crate::store::{BackgroundQueue, BatchPacing, Error, QueueWorker, Redeemed, Redemption, StoreHandle};
 
 /// The maximum number of tokens in one call.
 const MAX_BATCH: usize = 1_000;
@@ -29,33 +25,50 @@ const MAX_WAITING: usize = 100_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Redemptions {
     store: StoreHandle,
-    queue: Arc<Mutex<Queue>>,
+    queue: BackgroundQueue<Queue>,
 }
 
-#[derive(Debug)]
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// A task takes the waiting redemptions.
-    is_running: bool,
     pacing: BatchPacing,
 }
 
-#[derive(Debug)]
 struct Waiting {
     redemption: Redemption,
     answer: oneshot::Sender<Result<Redeemed, Error>>,
 }
 
+impl Queue {
+    fn push(&mut self, waiting: Waiting) -> Result<(), Error> {
+        if self.waiting.len() >= MAX_WAITING {
+            return Err(Error::Unavailable(format!("{MAX_WAITING} rejoin tokens are waiting for it")));
+        }
+        self.waiting.push_back(waiting);
+        Ok(())
+    }
+
+    /// The time until the next call; `None` if nothing waits.
+    fn pause(&self, now: Instant) -> Option<Duration> {
+        (!self.waiting.is_empty()).then(|| self.pacing.pause(now, self.waiting.len()))
+    }
+
+    fn take_batch(&mut self, now: Instant) -> Vec<Waiting> {
+        let mut lists = 0;
+        let has_room = |waiting: &&Waiting| {
+            lists += usize::from(waiting.redemption.list_of.is_some());
+            lists <= MAX_LISTS
+        };
+        let count = self.waiting.iter().take(MAX_BATCH).take_while(has_room).count();
+        let batch: Vec<_> = self.waiting.drain(..count).filter(|waiting| !waiting.answer.is_closed()).collect();
+        self.pacing.record(now, batch.len());
+        batch
+    }
+}
+
 impl Redemptions {
     pub(crate) fn new(store: StoreHandle) -> Self {
         let pacing = BatchPacing::new(store.deadline(), MAX_BATCH);
-        let queue = Queue { waiting: VecDeque::new(), is_running: false, pacing };
-        Self { store, queue: Arc::new(Mutex::new(queue)) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // No code panics under the lock.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { store, queue: BackgroundQueue::new(Queue { waiting: VecDeque::new(), pacing }) }
     }
 
     /// Redeems a token. If the caller gives up while the redemption waits, the token is not used.
@@ -64,56 +77,26 @@ impl Redemptions {
     /// Those of the store, and [`Error::Unavailable`] if it does not answer before its deadline.
     pub(super) async fn redeem(&self, redemption: Redemption) -> Result<Redeemed, Error> {
         let (answer, redeemed) = oneshot::channel();
-        self.enqueue(Waiting { redemption, answer })?;
+        if let Some(worker) = self.queue.add(|queue| queue.push(Waiting { redemption, answer }))? {
+            actix::spawn(self.clone().run(worker));
+        }
         match timeout(self.store.deadline(), redeemed).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(Error::Unavailable("the call has crashed".into()))),
             Err(_) => Err(Error::timed_out()),
         }
     }
 
-    fn enqueue(&self, waiting: Waiting) -> Result<(), Error> {
-        let mut queue = self.lock();
-        if queue.waiting.len() >= MAX_WAITING {
-            return Err(Error::Unavailable(format!("{MAX_WAITING} rejoin tokens are waiting for it")));
-        }
-        queue.waiting.push_back(waiting);
-        if !std::mem::replace(&mut queue.is_running, true) {
-            actix::spawn(self.clone().run());
-        }
-        Ok(())
-    }
-
     /// Makes calls until no redemption waits.
-    async fn run(self) {
-        while let Some(pause) = self.pause() {
+    async fn run(self, mut worker: QueueWorker<Queue>) {
+        while let Some(pause) = worker.next(|queue| queue.pause(Instant::now())) {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            let batch = self.take_batch();
+            let batch = self.queue.with(|queue| queue.take_batch(Instant::now()));
             let this = self.clone();
             // A panic of the store drops the answers of its batch only.
             let _ = actix::spawn(async move { this.answer(batch).await }).await;
         }
-    }
-
-    /// The time until the next call; `None`, and the task has ended, if nothing waits.
-    fn pause(&self) -> Option<Duration> {
-        let mut queue = self.lock();
-        queue.is_running = !queue.waiting.is_empty();
-        queue.is_running.then(|| queue.pacing.pause(Instant::now(), queue.waiting.len()))
-    }
-
-    fn take_batch(&self) -> Vec<Waiting> {
-        let mut queue = self.lock();
-        let mut lists = 0;
-        let has_room = |waiting: &&Waiting| {
-            lists += usize::from(waiting.redemption.list_of.is_some());
-            lists <= MAX_LISTS
-        };
-        let count = queue.waiting.iter().take(MAX_BATCH).take_while(has_room).count();
-        let batch: Vec<_> = queue.waiting.drain(..count).filter(|waiting| !waiting.answer.is_closed()).collect();
-        queue.pacing.record(Instant::now(), batch.len());
-        batch
     }
 
     /// Redeems the tokens of a batch by one call. A store that does not support a value of one token refuses the whole
@@ -155,7 +138,7 @@ fn send(answer: oneshot::Sender<Result<Redeemed, Error>>, redeemed: Result<Redee
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::{sync::Arc, time::SystemTime};
 
     use futures_util::future::join_all;
     use tokio::join;
