@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 use actix::{Actor, Addr, Handler, dev::ToEnvelope};
 use futures_util::future::{FutureExt, LocalBoxFuture};
 
-use crate::ids::{HubName, check_name};
+use crate::ids::{HubName, check_method};
 
 pub(crate) mod bind;
 mod call;
@@ -323,7 +323,7 @@ impl Hub {
     /// method returns a stream where the client expects none, or the other way round.
     pub(crate) fn find_method(&self, call: &Call) -> Result<&MethodFn, CallError> {
         // The methods of a hub that is an actor have names too.
-        check_name("method", &call.method).map_err(|_| CallError::NoSuchMethod)?;
+        check_method(&call.method).map_err(|_| CallError::NoSuchMethod)?;
         let Some((name, entry)) = self.methods.get(&call.method.to_lowercase()) else {
             let fallback = self.fallback.as_ref().ok_or(CallError::NoSuchMethod)?;
             return check_streams(call.streams, 0, false).map(|()| fallback);

@@ -73,7 +73,8 @@ name! {
     GroupName
 }
 name! {
-    /// The id of a user, as the identity provider supplied it: at most 256 characters, none of which is U+0000.
+    /// The id of a user, as the identity provider supplied it: 1 to 256 characters, none of which is U+0000. A client
+    /// without a name, or with an empty one, is anonymous: it has no user.
     UserId
 }
 name! {
@@ -100,6 +101,9 @@ pub(crate) const MAX_NODE_NAME_LENGTH: usize = 255;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidName {
+    /// It is empty.
+    #[error("The {0} name is empty.")]
+    Empty(&'static str),
     /// It has more than 256 characters.
     #[error("The {0} name has more than {MAX_NAME_LENGTH} characters.")]
     TooLong(&'static str),
@@ -113,13 +117,27 @@ impl InvalidName {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::TooLong(kind) | Self::ContainsNul(kind) => kind,
+            Self::Empty(kind) | Self::TooLong(kind) | Self::ContainsNul(kind) => kind,
         }
     }
 }
 
-/// Checks a name of this kind.
-pub(crate) fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidName> {
+/// Checks the name of a user.
+pub(crate) fn check_user(name: &UserId) -> Result<(), InvalidName> {
+    if name.is_empty() { Err(InvalidName::Empty("user")) } else { check_name("user", name) }
+}
+
+/// Checks the name of a group.
+pub(crate) fn check_group(name: &GroupName) -> Result<(), InvalidName> {
+    check_name("group", name)
+}
+
+/// Checks the name of a hub method. No method has an empty one.
+pub(crate) fn check_method(name: &str) -> Result<(), InvalidName> {
+    check_name("method", name)
+}
+
+fn check_name(kind: &'static str, name: &str) -> Result<(), InvalidName> {
     if name.chars().nth(MAX_NAME_LENGTH).is_some() {
         Err(InvalidName::TooLong(kind))
     } else if name.contains('\0') {
@@ -214,15 +232,21 @@ mod tests {
 
     #[test]
     fn name_has_at_most_256_characters() {
-        assert_eq!(check_name("user", &"ü".repeat(256)), Ok(()));
-        let error = check_name("user", &"u".repeat(257)).unwrap_err();
+        assert_eq!(check_user(&"ü".repeat(256).into()), Ok(()));
+        let error = check_user(&"u".repeat(257).into()).unwrap_err();
         assert_eq!(error.to_string(), "The user name has more than 256 characters.");
     }
 
     #[test]
     fn name_with_nul_is_refused() {
-        let error = check_name("group", "a\0b").unwrap_err();
+        let error = check_group(&"a\0b".into()).unwrap_err();
         assert_eq!(error.to_string(), "The group name contains the character U+0000.");
+    }
+
+    #[test]
+    fn group_may_have_an_empty_name_but_no_user() {
+        assert_eq!(check_group(&"".into()), Ok(()));
+        assert_eq!(check_user(&"".into()).unwrap_err().to_string(), "The user name is empty.");
     }
 
     #[test]

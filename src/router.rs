@@ -13,7 +13,7 @@ use crate::{
     connections::{ConnectionHandle, Connections, JoinCause, LeaveCause, Reconnect, disconnect_all},
     group::{Joined, Left},
     groups::{Error, GroupDirectory},
-    ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId, check_name},
+    ids::{ConnectionId, ConnectionSet, GroupKey, GroupName, HubName, UserId, check_group},
     message::Invocation,
     metrics::Metrics,
     payload::FormatsInUse,
@@ -85,7 +85,7 @@ impl Router {
     /// groups earlier in the list have received the invocation.
     pub(crate) async fn send(&self, destination: &Destination, invocation: Invocation) -> Result<usize, Error> {
         if let Recipients::Groups(names) = &destination.recipients {
-            names.iter().try_for_each(|name| check_name("group", name))?;
+            names.iter().try_for_each(check_group)?;
         }
         let reached = self.local.send(destination, invocation).await?;
         self.metrics.sends.increment();

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     connections::LimitReached,
     hub::{Authorize, Identity, Request},
-    ids::check_name,
+    ids::check_user,
 };
 
 mod base_path;
@@ -51,8 +51,8 @@ pub use unread_body::close_after_unread_body;
 
 /// Authenticates requests.
 pub trait Authenticate: Send + Sync + 'static {
-    /// Returns the identity of the client; a client without a name has an anonymous identity. It must not block. Slow
-    /// work belongs in a middleware, which passes its result in the request's extensions.
+    /// Returns the identity of the client; a client without a name, or with an empty one, is anonymous. It must not block.
+    /// Slow work belongs in a middleware, which passes its result in the request's extensions.
     ///
     /// # Errors
     /// [`AuthError`], if the credentials are invalid. The request is answered with 401.
@@ -79,15 +79,16 @@ impl AuthError {
 ///
 /// # Errors
 /// The response for a client that is not authorized: 403 if its identity is authenticated, else 401. 431 if its request
-/// has too many bytes, and 400 if its user name is too long.
+/// has too many bytes, and 400 if its user name is invalid.
 pub(crate) fn authorize_request(
     authenticate: &dyn Authenticate,
     authorize: Option<&Authorize>,
     request: &HttpRequest,
 ) -> Result<Identity, HttpResponse> {
     check_head(request)?;
-    let identity = authenticate.identify(request).map_err(|error| error.response())?;
-    let user = identity.user.as_ref().map_or(Ok(()), |user| check_name("user", user));
+    let mut identity = authenticate.identify(request).map_err(|error| error.response())?;
+    identity.user.take_if(|user| user.is_empty());
+    let user = identity.user.as_ref().map_or(Ok(()), check_user);
     user.map_err(|error| HttpResponse::BadRequest().content_type("text/plain").body(error.to_string()))?;
     refusal::remember_user(request, &identity);
     if authorize.is_none_or(|authorize| authorize(&identity)) {
@@ -246,6 +247,22 @@ mod tests {
         let request = TestRequest::default().to_http_request();
         let payload = Payload::from_request(&request, &mut payload.into()).await.unwrap();
         assert_eq!(read_body(payload, 10).await, Err(BodyError::TooSlow));
+    }
+
+    /// As in SignalR: its clients without a name have an empty one.
+    #[test]
+    fn client_with_an_empty_name_is_anonymous() {
+        struct Named(&'static str);
+        impl Authenticate for Named {
+            fn identify(&self, _: &HttpRequest) -> Result<Identity, AuthError> {
+                Ok(Identity { user: Some(self.0.into()), is_authenticated: true, ..Identity::default() })
+            }
+        }
+        let request = TestRequest::default().to_http_request();
+        for (name, user) in [("ann", Some("ann")), ("", None)] {
+            let identity = authorize_request(&Named(name), None, &request).expect("an authorized client");
+            assert_eq!((identity.user.as_deref(), identity.is_authenticated), (user, true));
+        }
     }
 
     #[test]

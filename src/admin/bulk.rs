@@ -114,10 +114,6 @@ pub(super) async fn add_users(
     body: Json<UserNames>,
     request: HttpRequest,
 ) -> Response {
-    let ((name, group), UserNames { users }) = (path.into_inner(), body.into_inner());
-    if users.iter().any(|user| user.is_empty()) {
-        // No path can name it, so no request could remove it.
-        return Err(AdminError::InvalidRequest("a user has an empty name".into()));
-    }
-    Ok(outcomes(users_of(&engine, &name, &request)?.add_users_to_group(users, group).await?))
+    let (name, group) = path.into_inner();
+    Ok(outcomes(users_of(&engine, &name, &request)?.add_users_to_group(body.into_inner().users, group).await?))
 }

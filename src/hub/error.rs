@@ -159,7 +159,7 @@ pub enum UsersError {
     /// The store failed or did not answer in time.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// A name has more than 256 characters or contains U+0000. Nothing has changed.
+    /// The name of a user or a group is invalid. Nothing has changed.
     #[error(transparent)]
     InvalidName(#[from] InvalidName),
     /// The call makes too many changes. Nothing has changed.

@@ -13,7 +13,7 @@ use crate::{
     connections::{JoinCause, LeaveCause},
     group::{self, Delivery, Joined, Left},
     groups::{ActorMembership, Error},
-    ids::{ConnectionId, GroupKey, GroupName, HubName, InvalidName, check_name},
+    ids::{ConnectionId, GroupKey, GroupName, HubName, InvalidName, check_group},
     store::Page,
 };
 
@@ -92,7 +92,7 @@ impl Groups {
     /// The key of a group that may be created now.
     fn new_key(&self, group: impl Into<GroupName>) -> Result<Arc<GroupKey>, InvalidName> {
         let key = self.key(group);
-        check_name("group", &key.name).map(|()| key)
+        check_group(&key.name).map(|()| key)
     }
 
     /// Adds a connection to a group. The group is created if it does not exist. Adding twice has no effect.

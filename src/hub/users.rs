@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{UsersError, requester::Requester, scope::HubScope, services::HubServices};
 use crate::{
     connections::{JoinCause, LeaveCause, Reconnect},
-    ids::{GroupKey, GroupName, HubName, UserId, check_name},
+    ids::{GroupKey, GroupName, HubName, UserId, check_group, check_user},
     store::{self, Change, Members, MembershipChange, MembershipOp, Owner, Page},
 };
 
@@ -57,18 +57,15 @@ impl Users {
     /// [`EngineBuilder::durable_change_rate`](crate::EngineBuilder::durable_change_rate) allows.
     ///
     /// # Errors
-    /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::InvalidName`]: a name has
-    /// more than 256 characters or contains U+0000, and nothing has changed. [`UsersError::Group`]: the membership is stored, but a group's
-    /// actor crashed meanwhile; repeating the call completes the change.
+    /// [`UsersError::Store`]: the store failed, and no live connection has changed. [`UsersError::InvalidName`]: a name is
+    /// invalid, and nothing has changed. [`UsersError::Group`]: the membership is stored, but a group's actor crashed
+    /// meanwhile; repeating the call completes the change.
     pub async fn add_to_group(
         &self,
         user: impl Into<UserId>,
         group: impl Into<GroupName>,
     ) -> Result<DurableChange, UsersError> {
-        let (user, group) = (user.into(), group.into());
-        check_name("user", &user)?;
-        check_name("group", &group)?;
-        self.audited_change(ADD, user, group, MembershipOp::Add).await
+        self.audited_change(ADD, user.into(), group.into(), MembershipOp::Add).await
     }
 
     /// Removes a user from a group durably. The membership is deleted from the store first, then every live connection
@@ -91,6 +88,8 @@ impl Users {
         group: GroupName,
         op: MembershipOp,
     ) -> Result<DurableChange, UsersError> {
+        check_user(&user)?;
+        check_group(&group)?;
         let changed = self.change(&user, &group, op).await;
         self.audit_change(action, &user, &group, &changed);
         changed
@@ -159,10 +158,10 @@ impl Users {
     ///
     /// # Errors
     /// [`UsersError::Store`], if the store fails or does not confirm in time. It may have stored the revocation anyway;
-    /// the call can safely be repeated.
+    /// the call can safely be repeated. [`UsersError::InvalidName`], as for [`Users::add_to_group`].
     pub async fn revoke_tokens(&self, user: impl Into<UserId>) -> Result<(), UsersError> {
         let user = user.into();
-        check_name("user", &user)?;
+        check_user(&user)?;
         let revoked = self.scope.durable.revoke_tokens(&user).await;
         self.scope.requester.audit("revoke tokens", &[("user", &*user)], &revoked, |()| "revoked".into());
         Ok(revoked?)
@@ -174,9 +173,10 @@ impl Users {
     ///
     /// # Errors
     /// [`UsersError::Store`], if the store fails or does not confirm in time. Connections may have ended anyway; the
-    /// call can safely be repeated.
+    /// call can safely be repeated. [`UsersError::InvalidName`], as for [`Users::add_to_group`].
     pub async fn sign_out(&self, user: impl Into<UserId>) -> Result<usize, UsersError> {
         let user = user.into();
+        check_user(&user)?;
         let signed_out = self.revoke_and_disconnect(&user).await;
         self.scope
             .requester

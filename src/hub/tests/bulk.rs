@@ -68,6 +68,22 @@ async fn many_users_are_added_to_a_group() {
 }
 
 #[actix::test]
+async fn user_with_an_empty_name_is_refused() {
+    let users = users(&services(Vec::new()));
+    let results = [
+        users.add_to_group("", "lobby").await.map(drop),
+        users.remove_from_group("", "lobby").await.map(drop),
+        users.set_groups("", ["lobby"]).await.map(drop),
+        users.revoke_tokens("").await,
+        users.sign_out("").await.map(drop),
+    ];
+    for result in results {
+        assert_eq!(result.unwrap_err().to_string(), "The user name is empty.");
+    }
+    assert_eq!(text(&users.add_users_to_group(["ann", ""], "").await.unwrap()), "+ann !", "a group needs no name");
+}
+
+#[actix::test]
 async fn call_beyond_the_maximum_changes_nothing() {
     let users = users(&services(Vec::new()));
     let names = |count: usize| (0..count).map(|number| number.to_string());

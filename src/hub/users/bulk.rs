@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use super::{ADD, DurableChange, REMOVE, Users};
 use crate::{
     hub::UsersError,
-    ids::{GroupName, InvalidName, UserId, check_name},
+    ids::{GroupName, InvalidName, UserId, check_group, check_user},
     store::{MembershipChange, MembershipOp},
 };
 
@@ -172,10 +172,10 @@ impl Users {
         groups: Vec<GroupName>,
         op: MembershipOp,
     ) -> Result<Vec<Request<GroupName>>, InvalidName> {
-        check_name("user", user)?;
+        check_user(user)?;
         let request = |group: GroupName| {
             let change = || MembershipChange { owner: self.owner(user), group: group.clone(), op };
-            Request { change: check_name("group", &group).map(|()| change()), name: group, op }
+            Request { change: check_group(&group).map(|()| change()), name: group, op }
         };
         Ok(groups.into_iter().map(request).collect())
     }
@@ -187,10 +187,10 @@ impl Users {
         users: Vec<UserId>,
         op: MembershipOp,
     ) -> Result<Vec<Request<UserId>>, InvalidName> {
-        check_name("group", group)?;
+        check_group(group)?;
         let request = |user: UserId| {
             let change = || MembershipChange { owner: self.owner(&user), group: group.clone(), op };
-            Request { change: check_name("user", &user).map(|()| change()), name: user, op }
+            Request { change: check_user(&user).map(|()| change()), name: user, op }
         };
         Ok(users.into_iter().map(request).collect())
     }
