@@ -16,19 +16,19 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use log::{info, warn};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     connections::Connections,
     metrics::Metrics,
-    store::{BatchPacing, Error, LeaseChange, Node, Owner, Renewal, StoreParts},
+    store::{BatchPacing, Error, Node, Owner, StoreParts},
 };
 
 mod checks;
 mod deadline;
 mod lease_calls;
 mod lease_queue;
+mod leases;
 mod node_claim;
 mod node_name;
 mod requests;
@@ -36,13 +36,12 @@ mod turns;
 
 pub(crate) use checks::Check;
 use checks::PendingChecks;
-use deadline::{WithDeadline, answer_loads, call_once, send_reply, write_changes};
+use deadline::{WithDeadline, answer_loads, send_reply, write_changes};
 use lease_queue::LeaseQueue;
 pub(crate) use node_claim::NodeClaim;
 use node_name::Claimant;
 pub use node_name::NodeInUse;
 pub(crate) use node_name::{NodeName, ReleaseNode};
-use requests::lease_of;
 pub(crate) use requests::{LeaseUpdate, Load, Reply, Write};
 use turns::Turns;
 
@@ -189,18 +188,6 @@ impl Membership {
         }));
     }
 
-    /// Starts the write of leases that wait for more of them.
-    fn await_lease_pause(&mut self, ctx: &mut Context<Self>) {
-        let pause = self.pending_leases.pause(Instant::now());
-        if pause.is_zero() || std::mem::replace(&mut self.has_lease_timer, true) {
-            return;
-        }
-        ctx.run_later(pause, |this, ctx| {
-            this.has_lease_timer = false;
-            this.start_write(ctx);
-        });
-    }
-
     fn next_write(&mut self) -> Option<LocalBoxActorFuture<Self, ()>> {
         let may_write_leases = self.may_write_leases && self.has_name(&NodeName::Held);
         let is_due = self.pending_release.is_some() || self.pending_leases.pause(Instant::now()).is_zero();
@@ -246,79 +233,6 @@ impl Membership {
             expired.into_iter().for_each(|write| send_reply(write.answer, Err(Error::timed_out())));
             this.watch_deadlines(ctx);
         });
-    }
-
-    fn renew(&mut self) -> LocalBoxActorFuture<Self, ()> {
-        self.is_renewal_due = false;
-        let (store, config) = (self.store.clone(), self.config.clone());
-        let deadline = Instant::now() + config.deadline;
-        let renewed = async move { call_once(deadline, Box::pin(lease_calls::renew(&store, &config))).await };
-        Box::pin(renewed.into_actor(self).map(Self::on_renewal))
-    }
-
-    fn on_renewal(result: Result<Renewal, Error>, this: &mut Self, ctx: &mut Context<Self>) {
-        if let Ok(renewal) = &result {
-            this.follow_node_name(renewal, ctx);
-        }
-        this.checks.answer(node_name::check_result(&result, &this.node_name.borrow()));
-        match result {
-            Ok(Renewal::Renewed { closed }) => this.on_renewed(closed),
-            Ok(Renewal::Held(_)) => {}
-            Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
-        }
-    }
-
-    fn on_renewed(&mut self, closed: u64) {
-        self.metrics.leases_reclaimed.add(closed);
-        if closed > 0 {
-            info!(connections = closed; "closed leases of dead connections");
-        }
-        let last = self.last_renewal.replace(Instant::now());
-        if last.is_none_or(|last| last.elapsed() > self.config.lease) {
-            self.rewrite_leases();
-        }
-    }
-
-    /// Queues the leases of all connections. An earlier incarnation may have died with unwritten changes, and other
-    /// nodes may have closed the leases of a node that renewed too late. Writing a lease twice is harmless.
-    fn rewrite_leases(&mut self) {
-        for handle in self.connections.all() {
-            self.queue_lease(LeaseChange::Opened(lease_of(&handle)));
-        }
-    }
-
-    fn queue_lease(&mut self, change: LeaseChange) {
-        let dropped = self.pending_leases.push(change);
-        self.metrics.leases_dropped.add(dropped);
-    }
-
-    /// Writes a batch of pending lease changes. If that fails, they stay pending.
-    fn write_leases(&mut self) -> LocalBoxActorFuture<Self, ()> {
-        let (store, node) = (self.store.clone(), self.config.node.clone());
-        let (changes, deadline) =
-            (self.pending_leases.take_batch(Instant::now()), Instant::now() + self.config.deadline);
-        let written = async move {
-            let written = call_once(deadline, Box::pin(lease_calls::write(&store, &node, &changes))).await;
-            (written, changes)
-        };
-        Box::pin(written.into_actor(self).map(|(written, changes), this, _| {
-            this.last_lease_write = Instant::now();
-            if let Err(error) = written {
-                warn!(leases = changes.len(), error:% = error; "failed to write connection leases; will retry");
-                let dropped = this.pending_leases.put_back(changes);
-                this.metrics.leases_dropped.add(dropped);
-                this.may_write_leases = false;
-            }
-        }))
-    }
-
-    /// Begins a renewal of the node, and then a retry of leases that could not be written.
-    fn begin_renewal(&mut self, ctx: &mut Context<Self>) {
-        if self.has_name(&NodeName::Released) {
-            return;
-        }
-        (self.is_renewal_due, self.may_write_leases) = (true, true);
-        self.start_write(ctx);
     }
 }
 
@@ -368,15 +282,6 @@ impl Handler<Write> for Membership {
 
 fn reject_overload<T>(answer: Reply<T>) {
     send_reply(answer, Err(Error::Unavailable(format!("{MAX_PENDING} requests are waiting for it"))));
-}
-
-impl Handler<LeaseUpdate> for Membership {
-    type Result = ();
-
-    fn handle(&mut self, LeaseUpdate { change }: LeaseUpdate, ctx: &mut Self::Context) {
-        self.queue_lease(change);
-        self.start_write(ctx);
-    }
 }
 
 #[cfg(any(test, feature = "testkit"))]

@@ -14,7 +14,7 @@ use crate::{
     outbox::{Limits, Outbox, ReplayLimits},
     payload::Format,
     store::{
-        Change, CloseReason, Lease, LeaseEnd, LeaseStore, MembershipChange, MembershipOp, Process,
+        Change, CloseReason, Lease, LeaseChange, LeaseEnd, LeaseStore, MembershipChange, MembershipOp, Process, Renewal,
         faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
