@@ -16,7 +16,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     connections::Connections,
@@ -31,6 +31,7 @@ mod lease_queue;
 mod leases;
 mod node_claim;
 mod node_name;
+mod reports;
 mod requests;
 mod turns;
 
@@ -42,6 +43,7 @@ pub(crate) use node_claim::NodeClaim;
 use node_name::Claimant;
 pub use node_name::NodeInUse;
 pub(crate) use node_name::{NodeName, ReleaseNode};
+pub(crate) use reports::{LostUsers, Reports};
 pub(crate) use requests::{LeaseUpdate, Load, Reply, Write};
 use turns::Turns;
 
@@ -106,7 +108,7 @@ pub(crate) struct Membership {
     last_renewal: Option<Instant>,
     claimant: Claimant,
     has_claim_timer: bool,
-    node_name: watch::Sender<NodeName>,
+    reports: Reports,
     /// The request to give up the name of the node. It waits until nothing else is pending.
     pending_release: Option<Reply<()>>,
 }
@@ -117,7 +119,7 @@ impl Membership {
         config: MembershipConfig,
         connections: Connections,
         metrics: Arc<Metrics>,
-        node_name: watch::Sender<NodeName>,
+        reports: Reports,
     ) -> Self {
         Self {
             load_pacing: BatchPacing::new(config.deadline, MAX_LOAD_BATCH),
@@ -139,7 +141,7 @@ impl Membership {
             last_renewal: None,
             claimant: Claimant::default(),
             has_claim_timer: false,
-            node_name,
+            reports,
             pending_release: None,
         }
     }
@@ -205,7 +207,7 @@ impl Membership {
     }
 
     fn has_name(&self, name: &NodeName) -> bool {
-        *self.node_name.borrow() == *name
+        *self.reports.node_name.borrow() == *name
     }
 
     fn take_writes(&mut self) -> Vec<WithDeadline<Write>> {

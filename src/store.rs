@@ -14,7 +14,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 pub(crate) use background_queue::{BackgroundQueue, QueueWorker};
 pub(crate) use handle::StoreHandle;
 pub use leases::{
-    CLOSED_LEASE_TERM, CloseReason, DynLeaseStore, LAST_SEEN_TERM, Lease, LeaseChange, LeaseEnd, LeaseRecord,
+    CLOSED_LEASE_TERM, CloseReason, DynLeaseStore, LAST_SEEN_TERM, LastSeen, Lease, LeaseChange, LeaseEnd, LeaseRecord,
     LeaseStore, MAX_CLOSED_LEASES, Node, UserActivity,
 };
 pub use memberships::{

@@ -314,7 +314,7 @@ impl EngineBuilder {
         let (metrics, connections) = (Arc::new(Metrics::default()), Connections::default());
         let node_info = NodeInfo::new(&self.node);
         let options = self.membership_options(&connections, &metrics);
-        let (membership, node_claim) = start_membership(&arbiter, options);
+        let (membership, node_claim, lost_users) = start_membership(&arbiter, options);
         let key_ring = SharedKeyRing::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let store = StoreHandle::new(self.store, self.store_deadline);
         let durable = Arc::new(DurableGroups::new(membership, store, self.durable_rate, self.store_deadline));
@@ -323,7 +323,7 @@ impl EngineBuilder {
         let (node, window) = (self.node.as_str().into(), self.presence_window);
         let presence = PresenceSettings { node, window, arbiter: arbiter.clone() };
         let services = Arc::new_cyclic(|services| HubServices {
-            presence: Presence::start(&self.hubs, presence, services, (&durable, &connections, &metrics)),
+            presence: Presence::start(&self.hubs, presence, lost_users, services, (&durable, &connections, &metrics)),
             hubs: self.hubs.into_iter().map(Arc::new).collect(),
             router: Arc::new(Router::new(connections.clone(), groups.clone(), Arc::clone(&metrics))),
             connections,

@@ -61,7 +61,7 @@ pub enum PresenceChange {
     Online,
     /// It has had no connection for the presence window.
     Offline {
-        /// The end of its last connection.
+        /// The end of its last connection, or the last renewal of a node that has died.
         last_seen: SystemTime,
     },
 }
@@ -97,10 +97,10 @@ impl Hub {
     /// Sets the handler of the presence of users: they join and leave groups durably, and go online and offline. A user
     /// that returns within [`EngineBuilder::presence_window`](crate::EngineBuilder::presence_window) does not go offline.
     ///
-    /// The events are those of the users of this process, and of the memberships that it changes. The events of one user
-    /// going online and offline come one after another. The call that changes memberships waits for the handlers, so a
-    /// handler must not change the same membership and wait for that. A handler is cancelled after 5 s, and all handlers of
-    /// one call together.
+    /// The events are those of the users of this process, of the memberships that it changes, and of users whose process
+    /// has died: one of the other processes reports them as offline. The events of one user going online and offline come
+    /// one after another. The call that changes memberships waits for the handlers, so a handler must not change the same
+    /// membership and wait for that. A handler is cancelled after 5 s, and all handlers of one call together.
     ///
     /// ```
     /// use hubcast::{Hub, hub::{PresenceChange, PresenceEvent}};

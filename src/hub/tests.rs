@@ -12,7 +12,6 @@ use std::{
 
 use actix::{Arbiter, Context, Recipient};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::{
     bind::Binding,
@@ -25,7 +24,7 @@ use crate::{
     group::{Member, MemberSink},
     groups::GroupDirectory,
     ids::{ConnectionId, GroupKey, UserId},
-    membership::{Membership, MembershipConfig},
+    membership::{Membership, MembershipConfig, Reports},
     message::{Invocation, WireForm},
     metrics::Metrics,
     outbox::{Limits, Outbox, ReplayLimits},
@@ -59,13 +58,13 @@ pub(crate) fn services(hubs: Vec<Hub>) -> Arc<HubServices> {
 pub(crate) fn services_with(store: StoreParts, hubs: Vec<Hub>) -> Arc<HubServices> {
     let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
     let inside = (store.clone(), connections.clone(), Arc::clone(&metrics));
-    let process = Process::current();
+    let (process, (reports, _, lost_users)) = (Process::current(), Reports::new());
     let membership = Supervised::start("membership", &Arbiter::current(), move || {
         let (store, connections, metrics) = inside.clone();
         let node = Node { id: "alpha".into(), incarnation: crate::ids::secret(), process: process.clone() };
         let (deadline, lease) = (Duration::from_secs(5), Duration::from_secs(30));
         let config = MembershipConfig { node, deadline, lease, token_lifetime: lease };
-        Membership::new(store, config, connections, metrics, watch::Sender::default())
+        Membership::new(store, config, connections, metrics, reports.clone())
     });
     let groups = GroupDirectory::new(1, Arbiter::current());
     let deadline = Duration::from_secs(5);
@@ -74,7 +73,7 @@ pub(crate) fn services_with(store: StoreParts, hubs: Vec<Hub>) -> Arc<HubService
     let (window, arbiter) = (Duration::from_secs(45), Arbiter::current());
     let settings = PresenceSettings { node: "alpha".into(), window, arbiter };
     Arc::new_cyclic(|services| HubServices {
-        presence: Presence::start(&hubs, settings, services, (&durable, &connections, &metrics)),
+        presence: Presence::start(&hubs, settings, lost_users, services, (&durable, &connections, &metrics)),
         hubs: hubs.into_iter().map(Arc::new).collect(),
         router: Arc::new(Router::new(connections.clone(), groups.clone(), Arc::clone(&metrics))),
         connections,

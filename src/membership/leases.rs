@@ -8,7 +8,7 @@ use super::{
     LeaseUpdate, LocalBoxActorFuture, Membership, NodeName, deadline::call_once, lease_calls, node_name,
     requests::lease_of,
 };
-use crate::store::{Error, LeaseChange, Renewal};
+use crate::store::{Error, LastSeen, LeaseChange, Renewal};
 
 impl Membership {
     pub(super) fn renew(&mut self) -> LocalBoxActorFuture<Self, ()> {
@@ -23,16 +23,17 @@ impl Membership {
         if let Ok(renewal) = &result {
             this.follow_node_name(renewal, ctx);
         }
-        this.checks.answer(node_name::check_result(&result, &this.node_name.borrow()));
+        this.checks.answer(node_name::check_result(&result, &this.reports.node_name.borrow()));
         match result {
-            Ok(Renewal::Renewed { closed }) => this.on_renewed(closed),
+            Ok(Renewal::Renewed { closed, users }) => this.on_renewed(closed, users),
             Ok(Renewal::Held(_)) => {}
             Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
         }
     }
 
-    fn on_renewed(&mut self, closed: u64) {
+    fn on_renewed(&mut self, closed: u64, users: Vec<LastSeen>) {
         self.metrics.leases_reclaimed.add(closed);
+        self.metrics.presence_failures.add(self.reports.lost_users(users));
         if closed > 0 {
             info!(connections = closed; "closed leases of dead connections");
         }

@@ -111,7 +111,7 @@ impl Membership {
             }
             _ => {}
         }
-        self.node_name.send_replace(name);
+        self.reports.node_name.send_replace(name);
     }
 
     fn schedule_claim(&mut self, ctx: &mut Context<Self>) {
@@ -129,7 +129,7 @@ impl Membership {
         let (store, node) = (Arc::clone(&self.store.leases), self.config.node.clone());
         let deadline = Instant::now() + self.config.deadline;
         // Order: no renewal may take the name again.
-        self.node_name.send_replace(NodeName::Released);
+        self.reports.node_name.send_replace(NodeName::Released);
         let released = async move { call_once(deadline, store.release(&node)).await };
         Box::pin(released.into_actor(self).map(|released, _, _| {
             if let Err(error) = &released {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn name_of_a_dead_holder_is_taken_over() {
-        let renewed = Renewal::Renewed { closed: 0 };
+        let renewed = Renewal::Renewed { closed: 0, users: Vec::new() };
         let renewals = [held_by("one", 30), held_by("one", 30), renewed.clone(), held_by("two", 60), renewed];
         assert_eq!(states(&renewals), ["pending", "pending", "held", "pending", "held"]);
     }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::{join, time::sleep};
+use tokio::{join, sync::watch, time::sleep};
 
 use super::*;
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
     outbox::{Limits, Outbox, ReplayLimits},
     payload::Format,
     store::{
-        Change, CloseReason, Lease, LeaseChange, LeaseEnd, LeaseStore, MembershipChange, MembershipOp, Process, Renewal,
+        Change, CloseReason, Lease, LeaseChange, LeaseEnd, LeaseStore, MembershipChange, MembershipOp, Process,
+        Renewal,
         faulty::{FaultMode, FaultyStore},
         memory::MemoryStore,
     },
@@ -43,13 +44,13 @@ impl Harness {
         let store = Arc::new(FaultyStore::new(MemoryStore::default()));
         let (connections, metrics) = (Connections::default(), Arc::new(Metrics::default()));
         let parts = (Arc::clone(&store), connections.clone(), Arc::clone(&metrics));
-        let (process, (publisher, node_name)) = (Process::current(), watch::channel(NodeName::default()));
+        let (process, (reports, node_name, _)) = (Process::current(), Reports::new());
         let own = process.clone();
         let membership = Supervised::start("membership", &Arbiter::current(), move || {
             let (store, connections, metrics) = parts.clone();
             let node = Node { id: "alpha".into(), incarnation: crate::ids::secret(), process: own.clone() };
             let config = MembershipConfig { node, deadline: DEADLINE, lease: LEASE, token_lifetime: LEASE };
-            Membership::new(StoreParts::of(store), config, connections, metrics, publisher.clone())
+            Membership::new(StoreParts::of(store), config, connections, metrics, reports.clone())
         });
         Self { store, connections, metrics, membership, process, node_name }
     }
@@ -92,7 +93,7 @@ impl Harness {
 
 async fn renew(store: &impl LeaseStore, node: &Node, now: SystemTime) -> u64 {
     match LeaseStore::renew(store, node, now, LEASE).await.unwrap() {
-        Renewal::Renewed { closed } => closed,
+        Renewal::Renewed { closed, .. } => closed,
         Renewal::Held(lease) => panic!("held by {lease:?}"),
     }
 }

@@ -119,6 +119,7 @@ macro_rules! lease_store_conformance {
             closed_lease_can_be_opened_again
             expired_node_closes_its_leases_with_a_reason
             restarted_node_closes_its_leases_with_a_reason
+            renewal_names_the_users_of_dead_nodes
             closed_leases_are_deleted_by_age
             closed_leases_are_deleted_by_number
             user_is_active_on_its_live_nodes
@@ -198,7 +199,7 @@ fn process(id: &str) -> Process {
 /// Renews a node that no other process holds, and returns the number of leases that it closes.
 async fn renew(store: &dyn DynLeaseStore, node: &Node, now: SystemTime, term: Duration) -> Result<u64, Error> {
     match store.renew(node, now, term).await? {
-        Renewal::Renewed { closed } => Ok(closed),
+        Renewal::Renewed { closed, .. } => Ok(closed),
         Renewal::Held(lease) => panic!("{} is held by {lease:?}", node.id),
     }
 }

@@ -135,6 +135,15 @@ pub struct UserActivity {
     pub last_seen: Option<SystemTime>,
 }
 
+/// When a user was last known to have a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastSeen {
+    /// The user.
+    pub user: UserId,
+    /// The end of a connection, or the last renewal of a node that has died.
+    pub at: SystemTime,
+}
+
 /// How long a closed lease stays in the store: 24 h, so that an operator can look into the events of a day.
 pub const CLOSED_LEASE_TERM: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -166,6 +175,7 @@ pub trait LeaseStore: Send + Sync + 'static {
     /// Takes the name of `node` for its process, or renews it, for `term` from `now`. Closes the leases of earlier
     /// incarnations of this node ([`CloseReason::NodeRestarted`]) and of expired nodes ([`CloseReason::NodeExpired`]), and
     /// deletes closed leases and last-seen times that are too old. Of many leases, it can leave some to the next renewals.
+    /// Of all nodes, one learns that a lease was closed so: the users may be offline now, and no other process reports it.
     ///
     /// If another process holds the name, and its lease has not expired, nothing changes: [`Renewal::Held`]. Of two
     /// processes that take a free name at the same time, one gets it.

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::LastSeen;
 use crate::ids::secret;
 
 /// A process that can hold the name of a node.
@@ -65,6 +66,8 @@ pub enum Renewal {
     Renewed {
         /// The number of leases of dead processes and incarnations that were closed.
         closed: u64,
+        /// The users of these leases, each once.
+        users: Vec<LastSeen>,
     },
     /// Another process holds it. The call has changed nothing.
     Held(NodeLease),

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use actix::prelude::*;
-use tokio::sync::watch;
 
 use crate::{
     aspnetcore, classic,
@@ -11,7 +10,7 @@ use crate::{
     connections::Connections,
     hub::{reconciler::Reconciler, services::HubServices},
     ids::NodeId,
-    membership::{Membership, MembershipConfig, NodeClaim, NodeName},
+    membership::{LostUsers, Membership, MembershipConfig, NodeClaim, Reports},
     metrics::Metrics,
     outbox::Limits,
     pipeline::{Pipeline, Redemptions, RejoinValidator},
@@ -59,9 +58,8 @@ pub(super) struct MembershipOptions {
 pub(super) fn start_membership(
     arbiter: &ArbiterHandle,
     options: MembershipOptions,
-) -> (Supervised<Membership>, NodeClaim) {
-    let node_names = watch::Sender::new(NodeName::default());
-    let node_name = node_names.subscribe();
+) -> (Supervised<Membership>, NodeClaim, LostUsers) {
+    let (reports, node_name, lost_users) = Reports::new();
     let membership = Supervised::start("membership", arbiter, move || {
         let MembershipOptions { store, node, process, deadline, token_lifetime, connections, metrics } = &options;
         // Each actor gets a new incarnation: a crashed one can have lost ends of connections, and the renewal deletes
@@ -69,9 +67,9 @@ pub(super) fn start_membership(
         let node = Node { id: node.clone(), incarnation: crate::ids::secret(), process: process.clone() };
         let (deadline, token_lifetime) = (*deadline, *token_lifetime);
         let config = MembershipConfig { node, deadline, lease: LEASE_TERM, token_lifetime };
-        Membership::new(store.clone(), config, connections.clone(), Arc::clone(metrics), node_names.clone())
+        Membership::new(store.clone(), config, connections.clone(), Arc::clone(metrics), reports.clone())
     });
-    (membership.clone(), NodeClaim::new(membership, node_name))
+    (membership.clone(), NodeClaim::new(membership, node_name), lost_users)
 }
 
 pub(super) fn start_reconciler(

@@ -1,5 +1,5 @@
-//! The users of this process whose presence is followed: who is connected, who waits to be announced as online, and who
-//! has had no connection for how long.
+//! The users whose presence this process follows: who is connected, who waits to be announced as online, and who has had
+//! no connection for how long. Besides the users of this process, these are lost users: those of processes that have died.
 //!
 //! It is pure: the tracker passes the time. It is the queue of the tracker, too: each user is in it once, however often it
 //! connects. It holds the connected users and at most [`MAX_AWAY`] others.
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::ids::UserId;
+use crate::{ids::UserId, store::LastSeen};
 
 /// The maximum number of users without a connection, about 20 MB. A user beyond it is forgotten without going offline.
 const MAX_AWAY: usize = 100_000;
@@ -21,6 +21,8 @@ struct User {
     connections: usize,
     /// It waits to be announced.
     is_arriving: bool,
+    /// Another process that has died announced it.
+    is_lost: bool,
     /// Since when it has no connection, and when it counts as offline.
     away: Option<Away>,
 }
@@ -54,8 +56,12 @@ impl Table {
         Self { window, users: HashMap::new(), arriving: VecDeque::new(), away: BTreeSet::new() }
     }
 
-    /// A connection of `user` has begun. Returns true if the user has to be announced.
+    /// A connection of `user` has begun. Returns true if the user has to be announced. A lost user has to be, because only
+    /// the other process has announced it.
     pub(super) fn connect(&mut self, user: &UserId) -> bool {
+        if self.users.get(user).is_some_and(|known| known.is_lost) {
+            self.forget(user);
+        }
         match self.users.entry(user.clone()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
@@ -66,7 +72,7 @@ impl Table {
                 false
             }
             Entry::Vacant(new) => {
-                new.insert(User { connections: 1, is_arriving: true, away: None });
+                new.insert(User { connections: 1, is_arriving: true, ..User::default() });
                 self.arriving.push_back(user.clone());
                 true
             }
@@ -80,11 +86,26 @@ impl Table {
         if known.connections > 0 {
             return true;
         }
+        self.await_return(user, Away { due: now + self.window, since: at })
+    }
+
+    /// A process with connections of a user has died. The user was last seen `age` ago. Returns false if it was forgotten,
+    /// because too many are away.
+    pub(super) fn lose(&mut self, LastSeen { user, at }: LastSeen, now: Instant, age: Duration) -> bool {
+        match self.users.entry(user.clone()) {
+            // It has other connections, or departs by itself.
+            Entry::Occupied(_) => return true,
+            Entry::Vacant(new) => new.insert(User { is_lost: true, ..User::default() }),
+        };
+        self.await_return(&user, Away { due: now + self.window.saturating_sub(age), since: at })
+    }
+
+    fn await_return(&mut self, user: &UserId, away: Away) -> bool {
         if self.away.len() >= MAX_AWAY {
             self.forget(user);
             return false;
         }
-        let away = Away { due: now + self.window, since: at };
+        let Some(known) = self.users.get_mut(user) else { return false };
         known.away = Some(away);
         self.away.insert((away.due, user.clone()));
         true
@@ -210,6 +231,29 @@ mod tests {
         table.disconnect(&ann(), start + WINDOW, at(50));
         assert!(!table.depart(&departure(1)), "it has left again");
         assert_eq!(table.departures(start + WINDOW, 9), []);
+    }
+
+    #[test]
+    fn lost_user_departs_after_the_window() {
+        let (mut table, start) = (Table::new(WINDOW), Instant::now());
+        let lost = |user: &str| LastSeen { user: user.into(), at: at(1) };
+        assert!(table.lose(lost("ann"), start, Duration::from_secs(30)) && table.lose(lost("ann"), start, WINDOW));
+        assert_eq!(table.next_due(start), Some(start + Duration::from_secs(15)));
+        assert_eq!(table.departures(start + Duration::from_secs(15), 9), [departure(1)]);
+        assert!(table.lose(lost("bob"), start, Duration::from_secs(60)));
+        assert_eq!(table.next_due(start), Some(start), "it was last seen before the window");
+    }
+
+    #[test]
+    fn lost_user_that_returns_arrives() {
+        let (mut table, start) = (Table::new(WINDOW), Instant::now());
+        let lost = LastSeen { user: ann(), at: at(1) };
+        table.lose(lost.clone(), start, Duration::ZERO);
+        assert!(table.connect(&ann()), "this process has not announced it");
+        assert_eq!((table.take_arrivals(9), table.next_due(start)), (vec![ann()], None));
+        assert!(table.lose(lost, start, Duration::ZERO));
+        assert_eq!(table.next_due(start), None, "it is connected");
+        assert!(!table.connect(&ann()));
     }
 
     #[test]

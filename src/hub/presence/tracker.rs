@@ -3,6 +3,7 @@
 //! Connections report their begin and end to the [`Table`], without waiting. One task takes the users from it, asks the
 //! store whether they are connected to other nodes and which durable groups they have, by a few queries for up to a
 //! thousand users, and runs the handlers. While a handler is slow or the store does not answer, the users wait in the table.
+//! The membership actor reports the users of processes that have died.
 
 use std::{
     collections::HashSet,
@@ -30,8 +31,9 @@ use crate::{
         services::{DurableGroups, HubServices},
     },
     ids::{GroupName, HubName, NodeId, UserId},
+    membership::LostUsers,
     metrics::Metrics,
-    store::{BatchPacing, Change, Error, Members, MembershipChange, MembershipOp, Owner, Page, UserActivity},
+    store::{BatchPacing, Change, Error, LastSeen, Members, MembershipChange, MembershipOp, Owner, Page, UserActivity},
 };
 
 /// The maximum number of users whose presence is read from the store by one call.
@@ -72,10 +74,11 @@ pub(crate) struct Presence {
 
 impl Presence {
     /// `services` are those that it is a part of. If one of `hubs` has a handler, it starts the task that follows the users,
-    /// which ends with its thread.
+    /// and those of processes that have died. The task ends with its thread.
     pub(crate) fn start(
         hubs: &[Hub],
         settings: PresenceSettings,
+        lost_users: LostUsers,
         services: &Weak<HubServices>,
         (durable, connections, metrics): (&Arc<DurableGroups>, &Connections, &Arc<Metrics>),
     ) -> Arc<Self> {
@@ -91,7 +94,7 @@ impl Presence {
         });
         if is_followed {
             let own = Arc::clone(&presence);
-            presence.settings.arbiter.spawn(async move { own.run().await });
+            presence.settings.arbiter.spawn(async move { own.run(lost_users).await });
         }
         presence
     }
@@ -118,7 +121,18 @@ impl Presence {
         }
     }
 
-    async fn run(&self) {
+    fn lose(&self, users: Vec<LastSeen>) {
+        let Some(mut table) = self.table() else { return };
+        let (now, today) = (Instant::now(), SystemTime::now());
+        for seen in users {
+            let age = today.duration_since(seen.at).unwrap_or_default();
+            if !table.lose(seen, now, age) {
+                self.metrics.presence_failures.increment();
+            }
+        }
+    }
+
+    async fn run(&self, mut lost_users: LostUsers) {
         let mut pacing = BatchPacing::new(self.durable.store.deadline(), MAX_BATCH);
         loop {
             let now = Instant::now();
@@ -126,6 +140,10 @@ impl Presence {
             let due = due.map(|due| due.max(now + pacing.pause(now, waiting)));
             tokio::select! {
                 () = self.has_work.notified() => continue,
+                Some(users) = lost_users.recv() => {
+                    self.lose(users);
+                    continue;
+                }
                 () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {}
             }
             let Some(services) = self.services.upgrade() else { return };
@@ -157,8 +175,8 @@ impl Presence {
         services: &Arc<HubServices>,
         users: &[UserId],
     ) -> Result<Vec<(PresenceHandler, PresenceEvent)>, Error> {
-        let is_elsewhere = self.are_elsewhere(users).await?;
-        let arrived = users.iter().zip(is_elsewhere).filter(|(_, is_elsewhere)| !is_elsewhere);
+        let activity = self.activity(users).await?;
+        let arrived = users.iter().zip(activity).filter(|(_, activity)| !self.is_elsewhere(activity));
         let changes = arrived.map(|(user, _)| (user.clone(), PresenceChange::Online)).collect();
         self.events(services, changes).await
     }
@@ -169,12 +187,16 @@ impl Presence {
         departures: Vec<Departure>,
     ) -> Result<Vec<(PresenceHandler, PresenceEvent)>, Error> {
         let users: Vec<_> = departures.iter().map(|departure| departure.user.clone()).collect();
-        let is_elsewhere = self.are_elsewhere(&users).await?;
-        let offline = |departure: &Departure| PresenceChange::Offline { last_seen: departure.last_seen };
-        let changes = departures.iter().map(|departure| (departure.user.clone(), offline(departure))).collect();
-        let mut events = self.events(services, changes).await?;
-        // Order: the users are removed last, after the store has answered. One that has returned meanwhile is not offline,
-        // and the node of one that has moved reports its end.
+        let activity = self.activity(&users).await?;
+        let is_elsewhere: Vec<_> = activity.iter().map(|activity| self.is_elsewhere(activity)).collect();
+        let offline = |(departure, activity): (&Departure, &UserActivity)| {
+            // A lost user can have had a later connection on a third node.
+            let last_seen = activity.last_seen.map_or(departure.last_seen, |seen| seen.max(departure.last_seen));
+            (departure.user.clone(), PresenceChange::Offline { last_seen })
+        };
+        let mut events = self.events(services, departures.iter().zip(&activity).map(offline).collect()).await?;
+        // Order: the users are removed last, after the store has answered. One that has returned meanwhile is not offline.
+        // The node of one that has moved reports its end, or the membership actor does if that node has died.
         let Some(mut table) = self.table() else { return Ok(Vec::new()) };
         let gone: HashSet<_> = departures
             .iter()
@@ -186,11 +208,9 @@ impl Presence {
         Ok(events)
     }
 
-    /// For each user, whether it has a connection to another live node.
-    async fn are_elsewhere(&self, users: &[UserId]) -> Result<Vec<bool>, Error> {
-        let activity = self.activity(users).await?;
-        let own = &self.settings.node;
-        Ok(activity.iter().map(|activity| activity.nodes.iter().any(|node| node != own)).collect())
+    /// Whether a user has a connection to another live node.
+    fn is_elsewhere(&self, activity: &UserActivity) -> bool {
+        activity.nodes.iter().any(|node| *node != self.settings.node)
     }
 
     async fn activity(&self, users: &[UserId]) -> Result<Vec<UserActivity>, Error> {

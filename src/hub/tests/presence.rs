@@ -3,7 +3,10 @@
 use tokio::{sync::mpsc, time::sleep};
 
 use super::*;
-use crate::store::faulty::{FaultMode, FaultyStore};
+use crate::store::{
+    Lease, LeaseChange,
+    faulty::{FaultMode, FaultyStore},
+};
 
 /// The events of a hub, in order.
 type Events = mpsc::UnboundedReceiver<(UserId, PresenceChange)>;
@@ -76,6 +79,35 @@ async fn events_wait_while_the_store_does_not_answer() {
         let (user, change) = next(&mut events).await;
         assert!(user == "ann" && matches!(change, PresenceChange::Offline { .. }), "{user} {change:?}");
     }
+}
+
+/// While the lease of a dead node lasts, its users count as connected to it.
+#[actix::test]
+async fn users_of_a_dead_node_go_offline_with_its_lease() {
+    tokio::time::pause();
+    let (hub, mut events) = recording_hub();
+    let store = StoreParts::of(Arc::new(MemoryStore::default()));
+    let services = services_with(store.clone(), vec![hub]);
+    let (process, term) = (Process::current(), Duration::from_secs(30));
+    let beta = Node { id: "beta".into(), incarnation: "1".into(), process };
+    store.leases.renew(&beta, SystemTime::now(), term).await.unwrap();
+    let since = SystemTime::now() - Duration::from_secs(60);
+    let lease = |user: &str| {
+        let (connection, user_agent, transport) = (format!("{user} on beta").into(), String::new(), String::new());
+        LeaseChange::Opened(Lease { connection, user: Some(user.into()), user_agent, transport, since })
+    };
+    let ann = begin(&services, "ann");
+    assert_eq!(next(&mut events).await, ("ann".into(), PresenceChange::Online));
+    store.leases.lease(&beta, &["ann", "bob"].map(lease)).await.unwrap();
+    end(&services, &ann);
+    sleep(Duration::from_secs(60)).await;
+    assert!(events.try_recv().is_err(), "ann is connected to beta");
+    // Its lease expires, and the next renewal of this node closes the leases of its connections.
+    store.leases.release(&beta).await.unwrap();
+    let gone = [next(&mut events).await, next(&mut events).await];
+    let mut gone = gone.map(|(user, change)| (user, matches!(change, PresenceChange::Offline { .. })));
+    gone.sort();
+    assert_eq!(gone, ["ann", "bob"].map(|user| (user.to_owned(), true)));
 }
 
 #[actix::test]

@@ -160,7 +160,7 @@ fn start(store: StoreParts) -> Supervised<Membership> {
     let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
     let config = MembershipConfig { node, deadline: DEADLINE, lease: LEASE, token_lifetime: LEASE };
     Supervised::start("membership", &Arbiter::current(), move || {
-        Membership::new(store.clone(), config.clone(), Connections::default(), Arc::default(), watch::Sender::default())
+        Membership::new(store.clone(), config.clone(), Connections::default(), Arc::default(), Reports::new().0)
     })
 }
 

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     ids::UserId,
     store::{
-        CLOSED_LEASE_TERM, CloseReason, DynLeaseStore, Error, LAST_SEEN_TERM, Lease, LeaseChange, LeaseEnd,
-        LeaseRecord, MAX_CLOSED_LEASES, Node, UserActivity,
+        CLOSED_LEASE_TERM, CloseReason, DynLeaseStore, Error, LAST_SEEN_TERM, LastSeen, Lease, LeaseChange, LeaseEnd,
+        LeaseRecord, MAX_CLOSED_LEASES, Node, Renewal, UserActivity,
     },
 };
 
@@ -134,6 +134,30 @@ pub async fn restarted_node_closes_its_leases_with_a_reason(store: &dyn DynLease
     let (a, b) = (record(store, "a").await?, record(store, "b").await?);
     assert_eq!((a.last_seen, a.closed), (at(10_000), Some((at(15_000), CloseReason::NodeRestarted))));
     assert_eq!((b.last_seen, b.closed), (at(15_000), None));
+    Ok(())
+}
+
+/// Each user is in the answer of one renewal, with its latest sign of life. The ends of connections are not.
+pub async fn renewal_names_the_users_of_dead_nodes(store: &dyn DynLeaseStore) -> Result<(), Error> {
+    let alpha = start(store, "alpha").await?;
+    let anonymous = LeaseChange::Opened(Lease { user: None, ..lease("d", "", at(1)) });
+    let opened = [open("a", "ann", at(1)), open("b", "bob", at(2)), open("c", "ann", at(12_000)), anonymous];
+    store.lease(&alpha, &opened).await?;
+    store.lease(&alpha, &[open("e", "cid", at(1)), close("e", at(1), at(3))]).await?;
+    renew(store, &alpha, at(10_000), TERM).await?;
+    for (now, closed, users) in
+        [(39_999, 0, vec![]), (40_000, 4, vec![("ann", 12_000), ("bob", 10_000)]), (50_000, 0, vec![])]
+    {
+        let Renewal::Renewed { closed: count, users: mut named } =
+            store.renew(&node("beta", "1"), at(now), TERM).await?
+        else {
+            panic!("beta is free");
+        };
+        named.sort_by(|one, other| one.user.cmp(&other.user));
+        let users: Vec<_> =
+            users.into_iter().map(|(user, seen)| LastSeen { user: user.into(), at: at(seen) }).collect();
+        assert_eq!((count, named), (closed, users), "at {now}");
+    }
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use std::{
 use crate::{
     ids::{ConnectionId, NodeId, UserId},
     store::{
-        CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, Lease, LeaseChange, LeaseEnd, LeaseRecord, MAX_CLOSED_LEASES,
-        Node, NodeLease, Process, Renewal, UserActivity,
+        CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, LastSeen, Lease, LeaseChange, LeaseEnd, LeaseRecord,
+        MAX_CLOSED_LEASES, Node, NodeLease, Process, Renewal, UserActivity,
     },
 };
 
@@ -115,10 +115,10 @@ impl Leases {
         };
         let previous = self.nodes.insert(node.id.clone(), row);
         let last_renewal = previous.map_or(SystemTime::UNIX_EPOCH, |previous| previous.renewed);
-        let closed = self.close_dead(node, last_renewal, now);
+        let (closed, users) = self.close_dead(node, last_renewal, now);
         self.nodes.retain(|_, row| !row.has_expired(now));
         self.prune(now);
-        Renewal::Renewed { closed }
+        Renewal::Renewed { closed, users }
     }
 
     fn lease_of_other_process(&self, node: &Node, now: SystemTime) -> Option<NodeLease> {
@@ -135,9 +135,9 @@ impl Leases {
         }
     }
 
-    /// Closes the leases of earlier incarnations of `node` and of expired nodes, and returns their number.
-    fn close_dead(&mut self, node: &Node, last_renewal: SystemTime, now: SystemTime) -> u64 {
-        let mut count = 0;
+    /// Closes the leases of earlier incarnations of `node` and of expired nodes. Returns their number and their users.
+    fn close_dead(&mut self, node: &Node, last_renewal: SystemTime, now: SystemTime) -> (u64, Vec<LastSeen>) {
+        let (mut count, mut seen) = (0, HashMap::new());
         for row in self.rows.values_mut().filter(|row| row.end.is_none()) {
             let (reason, renewed) = if row.node == node.id {
                 if row.incarnation == node.incarnation {
@@ -152,10 +152,11 @@ impl Leases {
             };
             let last_seen = renewed.max(row.lease.since);
             row.end = Some(End { last_seen, closed: now, reason });
-            see(&mut self.last_seen, row.lease.user.as_ref(), last_seen);
+            see(&mut seen, row.lease.user.as_ref(), last_seen);
             count += 1;
         }
-        count
+        seen.iter().for_each(|(user, at)| see(&mut self.last_seen, Some(user), *at));
+        (count, seen.into_iter().map(|(user, at)| LastSeen { user, at }).collect())
     }
 
     fn prune(&mut self, now: SystemTime) {

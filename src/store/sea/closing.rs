@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::{MAX_BIND_VARIABLES, backend, millis};
-use crate::store::{CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, LeaseEnd, MAX_CLOSED_LEASES, Node};
+use crate::store::{CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, LastSeen, LeaseEnd, MAX_CLOSED_LEASES, Node};
 
 /// The maximum number of leases of dead processes that one renewal closes. They take well under a second, and other nodes
 /// can wait for the renewal. The next renewals close the rest.
@@ -23,7 +23,7 @@ pub(super) const MAX_DELETED_PER_RENEWAL: usize = 10_000;
 const COLUMNS: usize = 10;
 
 /// The users whose leases were closed, and when each was last seen.
-pub(super) type Seen = BTreeMap<String, i64>;
+type Seen = BTreeMap<String, i64>;
 
 fn see(seen: &mut Seen, user: Option<String>, at: i64) {
     if let Some(user) = user {
@@ -115,37 +115,54 @@ pub(super) struct Death {
     pub(super) now: i64,
 }
 
-/// Closes open leases that match `of_dead`, at most `limit`. Returns their number.
-pub(super) async fn close_dead(
-    transaction: &Transaction,
-    of_dead: &Expr,
-    death: &Death,
-    limit: usize,
-) -> Result<usize, DbErr> {
-    use connection::Column;
-    let (mut count, mut seen) = (0, Seen::new());
-    while count < limit {
-        // A node that takes a lease over meanwhile waits for the lock, or the row is skipped.
-        let rows = select_lease().filter(of_dead.clone()).filter(Column::ClosedAt.is_null());
-        let rows = rows.limit((limit - count).min(MAX_BIND_VARIABLES) as u64).lock_exclusive();
-        let rows = rows.into_tuple::<StoredLease>().all(transaction).await?;
-        if rows.is_empty() {
-            break;
+/// The leases of dead processes that one renewal has closed.
+#[derive(Default)]
+pub(super) struct DeadLeases {
+    count: usize,
+    seen: Seen,
+}
+
+impl DeadLeases {
+    /// Closes open leases that match `of_dead`. Returns false if some can be left for the next renewal.
+    pub(super) async fn close(
+        &mut self,
+        transaction: &Transaction,
+        of_dead: &Expr,
+        death: &Death,
+    ) -> Result<bool, DbErr> {
+        use connection::Column;
+        while self.count < MAX_CLOSED_PER_RENEWAL {
+            // A node that takes a lease over meanwhile waits for the lock, or the row is skipped.
+            let rows = select_lease().filter(of_dead.clone()).filter(Column::ClosedAt.is_null());
+            let limit = MAX_BIND_VARIABLES.min(MAX_CLOSED_PER_RENEWAL - self.count);
+            let rows = rows.limit(limit as u64).lock_exclusive();
+            let rows = rows.into_tuple::<StoredLease>().all(transaction).await?;
+            if rows.is_empty() {
+                return Ok(true);
+            }
+            let opened_later = Column::ConnectedAt.gt(death.last_renewal);
+            let last_seen = Expr::case(opened_later, Column::ConnectedAt.into_expr()).finally(death.last_renewal);
+            connection::Entity::update_many()
+                .col_expr(Column::LastSeenAt, last_seen.into())
+                .col_expr(Column::ClosedAt, Expr::value(death.now))
+                .col_expr(Column::CloseReason, Expr::value(death.reason.name()))
+                .filter(Column::ConnectionId.is_in(rows.iter().map(|(id, ..)| id.as_str())))
+                .exec(transaction)
+                .await?;
+            self.count += rows.len();
+            for (_, user, since, ..) in rows {
+                see(&mut self.seen, user, Ord::max(since, death.last_renewal));
+            }
         }
-        count += rows.len();
-        let opened_later = Column::ConnectedAt.gt(death.last_renewal);
-        let last_seen = Expr::case(opened_later, Column::ConnectedAt.into_expr()).finally(death.last_renewal);
-        connection::Entity::update_many()
-            .col_expr(Column::LastSeenAt, last_seen.into())
-            .col_expr(Column::ClosedAt, Expr::value(death.now))
-            .col_expr(Column::CloseReason, Expr::value(death.reason.name()))
-            .filter(Column::ConnectionId.is_in(rows.iter().map(|(id, ..)| id.as_str())))
-            .exec(transaction)
-            .await?;
-        rows.into_iter().for_each(|(_, user, since, ..)| see(&mut seen, user, Ord::max(since, death.last_renewal)));
+        Ok(false)
     }
-    record_last_seen(transaction, &seen).await?;
-    Ok(count)
+
+    /// Records when the users were last seen. Returns the number of closed leases, and these users.
+    pub(super) async fn finish(self, transaction: &Transaction) -> Result<(u64, Vec<LastSeen>), DbErr> {
+        record_last_seen(transaction, &self.seen).await?;
+        let last_seen = |(user, at): (String, i64)| LastSeen { user: user.into(), at: millis::time(at) };
+        Ok((self.count as u64, self.seen.into_iter().map(last_seen).collect()))
+    }
 }
 
 /// Records when users were last seen. An earlier time than the stored one changes nothing.

@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::{
-    closing::{self, Death, MAX_CLOSED_PER_RENEWAL},
+    closing::{self, DeadLeases, Death},
     millis,
 };
 use crate::store::{CloseReason, Node, NodeLease, Process, Renewal};
@@ -64,10 +64,12 @@ pub(super) async fn renew(
     }
     let own = row(node, now, now.saturating_add(millis::duration(term)));
     node::Entity::update(own.into_active_model().reset_all()).exec(transaction).await?;
-    let earlier = close_previous_incarnations(transaction, node, last_renewal, now).await?;
-    let expired = close_expired(transaction, now, MAX_CLOSED_PER_RENEWAL - earlier).await?;
+    let mut dead = DeadLeases::default();
+    close_previous_incarnations(transaction, node, (last_renewal, now), &mut dead).await?;
+    close_expired(transaction, now, &mut dead).await?;
+    let (closed, users) = dead.finish(transaction).await?;
     closing::prune(transaction, now).await?;
-    Ok(Renewal::Renewed { closed: (earlier + expired) as u64 })
+    Ok(Renewal::Renewed { closed, users })
 }
 
 fn lease_of(row: node::Model) -> NodeLease {
@@ -89,40 +91,36 @@ pub(super) async fn release(transaction: &Transaction, node: &Node) -> Result<()
 async fn close_previous_incarnations(
     transaction: &Transaction,
     node: &Node,
-    last_renewal: i64,
-    now: i64,
-) -> Result<usize, DbErr> {
+    (last_renewal, now): (i64, i64),
+    dead: &mut DeadLeases,
+) -> Result<(), DbErr> {
     use connection::Column;
     let (of_node, current) = (Column::NodeId.eq(node.id.as_str()), node.incarnation.as_str());
     let death = Death { reason: CloseReason::NodeRestarted, last_renewal, now };
-    let mut closed = 0;
     for earlier in [Column::Incarnation.lt(current), Column::Incarnation.gt(current)] {
-        let left = MAX_CLOSED_PER_RENEWAL - closed;
-        closed += closing::close_dead(transaction, &of_node.clone().and(earlier), &death, left).await?;
+        dead.close(transaction, &of_node.clone().and(earlier), &death).await?;
     }
-    Ok(closed)
+    Ok(())
 }
 
-/// Closes the leases of expired nodes, at most `limit`, and deletes the nodes that have none left.
+/// Closes the leases of expired nodes, and deletes the nodes that have none left.
 ///
 /// Order: lock the expired nodes, then close their leases. A node that writes a lease meanwhile waits for the lock, and
 /// inserts its row again.
-async fn close_expired(transaction: &Transaction, now: i64, limit: usize) -> Result<usize, DbErr> {
+async fn close_expired(transaction: &Transaction, now: i64, dead: &mut DeadLeases) -> Result<(), DbErr> {
     use node::Column;
     let expired = node::Entity::find().select_only().columns([Column::NodeId, Column::RenewedAt]);
     let expired = expired.filter(Column::LeaseUntil.lte(now)).order_by_asc(Column::NodeId).lock_exclusive();
-    let (mut closed, mut empty) = (0, Vec::new());
+    let mut empty = Vec::new();
     for (node_id, last_renewal) in expired.into_tuple::<(String, i64)>().all(transaction).await? {
-        let (of_node, left) = (connection::Column::NodeId.eq(node_id.as_str()), limit - closed);
+        let of_node = connection::Column::NodeId.eq(node_id.as_str());
         let death = Death { reason: CloseReason::NodeExpired, last_renewal, now };
-        let count = closing::close_dead(transaction, &of_node, &death, left).await?;
-        closed += count;
-        if count < left {
+        if dead.close(transaction, &of_node, &death).await? {
             empty.push(node_id);
         }
     }
     if !empty.is_empty() {
         node::Entity::delete_many().filter(Column::NodeId.is_in(empty)).exec(transaction).await?;
     }
-    Ok(closed)
+    Ok(())
 }

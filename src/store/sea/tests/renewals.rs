@@ -13,7 +13,7 @@ const EXCESS: usize = 2_000;
 
 async fn renew(store: &SeaStore, node: &Node, now: SystemTime) -> u64 {
     match store.renew(node, now, TERM).await.unwrap() {
-        Renewal::Renewed { closed } => closed,
+        Renewal::Renewed { closed, .. } => closed,
         Renewal::Held(lease) => panic!("held by {lease:?}"),
     }
 }
