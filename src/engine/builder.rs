@@ -18,6 +18,7 @@ use crate::{
         presence::{DEFAULT_WINDOW, Presence, PresenceSettings},
         services::{Drain, DurableGroups, HubServices},
     },
+    membership::NodeClaim,
     metrics::Metrics,
     outbox::Limits,
     router::Router,
@@ -304,27 +305,19 @@ impl EngineBuilder {
         }
     }
 
-    /// Starts the engine on the calling thread.
-    ///
-    /// # Errors
-    /// [`BuildError`] lists every fault of the hubs, endpoints and settings.
-    pub fn build(mut self) -> Result<Engine, BuildError> {
-        let (arbiter, base_path) = self.check()?;
-        self.log_warnings();
-        let (metrics, connections) = (Arc::new(Metrics::default()), Connections::default());
-        let node_info = NodeInfo::new(&self.node);
+    /// Starts what the hubs share. Takes the hubs, whose filters exist.
+    fn start_services(&mut self, arbiter: &ArbiterHandle, metrics: Arc<Metrics>) -> (Arc<HubServices>, NodeClaim) {
+        let (hubs, connections) = (std::mem::take(&mut self.hubs), Connections::default());
         let options = self.membership_options(&connections, &metrics);
-        let (membership, node_claim, lost_users) = start_membership(&arbiter, options);
-        let key_ring = SharedKeyRing::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
-        let store = StoreHandle::new(self.store, self.store_deadline);
+        let (membership, node_claim, lost_users) = start_membership(arbiter, options);
+        let store = StoreHandle::new(self.store.clone(), self.store_deadline);
         let durable = Arc::new(DurableGroups::new(membership, store, self.durable_rate, self.store_deadline));
         let groups = GroupDirectory::new(self.shards, arbiter.clone());
-        let filters = create_chains(&self.filters, &mut self.hubs, &metrics);
         let (node, window) = (self.node.as_str().into(), self.presence_window);
         let presence = PresenceSettings { node, window, arbiter: arbiter.clone() };
         let services = Arc::new_cyclic(|services| HubServices {
-            presence: Presence::start(&self.hubs, presence, lost_users, services, (&durable, &connections, &metrics)),
-            hubs: self.hubs.into_iter().map(Arc::new).collect(),
+            presence: Presence::start(&hubs, presence, lost_users, services, (&durable, &connections, &metrics)),
+            hubs: hubs.into_iter().map(Arc::new).collect(),
             router: Arc::new(Router::new(connections.clone(), groups.clone(), Arc::clone(&metrics))),
             connections,
             limiter: ConnectionLimiter::new(self.connection_limits, Arc::clone(&metrics)),
@@ -333,6 +326,20 @@ impl EngineBuilder {
             metrics,
             drain: Drain::default(),
         });
+        (services, node_claim)
+    }
+
+    /// Starts the engine on the calling thread.
+    ///
+    /// # Errors
+    /// [`BuildError`] lists every fault of the hubs, endpoints and settings.
+    pub fn build(mut self) -> Result<Engine, BuildError> {
+        let (arbiter, base_path) = self.check()?;
+        self.log_warnings();
+        let (metrics, node_info) = (Arc::new(Metrics::default()), NodeInfo::new(&self.node));
+        let filters = create_chains(&self.filters, &mut self.hubs, &metrics);
+        let (services, node_claim) = self.start_services(&arbiter, metrics);
+        let key_ring = SharedKeyRing::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let reconciler = start_reconciler(&arbiter, &services, self.reconcile_interval);
         let rejoin_service = start_rejoin_service(&arbiter, key_ring, self.node.into(), self.rejoin, &services);
         let settings = (self.classic, self.aspnetcore);
