@@ -10,7 +10,6 @@
 //! Pushing never waits. The module imports no transport and no dialect: a [`Framer`] encodes for them.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
@@ -30,6 +29,7 @@ mod framer;
 mod limits;
 mod queue;
 mod reader;
+mod shared;
 
 use entry::QueueEntry;
 pub use entry::SharedMessage;
@@ -44,6 +44,7 @@ use queue::Queue;
 pub(crate) use reader::ChannelControl;
 use reader::{ChannelWriter, PreviousChannel};
 pub use reader::{OutboxReader, ReadStep, Sink, Unsent};
+use shared::{Shared, push_and_wake, wake_transport};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -51,48 +52,11 @@ pub struct Outbox {
     shared: Mutex<Shared>,
 }
 
-struct Shared {
-    queue: Queue,
-    writer: ChannelWriter,
-    /// The unsent remainder of the channel that the current one has replaced.
-    previous: Option<Box<PreviousChannel>>,
-    owner: Option<Waker>,
-    /// Bounded without a limit of its own: one loss for each joined group, two events for each channel, and one of each
-    /// other kind.
-    events: VecDeque<OutboxEvent>,
-    reported_congestion: bool,
-    reported_overflow: bool,
-    is_end_delivered: bool,
-    /// A [`FlushBatch`] contains this outbox and will flush it.
-    is_batched: bool,
-    /// The callers of [`Outbox::wait_for_capacity`].
-    capacity_waiters: Vec<Waker>,
-}
-
-impl std::fmt::Debug for Shared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("queue", &self.queue).finish_non_exhaustive()
-    }
-}
-
 impl Outbox {
     /// Creates an empty outbox that encodes invocations in `form`.
     #[must_use]
     pub fn new(form: &'static WireForm, limits: Limits, window: ReplayLimits) -> Arc<Self> {
-        Arc::new(Self {
-            shared: Mutex::new(Shared {
-                queue: Queue::new(form, limits, window),
-                writer: ChannelWriter::default(),
-                previous: None,
-                owner: None,
-                events: VecDeque::new(),
-                reported_congestion: false,
-                reported_overflow: false,
-                is_end_delivered: false,
-                is_batched: false,
-                capacity_waiters: Vec::new(),
-            }),
-        })
+        Arc::new(Self { shared: Mutex::new(Shared::new(Queue::new(form, limits, window))) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -328,73 +292,6 @@ impl Outbox {
         self.lock().queue.backlog()
     }
 }
-
-impl Shared {
-    /// Queues an entry, unless it is a message that the hubs of the channel exclude, or that was sent before any client
-    /// used the format of this one.
-    fn enqueue(&mut self, entry: QueueEntry) -> Push {
-        if entry.message().is_some_and(|message| !self.queue.accepts(message)) {
-            return Push::Filtered;
-        }
-        self.queue.push(entry)
-    }
-
-    /// Queues the event that follows from a push, if any. Returns the owner's waker if it must be woken.
-    fn after_push(&mut self, push: Push) -> Option<Waker> {
-        let event = match push {
-            Push::Overflowed if !self.reported_overflow => {
-                self.reported_overflow = true;
-                self.queue.discard_and_close(End::Close(SLOW_CLIENT));
-                self.wake_capacity_waiters();
-                OutboxEvent::Overflowed
-            }
-            Push::Queued if !self.reported_congestion && self.queue.is_congested() => {
-                self.reported_congestion = true;
-                OutboxEvent::Congested
-            }
-            Push::Queued | Push::Overflowed | Push::Closed | Push::Filtered => return None,
-        };
-        self.events.push_back(event);
-        self.owner.take()
-    }
-
-    /// Wakes the callers of [`Outbox::wait_for_capacity`] if there is capacity.
-    fn wake_capacity_waiters(&mut self) {
-        if !self.capacity_waiters.is_empty() && self.queue.has_capacity_for(0) {
-            self.capacity_waiters.drain(..).for_each(Waker::wake);
-        }
-    }
-
-    fn wake_transport_if_output(&mut self) {
-        if self.queue.has_output()
-            && let Some(transport) = self.writer.transport.take()
-        {
-            transport.wake();
-        }
-    }
-}
-
-fn push_and_wake(mut shared: MutexGuard<'_, Shared>, entry: QueueEntry) -> Push {
-    let push = shared.enqueue(entry);
-    if push == Push::Filtered {
-        return push;
-    }
-    let owner = shared.after_push(push);
-    wake_transport(shared);
-    owner.into_iter().for_each(Waker::wake);
-    push
-}
-
-/// Wakes the transport after releasing the lock, since the transport takes the lock first.
-fn wake_transport(mut shared: MutexGuard<'_, Shared>) {
-    let transport = shared.writer.transport.take();
-    drop(shared);
-    transport.into_iter().for_each(Waker::wake);
-}
-
-/// Wire: 1008, policy violation (RFC 6455 section 7.4.1). A client that is disconnected for being too slow may still
-/// read this close code.
-const SLOW_CLIENT: u16 = 1008;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Broadcasts that the pushing thread writes directly to a socket.
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::*;
