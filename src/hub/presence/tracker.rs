@@ -157,14 +157,15 @@ impl Presence {
     /// Runs the handlers for users that have arrived, then for users that have departed. Returns false if the store has
     /// failed or panicked. The users whose handlers did not run stay in the table.
     async fn announce_users(&self, services: &Arc<HubServices>, pacing: &mut BatchPacing) -> bool {
-        let arrivals = self.table().map(|mut table| table.take_arrivals(MAX_BATCH)).unwrap_or_default();
-        pacing.record(Instant::now(), arrivals.len());
+        let now = Instant::now();
+        let due = self.table().map(|mut table| (table.take_arrivals(MAX_BATCH), table.departures(now, MAX_BATCH)));
+        let (arrivals, departures) = due.unwrap_or_default();
+        pacing.record(now, arrivals.len() + departures.len());
         let Some(events) = logged(self.arrival_events(services, &arrivals)).await else {
             self.table().into_iter().for_each(|mut table| table.put_back_arrivals(arrivals.clone()));
             return false;
         };
         self.run_handlers(services, events, None).await;
-        let departures = self.table().map(|table| table.departures(Instant::now(), MAX_BATCH)).unwrap_or_default();
         let Some(events) = logged(self.departure_events(services, departures)).await else { return false };
         self.run_handlers(services, events, None).await;
         true

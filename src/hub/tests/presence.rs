@@ -125,6 +125,28 @@ async fn each_change_of_a_bulk_call_is_an_event() {
     assert!(events.try_recv().is_err());
 }
 
+#[actix::test]
+async fn departures_of_a_storm_share_queries() {
+    tokio::time::pause();
+    let (hub, mut events) = recording_hub();
+    let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+    let services = services_with(StoreParts::of(Arc::clone(&store)), vec![hub]);
+    let queries = || store.calls().iter().filter(|call| **call == "activity").count();
+    let handles: Vec<_> = (0..500).map(|number| begin(&services, &number.to_string())).collect();
+    for _ in &handles {
+        next(&mut events).await;
+    }
+    let before = queries();
+    for handle in &handles {
+        end(&services, handle);
+        sleep(Duration::from_millis(1)).await;
+    }
+    for _ in &handles {
+        assert!(matches!(next(&mut events).await.1, PresenceChange::Offline { .. }));
+    }
+    assert!(queries() - before <= 20, "{} queries", queries() - before);
+}
+
 /// The later changes of the same memberships wait for the handlers.
 #[actix::test]
 async fn handlers_of_a_call_have_one_budget() {
