@@ -132,7 +132,7 @@ pub(crate) fn check_group(name: &GroupName) -> Result<(), InvalidName> {
     check_name("group", name)
 }
 
-/// Checks the name of a hub method. No method has an empty one.
+/// Checks the name of a hub method.
 pub(crate) fn check_method(name: &str) -> Result<(), InvalidName> {
     check_name("method", name)
 }
