@@ -42,10 +42,10 @@
 //! "unchanged", "refused" or "interrupted"}]}`, with `connections`, or with `error` for a refused name and for a group whose
 //! actor crashed after the change was stored. A request makes at most 1,000 changes, else it has status 400 and no effect.
 //!
-//! Every response except that of `/metrics` is JSON with names in camelCase (counters keep the names of [`Metrics`](crate::metrics::Metrics)).
-//! A page is `{"items": […], "total": n, "next": cursor or null}`. It has `limit` rows, 100 by default and 1000 at
-//! most. `sort` names a column; a `-` before it reverses the order. A page begins after the row that its cursor names,
-//! even if that row no longer exists.
+//! Every response except that of `/metrics` is JSON with names in camelCase (counters keep the names of
+//! [`Metrics`](crate::metrics::Metrics)). A page is `{"items": […], "total": n, "next": cursor or null}`. It has
+//! `limit` rows, 100 by default and 1000 at most. `sort` names a column; a `-` before it reverses the order. A page
+//! begins after the row that its cursor names, even if that row no longer exists.
 //!
 //! Errors have the body `{"error": text}` and one of these statuses: 400 for an invalid parameter, 401 for a missing
 //! or wrong token, 404 for an unknown object, 405 with `Allow` for a wrong method, 503 if the store does not respond.

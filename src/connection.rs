@@ -5,8 +5,9 @@
 //! passes it an [`Event`] and applies the [`Effect`]s that it returns.
 //!
 //! A connection is started for the first request that needs it. Requests find it by its token ([`Registry`]) and attach
-//! channels to it ([`AttachChannel`]). It lives until it ends, and it may outlive a channel ([`ChannelState`]). It uses hubs, groups, membership and pipeline; the endpoints of its dialect use it.
-//! Its handlers never wait for anything but memory. Of the transport it knows only the handle that closes the socket.
+//! channels to it ([`AttachChannel`]). It lives until it ends, and it may outlive a channel ([`ChannelState`]). It uses
+//! hubs, groups, membership and pipeline; the endpoints of its dialect use it. Its handlers never wait for anything but
+//! memory. Of the transport it knows only the handle that closes the socket.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The directory of all live connections of the process, by id, by user and by hub.
 //!
-//! A lookup by id takes no lock, a lookup by user locks that user only, and pushing to the outbox of a connection does not wait. Connections register themselves
-//! before their `OnConnected` runs and unregister when they end. Hubs, membership and admin look them up. The directory
-//! lives as long as the engine. It never creates or ends a connection.
+//! A lookup by id takes no lock, a lookup by user locks that user only, and pushing to the outbox of a connection does
+//! not wait. Connections register themselves before their `OnConnected` runs and unregister when they end. Hubs,
+//! membership and admin look them up. The directory lives as long as the engine. It never creates or ends a connection.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 

@@ -1,7 +1,8 @@
 //! The metrics of an engine. This file declares all of them.
 //!
 //! A counter counts events and only increases. A histogram counts durations. All modules record both, and admin reads
-//! them. Current state, such as the number of connections or groups, is asked of its owner when it is read. No behaviour depends on a metric.
+//! them. Current state, such as the number of connections or groups, is asked of its owner when it is read. No
+//! behaviour depends on a metric.
 //!
 //! The JSON of admin lists the counters by their field names. The OpenMetrics text has all metrics. There, counters of
 //! one kind share a name and differ in a label, and metrics that .NET has too have the names and labels of .NET.

@@ -7,7 +7,8 @@
 //! client.
 //!
 //! Users and their memberships are durable. Connections are leases: when a process dies, its leases are closed.
-//! [`memory::MemoryStore`] implements the whole contract without persistence; `sea::SeaStore` (feature `database`) persists to a database.
+//! [`memory::MemoryStore`] implements the whole contract without persistence; `sea::SeaStore` (feature `database`)
+//! persists to a database.
 
 use std::{future::Future, pin::Pin, time::Duration};
 

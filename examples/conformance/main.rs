@@ -9,8 +9,9 @@
 //! expires after that time).
 //!
 //! Environment variables, with the defaults of ASP.NET SignalR and ASP.NET Core SignalR: `DETAILED=1`, `KEEPALIVE_MS`,
-//! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `POLL_TIMEOUT_MS`, `SEND_TIMEOUT_MS`, `MAX_RECEIVE`,
-//! `MAX_PARALLEL`, `STREAM_CAPACITY`, `RECONNECT_BUFFER`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with the same `SIGNING_KEY` accept each other's tokens.
+//! `CLIENT_TIMEOUT_MS`, `HANDSHAKE_TIMEOUT_MS`, `DISCONNECT_TIMEOUT_MS`, `POLL_TIMEOUT_MS`, `SEND_TIMEOUT_MS`,
+//! `MAX_RECEIVE`, `MAX_PARALLEL`, `STREAM_CAPACITY`, `RECONNECT_BUFFER`, `CLASSIC_DISCONNECT_TIMEOUT_S`. Servers with
+//! the same `SIGNING_KEY` accept each other's tokens.
 
 #![expect(clippy::print_stdout, reason = "an example prints what it does")]
 

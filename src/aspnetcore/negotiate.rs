@@ -45,7 +45,8 @@ impl From<&Transport> for AvailableTransport {
     }
 }
 
-/// Another server, or another endpoint, that a client is told to negotiate with: see [`Endpoint::redirect`](super::Endpoint::redirect).
+/// Another server, or another endpoint, that a client is told to negotiate with: see
+/// [`Endpoint::redirect`](super::Endpoint::redirect).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Redirect {

@@ -163,9 +163,9 @@ impl Groups {
         Ok(stream::iter(Vec::from_iter(joins)).buffered(MAX_CONCURRENT_CHANGES).collect().await)
     }
 
-    /// Removes the caller from all groups of this hub. Returns the result for each, sorted by name. Durable memberships of
-    /// its user stay stored: its next connection joins those groups again. [`Users::remove_from_all_groups`](super::Users::remove_from_all_groups) ends
-    /// them.
+    /// Removes the caller from all groups of this hub. Returns the result for each, sorted by name. Durable memberships
+    /// of its user stay stored: its next connection joins those groups again.
+    /// [`Users::remove_from_all_groups`](super::Users::remove_from_all_groups) ends them.
     pub async fn leave_all(&self) -> Vec<(GroupName, Result<Removed, Error>)> {
         let snapshot = match self.scope.requester.caller() {
             Some(caller) => caller.inspect().await.unwrap_or_default(),

@@ -1,12 +1,13 @@
 //! Conformance tests for implementations of the stores: one function per requirement.
 //!
 //! The suite is compiled for tests only (feature `testkit`). Each test case needs a new, empty store, which it calls
-//! through its object-safe trait. The test cases do not sleep, read the clock, or use anything beyond the methods of the trait.
+//! through its object-safe trait. The test cases do not sleep, read the clock, or use anything beyond the methods of
+//! the trait.
 //!
-//! [`store_conformance!`](crate::store_conformance) generates a test for each test case. The author of a store calls
-//! it in a test module, or the macro of one part, such as
-//! [`membership_store_conformance!`](crate::membership_store_conformance). For a store in a database, [`store_commit_conformance!`](crate::store_commit_conformance)
-//! generates the tests of [`commits`].
+//! [`store_conformance!`](crate::store_conformance) generates a test for each test case. The author of a store calls it
+//! in a test module, or the macro of one part, such as
+//! [`membership_store_conformance!`](crate::membership_store_conformance). For a store in a database,
+//! [`store_commit_conformance!`](crate::store_commit_conformance) generates the tests of [`commits`].
 //!
 //! ```
 //! #[cfg(test)]
@@ -55,8 +56,8 @@ macro_rules! store_conformance {
     };
 }
 
-/// Generates a test for every test case of a [membership store](crate::store::MembershipStore). The expression creates the store of one test and may
-/// await.
+/// Generates a test for every test case of a [membership store](crate::store::MembershipStore). The expression creates
+/// the store of one test and may await.
 ///
 /// The tests run on tokio, so the calling crate needs tokio with the features `macros` and `rt`.
 #[macro_export]
@@ -86,8 +87,8 @@ macro_rules! membership_store_conformance {
     };
 }
 
-/// Generates a test for every test case of a [lease store](crate::store::LeaseStore). The expression creates the store of one test and may
-/// await.
+/// Generates a test for every test case of a [lease store](crate::store::LeaseStore). The expression creates the store
+/// of one test and may await.
 ///
 /// The tests run on tokio, so the calling crate needs tokio with the features `macros` and `rt`.
 #[macro_export]
@@ -130,8 +131,8 @@ macro_rules! lease_store_conformance {
     };
 }
 
-/// Generates a test for every test case of a [token store](crate::store::TokenStore). The expression creates the store of one test and may
-/// await.
+/// Generates a test for every test case of a [token store](crate::store::TokenStore). The expression creates the store
+/// of one test and may await.
 ///
 /// The tests run on tokio, so the calling crate needs tokio with the features `macros` and `rt`.
 #[macro_export]

@@ -81,10 +81,10 @@ impl Users {
     ///
     /// # Errors
     /// [`UsersError::TooManyChanges`]: more than [`MAX_BULK_CHANGES`] groups; nothing has changed.
-    /// [`UsersError::InvalidName`]: the name of the user is invalid; nothing has changed. [`UsersError::Store`]: the store failed, and no live connection has
-    /// changed. Nothing is stored if the store promises
-    /// [`atomic_batches`](crate::store::MembershipPromises::atomic_batches); otherwise a part can be, and repeating the call
-    /// completes it.
+    /// [`UsersError::InvalidName`]: the name of the user is invalid; nothing has changed. [`UsersError::Store`]: the
+    /// store failed, and no live connection has changed. Nothing is stored if the store promises
+    /// [`atomic_batches`](crate::store::MembershipPromises::atomic_batches); otherwise a part can be, and repeating the
+    /// call completes it.
     pub async fn add_to_groups(
         &self,
         user: impl Into<UserId>,

@@ -2,8 +2,8 @@
 //! succeeds is durable.
 //!
 //! A database can end a transaction by itself, for example on a full disk. A store that continues to use the connection
-//! of that transaction, and rolls back once more on it, may acknowledge changes that it never stores. A second store on the same data shows whether a
-//! change is stored, because a connection also sees its own uncommitted changes.
+//! of that transaction, and rolls back once more on it, may acknowledge changes that it never stores. A second store on
+//! the same data shows whether a change is stored, because a connection also sees its own uncommitted changes.
 //! [`store_commit_conformance!`](crate::store_commit_conformance) lists the test cases. Each needs new, empty data.
 
 use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};

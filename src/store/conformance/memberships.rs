@@ -1,7 +1,8 @@
-//! Test cases for durable membership: the methods `groups_of`, `apply` (with `add` and `remove`) and `members`, and their interaction.
+//! Test cases for durable membership: the methods `groups_of`, `apply` (with `add` and `remove`) and `members`, and
+//! their interaction.
 //!
-//! [`membership_store_conformance!`](crate::membership_store_conformance) lists the test cases. Each needs a new, empty store. They do not
-//! expect an order of the groups of one owner.
+//! [`membership_store_conformance!`](crate::membership_store_conformance) lists the test cases. Each needs a new, empty
+//! store. They do not expect an order of the groups of one owner.
 
 use futures_util::future::{join_all, try_join_all};
 

@@ -51,8 +51,8 @@ pub(super) async fn release(
     Ok(())
 }
 
-/// Deletes the uses and lists that have expired by the clock that the nodes share. Advances the clock and returns its time (see
-/// [`TokenStore::delete_expired`](crate::store::TokenStore::delete_expired)).
+/// Deletes the uses and lists that have expired by the clock that the nodes share. Advances the clock and returns its
+/// time (see [`TokenStore::delete_expired`](crate::store::TokenStore::delete_expired)).
 pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, term: Duration) -> Result<i64, DbErr> {
     use rejoin_family::Column;
     let now = millis::floor(now);

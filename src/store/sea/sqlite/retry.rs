@@ -1,7 +1,7 @@
 //! Retries of an operation that fails with "busy" instead of waiting, up to a time limit.
 //!
-//! Only [`SeaStore::connect`](crate::store::sea::SeaStore::connect) needs it; the methods of the store wait inside SQLite. Other
-//! errors are not retried.
+//! Only [`SeaStore::connect`](crate::store::sea::SeaStore::connect) needs it; the methods of the store wait inside
+//! SQLite. Other errors are not retried.
 
 use std::time::Duration;
 
