@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use sea_orm::{DatabaseConnection, DatabaseTransaction as Transaction, DbErr};
 
-use self::{backend::Backend, conflicts::retry_conflicts};
+use self::{backend::Backend, conflicts::retry_conflicts, runtime::StoreRuntime};
 use super::{
     Change, Error, GroupList, LeaseChange, LeaseRecord, LeaseStore, Members, MembershipChange, MembershipStore, Node,
     Owner, Page, Redeemed, Redemption, Renewal, TokenStore, UserActivity,
@@ -33,6 +33,7 @@ mod mysql;
 mod nodes;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod runtime;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server;
 mod settled;
@@ -44,6 +45,7 @@ mod tokens;
 pub struct SeaStore {
     backend: Backend,
     db: DatabaseConnection,
+    runtime: StoreRuntime,
     _anchor: sqlite::Anchor,
 }
 
@@ -104,7 +106,7 @@ impl SeaStore {
         let (db, _anchor) = Box::pin(backend.open(url, timeouts)).await?;
         Box::pin(backend.migrate(url, &db)).await?;
         backend.prepare(&db).await?;
-        Ok(Self { backend, db, _anchor })
+        Ok(Self { backend, db, runtime: StoreRuntime::current(), _anchor })
     }
 
     async fn begin(&self) -> Result<Transaction, DbErr> {
@@ -185,69 +187,72 @@ impl SeaStore {
 
 impl MembershipStore for SeaStore {
     async fn groups_of(&self, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, Error> {
-        Ok(memberships::groups_of(&self.db, owners).await?)
+        Ok(self.runtime.run(memberships::groups_of(&self.db, owners)).await?)
     }
 
     async fn apply(&self, changes: &[MembershipChange]) -> Result<Vec<Change>, Error> {
-        retry_conflicts(|| self.apply_once(changes)).await
+        self.runtime.run(retry_conflicts(|| self.apply_once(changes))).await
     }
 
     async fn members(&self, hub: &HubName, group: &GroupName, page: &Page) -> Result<Members, Error> {
-        Ok(memberships::members(&self.db, hub, group, page).await?)
+        Ok(self.runtime.run(memberships::members(&self.db, hub, group, page)).await?)
     }
 }
 
 impl LeaseStore for SeaStore {
     async fn lease(&self, node: &Node, changes: &[LeaseChange]) -> Result<(), Error> {
-        retry_conflicts(|| self.lease_once(node, changes)).await
+        self.runtime.run(retry_conflicts(|| self.lease_once(node, changes))).await
     }
 
     async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, Error> {
-        let renewal = retry_conflicts(|| self.renew_once(node, now, term)).await?;
-        self.backend.release_space(&self.db).await;
-        Ok(renewal)
+        let renew = async {
+            let renewal = retry_conflicts(|| self.renew_once(node, now, term)).await?;
+            self.backend.release_space(&self.db).await;
+            Ok(renewal)
+        };
+        self.runtime.run(renew).await
     }
 
     async fn release(&self, node: &Node) -> Result<(), Error> {
-        retry_conflicts(|| self.release_once(node)).await
+        self.runtime.run(retry_conflicts(|| self.release_once(node))).await
     }
 
     async fn nodes(&self) -> Result<u64, Error> {
-        Ok(nodes::count(&self.db).await?)
+        Ok(self.runtime.run(nodes::count(&self.db)).await?)
     }
 
     async fn find(&self, connection: &ConnectionId) -> Result<Option<LeaseRecord>, Error> {
-        Ok(activity::find(&self.db, connection).await?)
+        Ok(self.runtime.run(activity::find(&self.db, connection)).await?)
     }
 
     async fn activity(&self, users: &[UserId], now: SystemTime) -> Result<Vec<UserActivity>, Error> {
-        Ok(activity::activity(&self.db, users, now).await?)
+        Ok(self.runtime.run(activity::activity(&self.db, users, now)).await?)
     }
 }
 
 impl TokenStore for SeaStore {
     async fn redeem_all(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, Error> {
-        retry_conflicts(|| self.redeem_once(redemptions)).await
+        self.runtime.run(retry_conflicts(|| self.redeem_once(redemptions))).await
     }
 
     async fn revoke(&self, user: &UserId, before: SystemTime) -> Result<(), Error> {
-        retry_conflicts(|| self.revoke_once(user, before)).await
+        self.runtime.run(retry_conflicts(|| self.revoke_once(user, before))).await
     }
 
     async fn revoke_group(&self, group: &GroupKey, before: SystemTime) -> Result<(), Error> {
-        retry_conflicts(|| self.revoke_group_once(group, before)).await
+        self.runtime.run(retry_conflicts(|| self.revoke_group_once(group, before))).await
     }
 
     async fn save_lists(&self, lists: &[GroupList]) -> Result<u64, Error> {
-        retry_conflicts(|| self.save_lists_once(lists)).await
+        self.runtime.run(retry_conflicts(|| self.save_lists_once(lists))).await
     }
 
     async fn release_holders(&self, node: &NodeId, connections: &[ConnectionId]) -> Result<(), Error> {
-        retry_conflicts(|| self.release_holders_once(node, connections)).await
+        self.runtime.run(retry_conflicts(|| self.release_holders_once(node, connections))).await
     }
 
     async fn delete_expired(&self, now: SystemTime, term: Duration, lifetime: Duration) -> Result<(), Error> {
-        retry_conflicts(|| self.delete_expired_once(now, term, lifetime)).await
+        self.runtime.run(retry_conflicts(|| self.delete_expired_once(now, term, lifetime))).await
     }
 }
 

@@ -286,6 +286,21 @@ async fn dropped_redemption_does_not_use_the_token() {
     assert_eq!(store.redeem(&single_use_token()).await.unwrap(), Verdict::Accepted);
 }
 
+/// actix drops the tasks of a thread outside of its runtime.
+#[test]
+fn call_can_be_dropped_outside_of_a_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let file = TempDatabase::new();
+    let [store, other] = [(); 2].map(|()| runtime.block_on(file.open()).unwrap());
+    let lock = runtime.block_on(other.begin()).unwrap();
+    let (owner, group) = (ann(), "room".into());
+    let mut call = Box::pin(store.add(&owner, &group));
+    runtime.block_on(async { tokio::time::timeout(DROP_AFTER, &mut call).await.expect_err("it waits for the lock") });
+    drop(call);
+    runtime.block_on(lock.rollback()).unwrap();
+    assert_eq!(runtime.block_on(store.groups_of(&[ann()])).unwrap(), [Vec::<GroupName>::new()]);
+}
+
 #[tokio::test]
 async fn invalid_address_is_reported() {
     for url in
