@@ -75,6 +75,13 @@ const TIMEOUTS: Timeouts = Timeouts {
     idle_transaction: Duration::from_secs(10),
 };
 
+/// Time limits for tests: other processes can keep the disk and the processors of a test machine busy for many seconds.
+#[cfg(any(test, feature = "testkit"))]
+const PATIENT_TIMEOUTS: Timeouts = {
+    const MINUTE: Duration = Duration::from_secs(60);
+    Timeouts { open: MINUTE, acquire: MINUTE, lock: MINUTE, statement: MINUTE, idle_transaction: MINUTE }
+};
+
 /// The maximum number of bind variables in one statement: few enough for a statement of some milliseconds, and below the
 /// lowest limit of the databases (SQLite: 32,766).
 const MAX_BIND_VARIABLES: usize = 2_000;
@@ -98,6 +105,16 @@ impl SeaStore {
     /// is not a database, or has an unknown schema.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_within(url, TIMEOUTS).await
+    }
+
+    /// As [`SeaStore::connect`], for tests: the time limits of the database are a minute, because a test machine can be
+    /// busy for longer than a service waits.
+    ///
+    /// # Errors
+    /// Those of [`SeaStore::connect`].
+    #[cfg(any(test, feature = "testkit"))]
+    pub async fn connect_patiently(url: &str) -> Result<Self, Error> {
+        Self::connect_within(url, PATIENT_TIMEOUTS).await
     }
 
     async fn connect_within(url: &str, timeouts: Timeouts) -> Result<Self, Error> {

@@ -3,6 +3,6 @@ use hubcast_fixtures::databases::DatabaseServer;
 
 use crate::{server_checks::server_checks, support::ProxiedStore};
 
-hubcast::store_conformance!(SeaStore::connect(&DatabaseServer::shared_postgres().new_database()).await?);
+hubcast::store_conformance!(SeaStore::connect_patiently(&DatabaseServer::shared_postgres().new_database()).await?);
 hubcast::store_commit_conformance!(ProxiedStore::open(DatabaseServer::shared_postgres()).await?);
 server_checks!(DatabaseServer::shared_postgres());

@@ -18,7 +18,8 @@ impl ProxiedStore {
         let (url, address) = (server.new_database(), server.process.address);
         let proxy = FaultProxy::start(address).await;
         let proxied = url.replace(&address.to_string(), &proxy.address.to_string());
-        Ok(Self { store: SeaStore::connect(&proxied).await?, witness: SeaStore::connect(&url).await?, proxy })
+        let (store, witness) = (SeaStore::connect_patiently(&proxied).await?, SeaStore::connect_patiently(&url).await?);
+        Ok(Self { store, witness, proxy })
     }
 }
 
