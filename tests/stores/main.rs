@@ -9,3 +9,4 @@ mod mariadb;
 mod postgres;
 mod server_checks;
 mod support;
+mod tls;

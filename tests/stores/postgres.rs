@@ -1,8 +1,13 @@
 use hubcast::store::sea::SeaStore;
 use hubcast_fixtures::databases::DatabaseServer;
 
-use crate::{server_checks::server_checks, support::ProxiedStore};
+use crate::{
+    server_checks::server_checks,
+    support::ProxiedStore,
+    tls::{self, tls_checks},
+};
 
 hubcast::store_conformance!(SeaStore::connect_patiently(&DatabaseServer::shared_postgres().new_database()).await?);
 hubcast::store_commit_conformance!(ProxiedStore::open(DatabaseServer::shared_postgres()).await?);
 server_checks!(DatabaseServer::shared_postgres());
+tls_checks!(&tls::POSTGRES);

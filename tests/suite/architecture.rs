@@ -177,6 +177,7 @@ fn restricted_crates_are_used_only_where_allowed() {
                 "src/server/tls.rs",
                 "src/http_server",
                 "src/store/azure/client.rs",
+                "src/store/sea/server/tls.rs",
                 "src/transport/server_stream.rs",
             ],
         ),

@@ -36,9 +36,9 @@ impl Backend {
         match scheme {
             "sqlite" => sqlite::check_address(url).map(|()| Self::Sqlite),
             #[cfg(feature = "postgres")]
-            "postgres" | "postgresql" => postgres::check_address(url).map(|()| Self::Postgres),
+            "postgres" | "postgresql" => postgres::DRIVER.check_address(url).map(|()| Self::Postgres),
             #[cfg(feature = "mysql")]
-            "mysql" => mysql::check_address(url).map(|()| Self::MySql),
+            "mysql" => mysql::DRIVER.check_address(url).map(|()| Self::MySql),
             #[cfg(not(feature = "postgres"))]
             "postgres" | "postgresql" => Err(Error::Address("this build lacks the cargo feature `postgres`".into())),
             #[cfg(not(feature = "mysql"))]
@@ -59,9 +59,9 @@ impl Backend {
         match self {
             Self::Sqlite => sqlite::open(url, timeouts).await,
             #[cfg(feature = "postgres")]
-            Self::Postgres => Ok((server::open(url, postgres::options(url, timeouts)).await?, None)),
+            Self::Postgres => Ok((postgres::DRIVER.open(url, postgres::pool_options(url, timeouts)).await?, None)),
             #[cfg(feature = "mysql")]
-            Self::MySql => Ok((server::open(url, mysql::options(url, timeouts)).await?, None)),
+            Self::MySql => Ok((mysql::DRIVER.open(url, mysql::pool_options(url, timeouts)).await?, None)),
         }
     }
 
@@ -89,9 +89,9 @@ impl Backend {
                 transaction.commit().await
             }
             #[cfg(feature = "postgres")]
-            Self::Postgres => server::migrate(url, postgres::LOCK_SCHEMA).await,
+            Self::Postgres => server::migrate(postgres::options(url), postgres::LOCK_SCHEMA).await,
             #[cfg(feature = "mysql")]
-            Self::MySql => server::migrate(url, mysql::LOCK_SCHEMA).await,
+            Self::MySql => server::migrate(mysql::options(url), mysql::LOCK_SCHEMA).await,
         }
     }
 

@@ -5,28 +5,53 @@ use sea_orm::{
     sqlx::{
         Executor, MySql, MySqlConnection,
         error::DatabaseError,
-        mysql::{MySqlConnectOptions, MySqlDatabaseError},
+        mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode},
         pool::PoolOptions,
     },
 };
 
-use super::{PREPARED_STATEMENTS, Timeouts, errors::Failure, server, settled::close_unsettled};
-use crate::store::Error;
+use super::{
+    PREPARED_STATEMENTS, Timeouts,
+    errors::Failure,
+    server::{self, Driver},
+    settled::close_unsettled,
+};
 
 /// The lock belongs to the connection, because each change of a table ends the transaction. The name is that of the
 /// database, because the server has one set of names.
 pub(super) const LOCK_SCHEMA: &str = "DO GET_LOCK(LEFT(CONCAT('hubcast:', DATABASE()), 64), 600)";
 
-/// Refuses addresses that the driver cannot parse, and addresses without a database.
-pub(super) fn check_address(url: &str) -> Result<(), Error> {
-    server::check_address(url, MySqlConnectOptions::get_database)
+pub(super) const DRIVER: Driver<MySqlConnectOptions> = Driver {
+    database: MySqlConnectOptions::get_database,
+    requires_tls,
+    verify_authority,
+    authority: &["ssl-ca", "sslca"],
+    verify_all: "ssl-mode=VERIFY_IDENTITY",
+};
+
+fn requires_tls(options: &MySqlConnectOptions) -> bool {
+    use MySqlSslMode::{Required, VerifyCa, VerifyIdentity};
+    matches!(options.get_ssl_mode(), Required | VerifyCa | VerifyIdentity)
 }
 
-pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
-    let mut options = server::options(url, timeouts);
+fn verify_authority(options: MySqlConnectOptions) -> MySqlConnectOptions {
+    let only_requires_tls = matches!(options.get_ssl_mode(), MySqlSslMode::Required);
+    if only_requires_tls { options.ssl_mode(MySqlSslMode::VerifyCa) } else { options }
+}
+
+/// The settings of each connection.
+pub(super) fn options(url: &str) -> ConnectOptions {
+    let (address, mut options) = (url.to_owned(), ConnectOptions::new(url));
+    options.sqlx_logging(false).map_sqlx_mysql_opts(move |mysql| {
+        DRIVER.with_tls(&address, mysql).statement_cache_capacity(PREPARED_STATEMENTS)
+    });
     options
-        .map_sqlx_mysql_opts(|mysql| mysql.statement_cache_capacity(PREPARED_STATEMENTS))
-        .map_sqlx_mysql_pool_opts(move |pool| with_session(close_unsettled(pool), timeouts));
+}
+
+/// The settings of the pool.
+pub(super) fn pool_options(url: &str, timeouts: Timeouts) -> ConnectOptions {
+    let mut options = server::pool(options(url), timeouts);
+    options.map_sqlx_mysql_pool_opts(move |pool| with_session(close_unsettled(pool), timeouts));
     options
 }
 
@@ -69,9 +94,9 @@ mod tests {
 
     #[test]
     fn address_needs_a_database() {
-        check_address("mysql://app@db/hubcast?ssl-mode=required").unwrap();
+        DRIVER.check_address("mysql://app@db/hubcast?ssl-mode=required").unwrap();
         for url in ["mysql://app:hunter2@db", "mysql://app:hunter2@db/", "mysql://app:hunter2@db:port/hubcast"] {
-            let error = check_address(url).unwrap_err().to_string();
+            let error = DRIVER.check_address(url).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

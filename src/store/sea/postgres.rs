@@ -6,26 +6,49 @@ use sea_orm::{
         Executor, PgConnection, Postgres,
         error::DatabaseError,
         pool::PoolOptions,
-        postgres::{PgConnectOptions, PgDatabaseError},
+        postgres::{PgConnectOptions, PgDatabaseError, PgSslMode},
     },
 };
 
-use super::{PREPARED_STATEMENTS, Timeouts, errors::Failure, server, settled::close_unsettled};
-use crate::store::Error;
+use super::{
+    PREPARED_STATEMENTS, Timeouts,
+    errors::Failure,
+    server::{self, Driver},
+    settled::close_unsettled,
+};
 
 /// The migration waits for the lock without a limit of its own. The number is arbitrary: the same in all processes.
 pub(super) const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(4852434153544401)";
 
-/// Refuses addresses that the driver cannot parse, and addresses without a database.
-pub(super) fn check_address(url: &str) -> Result<(), Error> {
-    server::check_address(url, PgConnectOptions::get_database)
+pub(super) const DRIVER: Driver<PgConnectOptions> = Driver {
+    database: PgConnectOptions::get_database,
+    requires_tls,
+    verify_authority,
+    authority: &["sslrootcert", "ssl-root-cert", "ssl-ca"],
+    verify_all: "sslmode=verify-full",
+};
+
+fn requires_tls(options: &PgConnectOptions) -> bool {
+    matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull)
 }
 
-pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
-    let mut options = server::options(url, timeouts);
+fn verify_authority(options: PgConnectOptions) -> PgConnectOptions {
+    if matches!(options.get_ssl_mode(), PgSslMode::Require) { options.ssl_mode(PgSslMode::VerifyCa) } else { options }
+}
+
+/// The settings of each connection.
+pub(super) fn options(url: &str) -> ConnectOptions {
+    let (address, mut options) = (url.to_owned(), ConnectOptions::new(url));
+    options.sqlx_logging(false).map_sqlx_postgres_opts(move |postgres| {
+        DRIVER.with_tls(&address, postgres).statement_cache_capacity(PREPARED_STATEMENTS)
+    });
     options
-        .map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(PREPARED_STATEMENTS))
-        .map_sqlx_postgres_pool_opts(move |pool| with_session(close_unsettled(pool), timeouts));
+}
+
+/// The settings of the pool.
+pub(super) fn pool_options(url: &str, timeouts: Timeouts) -> ConnectOptions {
+    let mut options = server::pool(options(url), timeouts);
+    options.map_sqlx_postgres_pool_opts(move |pool| with_session(close_unsettled(pool), timeouts));
     options
 }
 
@@ -72,10 +95,10 @@ mod tests {
 
     #[test]
     fn address_needs_a_database() {
-        check_address("postgres://app@db/hubcast?sslmode=require").unwrap();
+        DRIVER.check_address("postgres://app@db/hubcast?sslmode=require").unwrap();
         for url in ["postgres://app:hunter2@db", "postgres://app:hunter2@db/", "postgres://app:hunter2@db:port/hubcast"]
         {
-            let error = check_address(url).unwrap_err().to_string();
+            let error = DRIVER.check_address(url).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }

@@ -1,16 +1,21 @@
-//! Databases that run as a server: the settings of the connection pool that they share, and migrations.
+//! Databases that run as a server: their addresses, the settings of the connection pool that they share, and migrations.
 //!
 //! Such a database can be stopped, restarted or unreachable at any time. The pool tests a connection before each use, and
 //! connects again.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use migration::Migrator;
-use sea_orm::{ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait};
+use sea_orm::{
+    ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait, sqlx,
+};
 use tokio::time::timeout;
 
-use super::{Timeouts, errors};
+use super::Timeouts;
 use crate::store::{Error, address::without_credentials};
+
+mod failures;
+mod tls;
 
 /// The size of the connection pool. Writes of one process run one after another; the rest is for reads and tokens.
 const MAX_CONNECTIONS: u32 = 10;
@@ -18,40 +23,50 @@ const MAX_CONNECTIONS: u32 = 10;
 /// The maximum time to migrate the schema, including the wait for another process that does it.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Refuses addresses that the driver cannot parse, and addresses without a database. `O` is the type of the driver.
-pub(super) fn check_address<O>(url: &str, database: fn(&O) -> Option<&str>) -> Result<(), Error>
-where
-    O: FromStr<Err: Display>,
-{
-    // The error of the driver shows no part of the address.
-    let options: O = url.parse().map_err(|error: O::Err| Error::Address(error.to_string()))?;
-    match database(&options) {
-        None | Some("") => Err(Error::Address(format!("{} names no database", without_credentials(url)))),
-        Some(_) => Ok(()),
+/// What differs by the driver of a database. `O` is its type for a parsed address.
+pub(super) struct Driver<O> {
+    /// The database of an address.
+    pub(super) database: fn(&O) -> Option<&str>,
+    /// Whether a connection without TLS fails.
+    pub(super) requires_tls: fn(&O) -> bool,
+    /// Makes a connection that only requires TLS verify the authority of the certificate, but not its name.
+    pub(super) verify_authority: fn(O) -> O,
+    /// The names of the parameter of an address that names the file of a certificate authority, the usual one first.
+    pub(super) authority: &'static [&'static str],
+    /// The parameter that makes the driver verify the authority and the name of a certificate.
+    pub(super) verify_all: &'static str,
+}
+
+impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {
+    /// Refuses addresses that the driver cannot parse, addresses without a database, and authorities that cannot be used.
+    pub(super) fn check_address(&self, url: &str) -> Result<(), Error> {
+        // The error of the driver shows no part of the address.
+        let options: O = url.parse().map_err(|error: sqlx::Error| Error::Address(error.to_string()))?;
+        match (self.database)(&options) {
+            None | Some("") => Err(Error::Address(format!("{} names no database", without_credentials(url)))),
+            Some(_) => self.check_authority(url, &options),
+        }
+    }
+
+    /// Opens the pool with its first connection.
+    pub(super) async fn open(&self, url: &str, options: ConnectOptions) -> Result<DatabaseConnection, Error> {
+        match Database::connect(options).await {
+            Ok(db) => Ok(db),
+            Err(error) => Err(self.failure(url, &error)),
+        }
     }
 }
 
 /// The settings of the pool.
-pub(super) fn options(url: &str, timeouts: Timeouts) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
+pub(super) fn pool(mut options: ConnectOptions, timeouts: Timeouts) -> ConnectOptions {
+    options.max_connections(MAX_CONNECTIONS).acquire_timeout(timeouts.acquire).test_before_acquire(true);
     options
-        .max_connections(MAX_CONNECTIONS)
-        .acquire_timeout(timeouts.acquire)
-        .test_before_acquire(true)
-        .sqlx_logging(false);
-    options
-}
-
-/// Opens the pool with its first connection.
-pub(super) async fn open(url: &str, options: ConnectOptions) -> Result<DatabaseConnection, Error> {
-    Database::connect(options).await.map_err(|error| errors::connecting(&without_credentials(url), &error))
 }
 
 /// Migrates the schema on a connection of its own, which has no time limit for a statement. `lock` takes a lock that ends
 /// with the connection, if not earlier.
-pub(super) async fn migrate(url: &str, lock: &'static str) -> Result<(), DbErr> {
-    let mut options = ConnectOptions::new(url);
-    options.max_connections(1).sqlx_logging(false);
+pub(super) async fn migrate(mut options: ConnectOptions, lock: &'static str) -> Result<(), DbErr> {
+    options.max_connections(1);
     let db = Database::connect(options).await?;
     let migrated = timeout(MIGRATION_TIMEOUT, migrate_locked(&db, lock)).await;
     let closed = db.close().await;
