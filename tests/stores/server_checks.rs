@@ -13,10 +13,6 @@ fn ann() -> Owner {
     Owner { hub: "chat".into(), user: "ann".into() }
 }
 
-async fn connect_error(url: &str) -> Error {
-    SeaStore::connect(url).await.unwrap_err()
-}
-
 pub(crate) async fn processes_that_start_together_share_the_schema(server: &DatabaseServer) {
     let url = server.new_database();
     let stores = try_join_all((0..6).map(|_| SeaStore::connect_patiently(&url))).await.unwrap();
@@ -34,22 +30,44 @@ pub(crate) async fn change_is_stored_if_answer_of_commit_is_lost(server: &Databa
     assert_eq!(store.add(&ann(), &"room".into()).await.unwrap(), Change::Unchanged);
 }
 
-pub(crate) async fn unknown_user_or_database_is_a_wrong_address(server: &DatabaseServer) {
-    let url = server.new_database();
-    let database = url.rsplit('/').next().unwrap();
-    for wrong in
-        [url.replace(database, "missing"), url.replace("app@", "eve:hunter2@").replace("root@", "eve:hunter2@")]
-    {
-        let error = connect_error(&wrong).await;
-        assert!(matches!(error, Error::Address(_)), "{wrong}: {error}");
-        assert!(!error.to_string().contains("hunter2"), "{error}");
+/// The text of a wrong address, which never contains its password.
+async fn refusal(url: &str) -> String {
+    match SeaStore::connect_patiently(url).await {
+        Err(Error::Address(text)) if !text.contains("hunter2") => text,
+        other => panic!("{url}: {other:?}"),
     }
 }
 
-pub(crate) async fn unreachable_server_is_unavailable(server: &DatabaseServer) {
+pub(crate) async fn unknown_database_is_named(server: &DatabaseServer) {
     let url = server.new_database();
-    let error = connect_error(&url.replace(&server.process.address.to_string(), &reserve_port().to_string())).await;
+    let database = url.rsplit('/').next().unwrap();
+    let text = refusal(&url.replace(database, "missing")).await.to_lowercase();
+    assert!(
+        text.contains("database \"missing\" does not exist") || text.contains("unknown database 'missing'"),
+        "{text}"
+    );
+}
+
+pub(crate) async fn wrong_password_or_user_is_refused(server: &DatabaseServer) {
+    server.create_user("bob", "right");
+    let url = server.new_database();
+    let with_user = |user: &str| url.replace("app@", user).replace("root@", user);
+    for (user, address) in [("bob", with_user("bob:hunter2@")), ("eve", with_user("eve:hunter2@"))] {
+        let text = refusal(&address).await.to_lowercase();
+        let expected =
+            [format!("password authentication failed for user \"{user}\""), format!("access denied for user '{user}'")];
+        assert!(expected.iter().any(|expected| text.contains(expected)), "{text}");
+    }
+}
+
+pub(crate) async fn unreachable_server_is_named(server: &DatabaseServer) {
+    let (url, nowhere) = (server.new_database(), reserve_port().to_string());
+    let url = url.replace(&server.process.address.to_string(), &nowhere).replace('@', ":hunter2@");
+    let error = SeaStore::connect(&url).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(&format!("cannot connect to {nowhere}: Connection refused")), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 pub(crate) async fn value_that_does_not_fit_is_unsupported(server: &DatabaseServer) {
@@ -81,8 +99,9 @@ macro_rules! server_checks {
         $crate::server_checks::server_checks! { $server =>
             processes_that_start_together_share_the_schema
             change_is_stored_if_answer_of_commit_is_lost
-            unknown_user_or_database_is_a_wrong_address
-            unreachable_server_is_unavailable
+            unknown_database_is_named
+            wrong_password_or_user_is_refused
+            unreachable_server_is_named
             value_that_does_not_fit_is_unsupported
             missing_table_is_corrupt
         }

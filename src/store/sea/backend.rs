@@ -27,12 +27,14 @@ pub(super) enum Backend {
     MySql,
 }
 
-const EXPECTED: &str = "expected sqlite://path/to/file, postgres://user@host/database or mysql://user@host/database";
+/// The addresses of all stores of the service.
+const EXPECTED: &str = "expected sqlite:///path/to/file, postgres://user@host/database, mysql://user@host/database or \
+     azure-table://ACCOUNT.table.core.windows.net";
 
 impl Backend {
     /// The database that the scheme of the address names. Refuses invalid addresses.
     pub(super) fn of(url: &str) -> Result<Self, Error> {
-        let scheme = url.split(':').next().unwrap_or_default();
+        let (scheme, _) = url.split_once(':').unwrap_or_default();
         match scheme {
             "sqlite" => sqlite::check_address(url).map(|()| Self::Sqlite),
             #[cfg(feature = "postgres")]
@@ -45,6 +47,11 @@ impl Backend {
             "mysql" => Err(Error::Address("this build lacks the cargo feature `mysql`".into())),
             #[cfg(not(feature = "azure"))]
             "azure-table" => Err(Error::Address("this build lacks the cargo feature `azure`".into())),
+            #[cfg(feature = "azure")]
+            "azure-table" => {
+                Err(Error::Address("Azure Table Storage is no database; it stores memberships only".into()))
+            }
+            "" => Err(Error::Address(format!("the address names no database, {EXPECTED}"))),
             // Only the scheme is shown: the rest can contain a password.
             _ => Err(Error::Address(format!("`{scheme}` is not a supported database, {EXPECTED}"))),
         }
@@ -137,6 +144,10 @@ mod tests {
     fn unsupported_database_is_reported_without_its_password() {
         let error = Backend::of("oracle://hubcast:hunter2@db/hubcast").unwrap_err().to_string();
         assert!(error.contains("`oracle`") && !error.contains("hunter2"), "{error}");
+        for scheme in ["sqlite://", "postgres://", "mysql://", "azure-table://"] {
+            assert!(error.contains(scheme), "{error}");
+        }
+        assert!(!Backend::of("hunter2@db/hubcast").unwrap_err().to_string().contains("hunter2"));
         for url in ["", "hubcast.db", "/var/lib/hubcast.db", "SQLite.db"] {
             assert!(matches!(Backend::of(url), Err(Error::Address(_))), "{url}");
         }

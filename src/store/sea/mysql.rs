@@ -23,11 +23,19 @@ pub(super) const LOCK_SCHEMA: &str = "DO GET_LOCK(LEFT(CONCAT('hubcast:', DATABA
 
 pub(super) const DRIVER: Driver<MySqlConnectOptions> = Driver {
     database: MySqlConnectOptions::get_database,
+    endpoint,
     requires_tls,
     verify_authority,
     authority: &["ssl-ca", "sslca"],
     verify_all: "ssl-mode=VERIFY_IDENTITY",
 };
+
+fn endpoint(options: &MySqlConnectOptions) -> String {
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
 
 fn requires_tls(options: &MySqlConnectOptions) -> bool {
     use MySqlSslMode::{Required, VerifyCa, VerifyIdentity};

@@ -22,11 +22,19 @@ pub(super) const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(4852434153544
 
 pub(super) const DRIVER: Driver<PgConnectOptions> = Driver {
     database: PgConnectOptions::get_database,
+    endpoint,
     requires_tls,
     verify_authority,
     authority: &["sslrootcert", "ssl-root-cert", "ssl-ca"],
     verify_all: "sslmode=verify-full",
 };
+
+fn endpoint(options: &PgConnectOptions) -> String {
+    match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
 
 fn requires_tls(options: &PgConnectOptions) -> bool {
     matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull)

@@ -27,6 +27,8 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 pub(super) struct Driver<O> {
     /// The database of an address.
     pub(super) database: fn(&O) -> Option<&str>,
+    /// The host and the port, or the path of the socket.
+    pub(super) endpoint: fn(&O) -> String,
     /// Whether a connection without TLS fails.
     pub(super) requires_tls: fn(&O) -> bool,
     /// Makes a connection that only requires TLS verify the authority of the certificate, but not its name.
@@ -52,7 +54,7 @@ impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {
     pub(super) async fn open(&self, url: &str, options: ConnectOptions) -> Result<DatabaseConnection, Error> {
         match Database::connect(options).await {
             Ok(db) => Ok(db),
-            Err(error) => Err(self.failure(url, &error)),
+            Err(error) => Err(self.failure(url, error).await),
         }
     }
 }
