@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     AdminError,
-    changes::{Response, hub, stored_name},
+    changes::{Response, hub},
     query::Query,
 };
 use crate::{
@@ -62,7 +62,7 @@ impl<N> From<BulkOutcome<N>> for OutcomeRow<N> {
         };
         let row = |result, connections, error| Self { name, op, result, connections, error };
         match result {
-            Ok(DurableChange { stored, connections }) => row(stored_name(stored), Some(connections), None),
+            Ok(DurableChange { stored, connections }) => row(stored.name(), Some(connections), None),
             Err(error @ UsersError::InvalidName(_)) => row("refused", None, Some(error.to_string())),
             Err(error) => row("interrupted", None, Some(error.to_string())),
         }

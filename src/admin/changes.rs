@@ -14,7 +14,6 @@ use crate::{
     connections::{Reconnect, disconnect_all},
     hub::{Added, DurableChange, Removed, Requester},
     ids::{ConnectionId, UserId},
-    store::Change,
 };
 
 pub(super) type Response = Result<HttpResponse, AdminError>;
@@ -131,14 +130,7 @@ pub(super) async fn remove_user(engine: Data<Engine>, path: MemberPath, request:
 }
 
 fn durable_change(DurableChange { stored, connections }: DurableChange) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "stored": stored_name(stored), "connections": connections }))
-}
-
-pub(super) fn stored_name(stored: Change) -> &'static str {
-    match stored {
-        Change::Applied => "applied",
-        Change::Unchanged => "unchanged",
-    }
+    HttpResponse::Ok().json(json!({ "stored": stored.name(), "connections": connections }))
 }
 
 pub(super) async fn add_connection(engine: Data<Engine>, path: MemberPath, request: HttpRequest) -> Response {

@@ -325,6 +325,23 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// The name for operators.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Deleted => "deleted",
+            Self::Lost => "lost",
+            Self::Aborted => "aborted",
+            Self::Drained => "drained",
+            Self::Faulted => "faulted",
+            Self::TimedOut => "timed_out",
+            Self::TooSlow => "too_slow",
+            Self::Expired => "expired",
+            Self::Refused => "refused",
+            Self::Crashed => "crashed",
+        }
+    }
+
     /// The status for metrics.
     pub(super) fn status(self) -> ConnectionStatus {
         match self {

@@ -11,7 +11,7 @@ impl ConnectionState {
         let handle = self.handle();
         let (info, user) = (&handle.info, handle.user.as_deref().unwrap_or_default());
         debug!(
-            conn:% = handle.id, user:? = user, address:? = info.remote, dialect = info.dialect,
+            conn:% = handle.id, user:? = user, address:% = optional(info.remote), dialect = info.dialect,
             transport = info.transport(); "connected"
         );
     }
@@ -35,7 +35,7 @@ impl ConnectionState {
     pub(super) fn log_ended(&self, Ending { reason, error, .. }: &Ending) {
         let handle = self.handle();
         let error = error.as_ref().map(ToString::to_string).unwrap_or_default();
-        debug!(conn:% = handle.id, reason:? = reason, error:? = error; "disconnected");
+        debug!(conn:% = handle.id, reason = reason.name(), error:? = error; "disconnected");
         let hub = optional(handle.hub.as_ref());
         match reason {
             Reason::TooSlow => {

@@ -1,6 +1,6 @@
 //! Group membership of connections.
 
-use std::{fmt::Debug, sync::Arc};
+use std::sync::Arc;
 
 use actix::Recipient;
 use futures_util::{StreamExt, stream};
@@ -68,6 +68,14 @@ impl Added {
             None => Self::NoSuchConnection,
         }
     }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::AlreadyMember => "already member",
+            Self::NoSuchConnection => "no such connection",
+        }
+    }
 }
 
 impl Removed {
@@ -76,6 +84,14 @@ impl Removed {
             Some(Left::Now) => Self::Left,
             Some(Left::NotMember) => Self::NotMember,
             None => Self::NoSuchConnection,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::NotMember => "not member",
+            Self::NoSuchConnection => "no such connection",
         }
     }
 }
@@ -103,7 +119,7 @@ impl Groups {
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
         let (id, key) = (id.into(), self.new_key(group)?);
         let added = self.scope.router.join(&id, &key, JoinCause::Caller).await.map(Added::of);
-        self.audit("add connection to group", &id, &key, &added);
+        self.audit("add connection to group", &id, &key, added.as_ref().map(|added| added.words()));
         added
     }
 
@@ -115,13 +131,13 @@ impl Groups {
     pub async fn remove(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Removed, Error> {
         let (id, key) = (id.into(), self.key(group));
         let removed = self.scope.router.leave(&id, &key).await.map(Removed::of);
-        self.audit("remove connection from group", &id, &key, &removed);
+        self.audit("remove connection from group", &id, &key, removed.as_ref().map(|removed| removed.words()));
         removed
     }
 
-    fn audit<T: Debug>(&self, action: &str, id: &ConnectionId, key: &GroupKey, result: &Result<T, Error>) {
+    fn audit(&self, action: &str, id: &ConnectionId, key: &GroupKey, result: Result<&str, &Error>) {
         let subject = [("hub", &*self.scope.hub), ("conn", &**id), ("group", &*key.name)];
-        self.scope.requester.audit(action, &subject, result, |result| format!("{result:?}"));
+        self.scope.requester.audit(action, &subject, &result, |words| (*words).to_owned());
     }
 
     /// Adds the caller to a group.

@@ -104,7 +104,7 @@ impl Users {
     ) {
         let subject = [("hub", &*self.scope.hub), ("user", &**user), ("group", &**group)];
         self.scope.requester.audit(action, &subject, changed, |DurableChange { stored, connections }| {
-            format!("store {stored:?}, {connections} connections")
+            format!("store {}, {connections} connections", stored.name())
         });
     }
 

@@ -44,6 +44,14 @@ pub enum Change {
 }
 
 impl Change {
+    /// The name for operators.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+        }
+    }
+
     pub(super) fn applied_if(changed: bool) -> Self {
         if changed { Self::Applied } else { Self::Unchanged }
     }

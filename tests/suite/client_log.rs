@@ -115,9 +115,14 @@ async fn connections_are_logged_at_debug() {
     let data = tempfile::tempdir().unwrap();
     let mut server = ServiceProcess::start_logged(data.path(), Some("hubcast=debug")).await;
     let mut client = CoreClient::connect(server.address, "/chat?user=ann").await;
-    assert_logged(&mut server, " connected", &["DEBUG", "conn=", "user=\"ann\"", "transport=WebSockets"]).await;
+    assert_logged(
+        &mut server,
+        " connected",
+        &["DEBUG", "conn=", "user=\"ann\"", "address=127.0.0.1:", "transport=WebSockets"],
+    )
+    .await;
     client.send_record(r#"{"type":7}"#).await;
-    assert_logged(&mut server, "disconnected", &["DEBUG", "conn=", "reason=Stopped"]).await;
+    assert_logged(&mut server, "disconnected", &["DEBUG", "conn=", "reason=stopped"]).await;
 }
 
 #[tokio::test]

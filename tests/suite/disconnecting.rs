@@ -61,10 +61,10 @@ async fn each_change_is_one_line_of_the_audit_log() {
     hub.acting_as("bob").users().sign_out("audited").await.unwrap();
     let conn = format!("hub=chat conn={id}");
     let expected = [
-        format!("add connection to group by=application {conn} group=audited result=Joined"),
-        format!("remove connection from group by=\"operator bob\" {conn} group=audited result=Left"),
-        r#"add user to group by=application hub=chat user=audited group="audited\nroom" result="store Applied, 1 connections""#.into(),
-        r#"remove user from group by=application hub=chat user=audited group="audited\nroom" result="store Applied, 1 connections""#.into(),
+        format!("add connection to group by=application {conn} group=audited result=joined"),
+        format!("remove connection from group by=\"operator bob\" {conn} group=audited result=left"),
+        r#"add user to group by=application hub=chat user=audited group="audited\nroom" result="store applied, 1 connections""#.into(),
+        r#"remove user from group by=application hub=chat user=audited group="audited\nroom" result="store applied, 1 connections""#.into(),
         format!("disconnect by=application {conn} reconnect=allow result=\"1 disconnected\""),
         r#"disconnect by=application hub=chat group=audited reconnect=deny result="0 disconnected""#.into(),
         "revoke tokens by=application user=audited result=revoked".into(),
