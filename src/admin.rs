@@ -22,7 +22,7 @@
 //! | `GET /admin/users/{user}` | one user with a page of its connections, and its live and durable groups |
 //! | `DELETE /admin/connections/{id}?reconnect=` | ends the connection: `{"disconnected": 1}` |
 //! | `POST /admin/users/{user}/disconnect?hub=&reconnect=` | ends all connections of the user: `{"disconnected": n}` |
-//! | `POST /admin/users/{user}/sign-out` | revokes the rejoin tokens of the user and ends all its connections: `{"revoked": true, "disconnected": n}` |
+//! | `POST /admin/users/{user}/sign-out` | ends all connections of the user and revokes its rejoin tokens: `{"revoked": true, "disconnected": n}`. If the store fails, the connections end too, and the answer is 503 with `"revoked": false` |
 //! | `POST /admin/users/{user}/revoke-tokens` | revokes the rejoin tokens of the user: `{"revoked": true}` |
 //! | `POST /admin/groups/{hub}/{name}/disconnect?reconnect=` | ends the connections of all live members: `{"disconnected": n}` |
 //! | `POST /admin/groups/{hub}/{name}/revoke-tokens` | revokes the group in all rejoin tokens: `{"revoked": true}` |

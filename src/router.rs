@@ -5,7 +5,7 @@
 //! operation also concerns other processes. `docs/decisions/0008-router-as-the-seam-for-a-cluster.md` states which
 //! orders and counts hold on one process and which of them also hold in a cluster.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use futures_util::future::join_all;
 
@@ -135,9 +135,12 @@ impl Router {
         Ok(disconnect_all(&self.local.find(hub, destination).await?, reconnect).await)
     }
 
-    /// Ends the connections of a user on all hubs. Returns the number of clients that were told.
-    pub(crate) async fn disconnect_user(&self, user: &UserId, reconnect: Reconnect) -> usize {
-        disconnect_all(&self.local.connections.of_user_on_any_hub(user), reconnect).await
+    /// Ends the connections of a user on all hubs, except those in `ended`, and adds them to it. Clients may not reconnect.
+    /// Returns the number of clients that were told.
+    pub(crate) async fn disconnect_user(&self, user: &UserId, ended: &mut HashSet<ConnectionId>) -> usize {
+        let mut handles = self.local.connections.of_user_on_any_hub(user);
+        handles.retain(|handle| ended.insert(handle.id.clone()));
+        disconnect_all(&handles, Reconnect::Deny).await
     }
 
     /// Adds a connection to a group. `None` if there is no such connection on the group's hub. A connection that is

@@ -12,8 +12,9 @@ use super::{AdminError, query::Query};
 use crate::{
     Engine, HubHandle,
     connections::{Reconnect, disconnect_all},
-    hub::{Added, DurableChange, Removed, Requester},
+    hub::{Added, DurableChange, Removed, Requester, UsersError},
     ids::{ConnectionId, UserId},
+    store,
 };
 
 pub(super) type Response = Result<HttpResponse, AdminError>;
@@ -86,8 +87,18 @@ pub(super) async fn disconnect_group(
 pub(super) async fn sign_out(engine: Data<Engine>, user: Path<String>, request: HttpRequest) -> Response {
     Query::from_request(&request, &[])?;
     let users = any_hub(&engine, &request)?.users();
-    let count = users.sign_out(user.into_inner()).await?;
-    Ok(HttpResponse::Ok().json(json!({ "revoked": true, "disconnected": count })))
+    match users.sign_out(user.into_inner()).await {
+        Ok(count) => Ok(HttpResponse::Ok().json(json!({ "revoked": true, "disconnected": count }))),
+        Err(UsersError::NotRevoked { disconnected, error }) => Ok(not_revoked(disconnected, &error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The clients are disconnected, but the store failed.
+fn not_revoked(disconnected: usize, error: &store::Error) -> HttpResponse {
+    let text = format!("the rejoin tokens may still be valid: {}", AdminError::store(error));
+    let body = json!({ "error": text, "revoked": false, "disconnected": disconnected });
+    HttpResponse::ServiceUnavailable().json(body)
 }
 
 pub(super) async fn revoke_tokens(engine: Data<Engine>, user: Path<String>, request: HttpRequest) -> Response {

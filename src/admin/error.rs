@@ -54,7 +54,7 @@ impl AdminError {
 impl From<UsersError> for AdminError {
     fn from(error: UsersError) -> Self {
         match error {
-            UsersError::Store(error) => Self::store(&error),
+            UsersError::Store(error) | UsersError::NotRevoked { error, .. } => Self::store(&error),
             UsersError::Group(error) => error.into(),
             UsersError::InvalidName(error) => error.into(),
             UsersError::TooManyChanges(error) => Self::InvalidRequest(error.to_string()),

@@ -168,6 +168,15 @@ pub enum UsersError {
     /// The change is stored, but the actor of a live group crashed meanwhile. Repeating the call completes the change.
     #[error(transparent)]
     Group(#[from] groups::Error),
+    /// The connections of the user have ended, but the store failed or did not answer in time: the rejoin tokens of the
+    /// user may still be valid. Repeating the call completes the sign-out.
+    #[error("{disconnected} disconnected, but the rejoin tokens may still be valid: {error}")]
+    NotRevoked {
+        /// The number of clients that were told.
+        disconnected: usize,
+        /// The error of the store.
+        error: store::Error,
+    },
 }
 
 impl From<Died> for UsersError {

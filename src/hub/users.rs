@@ -1,10 +1,12 @@
 //! Durable group membership of users.
 
+use std::collections::HashSet;
+
 use tokio::time::{Instant, sleep_until};
 
 use super::{UsersError, requester::Requester, scope::HubScope, services::HubServices};
 use crate::{
-    connections::{JoinCause, LeaveCause, Reconnect},
+    connections::{JoinCause, LeaveCause},
     ids::{GroupKey, GroupName, HubName, UserId, check_group, check_user},
     store::{self, Change, Members, MembershipChange, MembershipOp, Owner, Page},
 };
@@ -167,29 +169,40 @@ impl Users {
         Ok(revoked?)
     }
 
-    /// Signs a user out: revokes its rejoin tokens and ends its connections on all hubs of this node. Returns the number
+    /// Signs a user out: ends its connections on all hubs of this node, and revokes its rejoin tokens. Returns the number
     /// of clients that were told. A client with automatic reconnect does not return. The application must first make the
     /// user's credentials invalid, or a new connection with them succeeds; it is in the durable groups of the user only.
     ///
+    /// The connections end even if the store fails, and do not wait for it.
+    ///
     /// # Errors
-    /// [`UsersError::Store`], if the store fails or does not confirm in time. Connections may have ended anyway; the
-    /// call can safely be repeated. [`UsersError::InvalidName`], as for [`Users::add_to_group`].
+    /// [`UsersError::NotRevoked`], if the store fails or does not confirm in time. The connections have ended; the call can
+    /// safely be repeated. [`UsersError::InvalidName`], as for [`Users::add_to_group`]: no connection has such a user.
     pub async fn sign_out(&self, user: impl Into<UserId>) -> Result<usize, UsersError> {
         let user = user.into();
         check_user(&user)?;
-        let signed_out = self.revoke_and_disconnect(&user).await;
+        let (disconnected, revoked) = self.disconnect_and_revoke(&user).await;
+        let signed_out = match revoked {
+            Ok(()) => Ok(disconnected),
+            Err(error) => Err(UsersError::NotRevoked { disconnected, error }),
+        };
         self.scope
             .requester
             .audit("sign out", &[("user", &*user)], &signed_out, |count| format!("{count} disconnected"));
-        Ok(signed_out?)
+        signed_out
     }
 
-    /// Order: the first revocation refuses the tokens of clients that return at once. The second one covers tokens that
-    /// were issued between the first and the end of the connections.
-    async fn revoke_and_disconnect(&self, user: &UserId) -> Result<usize, store::Error> {
-        self.scope.durable.revoke_tokens(user).await?;
-        let told = self.scope.router.disconnect_user(user, Reconnect::Deny).await;
-        self.scope.durable.revoke_tokens(user).await?;
-        Ok(told)
+    /// Order: connections end at once, because the store can be slow or fail. Clients that return are refused from the first
+    /// revocation on, so those that have returned before it are disconnected after it. The second revocation covers the
+    /// tokens that these have received.
+    async fn disconnect_and_revoke(&self, user: &UserId) -> (usize, Result<(), store::Error>) {
+        let mut ended = HashSet::new();
+        let (told, revoked) =
+            tokio::join!(self.scope.router.disconnect_user(user, &mut ended), self.scope.durable.revoke_tokens(user));
+        let told = told + self.scope.router.disconnect_user(user, &mut ended).await;
+        match revoked {
+            Ok(()) => (told, self.scope.durable.revoke_tokens(user).await),
+            failed => (told, failed),
+        }
     }
 }

@@ -6,6 +6,7 @@ use actix_test::ClientRequest;
 use actix_web::http::Method;
 
 use super::*;
+use crate::store::sea::SeaStore;
 
 impl TestService {
     pub(super) fn request(&self, method: Method, path: &str) -> ClientRequest {
@@ -116,6 +117,22 @@ async fn signed_out_user_cannot_use_its_token() {
 }
 
 #[actix::test]
+async fn failing_store_does_not_prevent_sign_out() {
+    let store = FaultyStore::new(SeaStore::connect("sqlite::memory:").await.expect("a store"));
+    let faults = store.clone();
+    let service = start_with(|builder| builder.store(store));
+    let mut ann = service.client("chat", "ann").await;
+    faults.set_mode(FaultMode::Refuse);
+    let (status, body) = service.change(Method::POST, "/admin/users/ann/sign-out").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((&body["revoked"], &body["disconnected"]), (&json!(false), &json!(1)), "{body}");
+    assert_eq!(ann.close_message().await, json!({ "type": 7 }));
+    faults.set_mode(FaultMode::None);
+    let repeated = service.change_ok(Method::POST, "/admin/users/ann/sign-out").await;
+    assert_eq!(repeated, json!({ "revoked": true, "disconnected": 0 }));
+}
+
+#[actix::test]
 async fn revoked_group_is_not_restored() {
     let service = start();
     let mut ann = service.client("chat", "ann&rejoin=1").await;
@@ -211,7 +228,12 @@ async fn faulty_changes_are_refused() {
         (Method::POST, "/admin/groups/nowhere/x/disconnect", 404, "no hub is named `nowhere`"),
         (Method::PUT, "/admin/groups/nowhere/x/members/ann", 404, "no hub is named `nowhere`"),
         (Method::PUT, "/admin/groups/chat/x/members/ann", 503, "the store is unavailable"),
-        (Method::POST, "/admin/users/ann/sign-out", 503, "the store is unavailable"),
+        (
+            Method::POST,
+            "/admin/users/ann/sign-out",
+            503,
+            "the rejoin tokens may still be valid: the store is unavailable",
+        ),
         (Method::POST, "/admin/users/ann/revoke-tokens", 503, "the store is unavailable"),
     ] {
         let (actual, body) = service.change(method, path).await;

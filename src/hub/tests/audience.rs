@@ -1,7 +1,10 @@
 //! Recipients of each target.
 
 use super::*;
-use crate::router::{Destination, Recipients};
+use crate::{
+    router::{Destination, Recipients},
+    store::faulty::{FaultMode, FaultyStore},
+};
 
 /// User `ann` has the connections `ann1` and `ann2` on hub `chat` and `eve` on hub `news`; user `bob` has `bob` on
 /// `chat`. `ann1` and `bob` are in the group `lobby`, `bob` is in the group `attic`.
@@ -126,6 +129,27 @@ async fn sign_out_ends_the_connections_of_all_hubs() {
     let users = Users::new(&audience.services, &"chat".into(), &Requester::application());
     assert_eq!(users.sign_out("ann").await.unwrap(), 3);
     assert_eq!(audience.disconnected(), ["ann1", "ann2", "eve"]);
+}
+
+#[actix::test]
+async fn sign_out_does_not_wait_for_the_store() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+    let services = services_with(StoreParts::of(Arc::clone(&store)), vec![chat()]);
+    let stub = Stub::default();
+    let disconnects = Arc::clone(&stub.0);
+    register(&services, "chat", "ann1", Some("ann"), stub);
+    store.set_mode(FaultMode::Hold);
+    let users = Users::new(&services, &"chat".into(), &Requester::application());
+    let signed_out = actix::spawn(async move { users.sign_out("ann").await });
+    let disconnected = async {
+        while disconnects.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), disconnected).await.expect("the connection ends");
+    store.set_mode(FaultMode::Refuse);
+    let refused = signed_out.await.unwrap();
+    assert!(matches!(refused, Err(UsersError::NotRevoked { disconnected: 1, .. })), "{refused:?}");
 }
 
 #[actix::test]
