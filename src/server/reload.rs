@@ -10,11 +10,14 @@ use crate::{
     config::{Faults, Settings},
 };
 
-/// Reads the certificate again.
+/// Reads the certificate again, if there is one.
 pub(super) fn certificate(tls: Option<&Tls>) {
     match tls {
-        Some(tls) => tls.reload_and_log(),
-        None => info!("reload requested; no TLS certificate is configured"),
+        Some(tls) => {
+            info!("reload requested: the TLS certificate and the signing keys are read again");
+            tls.reload_and_log();
+        }
+        None => info!("reload requested: the signing keys are read again; there is no TLS certificate to reload"),
     }
 }
 
@@ -36,7 +39,7 @@ pub(super) fn signing_keys(engine: &Engine, settings: Result<Settings, Faults>) 
             engine.replace_keys(keys);
             info!(signs = ids[0], verify:? = ids; "signing keys reloaded");
         }
-        Ok(None) => info!("no signing keys are configured, those in use stay"),
+        Ok(None) => info!("signing keys not reloaded: none are configured, those in use stay"),
         Err(error) => {
             let causes = std::iter::successors(error.source(), |cause| Error::source(*cause));
             let causes: Vec<_> = causes.map(|cause| cause.to_string().replace('\n', " ")).collect();

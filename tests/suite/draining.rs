@@ -101,7 +101,9 @@ async fn hangup_does_not_end_the_service() {
     let mut service = ServiceProcess::start_logged(data.path(), None).await;
     let mut client = CoreClient::connect(service.address, "/chat?user=ann").await;
     service.signal("HUP").await;
-    service.log_line("reload requested").await;
+    let requested = service.log_line("reload requested").await;
+    assert!(requested.contains("the signing keys are read again; there is no TLS certificate"), "{requested}");
+    service.log_line("signing keys not reloaded: none are configured").await;
     assert_eq!(client.invoke("JoinRoom", json!(["lobby"])).await, true);
     let (code, log) = service.stop().await;
     assert!(client.expect_close().await.allow_reconnect);

@@ -159,7 +159,7 @@ async fn service_applies_keys_on_hangup() {
     {
         write_keys(data.path(), keys);
         service.signal("HUP").await;
-        let line = service.log_line("signing keys").await;
+        let line = service.log_line("reloaded").await;
         assert_eq!(line.contains("not reloaded, the previous ones stay in use"), keys == ["short"], "{line}");
         assert!(!keys.iter().any(|key| line.contains(key)), "{line}");
         let mut back = CoreClient::connect(service.address, &format!("/chat?user=ann&rejoin={token}")).await;
