@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::{
     client_log::{self, Cause},
+    hub::Users,
     ids::{ConnectionId, GroupKey, GroupName, HubName},
 };
 use actix::prelude::*;
@@ -57,6 +58,8 @@ pub(crate) struct RejoinHub {
     /// The user's durable groups according to the store. If the store was not asked: the durable groups that the
     /// connection is in.
     pub(crate) stored: Vec<GroupName>,
+    /// The users of the hub, for its filters.
+    pub(crate) users: Users,
 }
 
 /// The decision.

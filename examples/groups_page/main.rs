@@ -60,8 +60,7 @@ fn keys() -> anyhow::Result<KeyRing> {
 async fn with_database(builder: EngineBuilder, url: &str) -> anyhow::Result<EngineBuilder> {
     let store = SeaStore::connect(url).await?;
     let rooms = Rooms::open(url, &ROOMS).await?;
-    let rejoining = RejoiningRooms::new(store.clone(), rooms.clone());
-    let hub = database::chat_hub(rooms).filter("rejoining-rooms", rejoining);
+    let hub = database::chat_hub(rooms.clone()).filter("rejoining-rooms", RejoiningRooms(rooms));
     Ok(builder.store(store).hub("/chatHub", hub))
 }
 

@@ -3,7 +3,6 @@
 use hubcast::{
     GroupName, HubFilter,
     filters::{Decision, EventKind, Events, RejoiningGroups},
-    store::{MembershipStore, Owner, sea::SeaStore},
 };
 
 use crate::database::Rooms;
@@ -19,16 +18,7 @@ use crate::database::Rooms;
 ///   meanwhile. Here, it runs once for each hub when a client reconnects, and does not block.
 ///
 /// `RejoinSettings` decides without a filter if all groups are rooms: the policy `Store` is the sample's rule.
-pub(crate) struct RejoiningRooms {
-    store: SeaStore,
-    rooms: Rooms,
-}
-
-impl RejoiningRooms {
-    pub(crate) fn new(store: SeaStore, rooms: Rooms) -> Self {
-        Self { store, rooms }
-    }
-}
+pub(crate) struct RejoiningRooms(pub(crate) Rooms);
 
 impl HubFilter for RejoiningRooms {
     fn events(&self) -> Events {
@@ -37,14 +27,11 @@ impl HubFilter for RejoiningRooms {
 
     async fn rejoining_groups(&self, mut event: RejoiningGroups) -> Decision<RejoiningGroups> {
         let mut member_of = match &event.user {
-            Some(user) => {
-                let owner = Owner { hub: event.hub.clone(), user: user.clone() };
-                self.store.groups_of(&[owner]).await?.pop().unwrap_or_default()
-            }
+            Some(user) => event.users.groups_of(user.clone()).await?,
             None => Vec::new(),
         };
         let names: Vec<_> = event.groups.iter().map(GroupName::as_str).collect();
-        let rooms = self.rooms.among(&names).await?;
+        let rooms = self.0.among(&names).await?;
         event.groups.retain(|group| !rooms.contains(&**group) && !member_of.contains(group));
         event.groups.append(&mut member_of);
         println!("rejoining {} as {}: {}", event.hub, event.user.as_deref().unwrap_or("nobody"), list(&event.groups));

@@ -12,7 +12,7 @@ use super::{ConnectError, RestoreSlots, StoredLists, group_ops::GroupJoin};
 use crate::{
     client_log::Cause,
     connections::{ConnectionHandle, JoinCause},
-    hub::{HubError, services::HubServices},
+    hub::{HubError, Requester, Users, services::HubServices},
     ids::{GroupKey, GroupName, HubName},
     pipeline::{
         Claims, Losses, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, RejoinReport, Rejoined, TokenGroups,
@@ -214,16 +214,18 @@ impl RejoinService {
     /// Asks the pipeline which groups the client rejoins.
     async fn rejoin(
         &self,
-        client: &ConnectionHandle,
+        client: &Arc<ConnectionHandle>,
         token: Option<String>,
         connection: Option<String>,
         current: Option<TokenGroups>,
         durable: &DurableGroups,
     ) -> Result<Rejoined, ConnectError> {
+        let requester = Requester::Caller(Arc::clone(client));
         let hub = |(name, stored): &(HubName, Vec<GroupName>)| RejoinHub {
             name: name.clone(),
             policy: self.settings.policy_of(name),
             stored: stored.clone(),
+            users: Users::new(&self.services, name, &requester),
         };
         let identity = RejoinIdentity { connection, user: client.user.clone(), hub: client.hub.clone() };
         let hubs = durable.iter().map(hub).collect();

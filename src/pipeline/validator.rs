@@ -187,6 +187,7 @@ impl RejoinValidator {
             connection: rejoin.connection.clone(),
             user: rejoin.identity.user.clone(),
             groups,
+            users: hub.users.clone(),
         };
         match chain.decide(rejoining).await {
             Ok(rejoining) => Some(rejoining.groups),

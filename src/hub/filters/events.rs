@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Decision, Recipients};
 use crate::{
-    hub::{Arguments, CallError, Disconnected, HubContext, Identity, Request},
+    hub::{Arguments, CallError, Disconnected, HubContext, Identity, Request, Users},
     ids::{ConnectionId, ConnectionSet, GroupName, HubName, UserId},
     message::Invocation,
     payload::{DecodeError, EncodeError, Payload},
@@ -229,6 +229,8 @@ pub struct RejoiningGroups {
     pub user: Option<UserId>,
     /// The groups that policy and earlier filters have selected.
     pub groups: Vec<GroupName>,
+    /// The users of the hub and their durable groups. A change of these by the filter does not change `groups`.
+    pub users: Users,
 }
 
 /// What the log and shadow mode need of an event.
