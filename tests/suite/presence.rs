@@ -164,6 +164,29 @@ async fn user_that_moves_to_another_node_stays_online() {
     drop(cid);
 }
 
+/// The window of `ann` on alpha ends before that of `bob`. Meanwhile, `ann` was connected to beta.
+#[tokio::test]
+async fn return_to_another_node_begins_a_new_window() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let (alpha, mut alpha_events) = start_node("alpha", &store, WINDOW).await;
+    let (beta, mut beta_events) = start_node("beta", &store, WINDOW).await;
+    for user in ["ann", "bob"] {
+        add(&alpha, user, "lobby").await;
+        alpha_events.next().await;
+    }
+    let first = connect(&alpha, "ann").await;
+    assert_eq!(alpha_events.next().await, "ann is online in lobby");
+    let bob = connect(&alpha, "bob").await;
+    assert_eq!(alpha_events.next().await, "bob is online in lobby");
+    first.drop_socket();
+    let second = connect(&beta, "ann").await;
+    bob.drop_socket();
+    second.drop_socket();
+    assert_eq!(alpha_events.next().await, "bob is offline in lobby", "ann has moved to beta");
+    // It can be online twice.
+    while beta_events.next().await != "ann is offline in lobby" {}
+}
+
 #[tokio::test]
 async fn last_seen_survives_a_restart() {
     let (data, begin) = (tempfile::tempdir().unwrap(), SystemTime::now());

@@ -93,10 +93,13 @@ impl Table {
     /// because too many are away.
     pub(super) fn lose(&mut self, LastSeen { user, at }: LastSeen, now: Instant, age: Duration) -> bool {
         match self.users.entry(user.clone()) {
-            // It has other connections, or departs by itself.
-            Entry::Occupied(_) => return true,
-            Entry::Vacant(new) => new.insert(User { is_lost: true, ..User::default() }),
-        };
+            Entry::Occupied(mut known) => {
+                // It has other connections, or has ended a later one.
+                let Some(away) = known.get_mut().away.take_if(|away| away.since < at) else { return true };
+                self.away.remove(&(away.due, user.clone()));
+            }
+            Entry::Vacant(new) => drop(new.insert(User { is_lost: true, ..User::default() })),
+        }
         self.await_return(&user, Away { due: now + self.window.saturating_sub(age), since: at })
     }
 
@@ -242,6 +245,20 @@ mod tests {
         assert_eq!(table.departures(start + Duration::from_secs(15), 9), [departure(1)]);
         assert!(table.lose(lost("bob"), start, Duration::from_secs(60)));
         assert_eq!(table.next_due(start), Some(start), "it was last seen before the window");
+    }
+
+    #[test]
+    fn user_that_was_lost_later_departs_later() {
+        let (mut table, start) = (Table::new(WINDOW), Instant::now());
+        table.connect(&ann());
+        table.take_arrivals(9);
+        table.disconnect(&ann(), start, at(20));
+        let lost = |second: u64| LastSeen { user: ann(), at: at(second) };
+        table.lose(lost(10), start, Duration::ZERO);
+        assert_eq!(table.departures(start + WINDOW, 9), [departure(20)], "its connection here ended later");
+        table.lose(lost(30), start + Duration::from_secs(15), Duration::from_secs(5));
+        assert_eq!(table.next_due(start), Some(start + Duration::from_secs(10) + WINDOW));
+        assert_eq!(table.departures(start + WINDOW * 2, 9), [departure(30)]);
     }
 
     #[test]

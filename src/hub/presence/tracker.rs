@@ -189,20 +189,18 @@ impl Presence {
     ) -> Result<Vec<(PresenceHandler, PresenceEvent)>, Error> {
         let users: Vec<_> = departures.iter().map(|departure| departure.user.clone()).collect();
         let activity = self.activity(&users).await?;
-        let is_elsewhere: Vec<_> = activity.iter().map(|activity| self.is_elsewhere(activity)).collect();
-        let offline = |(departure, activity): (&Departure, &UserActivity)| {
-            // A lost user can have had a later connection on a third node.
-            let last_seen = activity.last_seen.map_or(departure.last_seen, |seen| seen.max(departure.last_seen));
-            (departure.user.clone(), PresenceChange::Offline { last_seen })
+        let offline = |departure: &Departure| {
+            let change = PresenceChange::Offline { last_seen: departure.last_seen };
+            (departure.user.clone(), change)
         };
-        let mut events = self.events(services, departures.iter().zip(&activity).map(offline).collect()).await?;
+        let mut events = self.events(services, departures.iter().map(offline).collect()).await?;
         // Order: the users are removed last, after the store has answered. One that has returned meanwhile is not offline.
         // The node of one that has moved reports its end, or the membership actor does if that node has died.
         let Some(mut table) = self.table() else { return Ok(Vec::new()) };
         let gone: HashSet<_> = departures
             .iter()
-            .zip(is_elsewhere)
-            .filter(|(departure, is_elsewhere)| table.depart(departure) && !is_elsewhere)
+            .zip(activity)
+            .filter(|(departure, activity)| table.depart(departure) && !self.has_moved(departure, activity))
             .map(|(departure, _)| &departure.user)
             .collect();
         events.retain(|(_, event)| gone.contains(&event.user));
@@ -212,6 +210,13 @@ impl Presence {
     /// Whether a user has a connection to another live node.
     fn is_elsewhere(&self, activity: &UserActivity) -> bool {
         activity.nodes.iter().any(|node| *node != self.settings.node)
+    }
+
+    /// Whether a user has been connected to another node since it departed. An open lease on this node is one whose end is not
+    /// stored yet: it says that the user was seen until now.
+    fn has_moved(&self, departure: &Departure, activity: &UserActivity) -> bool {
+        let was_seen_later = activity.last_seen.is_some_and(|seen| seen > departure.last_seen);
+        self.is_elsewhere(activity) || (was_seen_later && activity.nodes.is_empty())
     }
 
     async fn activity(&self, users: &[UserId]) -> Result<Vec<UserActivity>, Error> {
