@@ -132,6 +132,11 @@ pub(crate) fn check_group(name: &GroupName) -> Result<(), InvalidName> {
     check_name("group", name)
 }
 
+/// Checks the id of a connection that an operator asks for.
+pub(crate) fn check_connection(id: &ConnectionId) -> Result<(), InvalidName> {
+    check_name("connection", id)
+}
+
 /// Checks the name of a hub method.
 pub(crate) fn check_method(name: &str) -> Result<(), InvalidName> {
     check_name("method", name)

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Engine,
     connections::ConnectionHandle,
-    ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId},
+    ids::{ConnectionId, GroupKey, GroupName, HubName, NodeId, UserId, check_connection},
     outbox::Backlog,
     store::{CloseReason, LeaseRecord},
 };
@@ -131,7 +131,9 @@ struct LeaseResponse {
 }
 
 pub(super) async fn lease(engine: Data<Engine>, id: Path<String>) -> Result<HttpResponse, AdminError> {
-    let found = engine.find_lease(&id.into_inner().into()).await.map_err(|error| AdminError::store(&error))?;
+    let id = id.into_inner().into();
+    check_connection(&id)?;
+    let found = engine.find_lease(&id).await.map_err(|error| AdminError::store(&error))?;
     let not_found = || AdminError::NotFound("the store has no record of a connection with this id".into());
     let LeaseRecord { lease, node, last_seen, closed } = found.ok_or_else(not_found)?;
     let (closed_at, close_reason) = closed.unzip();

@@ -6,8 +6,12 @@ use actix::Recipient;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    TooManyChanges, UsersError, presence::GroupPresence, requester::Requester, scope::HubScope, services::HubServices,
-    users::bulk::unique,
+    TooManyChanges, UsersError,
+    presence::GroupPresence,
+    requester::Requester,
+    scope::HubScope,
+    services::HubServices,
+    users::{bulk::unique, check_page},
 };
 use crate::{
     connections::{JoinCause, LeaveCause},
@@ -249,9 +253,10 @@ impl Groups {
     /// ```
     ///
     /// # Errors
-    /// [`UsersError::Store`], if the store fails or does not answer in time.
+    /// The errors of [`Users::groups_of`](super::Users::groups_of).
     pub async fn presence(&self, group: impl Into<GroupName>, page: &Page) -> Result<GroupPresence, UsersError> {
         let group = group.into();
+        check_page(&group, page)?;
         Ok(self.scope.presence.of_group(&self.scope.hub, &group, page).await?)
     }
 

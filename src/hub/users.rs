@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{UsersError, requester::Requester, scope::HubScope, services::HubServices};
 use crate::{
     connections::{JoinCause, LeaveCause},
-    ids::{GroupKey, GroupName, HubName, UserId, check_group, check_user},
+    ids::{GroupKey, GroupName, HubName, InvalidName, UserId, check_group, check_user},
     store::{self, Change, Members, MembershipChange, MembershipOp, Owner, Page},
 };
 
@@ -140,17 +140,21 @@ impl Users {
     /// The durable groups of a user.
     ///
     /// # Errors
-    /// [`UsersError::Store`], if the store fails or does not answer in time.
+    /// [`UsersError::Store`], if the store fails or does not answer in time. [`UsersError::InvalidName`], as for
+    /// [`Users::add_to_group`].
     pub async fn groups_of(&self, user: impl Into<UserId>) -> Result<Vec<GroupName>, UsersError> {
-        Ok(self.scope.durable.groups_of(&self.owner(&user.into())).await?)
+        let user = user.into();
+        check_user(&user)?;
+        Ok(self.scope.durable.groups_of(&self.owner(&user)).await?)
     }
 
     /// The users that are durable members of a group, ordered by name.
     ///
     /// # Errors
-    /// [`UsersError::Store`], if the store fails or does not answer in time.
+    /// The errors of [`Users::groups_of`].
     pub async fn members_of(&self, group: impl Into<GroupName>, page: &Page) -> Result<Members, UsersError> {
         let group = group.into();
+        check_page(&group, page)?;
         Ok(self.scope.durable.members_of(&self.scope.hub, &group, page).await?)
     }
 
@@ -205,4 +209,10 @@ impl Users {
             failed => (told, failed),
         }
     }
+}
+
+/// Checks the names in the request for a page of the durable members of a group.
+pub(in crate::hub) fn check_page(group: &GroupName, page: &Page) -> Result<(), InvalidName> {
+    check_group(group)?;
+    page.after.as_ref().map_or(Ok(()), check_user)
 }

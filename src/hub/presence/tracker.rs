@@ -212,8 +212,8 @@ impl Presence {
         activity.nodes.iter().any(|node| *node != self.settings.node)
     }
 
-    /// Whether a user has been connected to another node since it departed. An open lease on this node is one whose end is not
-    /// stored yet: it says that the user was seen until now.
+    /// Whether a user has been connected to another node since it departed. An open lease on this node is one whose end
+    /// is not stored yet: it says that the user was seen until now.
     fn has_moved(&self, departure: &Departure, activity: &UserActivity) -> bool {
         let was_seen_later = activity.last_seen.is_some_and(|seen| seen > departure.last_seen);
         self.is_elsewhere(activity) || (was_seen_later && activity.nodes.is_empty())
