@@ -58,6 +58,8 @@ pub(crate) struct RejoinHub {
     /// The user's durable groups according to the store. If the store was not asked: the durable groups that the
     /// connection is in.
     pub(crate) stored: Vec<GroupName>,
+    /// Those of `stored` that the connection is in, if it still lives. It stays in them under every policy.
+    pub(crate) kept: Vec<GroupName>,
     /// The users of the hub, for its filters.
     pub(crate) users: Users,
 }

@@ -141,7 +141,7 @@ impl RejoinService {
         let durable = self.all_durable_groups(&client, &hubs).await?;
         let stored = keys_of(&durable).map(|group| (group, JoinCause::Store));
         let Some(token) = rejoin_token else { return Ok((stored.collect(), None)) };
-        let rejoined = self.rejoin(&client, Some(token), None, None, &durable).await?;
+        let rejoined = self.rejoin(&client, Some(token), None, None, self.hubs_of(&client, &durable, &[])).await?;
         let all: BTreeSet<_> = rejoined.groups.iter().cloned().chain(keys_of(&durable)).collect();
         let report =
             RejoinReport::new(&hubs, all.iter().cloned(), self.losses(&rejoined, &hubs, |group| all.contains(group)));
@@ -161,7 +161,8 @@ impl RejoinService {
         let durable =
             if asks_store { self.all_durable_groups(&client, &hubs).await? } else { by_hub(&hubs, &request.durable) };
         let (connection, has_token) = (Some(client.id.to_string()), request.token.is_some());
-        let mut rejoined = self.rejoin(&client, request.token, connection, request.current, &durable).await?;
+        let rejoin_hubs = self.hubs_of(&client, &durable, &request.durable);
+        let mut rejoined = self.rejoin(&client, request.token, connection, request.current, rejoin_hubs).await?;
         let durable: HashSet<_> = keys_of(&durable).collect();
         let mut groups = std::mem::take(&mut rejoined.groups);
         if request.joins_durable {
@@ -211,24 +212,35 @@ impl RejoinService {
         }
     }
 
+    /// The hubs that a client reconnects to. `current` are the durable groups that its connection is in.
+    fn hubs_of(
+        &self,
+        client: &Arc<ConnectionHandle>,
+        durable: &DurableGroups,
+        current: &[Arc<GroupKey>],
+    ) -> Vec<RejoinHub> {
+        let requester = Requester::Caller(Arc::clone(client));
+        let names: Vec<_> = durable.iter().map(|(name, _)| name.clone()).collect();
+        let hub = |(stored, (name, current)): (&Vec<GroupName>, (HubName, Vec<GroupName>))| RejoinHub {
+            policy: self.settings.policy_of(&name),
+            kept: Policy::Intersection.decide(&current, stored),
+            stored: stored.clone(),
+            users: Users::new(&self.services, &name, &requester),
+            name,
+        };
+        durable.iter().map(|(_, stored)| stored).zip(by_hub(&names, current)).map(hub).collect()
+    }
+
     /// Asks the pipeline which groups the client rejoins.
     async fn rejoin(
         &self,
-        client: &Arc<ConnectionHandle>,
+        client: &ConnectionHandle,
         token: Option<String>,
         connection: Option<String>,
         current: Option<TokenGroups>,
-        durable: &DurableGroups,
+        hubs: Vec<RejoinHub>,
     ) -> Result<Rejoined, ConnectError> {
-        let requester = Requester::Caller(Arc::clone(client));
-        let hub = |(name, stored): &(HubName, Vec<GroupName>)| RejoinHub {
-            name: name.clone(),
-            policy: self.settings.policy_of(name),
-            stored: stored.clone(),
-            users: Users::new(&self.services, name, &requester),
-        };
         let identity = RejoinIdentity { connection, user: client.user.clone(), hub: client.hub.clone() };
-        let hubs = durable.iter().map(hub).collect();
         let rejoin = Rejoin { token, identity, connection: client.id.clone(), current, hubs };
         let rejoined = match &rejoin.identity.connection {
             // A token that is bound to its connection may be presented more than once.

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use crate::ids::GroupName;
 
-/// Decides which groups a reconnecting client rejoins.
+/// Decides which groups a reconnecting client rejoins. It stays in the durable groups that its connection is in, and a
+/// new connection joins all durable groups of its user, under every policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Policy {

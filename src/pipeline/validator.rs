@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt::Display, sync::Arc, time::SystemTime};
 
-use super::{Claims, Redemptions, Rejoin, RejoinError, RejoinHub, Rejoined, TokenGroups};
+use super::{Claims, Policy, Redemptions, Rejoin, RejoinError, RejoinHub, Rejoined, TokenGroups};
 use crate::{
     client_log::{self, Cause, optional},
     connections::Connections,
@@ -167,7 +167,7 @@ impl RejoinValidator {
     async fn decide_all(&self, claimed: &TokenGroups, rejoin: &Rejoin, mut rejoined: Rejoined) -> Rejoined {
         for hub in &rejoin.hubs {
             let token = claimed.of_hub(&hub.name, &hub.stored);
-            let groups = hub.policy.decide(&token, &hub.stored);
+            let groups = Policy::Union.decide(&hub.policy.decide(&token, &hub.stored), &hub.kept);
             match self.filter(hub, rejoin, groups).await {
                 Some(groups) => rejoined.groups.extend(groups.iter().map(|name| GroupKey::new(&hub.name, name))),
                 None => return Rejoined::unchecked(),

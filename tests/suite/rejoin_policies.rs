@@ -154,6 +154,24 @@ async fn policy_of_the_hub_decides_for_live_classic_connections() {
     }
 }
 
+/// A durable membership is that of the user, and no token decides about it. After the first reconnect, the client knows of
+/// all groups that its connection is in.
+#[tokio::test]
+async fn live_classic_connection_without_a_token_stays_in_durable_groups() {
+    for policy in POLICIES {
+        let [alpha, _] = two_nodes(policy).await;
+        let mut bob = bob_with_token(&alpha, "webSockets").await;
+        store_memberships(&alpha, "bob").await;
+        for token in [None, Some("forged")] {
+            bob.groups_token = token.map(str::to_owned);
+            bob.reconnect().await;
+            bob.invoke("WhoAmI", json!([])).await;
+            send_to_all(&alpha, "bob").await;
+            assert_eq!(received_by_classic(&mut bob).await, GROUPS[1..], "{policy:?} {token:?}");
+        }
+    }
+}
+
 /// Polls, posts and messages of a channel decide nothing again.
 #[tokio::test]
 async fn groups_are_decided_once_per_reconnect() {
