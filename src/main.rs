@@ -14,7 +14,7 @@ use hubcast::{
     config::{self, Flags, Settings},
     server::{self, Listeners, Service},
 };
-use log::error;
+use log::{LevelFilter, error};
 
 /// glibc's allocator keeps most of the memory of clients that have left; mimalloc can return it.
 #[global_allocator]
@@ -30,7 +30,9 @@ const USAGE_ERROR: u8 = 2;
 fn main() -> ExitCode {
     allocator::return_freed_memory_at_once();
     let flags = Flags::parse();
-    env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT_LOG_FILTER)).init();
+    let mut logger = env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT_LOG_FILTER));
+    // At `trace`, the driver of databases writes their addresses with the passwords.
+    logger.filter_module("sea_orm::driver", LevelFilter::Debug).init();
     let settings = match Settings::read(&flags, &config::environment()) {
         Ok(settings) => settings,
         Err(faults) => {

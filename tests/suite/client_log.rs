@@ -1,5 +1,7 @@
-//! The log lines of the service about its clients: each fault has one with its cause, and a client cannot fill the log.
+//! The log lines of the service about its clients: each fault has one with its cause, and a client cannot fill the log. No
+//! line contains a password.
 
+use hubcast_fixtures::servers::reserve_port;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -143,4 +145,16 @@ async fn client_cannot_fill_the_log() {
         .sum();
     assert!(suppressed > 0, "{lines:?}");
     assert_eq!(logged + suppressed, CALLS, "{lines:?}");
+}
+
+#[tokio::test]
+async fn password_of_the_database_is_in_no_line() {
+    let data = tempfile::tempdir().unwrap();
+    for scheme in ["postgres", "mysql"] {
+        let url = format!("{scheme}://app:hunter2@{}/hubcast", reserve_port());
+        let settings = [("HUBCAST_STORE__URL", &*url), ("RUST_LOG", "trace")];
+        let (code, log) = ServiceProcess::run_to_end(data.path(), &settings).await;
+        assert!(code == Some(1) && log.contains("TRACE") && log.contains("/hubcast"), "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
 }
