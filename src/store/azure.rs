@@ -122,8 +122,11 @@ impl AzureTableStore {
     async fn create_table(&self, name: &str) -> Result<(), Error> {
         let created = Request::new(Method::Post, self.client.path("Tables")).body(&json!({ "TableName": name }));
         let response = self.client.send(created).await?;
-        if matches!(response.status, 201 | 204 | 409) {
-            return Ok(());
+        match response.status {
+            201 | 204 => return Ok(()),
+            409 if has_code(&response, "TableAlreadyExists") => return Ok(()),
+            409 => return Err(failure(&response)),
+            _ => {}
         }
         let probe = Request::new(Method::Get, format!("{}()", self.table)).query("$top", "1");
         let response = self.client.send(probe).await?;
@@ -149,7 +152,7 @@ impl AzureTableStore {
         let response = self.client.send(Request::new(Method::Post, self.table.clone()).body(&body)).await?;
         match response.status {
             201 | 204 => Ok(Change::Applied),
-            409 => Ok(Change::Unchanged),
+            409 if has_code(&response, "EntityAlreadyExists") => Ok(Change::Unchanged),
             _ => Err(failure(&response)),
         }
     }
@@ -159,7 +162,7 @@ impl AzureTableStore {
         let response = self.client.send(Request::new(Method::Delete, path)).await?;
         match response.status {
             204 => Ok(Change::Applied),
-            404 if code(&response).is_some_and(|code| code == "ResourceNotFound") => Ok(Change::Unchanged),
+            404 if has_code(&response, "ResourceNotFound") => Ok(Change::Unchanged),
             _ => Err(failure(&response)),
         }
     }
@@ -254,6 +257,10 @@ fn unexpected(what: &str) -> Error {
 fn code(response: &Response) -> Option<String> {
     let in_body = || serde_json::from_slice::<ErrorBody>(&response.body).ok().map(|body| body.error.code);
     response.error_code.clone().or_else(in_body)
+}
+
+fn has_code(response: &Response, expected: &str) -> bool {
+    code(response).is_some_and(|code| code == expected)
 }
 
 fn describe(response: &Response) -> String {

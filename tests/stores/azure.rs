@@ -8,6 +8,10 @@ use hubcast_fixtures::{
     azurite::{AZURITE_KEY, Azurite, shared_access_signature},
     servers::reserve_port,
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 static AZURITE: LazyLock<Azurite> = LazyLock::new(|| {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
@@ -72,5 +76,34 @@ async fn wrong_key_is_a_wrong_address() {
 #[tokio::test]
 async fn unreachable_service_is_unavailable() {
     let error = connect(&format!("azure-table://{}/devstoreaccount1", reserve_port())).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+}
+
+/// A service that gives the requests these answers, one connection each.
+async fn answering(answers: &'static [&'static str]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+                assert!(socket.read_buf(&mut request).await.unwrap() > 0, "the head is complete");
+            }
+            let head = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            socket.write_all(head.as_bytes()).await.unwrap();
+        }
+    });
+    format!("azure-table://{address}/devstoreaccount1")
+}
+
+/// After the deletion of a table, the service refuses its name for a while by the status of a row that exists.
+#[tokio::test]
+async fn deleted_table_is_unavailable() {
+    const DELETED: &str = "409 Conflict\r\nx-ms-error-code: TableBeingDeleted";
+    let error = connect(&answering(&[DELETED]).await).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    let store = connect(&answering(&["204 No Content", DELETED]).await).await.unwrap();
+    let error = store.add(&ann(), &"room".into()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
 }
