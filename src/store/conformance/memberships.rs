@@ -12,47 +12,66 @@ use crate::{
     store::{Change, DynMembershipStore, Error, Members, MembershipChange, MembershipOp, Owner, Page},
 };
 
-/// Names that a faulty store changes, confuses or rejects. All names are distinct.
+/// Short names that a faulty store changes, confuses or rejects. All are distinct.
+const SHORT_NAMES: &[&str] = &[
+    "",
+    " ",
+    "a",
+    "a ",
+    " a",
+    "A",
+    "a%",
+    "a_",
+    "%",
+    "_",
+    "*",
+    "a\\",
+    "a'b",
+    "a''b",
+    "a\"b",
+    "`a`",
+    "a;b",
+    "--",
+    "a\nb",
+    "a\n",
+    "a\t",
+    "a/b",
+    "a#b",
+    "a?b",
+    "a%2fb",
+    "a+b",
+    "\u{1}",
+    "\u{1f}",
+    "\u{7f}",
+    "\u{85}",
+    "\u{a0}",
+    "a\u{3000}",
+    "\u{ffff}",
+    "\u{10ffff}",
+    ".",
+    "..",
+    "null",
+    "0",
+    "00",
+    "0x0",
+    "1e3",
+    "é",
+    "e\u{301}",
+    "ß",
+    "ss",
+    "İ",
+    "i",
+    "名前",
+    "👩‍👩‍👧",
+    "\u{202e}abc",
+    "\u{feff}",
+    "'); drop table users; --",
+];
+
+/// [`SHORT_NAMES`] and long names.
 fn unusual_names() -> Vec<String> {
-    let plain = [
-        "",
-        " ",
-        "a",
-        "a ",
-        " a",
-        "A",
-        "a%",
-        "a_",
-        "%",
-        "_",
-        "*",
-        "a\\",
-        "a'b",
-        "a''b",
-        "a\"b",
-        "`a`",
-        "a;b",
-        "--",
-        "a\nb",
-        "null",
-        "0",
-        "00",
-        "0x0",
-        "1e3",
-        "é",
-        "e\u{301}",
-        "ß",
-        "ss",
-        "İ",
-        "i",
-        "名前",
-        "👩‍👩‍👧",
-        "\u{202e}abc",
-        "\u{feff}",
-        "'); drop table users; --",
-    ];
     let long = ["x".repeat(300), "x".repeat(299), "名".repeat(300)];
-    plain.into_iter().map(Into::into).chain(long).collect()
+    SHORT_NAMES.iter().map(|name| (*name).to_owned()).chain(long).collect()
 }
 
 /// A page of the members, in the order of the store, and the total. A store that does not count its members is asked for
@@ -298,12 +317,12 @@ pub async fn concurrent_changes_lose_no_membership(store: &dyn DynMembershipStor
 
 /// The order is that of the bytes, so it is the same in every store that promises it.
 pub async fn members_are_sorted_by_name(store: &dyn DynMembershipStore) -> Result<(), Error> {
-    for user in ["bob", "Zoe", "ann", "é", "ann2", "_", "10", "9"] {
+    for user in ["bob", "Zoe", "ann", "é", "\u{10000}", "ann2", "_", "\u{ffff}", "10", "9"] {
         add(store, user, "room").await?;
     }
     let (users, total) = page(store, "room", None, 100).await?;
-    assert_eq!(in_order(store, users), ["10", "9", "Zoe", "_", "ann", "ann2", "bob", "é"]);
-    assert_eq!(total, 8);
+    assert_eq!(in_order(store, users), ["10", "9", "Zoe", "_", "ann", "ann2", "bob", "é", "\u{ffff}", "\u{10000}"]);
+    assert_eq!(total, 10);
     Ok(())
 }
 
