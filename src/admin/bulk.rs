@@ -21,8 +21,8 @@ use crate::{
     store::MembershipOp,
 };
 
-/// The maximum size of a body: the longest names of a call with the maximum number of changes.
-const MAX_BODY: usize = 2 << 20;
+/// The maximum size of a body: the longest names of a call with the maximum number of changes, each character escaped.
+const MAX_BODY: usize = 4 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
