@@ -60,7 +60,19 @@ impl Migrator {
     /// # Errors
     /// Those of the database, and [`DbErr::Migration`] if the schema is that of a later version.
     pub async fn up<'c>(db: impl IntoDatabaseExecutor<'c>, steps: Option<usize>) -> Result<(), DbErr> {
-        runner::up(&MIGRATIONS, db, steps).await
+        runner::up(&MIGRATIONS, db, steps, None).await
+    }
+
+    /// Applies all missing migrations to a database that cannot undo an interrupted one, and completes such a
+    /// migration. `is_done` tells whether an error says that the effect of its statement exists already.
+    ///
+    /// # Errors
+    /// As for [`up`](Self::up).
+    pub async fn up_or_complete<'c>(
+        db: impl IntoDatabaseExecutor<'c>,
+        is_done: fn(&DbErr) -> bool,
+    ) -> Result<(), DbErr> {
+        runner::up(&MIGRATIONS, db, None, Some(is_done)).await
     }
 
     /// Reverts the last `steps` of the applied migrations, or all of them.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -25,46 +26,102 @@ pub(crate) trait MigrationTrait: Sync {
 /// A migration and its name, which is that of its file and never changes.
 pub(crate) type Named = (&'static str, &'static dyn MigrationTrait);
 
+/// Whether an error says that the effect of its statement exists already.
+pub(crate) type IsDone = fn(&DbErr) -> bool;
+
 /// The database that a migration changes.
-pub(crate) struct SchemaManager<'c>(DatabaseExecutor<'c>);
+pub(crate) struct SchemaManager<'c> {
+    db: DatabaseExecutor<'c>,
+    /// Set while an interrupted migration is completed: its first statements have taken effect already.
+    is_done: Option<IsDone>,
+    /// A statement of the migration has succeeded.
+    has_changed: AtomicBool,
+}
 
 impl<'c> SchemaManager<'c> {
+    fn new(db: impl IntoDatabaseExecutor<'c>) -> Self {
+        Self { db: db.into_database_executor(), is_done: None, has_changed: AtomicBool::default() }
+    }
+
     pub(crate) fn get_connection(&self) -> &DatabaseExecutor<'c> {
-        &self.0
+        &self.db
     }
 
     pub(crate) fn get_database_backend(&self) -> DatabaseBackend {
-        self.0.get_database_backend()
+        self.db.get_database_backend()
     }
 
     pub(crate) async fn execute<S: StatementBuilder>(&self, statement: S) -> Result<(), DbErr> {
-        self.0.execute(&statement).await.map(drop)
+        match self.db.execute(&statement).await {
+            Err(error) if self.is_done.is_some_and(|is_done| is_done(&error)) => {}
+            result => {
+                result?;
+            }
+        }
+        self.has_changed.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 
 /// The table of applied migrations.
 const TABLE: &str = "seaql_migrations";
 
+/// The time of a migration that has begun and is not applied.
+const BEGUN: i64 = 0;
+
 /// Applies the first `steps` of the missing migrations, or all of them.
+///
+/// A database that does not undo the statements of an interrupted migration needs `is_done`. Then each migration is
+/// recorded before it begins, and an interrupted one is completed.
 pub(crate) async fn up<'c>(
     migrations: &[Named],
     db: impl IntoDatabaseExecutor<'c>,
     steps: Option<usize>,
+    is_done: Option<IsDone>,
 ) -> Result<(), DbErr> {
-    let manager = SchemaManager(db.into_database_executor());
-    let applied = applied(migrations, &manager).await?;
+    let mut manager = SchemaManager::new(db);
+    let Recorded { applied, begun } = recorded(migrations, &manager).await?;
     let missing = migrations.iter().filter(|(name, _)| !applied.contains(*name));
     for (name, migration) in missing.take(steps.unwrap_or(usize::MAX)) {
-        migration.up(&manager).await?;
-        let row = Query::insert()
-            .into_table(TABLE)
-            .columns(["version", "applied_at"])
-            .values([(*name).into(), unix_time().into()])
-            .map_err(|error| DbErr::Migration(error.to_string()))?
-            .take();
-        manager.execute(row).await?;
+        manager.is_done = is_done.filter(|_| begun.contains(*name));
+        if is_done.is_none() {
+            migration.up(&manager).await?;
+            insert(&manager, name, unix_time()).await?;
+            continue;
+        }
+        if !begun.contains(*name) {
+            insert(&manager, name, BEGUN).await?;
+        }
+        manager.has_changed.store(begun.contains(*name), Ordering::Relaxed);
+        let result = migration.up(&manager).await;
+        if result.is_err() && !manager.has_changed.load(Ordering::Relaxed) {
+            // A table that does not belong to hubcast, for example, must not be taken for its own at the next start.
+            delete(&manager, name).await?;
+        }
+        result?;
+        let row = Query::update().table(TABLE).value("applied_at", unix_time()).and_where(is_of(name)).take();
+        manager.db.execute(&row).await?;
     }
     Ok(())
+}
+
+fn is_of(name: &str) -> Expr {
+    Expr::col("version").eq(name)
+}
+
+async fn insert(manager: &SchemaManager<'_>, name: &str, applied_at: i64) -> Result<(), DbErr> {
+    let row = Query::insert()
+        .into_table(TABLE)
+        .columns(["version", "applied_at"])
+        .values([name.into(), applied_at.into()])
+        .map_err(|error| DbErr::Migration(error.to_string()))?
+        .take();
+    manager.db.execute(&row).await.map(drop)
+}
+
+async fn delete(manager: &SchemaManager<'_>, name: &str) -> Result<(), DbErr> {
+    let row = Query::delete().from_table(TABLE).and_where(is_of(name)).take();
+    manager.db.execute(&row).await.map(drop)
 }
 
 /// Reverts the last `steps` of the applied migrations, or all of them.
@@ -73,22 +130,28 @@ pub(crate) async fn down<'c>(
     db: impl IntoDatabaseExecutor<'c>,
     steps: Option<usize>,
 ) -> Result<(), DbErr> {
-    let manager = SchemaManager(db.into_database_executor());
-    let applied = applied(migrations, &manager).await?;
+    let manager = SchemaManager::new(db);
+    let Recorded { applied, .. } = recorded(migrations, &manager).await?;
     let last = migrations.iter().rev().filter(|(name, _)| applied.contains(*name));
     for (name, migration) in last.take(steps.unwrap_or(usize::MAX)) {
         migration.down(&manager).await?;
-        let row = Query::delete().from_table(TABLE).and_where(Expr::col("version").eq(*name)).take();
-        manager.execute(row).await?;
+        delete(&manager, name).await?;
     }
     Ok(())
 }
 
-/// The names of the applied migrations. Creates the table for them if it is missing.
+/// The names of the recorded migrations.
+struct Recorded {
+    applied: BTreeSet<String>,
+    /// Those that have begun and are not applied.
+    begun: BTreeSet<String>,
+}
+
+/// Reads the recorded migrations. Creates the table for them if it is missing.
 ///
 /// # Errors
 /// [`DbErr::Migration`] if one of them is unknown: a later version has changed the schema.
-async fn applied(migrations: &[Named], manager: &SchemaManager<'_>) -> Result<BTreeSet<String>, DbErr> {
+async fn recorded(migrations: &[Named], manager: &SchemaManager<'_>) -> Result<Recorded, DbErr> {
     let table = Table::create()
         .table(TABLE)
         .if_not_exists()
@@ -96,12 +159,17 @@ async fn applied(migrations: &[Named], manager: &SchemaManager<'_>) -> Result<BT
         .col(ColumnDef::new("applied_at").big_integer().not_null())
         .take();
     manager.execute(table).await?;
-    let rows = manager.get_connection().query_all(&Query::select().column("version").from(TABLE).take()).await?;
-    let applied = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<BTreeSet<String>, _>>()?;
-    match applied.iter().find(|name| !migrations.iter().any(|(known, _)| known == name)) {
-        Some(unknown) => Err(DbErr::Migration(format!("the schema has an unknown migration `{unknown}`"))),
-        None => Ok(applied),
+    let rows = Query::select().columns(["version", "applied_at"]).from(TABLE).take();
+    let mut recorded = Recorded { applied: BTreeSet::new(), begun: BTreeSet::new() };
+    for row in manager.db.query_all(&rows).await? {
+        let (name, applied_at): (String, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        if !migrations.iter().any(|(known, _)| *known == name) {
+            return Err(DbErr::Migration(format!("the schema has an unknown migration `{name}`")));
+        }
+        let names = if applied_at == BEGUN { &mut recorded.begun } else { &mut recorded.applied };
+        names.insert(name);
     }
+    Ok(recorded)
 }
 
 /// Seconds since the Unix epoch.

@@ -150,8 +150,8 @@ pub trait HubFilter: Send + Sync + 'static {
 
     /// A client that reconnects is about to rejoin its groups. It is called once for each hub at each reconnect, even
     /// if the list is empty. The filter can change the list. With a refusal the client rejoins no group of the hub. A
-    /// connection that is new to this process joins the durable groups of its user in any case. If the filter fails, the
-    /// client is treated as if the store had not answered ([`OnStoreFailure`](crate::OnStoreFailure)).
+    /// connection that is new to this process joins the durable groups of its user in any case. If the filter fails,
+    /// the client is treated as if the store had not answered ([`OnStoreFailure`](crate::OnStoreFailure)).
     fn rejoining_groups(&self, event: RejoiningGroups) -> impl Future<Output = Decision<RejoiningGroups>> + Send {
         ready(Ok(event))
     }

@@ -9,7 +9,7 @@ use hubcast_fixtures::{databases::DatabaseServer, fault_proxy::CommitFault, serv
 
 use crate::support::ProxiedStore;
 
-fn ann() -> Owner {
+pub(crate) fn ann() -> Owner {
     Owner { hub: "chat".into(), user: "ann".into() }
 }
 

@@ -1,5 +1,5 @@
-//! The log lines of the service about its clients: each fault has one with its cause, and a client cannot fill the log. No
-//! line contains a password.
+//! The log lines of the service about its clients: each fault has one with its cause, and a client cannot fill the log.
+//! No line contains a password.
 
 use hubcast_fixtures::servers::reserve_port;
 use serde_json::json;

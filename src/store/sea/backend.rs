@@ -96,9 +96,9 @@ impl Backend {
                 transaction.commit().await
             }
             #[cfg(feature = "postgres")]
-            Self::Postgres => server::migrate(postgres::options(url), postgres::LOCK_SCHEMA).await,
+            Self::Postgres => server::migrate(postgres::options(url), postgres::LOCK_SCHEMA, None).await,
             #[cfg(feature = "mysql")]
-            Self::MySql => server::migrate(mysql::options(url), mysql::LOCK_SCHEMA).await,
+            Self::MySql => server::migrate(mysql::options(url), mysql::LOCK_SCHEMA, Some(mysql::is_done)).await,
         }
     }
 

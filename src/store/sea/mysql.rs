@@ -1,7 +1,7 @@
 //! MySQL and MariaDB: their addresses, the settings of their connections, and their error numbers.
 
 use sea_orm::{
-    ConnectOptions,
+    ConnectOptions, DbErr,
     sqlx::{
         Executor, MySql, MySqlConnection,
         error::DatabaseError,
@@ -12,7 +12,7 @@ use sea_orm::{
 
 use super::{
     PREPARED_STATEMENTS, Timeouts,
-    errors::Failure,
+    errors::{self, Failure},
     server::{self, Driver},
     settled::close_unsettled,
 };
@@ -78,6 +78,16 @@ fn with_session(pool: PoolOptions<MySql>, timeouts: Timeouts) -> PoolOptions<MyS
         let session = sea_orm::sqlx::AssertSqlSafe(session.clone());
         Box::pin(async move { connection.execute(session).await.map(drop) })
     })
+}
+
+/// Whether the statement of a migration has taken effect before. Each change of a table ends the transaction, so a
+/// process that was killed leaves the first statements of a migration.
+pub(super) fn is_done(error: &DbErr) -> bool {
+    let number = errors::cause(error)
+        .and_then(|error| Some(error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?.number()));
+    // ER_TABLE_EXISTS_ERROR, ER_BAD_TABLE_ERROR (a table to drop), ER_DUP_FIELDNAME, ER_DUP_KEYNAME, ER_DUP_ENTRY (rows
+    // that were copied), ER_CANT_DROP_FIELD_OR_KEY, ER_NO_SUCH_TABLE (rows were copied, then their table was dropped)
+    number.is_some_and(|number| matches!(number, 1050 | 1051 | 1060 | 1061 | 1062 | 1091 | 1146))
 }
 
 /// What an error of the server means. See "Server Error Message Reference" in its manual.

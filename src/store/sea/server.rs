@@ -23,6 +23,9 @@ const MAX_CONNECTIONS: u32 = 10;
 /// The maximum time to migrate the schema, including the wait for another process that does it.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Whether an error says that the effect of a statement of a migration exists already.
+pub(super) type IsDone = fn(&DbErr) -> bool;
+
 /// What differs by the driver of a database. `O` is its type for a parsed address.
 pub(super) struct Driver<O> {
     /// The database of an address.
@@ -66,19 +69,27 @@ pub(super) fn pool(mut options: ConnectOptions, timeouts: Timeouts) -> ConnectOp
 }
 
 /// Migrates the schema on a connection of its own, which has no time limit for a statement. `lock` takes a lock that ends
-/// with the connection, if not earlier.
-pub(super) async fn migrate(mut options: ConnectOptions, lock: &'static str) -> Result<(), DbErr> {
+/// with the connection, if not earlier. `is_done` is for a server that does not undo the statements of an interrupted
+/// migration: see [`Migrator::up_or_complete`].
+pub(super) async fn migrate(
+    mut options: ConnectOptions,
+    lock: &'static str,
+    is_done: Option<IsDone>,
+) -> Result<(), DbErr> {
     options.max_connections(1);
     let db = Database::connect(options).await?;
-    let migrated = timeout(MIGRATION_TIMEOUT, migrate_locked(&db, lock)).await;
+    let migrated = timeout(MIGRATION_TIMEOUT, migrate_locked(&db, lock, is_done)).await;
     let closed = db.close().await;
     migrated.map_err(|_| DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))??;
     closed
 }
 
-async fn migrate_locked(db: &DatabaseConnection, lock: &str) -> Result<(), DbErr> {
+async fn migrate_locked(db: &DatabaseConnection, lock: &str, is_done: Option<IsDone>) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
     transaction.execute_unprepared(lock).await?;
-    Migrator::up(&transaction, None).await?;
+    match is_done {
+        Some(is_done) => Migrator::up_or_complete(&transaction, is_done).await?,
+        None => Migrator::up(&transaction, None).await?,
+    }
     transaction.commit().await
 }
