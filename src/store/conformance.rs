@@ -6,8 +6,10 @@
 //!
 //! [`store_conformance!`](crate::store_conformance) generates a test for each test case. The author of a store calls it
 //! in a test module, or the macro of one part, such as
-//! [`membership_store_conformance!`](crate::membership_store_conformance). For a store in a database,
-//! [`store_commit_conformance!`](crate::store_commit_conformance) generates the tests of [`commits`].
+//! [`membership_store_conformance!`](crate::membership_store_conformance). Two further macros run test cases under
+//! faults: [`membership_fault_conformance!`](crate::membership_fault_conformance) those of [`membership_faults`], and
+//! for a store of all parts in a database [`store_commit_conformance!`](crate::store_commit_conformance) those of
+//! [`commits`].
 //!
 //! ```
 //! #[cfg(test)]
@@ -27,6 +29,7 @@ pub mod commits;
 pub mod group_lists;
 pub mod group_revocations;
 pub mod leases;
+pub mod membership_faults;
 pub mod memberships;
 pub mod together;
 pub mod tokens;
@@ -220,9 +223,11 @@ mod tests {
     #[test]
     fn every_test_case_is_listed() {
         let commits = include_str!("conformance/commits.rs");
-        let list = [include_str!("conformance.rs"), commits].concat();
+        let membership_faults = include_str!("conformance/membership_faults.rs");
+        let list = [include_str!("conformance.rs"), commits, membership_faults].concat();
         let modules = [
             commits,
+            membership_faults,
             include_str!("conformance/closing.rs"),
             include_str!("conformance/group_lists.rs"),
             include_str!("conformance/group_revocations.rs"),

@@ -6,12 +6,15 @@ use hubcast::store::{
 };
 use hubcast_fixtures::{
     azurite::{AZURITE_KEY, Azurite, shared_access_signature},
+    fault_proxy::FaultProxy,
     servers::reserve_port,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
+
+use crate::support::ProxiedStore;
 
 static AZURITE: LazyLock<Azurite> = LazyLock::new(|| {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
@@ -27,6 +30,14 @@ fn ann() -> Owner {
 }
 
 hubcast::membership_store_conformance!(connect(&AZURITE.new_table()).await?);
+hubcast::membership_fault_conformance!(open_proxied().await?);
+
+async fn open_proxied() -> Result<ProxiedStore<AzureTableStore>, Error> {
+    let (table, server) = (AZURITE.new_table(), AZURITE.process.address);
+    let proxy = FaultProxy::to_http_server(server).await;
+    let proxied = table.replace(&server.to_string(), &proxy.address.to_string());
+    Ok(ProxiedStore { store: connect(&proxied).await?, witness: connect(&table).await?, proxy })
+}
 
 #[tokio::test]
 async fn stores_of_one_table_share_its_rows() {

@@ -11,6 +11,7 @@ use crate::{
 
 hubcast::store_conformance!(SeaStore::connect_patiently(&DatabaseServer::shared_mariadb().new_database()).await?);
 hubcast::store_commit_conformance!(ProxiedStore::open(DatabaseServer::shared_mariadb()).await?);
+hubcast::membership_fault_conformance!(ProxiedStore::open(DatabaseServer::shared_mariadb()).await?);
 server_checks!(DatabaseServer::shared_mariadb());
 tls_checks!(&tls::MARIADB);
 

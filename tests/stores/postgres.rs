@@ -9,5 +9,6 @@ use crate::{
 
 hubcast::store_conformance!(SeaStore::connect_patiently(&DatabaseServer::shared_postgres().new_database()).await?);
 hubcast::store_commit_conformance!(ProxiedStore::open(DatabaseServer::shared_postgres()).await?);
+hubcast::membership_fault_conformance!(ProxiedStore::open(DatabaseServer::shared_postgres()).await?);
 server_checks!(DatabaseServer::shared_postgres());
 tls_checks!(&tls::POSTGRES);

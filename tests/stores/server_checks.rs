@@ -5,7 +5,7 @@ use hubcast::{
     GroupName,
     store::{Change, Error, MembershipStore, Owner, TokenStore, sea::SeaStore},
 };
-use hubcast_fixtures::{databases::DatabaseServer, fault_proxy::CommitFault, servers::reserve_port};
+use hubcast_fixtures::{databases::DatabaseServer, fault_proxy::Fault, servers::reserve_port};
 
 use crate::support::ProxiedStore;
 
@@ -23,7 +23,7 @@ pub(crate) async fn processes_that_start_together_share_the_schema(server: &Data
 
 pub(crate) async fn change_is_stored_if_answer_of_commit_is_lost(server: &DatabaseServer) {
     let ProxiedStore { store, witness, proxy } = ProxiedStore::open(server).await.unwrap();
-    proxy.set_next(CommitFault::LoseAnswer);
+    proxy.set_next(Fault::LoseAnswer);
     let error = store.add(&ann(), &"room".into()).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
     assert_eq!(witness.groups_of(&[ann()]).await.unwrap(), [[GroupName::from("room")]]);

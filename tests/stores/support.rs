@@ -1,29 +1,54 @@
 //! Stores in databases of the shared servers, with and without faults.
 
-use hubcast::store::{DynStore, Error, StoreFuture, conformance::commits::CommitFaults, sea::SeaStore};
+use hubcast::store::{
+    DynMembershipStore, DynStore, Error, StoreFuture,
+    conformance::{
+        commits::CommitFaults,
+        membership_faults::{ChangeFault, ChangeFaults},
+    },
+    sea::SeaStore,
+};
 use hubcast_fixtures::{
     databases::DatabaseServer,
-    fault_proxy::{CommitFault, FaultProxy},
+    fault_proxy::{Fault, FaultProxy},
 };
 
-/// A store in a new database, whose COMMITs can be lost, and a second store on the same data.
-pub(crate) struct ProxiedStore {
-    pub(crate) store: SeaStore,
-    pub(crate) witness: SeaStore,
+/// A store on new data whose changes can be lost, and a second store on the same data.
+pub(crate) struct ProxiedStore<S> {
+    pub(crate) store: S,
+    pub(crate) witness: S,
     pub(crate) proxy: FaultProxy,
 }
 
-impl ProxiedStore {
+impl ProxiedStore<SeaStore> {
     pub(crate) async fn open(server: &DatabaseServer) -> Result<Self, Error> {
         let (url, address) = (server.new_database(), server.process.address);
-        let proxy = FaultProxy::start(address).await;
+        let proxy = FaultProxy::to_database(address).await;
         let proxied = url.replace(&address.to_string(), &proxy.address.to_string());
         let (store, witness) = (SeaStore::connect_patiently(&proxied).await?, SeaStore::connect_patiently(&url).await?);
         Ok(Self { store, witness, proxy })
     }
 }
 
-impl CommitFaults for ProxiedStore {
+impl<S: DynMembershipStore> ChangeFaults for ProxiedStore<S> {
+    fn store(&self) -> &dyn DynMembershipStore {
+        &self.store
+    }
+
+    fn witness(&self) -> &dyn DynMembershipStore {
+        &self.witness
+    }
+
+    fn fail_next_change(&self, fault: ChangeFault) -> StoreFuture<'_, ()> {
+        self.proxy.set_next(match fault {
+            ChangeFault::Lost => Fault::Lose,
+            ChangeFault::AnswerLost => Fault::LoseAnswer,
+        });
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl CommitFaults for ProxiedStore<SeaStore> {
     fn store(&self) -> &dyn DynStore {
         &self.store
     }
@@ -33,7 +58,7 @@ impl CommitFaults for ProxiedStore {
     }
 
     fn fail_next_commit(&self) -> StoreFuture<'_, ()> {
-        self.proxy.set_next(CommitFault::Lose);
+        self.proxy.set_next(Fault::Lose);
         Box::pin(async { Ok(()) })
     }
 }
