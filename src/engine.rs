@@ -11,6 +11,7 @@ use actix_web::web::ServiceConfig;
 use crate::{
     aspnetcore::{self, Endpoint},
     classic,
+    connection::RejoinService,
     connections::Connections,
     groups::GroupDirectory,
     hub::{
@@ -69,6 +70,7 @@ pub struct Engine {
     reconciler: Supervised<Reconciler>,
     classic_endpoints: Arc<[classic::Endpoint]>,
     classic_state: Arc<classic::EndpointState>,
+    rejoin_service: Arc<RejoinService>,
     filters: Arc<[Arc<Filter>]>,
 }
 
@@ -178,7 +180,7 @@ impl Engine {
     /// first one on all nodes. Remove the old key after the lifetime of a rejoin token.
     pub fn replace_keys(&self, keys: KeyRing) {
         let ids = keys.ids();
-        self.classic_state.rejoin_service.ring.replace(keys);
+        self.rejoin_service.ring.replace(keys);
         let replaced = Ok::<_, Infallible>(ids.len());
         let subject = [("keys", &*ids.join(","))];
         Requester::application().audit("replace keys", &subject, &replaced, |count| format!("{count} keys in use"));
@@ -208,7 +210,7 @@ impl Engine {
         self.services.drain.begin();
         drain::send_away(&self.services.connections, window).await;
         self.services.drain.hub_tasks_finished().await;
-        self.classic_state.rejoin_service.lists.flush().await;
+        self.rejoin_service.lists.flush().await;
         // Order: last, because the ends of connections are recorded under the name of the node.
         self.node_claim.release().await;
     }

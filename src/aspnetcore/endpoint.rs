@@ -20,12 +20,11 @@ use super::{
     session::Session,
 };
 use crate::{
-    connection::{Registry, RejoinService},
-    hub::{Authorize, Identity, Request, services::HubServices},
+    connection::{EndpointServices, Registry},
+    hub::{Authorize, Identity, Request},
     ids::HubName,
-    outbox::Limits,
     transport::Transport,
-    web::{Authenticate, BasePath, log_refusal},
+    web::{BasePath, log_refusal},
 };
 
 mod connect;
@@ -153,25 +152,15 @@ type RegistryKey = (Arc<str>, TokenBytes);
 /// The state that all endpoints of a process share.
 pub(crate) struct EndpointState {
     pub(crate) settings: Arc<Settings>,
-    pub(crate) limits: Limits,
     pub(crate) negotiations: Negotiations,
     registry: Registry<RegistryKey, Session>,
-    pub(crate) authenticate: Arc<dyn Authenticate>,
-    pub(crate) services: Arc<HubServices>,
-    pub(crate) rejoin_service: Arc<RejoinService>,
+    shared: EndpointServices,
 }
 
 impl EndpointState {
-    pub(crate) fn new(
-        settings: Settings,
-        limits: Limits,
-        authenticate: Arc<dyn Authenticate>,
-        services: Arc<HubServices>,
-        rejoin_service: Arc<RejoinService>,
-    ) -> Self {
-        let negotiations = Negotiations::new(rejoin_service.ring.clone(), settings.disconnect_timeout);
-        let registry = Registry::new();
-        Self { settings: Arc::new(settings), limits, negotiations, registry, authenticate, services, rejoin_service }
+    pub(crate) fn new(settings: Settings, shared: EndpointServices) -> Self {
+        let negotiations = Negotiations::new(shared.rejoin_service.ring.clone(), settings.disconnect_timeout);
+        Self { settings: Arc::new(settings), negotiations, registry: Registry::new(), shared }
     }
 }
 

@@ -34,16 +34,12 @@ use super::{
     token::{ConnectionToken, TokenDigest},
 };
 use crate::{
-    connection::{Registry, RejoinService},
+    connection::{EndpointServices, Registry},
     connections::{ConnectionLimiter, ConnectionLimits},
-    hub::{Authorize, Hub, Identity, Request, services::HubServices},
+    hub::{Authorize, Hub, Identity, Request},
     ids::HubName,
-    outbox::Limits,
     transport::Transport,
-    web::{
-        Authenticate, BasePath, authorize_request, hub_request, limit_response, log_refusal, parse_query, query_value,
-        read_body,
-    },
+    web::{BasePath, authorize_request, hub_request, limit_response, log_refusal, parse_query, query_value, read_body},
 };
 
 mod authorize;
@@ -111,10 +107,7 @@ impl Endpoint {
 /// The state that all endpoints of a process share.
 pub(crate) struct EndpointState {
     pub(crate) settings: Arc<Settings>,
-    pub(crate) limits: Limits,
-    pub(crate) authenticate: Arc<dyn Authenticate>,
-    pub(crate) services: Arc<HubServices>,
-    pub(crate) rejoin_service: Arc<RejoinService>,
+    shared: EndpointServices,
     registry: Registry<TokenDigest, Session>,
     aborted: Arc<AbortedConnections>,
     /// Limits the connections that have had no channel yet.
@@ -131,27 +124,12 @@ const fn at_most(count: usize) -> NonZeroUsize {
 }
 
 impl EndpointState {
-    pub(crate) fn new(
-        settings: Settings,
-        limits: Limits,
-        authenticate: Arc<dyn Authenticate>,
-        services: Arc<HubServices>,
-        rejoin_service: Arc<RejoinService>,
-    ) -> Self {
+    pub(crate) fn new(settings: Settings, shared: EndpointServices) -> Self {
         // A client stops its attempts to reconnect after the disconnect timeout, and it may take the same time after
         // its last poll until it starts them.
         let aborted = Arc::new(AbortedConnections::new(settings.disconnect_timeout * 2));
-        let without_channel = ConnectionLimiter::new(WITHOUT_CHANNEL, Arc::clone(&services.metrics));
-        Self {
-            settings: Arc::new(settings),
-            limits,
-            authenticate,
-            services,
-            rejoin_service,
-            registry: Registry::new(),
-            aborted,
-            without_channel,
-        }
+        let without_channel = ConnectionLimiter::new(WITHOUT_CHANNEL, Arc::clone(&shared.services.metrics));
+        Self { settings: Arc::new(settings), shared, registry: Registry::new(), aborted, without_channel }
     }
 }
 
@@ -213,7 +191,7 @@ fn error_response(status: StatusCode, text: impl Into<String>) -> ErrorResponse 
 impl EndpointHandler {
     fn new(endpoint: &Endpoint, base_path: &BasePath, state: &Arc<EndpointState>) -> Self {
         let is_served = |hub: &&Arc<Hub>| endpoint.hubs().is_none_or(|names| names.contains(hub.name()));
-        let hubs: Vec<_> = state.services.hubs.iter().filter(is_served).cloned().collect();
+        let hubs: Vec<_> = state.shared.services.hubs.iter().filter(is_served).cloned().collect();
         let endpoint_hubs = Arc::new(EndpointHubs::new(hubs.iter().map(|hub| hub.name())));
         let (endpoint, base_path, state) = (endpoint.clone(), base_path.clone(), Arc::clone(state));
         Self { endpoint, base_path, hubs, endpoint_hubs, state }
@@ -232,7 +210,7 @@ impl EndpointHandler {
             Err(error) => error,
         };
         if response.status().is_client_error() || response.status().is_server_error() {
-            self.state.services.metrics.requests_refused.increment();
+            self.state.shared.services.metrics.requests_refused.increment();
         }
         response.headers_mut().insert(NOSNIFF.0, NOSNIFF.1);
         response
@@ -244,7 +222,7 @@ impl EndpointHandler {
         info: Request,
         callback: Option<String>,
     ) -> Result<ClassicRequest, ErrorResponse> {
-        let identity = authorize_request(&*self.state.authenticate, self.endpoint.authorize.as_ref(), &http)?;
+        let identity = authorize_request(&*self.state.shared.authenticate, self.endpoint.authorize.as_ref(), &http)?;
         let hubs = parse_connection_data(query_parameter(&info, "connectionData").as_deref(), &self.hubs);
         let hubs = hubs.map_err(|error| error_response(hubs_error_status(&error, http.path()), error.to_string()))?;
         let kept = Arc::new(info.clone().into_kept());
@@ -293,9 +271,9 @@ impl EndpointHandler {
     }
 
     fn negotiate(&self, request: &ClassicRequest, url: &str) -> Result<HttpResponse, ErrorResponse> {
-        let limiter = &self.state.services.limiter;
+        let limiter = &self.state.shared.services.limiter;
         limiter.check(request.identity.user.as_ref(), request.info.address()).map_err(limit_response)?;
-        let ring = self.state.rejoin_service.ring.current();
+        let ring = self.state.shared.rejoin_service.ring.current();
         let (connection, token) = ConnectionToken::issue(request.identity.user.as_ref(), &ring);
         let version = protocol_version(&request.info);
         let response = NegotiateResponse::new(&self.state.settings, url, &connection, token, &version);
@@ -322,7 +300,7 @@ impl EndpointHandler {
     /// Verifies a token. That of a live connection is valid even if the key that signed it was removed.
     fn verified(&self, text: &str) -> Option<ConnectionToken> {
         let live = ConnectionToken::unverified(text).filter(|token| self.state.registry.find(&token.digest).is_some());
-        live.or_else(|| ConnectionToken::open(text, &self.state.rejoin_service.ring.current()))
+        live.or_else(|| ConnectionToken::open(text, &self.state.shared.rejoin_service.ring.current()))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{BuildError, BuildFault, Engine, checks, node_info::NodeInfo, paths};
 use crate::{
     aspnetcore::{self, Endpoint},
     classic,
-    connection::RejoinSettings,
+    connection::{EndpointServices, RejoinSettings},
     connections::{ConnectionLimiter, ConnectionLimits, Connections},
     groups::GroupDirectory,
     hub::{
@@ -30,7 +30,7 @@ use crate::{
 mod start;
 mod stores;
 
-use start::{MembershipOptions, endpoint_states, start_membership, start_reconciler, start_rejoin_service};
+use start::{MembershipOptions, start_membership, start_reconciler, start_rejoin_service};
 pub(crate) use stores::DEFAULT_RECONCILE_INTERVAL;
 use stores::DEFAULT_STORE_DEADLINE;
 
@@ -342,16 +342,20 @@ impl EngineBuilder {
         let key_ring = SharedKeyRing::new(self.key_ring.unwrap_or_else(KeyRing::ephemeral));
         let reconciler = start_reconciler(&arbiter, &services, self.reconcile_interval);
         let rejoin_service = start_rejoin_service(&arbiter, key_ring, self.node.into(), self.rejoin, &services);
-        let settings = (self.classic, self.aspnetcore);
-        let (classic_state, aspnetcore_state) =
-            endpoint_states(settings, self.limits, self.authenticate, &services, rejoin_service);
+        let shared = EndpointServices {
+            limits: self.limits,
+            authenticate: self.authenticate,
+            services: Arc::clone(&services),
+            rejoin_service: Arc::clone(&rejoin_service),
+        };
         Ok(Engine {
             services,
             base_path,
             aspnetcore_endpoints: self.aspnetcore_endpoints.into(),
-            aspnetcore_state: Arc::new(aspnetcore_state),
+            aspnetcore_state: Arc::new(aspnetcore::EndpointState::new(self.aspnetcore, shared.clone())),
             classic_endpoints: self.classic_endpoints.into(),
-            classic_state: Arc::new(classic_state),
+            classic_state: Arc::new(classic::EndpointState::new(self.classic, shared)),
+            rejoin_service,
             node_info: Arc::new(node_info),
             filters: filters.into(),
             node_claim,

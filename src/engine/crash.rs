@@ -29,7 +29,7 @@ impl Engine {
     pub async fn crash(&self, target: &CrashTarget) {
         match target {
             CrashTarget::Membership => drop(self.services.durable.membership.send_once(Crash).await),
-            CrashTarget::Pipeline => drop(self.classic_state.rejoin_service.pipeline.send_once(Crash).await),
+            CrashTarget::Pipeline => drop(self.rejoin_service.pipeline.send_once(Crash).await),
             CrashTarget::Reconciler => drop(self.reconciler.send_once(Crash).await),
             CrashTarget::Shards => self.services.groups.crash(None).await,
             CrashTarget::Group(hub, name) => self.services.groups.crash(Some(&GroupKey::new(hub, name))).await,

@@ -69,7 +69,7 @@ impl Engine {
         [
             ("groups", self.services.groups.restarts()),
             ("membership", self.services.durable.membership.restarts()),
-            ("pipeline", self.aspnetcore_state.rejoin_service.pipeline.restarts()),
+            ("pipeline", self.rejoin_service.pipeline.restarts()),
             ("reconciler", self.reconciler.restarts()),
         ]
     }

@@ -76,9 +76,9 @@ impl EndpointHandler {
     ) -> Result<Addr<Connection<Session>>, HttpResponse> {
         let state = &*self.state;
         state.registry.find_or_create(&self.registry_key(ticket.bytes), |entry| {
-            let permit = state.services.limiter.acquire(identity.user.as_ref(), request.address());
+            let permit = state.shared.services.limiter.acquire(identity.user.as_ref(), request.address());
             let permit = permit.map_err(limit_response)?;
-            let hub = state.services.hub(&self.endpoint.hub).cloned();
+            let hub = state.shared.services.hub(&self.endpoint.hub).cloned();
             let hub = hub.ok_or_else(|| HttpResponse::NotFound().finish())?;
             let opened = state.negotiations.open(ticket, Seconds::now());
             let (token, early_data) = opened.ok_or_else(|| unknown_connection(transport))?;
@@ -87,7 +87,7 @@ impl EndpointHandler {
                 hub: Arc::clone(&hub),
                 fixed_protocol: self.endpoint.is_raw.then_some(&RawProtocol as &dyn HubProtocol),
                 wants_tokens: request.query(REJOIN_PARAM).is_some(),
-                token_lifetime: state.rejoin_service.settings.lifetime,
+                token_lifetime: state.shared.rejoin_service.settings.lifetime,
                 early_data: early_data.freeze(),
                 can_reconnect: ticket.can_reconnect(),
             };
@@ -122,9 +122,9 @@ impl EndpointHandler {
             rejoin_token: request.query(REJOIN_PARAM).filter(|token| *token != NO_TOKEN_YET).map(str::to_owned),
             identity: Arc::new(identity.clone()),
             request: Arc::new(request.clone().into_kept()),
-            outbox: Outbox::new(JsonProtocol.form(), state.limits, ReplayLimits::default()),
-            services: Arc::clone(&state.services),
-            rejoin_service: Arc::clone(&state.rejoin_service),
+            outbox: Outbox::new(JsonProtocol.form(), state.shared.limits, ReplayLimits::default()),
+            services: Arc::clone(&state.shared.services),
+            rejoin_service: Arc::clone(&state.shared.rejoin_service),
             token_subject,
             held_until_end,
             held_until_channel: Box::new(()),

@@ -28,8 +28,8 @@ impl EndpointHandler {
     /// # Errors
     /// The response to send if the request is rejected.
     fn authenticate(&self, request: &HttpRequest) -> Result<Identity, HttpResponse> {
-        let identity = authorize_request(&*self.state.authenticate, self.endpoint.authorize.as_ref(), request);
-        identity.inspect_err(|_| self.state.services.metrics.requests_refused.increment())
+        let identity = authorize_request(&*self.state.shared.authenticate, self.endpoint.authorize.as_ref(), request);
+        identity.inspect_err(|_| self.state.shared.services.metrics.requests_refused.increment())
     }
 
     pub(super) async fn negotiate(&self, request: &HttpRequest) -> HttpResponse {
@@ -47,7 +47,7 @@ impl EndpointHandler {
         if let Err(response) = self.authorize_connect(&identity, &hub_request).await {
             return response;
         }
-        if let Err(limit) = self.state.services.limiter.check(identity.user.as_ref(), hub_request.address()) {
+        if let Err(limit) = self.state.shared.services.limiter.check(identity.user.as_ref(), hub_request.address()) {
             return limit_response(limit);
         }
         match negotiate_version(&hub_request, self.endpoint.minimum_version) {
@@ -64,11 +64,11 @@ impl EndpointHandler {
     /// # Errors
     /// The response to send if the request is rejected.
     pub(super) async fn authorize_connect(&self, identity: &Identity, request: &Request) -> Result<(), HttpResponse> {
-        let hub = self.state.services.hub(&self.endpoint.hub);
+        let hub = self.state.shared.services.hub(&self.endpoint.hub);
         let Some(hub) = hub.filter(|hub| has_connect_filters(std::slice::from_ref(*hub))) else { return Ok(()) };
         let request = Arc::new(request.clone().into_kept());
         let authorized = authorize_connect(hub, &Arc::new(identity.clone()), &request).await;
-        authorized.inspect_err(|_| self.state.services.metrics.requests_refused.increment())
+        authorized.inspect_err(|_| self.state.shared.services.metrics.requests_refused.increment())
     }
 
     fn offer(&self, version: i32, request: &Request) -> HttpResponse {

@@ -88,13 +88,13 @@ impl EndpointHandler {
         held_until_channel: Box<dyn Any + Send>,
     ) -> Result<Addr<Connection<Session>>, ErrorResponse> {
         let state = &*self.state;
-        let permit = state.services.limiter.acquire(request.identity.user.as_ref(), request.info.address());
+        let permit = state.shared.services.limiter.acquire(request.identity.user.as_ref(), request.info.address());
         let permit = permit.map_err(limit_response)?;
-        let outbox = Outbox::new(&WIRE_FORM, state.limits, state.settings.window);
+        let outbox = Outbox::new(&WIRE_FORM, state.shared.limits, state.settings.window);
         outbox.update_filter(|filter| filter.hubs = Some(request.hub_names()));
         let config = SessionConfig {
             settings: Arc::clone(&state.settings),
-            groups_token_lifetime: state.rejoin_service.settings.lifetime,
+            groups_token_lifetime: state.shared.rejoin_service.settings.lifetime,
             is_aborted_by_hub: state.aborted.contains(&token.connection, Instant::now()),
         };
         let user = request.identity.user.clone();
@@ -107,15 +107,16 @@ impl EndpointHandler {
             identity: Arc::new(request.identity.clone()),
             request: Arc::clone(&request.kept),
             outbox,
-            services: Arc::clone(&state.services),
-            rejoin_service: Arc::clone(&state.rejoin_service),
+            services: Arc::clone(&state.shared.services),
+            rejoin_service: Arc::clone(&state.shared.rejoin_service),
             rejoin_token: None,
             token_subject: TokenSubject { family: token.connection.to_string(), epoch: 0, hub: None, user },
             held_until_end: Box::new((permit, entry)),
             held_until_channel,
             held_until_stop: Box::new(()),
         };
-        let shared = Shared { aborted: Arc::clone(&state.aborted), metrics: Arc::clone(&state.services.metrics) };
+        let shared =
+            Shared { aborted: Arc::clone(&state.aborted), metrics: Arc::clone(&state.shared.services.metrics) };
         Connection::spawn_registered(new_connection, Session::new(config), shared)
             .ok_or_else(|| unavailable(CONNECTION_ENDED))
     }

@@ -5,19 +5,16 @@ use std::{sync::Arc, time::Duration};
 use actix::prelude::*;
 
 use crate::{
-    aspnetcore, classic,
     connection::{RejoinService, RejoinSettings, RestoreSlots, StoredLists},
     connections::Connections,
     hub::{reconciler::Reconciler, services::HubServices},
     ids::NodeId,
     membership::{LostUsers, Membership, MembershipConfig, NodeClaim, Reports},
     metrics::Metrics,
-    outbox::Limits,
     pipeline::{Pipeline, Redemptions, RejoinValidator},
     store::{Node, Process, StoreParts},
     supervised::Supervised,
     tokens::SharedKeyRing,
-    web::Authenticate,
 };
 
 /// The term of the node's lease in the store: the connections of a dead process expire after it.
@@ -79,24 +76,4 @@ pub(super) fn start_reconciler(
 ) -> Supervised<Reconciler> {
     let services = Arc::clone(services);
     Supervised::start("reconciler", arbiter, move || Reconciler::new(Arc::clone(&services), interval))
-}
-
-/// The states of the endpoints of both generations.
-pub(super) fn endpoint_states(
-    (classic, aspnetcore): (classic::Settings, aspnetcore::Settings),
-    limits: Limits,
-    authenticate: Arc<dyn Authenticate>,
-    services: &Arc<HubServices>,
-    rejoin_service: Arc<RejoinService>,
-) -> (classic::EndpointState, aspnetcore::EndpointState) {
-    let classic = classic::EndpointState::new(
-        classic,
-        limits,
-        Arc::clone(&authenticate),
-        Arc::clone(services),
-        Arc::clone(&rejoin_service),
-    );
-    let aspnetcore =
-        aspnetcore::EndpointState::new(aspnetcore, limits, authenticate, Arc::clone(services), rejoin_service);
-    (classic, aspnetcore)
 }
