@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     let mut logger = env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT_LOG_FILTER));
     // At `trace`, the driver of databases writes their addresses with the passwords.
-    logger.filter_module("sea_orm::driver", LevelFilter::Debug).init();
+    logger.filter_module("sea_orm", LevelFilter::Debug).init();
     let settings = match Settings::read(&flags, &config::environment()) {
         Ok(settings) => settings,
         Err(faults) => {
