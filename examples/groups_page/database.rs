@@ -12,8 +12,8 @@ use std::collections::HashSet;
 
 use hubcast::{Args, Caller, Hub, HubError, State, Users};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
-    Schema, sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr, EntityTrait,
+    QueryFilter, Schema, sea_query::OnConflict,
 };
 use serde_json::json;
 
@@ -51,9 +51,13 @@ impl Rooms {
     pub(crate) async fn open(url: &str, names: &[&str]) -> Result<Self, DbErr> {
         let db = Database::connect(url).await?;
         let mut table = Schema::new(db.get_database_backend()).create_table_from_entity(Entity);
+        if db.get_database_backend() == DatabaseBackend::MySql {
+            // By default, `Lobby` and `lobby` would be one room.
+            table.character_set("utf8mb4").collate("utf8mb4_bin");
+        }
         db.execute(table.if_not_exists()).await?;
         let rooms = names.iter().map(|name| ActiveModel { room_name: Set((*name).to_owned()) });
-        let unless_there = OnConflict::column(Column::RoomName).do_nothing().to_owned();
+        let unless_there = OnConflict::column(Column::RoomName).do_nothing_on([Column::RoomName]).to_owned();
         Entity::insert_many(rooms).on_conflict(unless_there).exec_without_returning(&db).await?;
         Ok(Self(db))
     }

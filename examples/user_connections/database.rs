@@ -5,8 +5,8 @@ use hubcast::{
     hub::{Connected, Disconnected, Reconnected},
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, Database, DatabaseConnection, DbErr, EntityTrait, QueryFilter,
-    Schema, sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, Database, DatabaseBackend, DatabaseConnection, DbErr, EntityTrait,
+    QueryFilter, Schema, sea_query::OnConflict,
 };
 
 use crate::{
@@ -73,6 +73,10 @@ impl UserContext {
         let tables =
             [schema.create_table_from_entity(user::Entity), schema.create_table_from_entity(connection::Entity)];
         for mut table in tables {
+            if db.get_database_backend() == DatabaseBackend::MySql {
+                // By default, `jose` and `josé` would be one user.
+                table.character_set("utf8mb4").collate("utf8mb4_bin");
+            }
             db.execute(table.if_not_exists()).await?;
         }
         connection::Entity::delete_many().exec(&db).await?;
@@ -83,14 +87,16 @@ impl UserContext {
     /// same key, so one of them fails. Here, a row that is there is no error.
     async fn add(&self, user: &UserId, caller: &Caller) -> Result<(), DbErr> {
         let row = user::ActiveModel { user_name: Set(user.to_string()) };
-        let unless_there = OnConflict::column(user::Column::UserName).do_nothing().to_owned();
+        let unless_there =
+            OnConflict::column(user::Column::UserName).do_nothing_on([user::Column::UserName]).to_owned();
         user::Entity::insert(row).on_conflict(unless_there).exec_without_returning(&self.0).await?;
         let row = connection::ActiveModel {
             connection_id: Set(caller.id().to_string()),
             user_name: Set(user.to_string()),
             user_agent: Set(caller.request().header("user-agent").unwrap_or_default().to_owned()),
         };
-        let unless_there = OnConflict::column(connection::Column::ConnectionId).do_nothing().to_owned();
+        let id = connection::Column::ConnectionId;
+        let unless_there = OnConflict::column(id).do_nothing_on([id]).to_owned();
         connection::Entity::insert(row).on_conflict(unless_there).exec_without_returning(&self.0).await?;
         Ok(())
     }

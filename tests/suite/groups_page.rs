@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use entities::{connection, user, user_room};
+use hubcast_fixtures::databases::DatabaseServer;
 use sea_orm::{ColumnTrait, Database, EntityTrait, PaginatorTrait, QueryFilter};
 
 use crate::{
@@ -22,6 +23,23 @@ async fn kill_and_restart(example: Example, directory: &Path, store: &str) -> Ex
 
 fn database(directory: &Path) -> String {
     format!("sqlite://{}", directory.join("rooms.db").display())
+}
+
+/// Runs the rejoin scenario with a database of a server.
+async fn run_with_server(server: &DatabaseServer) {
+    let directory = tempfile::tempdir().unwrap();
+    let example = start("127.0.0.1:0", directory.path(), &server.new_database()).await;
+    run_node("groups_page.mjs", &["rejoin", &example.url()]).await;
+}
+
+#[tokio::test]
+async fn database_of_the_samples_can_be_postgresql() {
+    run_with_server(DatabaseServer::shared_postgres()).await;
+}
+
+#[tokio::test]
+async fn database_of_the_samples_can_be_mariadb() {
+    run_with_server(DatabaseServer::shared_mariadb()).await;
 }
 
 async fn run_scenario(scenario: &str) {

@@ -7,7 +7,7 @@ use hubcast::store::{
     MembershipStore, Owner,
     azure::{AzureCredential, AzureTableStore},
 };
-use hubcast_fixtures::azurite::AZURITE_KEY;
+use hubcast_fixtures::{azurite::AZURITE_KEY, databases::DatabaseServer};
 use sea_orm::{ConnectionTrait, Database, Statement};
 
 use crate::{
@@ -99,6 +99,15 @@ async fn samples_7_and_8_map_users_in_a_database() {
     assert_eq!(rows("SELECT user_name FROM users ORDER BY 1").await, ["bob", "eve", "nina"]);
     // The clients have ended. Rows are deleted a moment later.
     with_timeout(wait_until_async(async || rows("SELECT connection_id FROM connections").await.is_empty())).await;
+}
+
+#[tokio::test]
+async fn database_of_samples_7_and_8_can_be_on_a_server() {
+    let directory = tempfile::tempdir().unwrap();
+    for server in [DatabaseServer::shared_postgres(), DatabaseServer::shared_mariadb()] {
+        let way = Way { name: "database", directory: directory.path(), store: &server.new_database() };
+        way.run_with_restart(["database", "databaseRestarted"]).await;
+    }
 }
 
 #[tokio::test]
