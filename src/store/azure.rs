@@ -6,7 +6,7 @@
 //!
 //! `address` parses addresses, `keys` encodes names, `signature` signs requests, `client` sends them.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use secrecy::SecretString;
@@ -24,6 +24,9 @@ mod address;
 mod client;
 mod keys;
 mod signature;
+
+/// The time limit of a request. Order: it ends before the deadline of the caller, 5 s.
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The maximum number of users whose partitions one call reads or writes at a time.
 const MAX_CONCURRENT_PARTITIONS: usize = 32;
@@ -110,9 +113,23 @@ impl AzureTableStore {
     /// [`Error::Address`] if the address or the credential is invalid or refused, [`Error::Unavailable`] if the service
     /// does not answer.
     pub async fn connect(address: &str, credential: AzureCredential) -> Result<Self, Error> {
+        Self::connect_within(address, credential, TIMEOUT).await
+    }
+
+    /// As [`AzureTableStore::connect`], for tests: the time limit of a request is a minute, because a test machine can be
+    /// busy for longer than a service waits.
+    ///
+    /// # Errors
+    /// Those of [`AzureTableStore::connect`].
+    #[cfg(any(test, feature = "testkit"))]
+    pub async fn connect_patiently(address: &str, credential: AzureCredential) -> Result<Self, Error> {
+        Self::connect_within(address, credential, Duration::from_secs(60)).await
+    }
+
+    async fn connect_within(address: &str, credential: AzureCredential, timeout: Duration) -> Result<Self, Error> {
         let address = Address::parse(address)?;
         let (table, name) = (address.table_path(), address.table.clone());
-        let client = Client::start(address, credential.0)?;
+        let client = Client::start(address, credential.0, timeout)?;
         let store = Self { client, table };
         store.create_table(&name).await?;
         Ok(store)

@@ -21,9 +21,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{Credential, address::Address, signature::AccountKey};
 use crate::{crypto, store::Error};
 
-/// The time limit of a request. Order: it ends before the deadline of the caller, 5 s.
-const TIMEOUT: Duration = Duration::from_secs(4);
-
 /// The maximum number of requests at a time, each on its own connection. Further ones wait.
 const MAX_CONCURRENT: usize = 64;
 
@@ -102,7 +99,8 @@ enum Authorization {
 }
 
 impl Client {
-    pub(super) fn start(address: Address, credential: Credential) -> Result<Self, Error> {
+    /// `timeout` is the time limit of a request.
+    pub(super) fn start(address: Address, credential: Credential, timeout: Duration) -> Result<Self, Error> {
         let authorization = match credential {
             Credential::Key(key) => Authorization::Key(AccountKey::new(&address.account, &key)?),
             Credential::Sas(signature) => Authorization::Sas(signature),
@@ -111,7 +109,7 @@ impl Client {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let origin = address.origin.clone();
         let thread = thread::Builder::new().name("azure-table".into());
-        let started = thread.spawn(move || System::new().block_on(serve(waiting, origin, authorization)));
+        let started = thread.spawn(move || System::new().block_on(serve(waiting, origin, authorization, timeout)));
         started.map_err(|error| Error::Unavailable(format!("cannot start a thread: {error}")))?;
         Ok(Self { jobs, address })
     }
@@ -130,8 +128,8 @@ impl Client {
     }
 }
 
-async fn serve(mut jobs: mpsc::Receiver<Job>, origin: String, authorization: Authorization) {
-    let (client, permits) = (http_client(), Arc::new(Semaphore::new(MAX_CONCURRENT)));
+async fn serve(mut jobs: mpsc::Receiver<Job>, origin: String, authorization: Authorization, timeout: Duration) {
+    let (client, permits) = (http_client(timeout), Arc::new(Semaphore::new(MAX_CONCURRENT)));
     while let Some((request, answer)) = jobs.recv().await {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let sent = send(client.clone(), request, origin.clone(), authorization.clone());
@@ -143,12 +141,12 @@ async fn serve(mut jobs: mpsc::Receiver<Job>, origin: String, authorization: Aut
     }
 }
 
-fn http_client() -> awc::Client {
+fn http_client(timeout: Duration) -> awc::Client {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
     let tls = ClientConfig::builder_with_provider(crypto::for_tls()).with_safe_default_protocol_versions();
     let tls = tls.expect("the provider has the default versions").with_root_certificates(roots).with_no_client_auth();
-    let connector = Connector::new().rustls_0_23(Arc::new(tls)).limit(MAX_CONCURRENT).timeout(TIMEOUT);
-    awc::Client::builder().connector(connector).timeout(TIMEOUT).disable_redirects().finish()
+    let connector = Connector::new().rustls_0_23(Arc::new(tls)).limit(MAX_CONCURRENT).timeout(timeout);
+    awc::Client::builder().connector(connector).timeout(timeout).disable_redirects().finish()
 }
 
 async fn send(
