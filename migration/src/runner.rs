@@ -172,8 +172,8 @@ async fn recorded(migrations: &[Named], manager: &SchemaManager<'_>) -> Result<R
     Ok(recorded)
 }
 
-/// Seconds since the Unix epoch.
+/// Seconds since the Unix epoch, at least one: zero is [`BEGUN`].
 fn unix_time() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since_epoch.as_secs().try_into().unwrap_or(i64::MAX)
+    Ord::max(since_epoch.as_secs(), 1).try_into().unwrap_or(i64::MAX)
 }
