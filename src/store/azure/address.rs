@@ -30,8 +30,11 @@ impl Address {
             if is_emulator { segments.next() } else { host.split_once(".table.").map(|(account, _)| account) };
         let account = account.filter(|account| is_name(account)).ok_or_else(|| invalid("names no account"))?;
         let table = segments.next().unwrap_or(DEFAULT_TABLE);
-        if !is_name(table) || segments.next().is_some() || host.contains(['@', '?', '#']) {
+        if segments.next().is_some() || host.contains(['@', '?', '#']) {
             return Err(invalid("is no account with a table"));
+        }
+        if !is_table(table) {
+            return Err(invalid("names no table: a name has 3 to 63 letters and digits, and begins with a letter"));
         }
         let scheme = if is_emulator { "http" } else { "https" };
         Ok(Self {
@@ -55,6 +58,11 @@ impl Address {
 fn is_loopback(host: &str) -> bool {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Wire: the rules of the service, which answers other names with 400 and no reason.
+fn is_table(text: &str) -> bool {
+    (3..=63).contains(&text.len()) && is_name(text) && text.starts_with(|first: char| first.is_ascii_alphabetic())
 }
 
 fn is_name(text: &str) -> bool {
@@ -84,13 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn address_without_account_is_refused() {
+    fn address_without_account_or_table_is_refused() {
         for address in [
             "azure-table://",
             "azure-table://127.0.0.1:10002",
             "azure-table://example.com/chat",
             "azure-table://shop.table.core.windows.net/chat/more",
             "azure-table://shop.table.core.windows.net/my-table",
+            "azure-table://shop.table.core.windows.net/t1",
+            "azure-table://shop.table.core.windows.net/1st",
             "azure-table://me@shop.table.core.windows.net",
             "https://shop.table.core.windows.net",
         ] {
