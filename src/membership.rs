@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::{
     connections::Connections,
     metrics::Metrics,
-    store::{BatchPacing, Error, Node, Owner, StoreParts},
+    store::{BatchPacing, Error, Node, Owner, StoreParts, send_spread},
 };
 
 mod checks;
@@ -37,7 +37,7 @@ mod turns;
 
 pub(crate) use checks::Check;
 use checks::PendingChecks;
-use deadline::{WithDeadline, answer_loads, send_reply, write_changes};
+use deadline::{WithDeadline, query_loads, send_reply, write_changes};
 use lease_queue::LeaseQueue;
 pub(crate) use node_claim::NodeClaim;
 use node_name::Claimant;
@@ -169,9 +169,10 @@ impl Membership {
         let batch: Vec<_> = self.pending_loads.drain(..self.pending_loads.len().min(MAX_LOAD_BATCH)).collect();
         self.load_pacing.record(Instant::now(), batch.len());
         let store = Arc::clone(&self.store.memberships);
-        let answered = async move { answer_loads(&*store, batch).await };
-        ctx.spawn(answered.into_actor(self).map(|failed, this, ctx| {
+        let loaded = async move { query_loads(&*store, batch).await };
+        ctx.spawn(loaded.into_actor(self).map(|(answers, failed), this, ctx| {
             this.metrics.store_failures.add(failed);
+            ctx.spawn(send_spread(answers).into_actor(this));
             this.is_loading = false;
             this.start_load(ctx);
         }));

@@ -25,6 +25,7 @@ pub use memberships::{
 pub(crate) use pacing::BatchPacing;
 pub(crate) use parts::StoreParts;
 pub use process::{NodeLease, Process, Renewal};
+pub(crate) use spread::{Answer, send_spread};
 pub use tokens::{
     DynTokenStore, GroupList, Holder, MAX_GROUP_LISTS, Redeemed, Redemption, TokenStore, TokenUse, Verdict,
 };
@@ -47,6 +48,7 @@ mod parts;
 mod process;
 #[cfg(feature = "database")]
 pub mod sea;
+mod spread;
 mod tokens;
 
 /// The maximum difference between the clocks of two nodes that revocations allow for. Clocks that are synchronized over

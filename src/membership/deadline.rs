@@ -8,7 +8,10 @@ use tokio::{
 };
 
 use super::{Load, Reply, Write};
-use crate::store::{self, Change, DynMembershipStore, Error};
+use crate::{
+    ids::GroupName,
+    store::{self, Answer, Change, DynMembershipStore, Error},
+};
 
 /// The pause before a call is repeated that found the store unavailable.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -19,11 +22,15 @@ pub(super) struct WithDeadline<T> {
     pub(super) value: T,
 }
 
-/// Answers a batch of loads with one query, each by its deadline. Returns the number of failed loads.
+/// Loads a batch with one query. Returns the answers, and the number of failed loads. A load whose deadline is over before
+/// the query has a result is answered here.
 ///
 /// Invariant: the deadlines of the batch are in order.
-pub(super) async fn answer_loads(store: &dyn DynMembershipStore, batch: Vec<WithDeadline<Load>>) -> u64 {
-    let Some(latest) = batch.last().map(|load| load.deadline) else { return 0 };
+pub(super) async fn query_loads(
+    store: &dyn DynMembershipStore,
+    batch: Vec<WithDeadline<Load>>,
+) -> (Vec<Answer<Result<Vec<GroupName>, Error>>>, u64) {
+    let Some(latest) = batch.last().map(|load| load.deadline) else { return (Vec::new(), 0) };
     let (owners, mut waiting): (Vec<_>, VecDeque<_>) = batch
         .into_iter()
         .map(|WithDeadline { deadline, value }| (value.owner, WithDeadline { deadline, value: value.answer }))
@@ -31,7 +38,9 @@ pub(super) async fn answer_loads(store: &dyn DynMembershipStore, batch: Vec<With
     let total = owners.len();
     let mut query = pin!(retry_until(latest, || store.groups_of(&owners)));
     let result = loop {
-        let Some(earliest) = waiting.front().map(|answer| answer.deadline) else { return total as u64 };
+        let Some(earliest) = waiting.front().map(|answer| answer.deadline) else {
+            return (Vec::new(), total as u64);
+        };
         select! {
             biased;
             result = &mut query => break result,
@@ -42,12 +51,12 @@ pub(super) async fn answer_loads(store: &dyn DynMembershipStore, batch: Vec<With
     };
     let expired = total - waiting.len();
     let failed = if result.is_err() { total } else { expired };
-    let replies: Vec<_> = match result {
+    let results: Vec<_> = match result {
         Ok(groups) => groups.into_iter().skip(expired).map(Ok).collect(),
         Err(error) => vec![Err(error); waiting.len()],
     };
-    waiting.into_iter().zip(replies).for_each(|(answer, groups)| send_reply(answer.value, groups));
-    failed as u64
+    let answer = |(WithDeadline { deadline, value: to }, value)| Answer { value, to, deadline };
+    (waiting.into_iter().zip(results).map(answer).collect(), failed as u64)
 }
 
 /// Writes a batch of requests in one transaction, and answers each by its deadline. Returns the number of failed changes.

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 /// batches grow, up to those of the maximum time; below, a request rarely waits.
 const INTERVAL_PER_REQUEST: Duration = Duration::from_millis(5);
 
-/// The part of the time limit of a call that its requests wait for others at most: a fiftieth, so 100 ms by default. More
-/// requests in a batch would save few calls, and their answers would delay other clients, because they come at once.
-const MAX_PART_OF_DEADLINE: u32 = 50;
+/// The part of the time limit of a call that its requests wait for others at most: a twenty-fifth, so 200 ms by default.
+/// More requests in a batch would save few calls.
+const MAX_PART_OF_DEADLINE: u32 = 25;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ mod tests {
     fn call_waits_as_the_previous_batch_was_large() {
         let (start, mut pacing) = (Instant::now(), pacing());
         assert_eq!(pacing.pause(start, 1), Duration::ZERO);
-        for (requests, pause) in [(1, 5), (10, 50), (20, 100), (100_000, 100)] {
+        for (requests, pause) in [(1, 5), (10, 50), (40, 200), (100_000, 200)] {
             pacing.record(start, requests);
             let pauses = [0, 3, 1_000].map(|later| pacing.pause(start + Duration::from_millis(later), 1));
             assert_eq!(pauses, [pause, pause - 3, 0].map(Duration::from_millis), "{requests}");
@@ -75,7 +75,7 @@ mod tests {
     /// The batch of each call has the requests of the time between the calls.
     #[test]
     fn batches_grow_in_a_storm_only() {
-        for (per_second, largest) in [(10, 1), (100, 1), (1_000, 100), (20_000, 2_000)] {
+        for (per_second, largest) in [(10, 1), (100, 1), (1_000, 200), (20_000, 4_000)] {
             let (mut now, mut pacing, mut batch) = (Instant::now(), pacing(), 1);
             for _ in 0..50 {
                 pacing.record(now, batch);
