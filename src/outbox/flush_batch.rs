@@ -4,22 +4,34 @@
 //! including the next broadcast, whose messages could have shared the same system calls. A large [`FlushBatch`]
 //! therefore waits until no further broadcast arrives on the thread, and then flushes a few outboxes at a time.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::BytesMut;
 use tokio::task::yield_now;
 
 use super::Outbox;
 
-/// Number of outboxes flushed without yielding. Flushing them takes a fraction of a millisecond, during which the
-/// thread does nothing else.
-const FLUSH_CHUNK: usize = 32;
+/// The maximum size of a batch that is flushed at once.
+const MAX_IMMEDIATE: usize = 32;
+
+/// Number of outboxes of a large batch that are flushed without yielding. Flushing them takes about a quarter of a
+/// millisecond, during which the thread does nothing else.
+const FLUSH_CHUNK: usize = 64;
 
 /// A large batch is flushed after this many consecutive yields without a new broadcast on the thread …
 const QUIET_YIELDS: u32 = 4;
 
-/// … or after this many yields in total. One yield takes some microseconds.
+/// … or after this many yields in total …
 const MAX_YIELDS: u32 = 256;
+
+/// … or after this time without a new broadcast. A yield takes some microseconds, but a millisecond if the thread has
+/// much other work. The messages must not wait for that work several times.
+const MAX_QUIET_TIME: Duration = Duration::from_micros(200);
 
 /// Counts the broadcasts of one thread, so that batches can tell whether more are arriving.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +62,7 @@ impl FlushBatch {
     /// broadcasts. Call this after the delivery, on the thread that delivered.
     pub fn schedule(mut self) {
         let outboxes = std::mem::take(&mut self.outboxes);
-        if outboxes.len() <= FLUSH_CHUNK {
+        if outboxes.len() <= MAX_IMMEDIATE {
             flush(&outboxes, &mut BytesMut::new());
         } else {
             actix::spawn(flush_in_batches(outboxes, self.scheduler.clone()));
@@ -72,16 +84,24 @@ fn flush(outboxes: &[Arc<Outbox>], scratch: &mut BytesMut) {
     }
 }
 
-async fn flush_in_batches(outboxes: Vec<Arc<Outbox>>, scheduler: FlushScheduler) {
-    let (mut quiet, mut seen) = (0, scheduler.0.get());
+/// Waits until no further broadcast arrives on the thread.
+async fn wait_for_quiet(scheduler: &FlushScheduler) {
+    let (mut quiet, mut seen, mut quiet_since) = (0, scheduler.0.get(), Instant::now());
     for _ in 0..MAX_YIELDS {
         yield_now().await;
-        quiet = if scheduler.0.get() == seen { quiet + 1 } else { 0 };
-        seen = scheduler.0.get();
-        if quiet == QUIET_YIELDS {
-            break;
+        if scheduler.0.get() != seen {
+            (quiet, seen, quiet_since) = (0, scheduler.0.get(), Instant::now());
+            continue;
+        }
+        quiet += 1;
+        if quiet == QUIET_YIELDS || quiet_since.elapsed() > MAX_QUIET_TIME {
+            return;
         }
     }
+}
+
+async fn flush_in_batches(outboxes: Vec<Arc<Outbox>>, scheduler: FlushScheduler) {
+    wait_for_quiet(&scheduler).await;
     let mut scratch = BytesMut::new();
     for chunk in outboxes.chunks(FLUSH_CHUNK) {
         flush(chunk, &mut scratch);
