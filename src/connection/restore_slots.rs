@@ -11,9 +11,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The maximum number of clients that join their groups at a time. One query loads the groups of many clients. If all of
-/// them joined at once, the messages of established clients would wait behind thousands of joins.
-const MAX_CONCURRENT_RESTORES: usize = 8;
+/// The maximum number of clients that join their groups at a time, for each processor. One query loads the groups of many
+/// clients. If all of them joined at once, the messages of established clients would wait behind thousands of joins.
+const MAX_CONCURRENT_RESTORES: usize = 1;
 
 /// The time between two clients for each processor: 800 clients in a second, which take about half of a processor.
 const INTERVAL: Duration = Duration::from_micros(1_250);
@@ -32,13 +32,17 @@ pub(crate) struct RestoreSlots {
 
 impl Default for RestoreSlots {
     fn default() -> Self {
-        let processors = thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
-        let slots = Arc::new(Semaphore::new(MAX_CONCURRENT_RESTORES));
-        Self { slots, interval: INTERVAL / processors, next: Arc::default() }
+        Self::new(thread::available_parallelism().map_or(1, usize::from))
     }
 }
 
 impl RestoreSlots {
+    fn new(processors: usize) -> Self {
+        let slots = Arc::new(Semaphore::new(MAX_CONCURRENT_RESTORES * processors));
+        let interval = INTERVAL / u32::try_from(processors).unwrap_or(u32::MAX);
+        Self { slots, interval, next: Arc::default() }
+    }
+
     /// Waits for a slot, which is free again when the returned permit is dropped.
     pub(crate) async fn take(self) -> OwnedSemaphorePermit {
         let permit = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");
@@ -65,8 +69,8 @@ mod tests {
 
     #[tokio::test]
     async fn slot_is_free_after_its_permit_is_dropped() {
-        let slots = RestoreSlots::default();
-        let mut taken = join_all((0..MAX_CONCURRENT_RESTORES).map(|_| slots.clone().take())).await;
+        let slots = RestoreSlots::new(2);
+        let mut taken = join_all((0..2 * MAX_CONCURRENT_RESTORES).map(|_| slots.clone().take())).await;
         assert!(slots.clone().take().now_or_never().is_none());
         taken.pop();
         assert!(slots.take().now_or_never().is_some());
@@ -74,7 +78,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn clients_beyond_a_burst_wait_for_their_time() {
-        let (slots, start) = (RestoreSlots { interval: INTERVAL, ..RestoreSlots::default() }, Instant::now());
+        let (slots, start) = (RestoreSlots::new(1), Instant::now());
         for _ in 0..=MAX_BURST {
             drop(slots.clone().take().await);
         }
