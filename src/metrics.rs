@@ -141,6 +141,8 @@ counters! {
     rejoin_lists_failed,
     /// Queries for the durable groups of users. A query covers the users of up to 1,000 connections.
     store_loads,
+    /// Calls of the store that redeem rejoin tokens. A call covers up to 1,000 tokens.
+    store_redemptions,
     /// Reads and writes of durable groups that failed or that the store did not answer in time.
     store_failures,
     /// Comparisons of the durable groups of all connected users with the store.

@@ -128,7 +128,7 @@ impl TestEngine {
         let validator = RejoinValidator {
             node: "alpha".into(),
             ring: ring.clone(),
-            redemptions: Redemptions::new(services.durable.store.clone()),
+            redemptions: Redemptions::new(services.durable.store.clone(), Arc::clone(&services.metrics)),
             hubs: Arc::new([]),
             connections: services.connections.clone(),
             metrics: Arc::clone(&services.metrics),

@@ -3,14 +3,17 @@
 //! Redemptions that arrive while a call of the store runs share the next call, so a storm of reconnects costs a few calls
 //! instead of one for each client. Clones share the queue, which outlives the actor.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::oneshot,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 
-use crate::store::{BackgroundQueue, BatchPacing, Error, QueueWorker, Redeemed, Redemption, StoreHandle};
+use crate::{
+    metrics::Metrics,
+    store::{Answer, BackgroundQueue, BatchPacing, Error, QueueWorker, Redeemed, Redemption, StoreHandle, send_spread},
+};
 
 /// The maximum number of tokens in one call.
 const MAX_BATCH: usize = 1_000;
@@ -26,6 +29,7 @@ const MAX_WAITING: usize = 100_000;
 pub(crate) struct Redemptions {
     store: StoreHandle,
     queue: BackgroundQueue<Queue>,
+    metrics: Arc<Metrics>,
 }
 
 struct Queue {
@@ -36,6 +40,13 @@ struct Queue {
 struct Waiting {
     redemption: Redemption,
     answer: oneshot::Sender<Result<Redeemed, Error>>,
+    deadline: Instant,
+}
+
+impl Waiting {
+    fn answer(self, value: Result<Redeemed, Error>) -> Answer<Result<Redeemed, Error>> {
+        Answer { value, to: self.answer, deadline: self.deadline }
+    }
 }
 
 impl Queue {
@@ -66,9 +77,9 @@ impl Queue {
 }
 
 impl Redemptions {
-    pub(crate) fn new(store: StoreHandle) -> Self {
+    pub(crate) fn new(store: StoreHandle, metrics: Arc<Metrics>) -> Self {
         let pacing = BatchPacing::new(store.deadline(), MAX_BATCH);
-        Self { store, queue: BackgroundQueue::new(Queue { waiting: VecDeque::new(), pacing }) }
+        Self { store, queue: BackgroundQueue::new(Queue { waiting: VecDeque::new(), pacing }), metrics }
     }
 
     /// Redeems a token. If the caller gives up while the redemption waits, the token is not used.
@@ -77,10 +88,11 @@ impl Redemptions {
     /// Those of the store, and [`Error::Unavailable`] if it does not answer before its deadline.
     pub(super) async fn redeem(&self, redemption: Redemption) -> Result<Redeemed, Error> {
         let (answer, redeemed) = oneshot::channel();
-        if let Some(worker) = self.queue.add(|queue| queue.push(Waiting { redemption, answer }))? {
+        let deadline = Instant::now() + self.store.deadline();
+        if let Some(worker) = self.queue.add(|queue| queue.push(Waiting { redemption, answer, deadline }))? {
             actix::spawn(self.clone().run(worker));
         }
-        match timeout(self.store.deadline(), redeemed).await {
+        match timeout_at(deadline, redeemed).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(Error::Unavailable("the call has crashed".into()))),
             Err(_) => Err(Error::timed_out()),
         }
@@ -102,46 +114,46 @@ impl Redemptions {
     /// Redeems the tokens of a batch by one call. A store that does not support a value of one token refuses the whole
     /// batch; then each token has a call of its own.
     async fn answer(&self, batch: Vec<Waiting>) {
-        let (redemptions, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.redemption, waiting.answer)).unzip();
-        match self.call(&redemptions).await {
-            Err(Error::Unsupported(_) | Error::Corrupt(_)) if redemptions.len() > 1 => {
-                let waiting = redemptions.iter().zip(answers).filter(|(_, answer)| !answer.is_closed());
-                for (redemption, answer) in waiting {
-                    let redeemed = self.call(std::slice::from_ref(redemption)).await;
-                    send(
-                        answer,
-                        redeemed.and_then(|redeemed| redeemed.into_iter().next().ok_or_else(Error::missing_verdict)),
-                    );
-                }
-            }
+        let redemptions: Vec<_> = batch.iter().map(|waiting| waiting.redemption.clone()).collect();
+        let answers: Vec<_> = match self.call(&redemptions).await {
+            Err(Error::Unsupported(_) | Error::Corrupt(_)) if batch.len() > 1 => return self.answer_each(batch).await,
             Ok(redeemed) => {
                 let mut redeemed = redeemed.into_iter();
-                answers.into_iter().for_each(|answer| send(answer, redeemed.next().ok_or_else(Error::missing_verdict)));
+                let answer = |waiting: Waiting| waiting.answer(redeemed.next().ok_or_else(Error::missing_verdict));
+                batch.into_iter().map(answer).collect()
             }
-            Err(error) => answers.into_iter().for_each(|answer| send(answer, Err(error.clone()))),
+            Err(error) => batch.into_iter().map(|waiting| waiting.answer(Err(error.clone()))).collect(),
+        };
+        // The next call does not wait for it.
+        actix::spawn(send_spread(answers));
+    }
+
+    async fn answer_each(&self, batch: Vec<Waiting>) {
+        for waiting in batch.into_iter().filter(|waiting| !waiting.answer.is_closed()) {
+            let redeemed = self.call(std::slice::from_ref(&waiting.redemption)).await;
+            let redeemed = redeemed.and_then(|redeemed| redeemed.into_iter().next().ok_or_else(Error::missing_verdict));
+            // The caller may have given up meanwhile.
+            let _ = waiting.answer.send(redeemed);
         }
     }
 
     async fn call(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, Error> {
         match redemptions {
             [] => Ok(Vec::new()),
-            _ => self.store.call(|store| store.tokens.redeem_all(redemptions)).await,
+            _ => {
+                self.metrics.store_redemptions.increment();
+                self.store.call(|store| store.tokens.redeem_all(redemptions)).await
+            }
         }
     }
 }
 
-fn send(answer: oneshot::Sender<Result<Redeemed, Error>>, redeemed: Result<Redeemed, Error>) {
-    // The caller may have given up.
-    let _ = answer.send(redeemed);
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::SystemTime};
+    use std::time::SystemTime;
 
     use futures_util::future::join_all;
-    use tokio::join;
+    use tokio::{join, time::timeout};
 
     use super::*;
     use crate::store::{
@@ -157,7 +169,7 @@ mod tests {
     fn redemptions() -> (Store, Redemptions) {
         let store = Arc::new(FaultyStore::new(MemoryStore::default()));
         let handle = StoreHandle::new(StoreParts::of(Arc::clone(&store)), DEADLINE);
-        (store, Redemptions::new(handle))
+        (store, Redemptions::new(handle, Arc::default()))
     }
 
     fn token(family: &str) -> Redemption {

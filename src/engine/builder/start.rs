@@ -30,7 +30,7 @@ pub(super) fn start_rejoin_service(
     let validator = RejoinValidator {
         node,
         ring: ring.clone(),
-        redemptions: Redemptions::new(services.durable.store.clone()),
+        redemptions: Redemptions::new(services.durable.store.clone(), Arc::clone(&services.metrics)),
         hubs: services.hubs.clone().into(),
         connections: services.connections.clone(),
         metrics: Arc::clone(&services.metrics),
