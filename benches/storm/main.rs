@@ -1,12 +1,16 @@
-//! Reconnect storm: all users with durable groups connect at once, while established members exchange messages.
+//! Reconnect storm: all users with durable groups connect again at once, while established members exchange messages.
 //!
 //! Run it with `cargo bench --bench storm`. It starts the service on SQLite, then on PostgreSQL, and stores 10,000 users
-//! with 10 durable groups each. It prints the queries for each 100 connections, the duration of the storm, and the delay of
-//! messages between established members when idle and during the storm. `-- USERS` changes the number of users, and
-//! `-- USERS PROGRAM` measures another build of the service.
+//! with 10 durable groups each. The users connect, get rejoin tokens, and disconnect. Then all present their tokens at once.
+//! It prints the calls of the store for each 100 connections, the duration of the storm, and the delay of messages between
+//! established members when idle and during the storm. `-- USERS` changes the number of users, and `-- USERS PROGRAM`
+//! measures another build of the service.
 //!
-//! The clients of the storm run at a lower priority than the service and the established members. Compare the ratio of the
-//! delays, not the delays.
+//! The service and the established members run in the real-time class of the kernel, and the clients of the storm and
+//! PostgreSQL in the idle class (`chrt`), because the latter would run on other machines. In the ordinary class on few
+//! processors, the benchmark would measure how long a thread waits for a processor: several time slices of 4 ms. Without
+//! the permission for the real-time class (`CAP_SYS_NICE`), it prints a warning and measures that too. Compare the ratio of
+//! the delays, not the delays.
 
 #[path = "../sockets/client.rs"]
 mod client;
@@ -18,16 +22,17 @@ mod service;
 mod users;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use established::{Delays, Established};
 use hubcast_fixtures::databases::DatabaseServer;
-use service::Service;
+use service::{Calls, Service};
 use tokio::{task::LocalSet, time::sleep};
 
 const DEFAULT_USERS: usize = 10_000;
@@ -36,48 +41,89 @@ const IDLE_DURATION: Duration = Duration::from_secs(5);
 /// The first argument of the process that connects the users.
 const CONNECT: &str = "--connect";
 
+/// Moves this process, and those that it starts from now on, to the real-time class.
+#[expect(clippy::print_stderr, reason = "it is the output of the benchmark")]
+fn use_real_time_class() -> Result<()> {
+    let status = Command::new("chrt").args(["--rr", "--pid", "1", &std::process::id().to_string()]).status()?;
+    if !status.success() {
+        eprintln!("no permission for the real-time class: the delays include those of the kernel's scheduler");
+    }
+    Ok(())
+}
+
 /// The figures of one storm.
 struct Figures {
     idle: Delays,
     storm: Delays,
     duration: Duration,
-    queries: u64,
+    /// Calls of the store that load durable groups or redeem rejoin tokens.
+    calls: Calls,
 }
 
-/// Connects all users in a process of lower priority, and waits until each has its groups.
-async fn run_storm(service: &Service, users: usize) -> Result<(std::process::Child, Duration)> {
-    let started = Instant::now();
-    let mut clients = Command::new("nice")
-        .args(["-n", "10"])
-        .arg(std::env::current_exe()?)
-        .args([CONNECT, &service.address.to_string(), &users.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let output = clients.stdout.take().context("the output of the clients is piped")?;
-    let line = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line).map(|_| line)
-    });
-    let line = line.await??;
-    ensure!(line == users::CONNECTED, "the clients failed: {line}");
-    Ok((clients, started.elapsed()))
+/// The process of the clients.
+struct Users {
+    process: Child,
+    output: BufReader<ChildStdout>,
 }
 
-async fn measure(program: &Path, store_url: Option<&str>, users: usize) -> Result<Figures> {
+impl Users {
+    fn start(address: SocketAddr, users: usize) -> Result<Self> {
+        let mut process = Command::new("chrt")
+            .args(["--idle", "0"])
+            .arg(std::env::current_exe()?)
+            .args([CONNECT, &address.to_string(), &users.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = BufReader::new(process.stdout.take().context("it is piped")?);
+        Ok(Self { process, output })
+    }
+
+    /// Starts the next step of the clients.
+    fn continue_steps(&mut self) -> Result<()> {
+        Ok(self.process.stdin.as_mut().context("it is piped")?.write_all(b"\n")?)
+    }
+
+    /// Waits until the clients have done a step.
+    async fn wait(mut self) -> Result<Self> {
+        let wait = move || {
+            let mut line = String::new();
+            let read = self.output.read_line(&mut line);
+            read.map(|_| (self, line))
+        };
+        let (this, line) = tokio::task::spawn_blocking(wait).await??;
+        ensure!(line == "\n", "the clients failed: {line}");
+        Ok(this)
+    }
+}
+
+impl Drop for Users {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn measure(program: &Path, store_url: Option<&str>, count: usize) -> Result<Figures> {
     let service = Service::start(program, store_url).await?;
-    service.store_memberships(users).await?;
+    service.store_memberships(count).await?;
+    let mut users = Users::start(service.address, count)?.wait().await?;
+    users.continue_steps()?;
+    let mut users = users.wait().await?;
+    service.wait_until_empty().await?;
     let established = Established::connect(service.address).await?;
     established.take_delays();
     sleep(IDLE_DURATION).await;
     let idle = established.take_delays();
-    let before = service.loads().await?;
-    let (mut clients, duration) = run_storm(&service, users).await?;
-    let storm = established.take_delays();
-    let queries = service.loads().await? - before;
-    clients.kill()?;
-    clients.wait()?;
-    Ok(Figures { idle, storm, duration, queries })
+    let (before, started) = (service.calls().await?, Instant::now());
+    users.continue_steps()?;
+    let _users = users.wait().await?;
+    let (duration, storm, after) = (started.elapsed(), established.take_delays(), service.calls().await?);
+    let accepted = after.accepted - before.accepted;
+    ensure!(accepted == count as u64, "{accepted} rejoin tokens were accepted");
+    let calls =
+        Calls { accepted, loads: after.loads - before.loads, redemptions: after.redemptions - before.redemptions };
+    Ok(Figures { idle, storm, duration, calls })
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the output of the benchmark")]
@@ -85,22 +131,25 @@ fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let [CONNECT, address, users] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        return LocalSet::new().block_on(&runtime, users::connect(address.parse()?, users.parse()?));
+        return LocalSet::new().block_on(&runtime, users::run(address.parse()?, users.parse()?));
     }
     let users = arguments.first().map_or(Ok(DEFAULT_USERS), |users| users.parse())?;
     let program = arguments.get(1).map_or_else(service::build, |program| Ok(program.into()))?;
     println!(
-        "| store | users | s | queries for 100 connections | idle p50 ms | p99 | storm p50 ms | p99 | p99 ratio |"
+        "| store | users | s | loads for 100 users | redemptions | idle p50 ms | p99 | storm p50 ms | p99 | p99 ratio |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let postgres = DatabaseServer::postgres();
+    postgres.process.run_when_idle();
+    use_real_time_class()?;
     for (name, store_url) in [("SQLite", None), ("PostgreSQL", Some(postgres.new_database()))] {
-        let Figures { idle, storm, duration, queries } =
+        let Figures { idle, storm, duration, calls } =
             LocalSet::new().block_on(&runtime, measure(&program, store_url.as_deref(), users))?;
         println!(
-            "| {name} | {users} | {:.1} | {:.2} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} |",
+            "| {name} | {users} | {:.1} | {:.2} | {:.2} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} |",
             duration.as_secs_f64(),
-            queries as f64 * 100.0 / users as f64,
+            calls.loads as f64 * 100.0 / users as f64,
+            calls.redemptions as f64 * 100.0 / users as f64,
             idle.percentile(50),
             idle.percentile(99),
             storm.percentile(50),

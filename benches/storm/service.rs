@@ -4,6 +4,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::sleep,
 };
 
 use crate::{
@@ -28,6 +30,13 @@ pub(crate) fn build() -> Result<PathBuf> {
     let status = Command::new(env!("CARGO")).args(["build", "--profile", "dist", "--bin", "hubcast"]).status()?;
     ensure!(status.success(), "the service does not build");
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/dist/hubcast"))
+}
+
+/// Calls of the store, and the rejoin tokens that were accepted.
+pub(crate) struct Calls {
+    pub(crate) loads: u64,
+    pub(crate) redemptions: u64,
+    pub(crate) accepted: u64,
 }
 
 pub(crate) struct Service {
@@ -75,12 +84,26 @@ impl Service {
         Ok(())
     }
 
-    /// The number of queries for the durable groups of users so far.
-    pub(crate) async fn loads(&self) -> Result<u64> {
+    /// Waits until the ends of all connections are handled.
+    pub(crate) async fn wait_until_empty(&self) -> Result<()> {
+        while self.overview().await?["live"]["connections"] != 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// The calls of the store so far.
+    pub(crate) async fn calls(&self) -> Result<Calls> {
+        let overview = self.overview().await?;
+        let counter = |name| overview["counters"][name].as_u64().with_context(|| format!("no {name}: {overview}"));
+        let (loads, redemptions) = (counter("store_loads")?, counter("store_redemptions")?);
+        Ok(Calls { loads, redemptions, accepted: counter("rejoins_accepted")? })
+    }
+
+    async fn overview(&self) -> Result<serde_json::Value> {
         let overview = self.request("GET", "/admin/overview", &json!(null)).await?;
         let (_, body) = overview.split_once("\r\n\r\n").context("no body")?;
-        let overview: serde_json::Value = serde_json::from_str(body)?;
-        overview["counters"]["store_loads"].as_u64().with_context(|| format!("no counter: {overview}"))
+        Ok(serde_json::from_str(body)?)
     }
 
     async fn request(&self, method: &str, path: &str, body: &serde_json::Value) -> Result<String> {
