@@ -66,7 +66,7 @@ pub enum Renewal {
     Renewed {
         /// The number of leases of dead processes and incarnations that were closed.
         closed: u64,
-        /// The users of these leases, each once.
+        /// The users of these leases, each once, with the latest time at which it had a connection to any node.
         users: Vec<LastSeen>,
     },
     /// Another process holds it. The call has changed nothing.

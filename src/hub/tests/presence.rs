@@ -4,7 +4,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::*;
 use crate::store::{
-    Lease, LeaseChange,
+    CloseReason, Lease, LeaseChange, LeaseEnd,
     faulty::{FaultMode, FaultyStore},
 };
 
@@ -92,14 +92,18 @@ async fn users_of_a_dead_node_go_offline_with_its_lease() {
     let beta = Node { id: "beta".into(), incarnation: "1".into(), process };
     store.leases.renew(&beta, SystemTime::now(), term).await.unwrap();
     let since = SystemTime::now() - Duration::from_secs(60);
-    let lease = |user: &str| {
-        let (connection, user_agent, transport) = (format!("{user} on beta").into(), String::new(), String::new());
+    let lease = |connection: &str, user: &str| {
+        let (connection, user_agent, transport) = (connection.into(), String::new(), String::new());
         LeaseChange::Opened(Lease { connection, user: Some(user.into()), user_agent, transport, since })
     };
     let ann = begin(&services, "ann");
     assert_eq!(next(&mut events).await, ("ann".into(), PresenceChange::Online));
-    store.leases.lease(&beta, &["ann", "bob"].map(lease)).await.unwrap();
+    store.leases.lease(&beta, &[lease("a", "ann"), lease("b", "bob")]).await.unwrap();
     end(&services, &ann);
+    // A connection of ann ended after the last renewal of beta.
+    let (connection, at) = ("c".into(), SystemTime::now() + Duration::from_secs(1));
+    let closed = LeaseChange::Closed(LeaseEnd { connection, since, at, reason: CloseReason::ClientClosed });
+    store.leases.lease(&beta, &[lease("c", "ann"), closed]).await.unwrap();
     sleep(Duration::from_secs(60)).await;
     assert!(events.try_recv().is_err(), "ann is connected to beta");
     // Its lease expires, and the next renewal of this node closes the leases of its connections.

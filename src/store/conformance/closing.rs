@@ -137,16 +137,17 @@ pub async fn restarted_node_closes_its_leases_with_a_reason(store: &dyn DynLease
     Ok(())
 }
 
-/// Each user is in the answer of one renewal, with its latest sign of life. The ends of connections are not.
+/// Each user is in the answer of one renewal. A connection that has ended by itself can be its latest one.
 pub async fn renewal_names_the_users_of_dead_nodes(store: &dyn DynLeaseStore) -> Result<(), Error> {
     let alpha = start(store, "alpha").await?;
     let anonymous = LeaseChange::Opened(Lease { user: None, ..lease("d", "", at(1)) });
     let opened = [open("a", "ann", at(1)), open("b", "bob", at(2)), open("c", "ann", at(12_000)), anonymous];
     store.lease(&alpha, &opened).await?;
     store.lease(&alpha, &[open("e", "cid", at(1)), close("e", at(1), at(3))]).await?;
+    store.lease(&alpha, &[open("f", "bob", at(1)), close("f", at(1), at(15_000))]).await?;
     renew(store, &alpha, at(10_000), TERM).await?;
     for (now, closed, users) in
-        [(39_999, 0, vec![]), (40_000, 4, vec![("ann", 12_000), ("bob", 10_000)]), (50_000, 0, vec![])]
+        [(39_999, 0, vec![]), (40_000, 4, vec![("ann", 12_000), ("bob", 15_000)]), (50_000, 0, vec![])]
     {
         let Renewal::Renewed { closed: count, users: mut named } =
             store.renew(&node("beta", "1"), at(now), TERM).await?

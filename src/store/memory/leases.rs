@@ -1,7 +1,7 @@
 //! The leases of the store in memory, of connections and of nodes, and when users were last seen.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     time::{Duration, SystemTime},
 };
 
@@ -137,7 +137,7 @@ impl Leases {
 
     /// Closes the leases of earlier incarnations of `node` and of expired nodes. Returns their number and their users.
     fn close_dead(&mut self, node: &Node, last_renewal: SystemTime, now: SystemTime) -> (u64, Vec<LastSeen>) {
-        let (mut count, mut seen) = (0, HashMap::new());
+        let (mut count, mut users) = (0, HashSet::new());
         for row in self.rows.values_mut().filter(|row| row.end.is_none()) {
             let (reason, renewed) = if row.node == node.id {
                 if row.incarnation == node.incarnation {
@@ -152,11 +152,12 @@ impl Leases {
             };
             let last_seen = renewed.max(row.lease.since);
             row.end = Some(End { last_seen, closed: now, reason });
-            see(&mut seen, row.lease.user.as_ref(), last_seen);
+            see(&mut self.last_seen, row.lease.user.as_ref(), last_seen);
+            users.extend(row.lease.user.clone());
             count += 1;
         }
-        seen.iter().for_each(|(user, at)| see(&mut self.last_seen, Some(user), *at));
-        (count, seen.into_iter().map(|(user, at)| LastSeen { user, at }).collect())
+        let last_seen = |user| Some(LastSeen { at: *self.last_seen.get(&user)?, user });
+        (count, users.into_iter().filter_map(last_seen).collect())
     }
 
     fn prune(&mut self, now: SystemTime) {

@@ -82,7 +82,8 @@ pub(super) async fn activity(
     Ok(users.iter().map(answer).collect())
 }
 
-async fn last_seen(db: &impl ConnectionTrait, users: &[UserId]) -> Result<Vec<(String, i64)>, DbErr> {
+/// When each of these users was last seen. Open leases do not count.
+pub(super) async fn last_seen(db: &impl ConnectionTrait, users: &[UserId]) -> Result<Vec<(String, i64)>, DbErr> {
     use user_last_seen::Column;
     let rows = user_last_seen::Entity::find().select_only().columns([Column::UserName, Column::LastSeenAt]);
     let rows = rows.filter(Column::UserName.is_in(users.iter().map(UserId::as_str)));

@@ -9,8 +9,11 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::{MAX_BIND_VARIABLES, backend, millis};
-use crate::store::{CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, LastSeen, LeaseEnd, MAX_CLOSED_LEASES, Node};
+use super::{MAX_BIND_VARIABLES, activity, backend, millis};
+use crate::{
+    ids::UserId,
+    store::{CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, LastSeen, LeaseEnd, MAX_CLOSED_LEASES, Node},
+};
 
 /// The maximum number of leases of dead processes that one renewal closes. They take well under a second, and other nodes
 /// can wait for the renewal. The next renewals close the rest.
@@ -157,11 +160,16 @@ impl DeadLeases {
         Ok(false)
     }
 
-    /// Records when the users were last seen. Returns the number of closed leases, and these users.
+    /// Records when the users were last seen. Returns the number of closed leases, and these users, some of which were seen
+    /// later by other nodes.
     pub(super) async fn finish(self, transaction: &Transaction) -> Result<(u64, Vec<LastSeen>), DbErr> {
         record_last_seen(transaction, &self.seen).await?;
-        let last_seen = |(user, at): (String, i64)| LastSeen { user: user.into(), at: millis::time(at) };
-        Ok((self.count as u64, self.seen.into_iter().map(last_seen).collect()))
+        let (names, mut users) = (Vec::from_iter(self.seen.into_keys().map(UserId::from)), Vec::new());
+        for batch in names.chunks(MAX_BIND_VARIABLES) {
+            let seen = activity::last_seen(transaction, batch).await?.into_iter();
+            users.extend(seen.map(|(user, at)| LastSeen { user: user.into(), at: millis::time(at) }));
+        }
+        Ok((self.count as u64, users))
     }
 }
 
