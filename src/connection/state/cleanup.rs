@@ -75,6 +75,8 @@ impl ConnectionState {
             metrics.connections_closed.increment();
             let histogram = metrics.durations.connections(self.handle.info.transport(), reason.status());
             histogram.record(self.started_at.elapsed());
+        } else if self.is_registered {
+            self.services.presence.refused(&self.handle);
         }
         match reason {
             Reason::TooSlow => metrics.connections_evicted.increment(),

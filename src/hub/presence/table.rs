@@ -103,6 +103,14 @@ impl Table {
         self.await_return(&user, Away { due: now + self.window.saturating_sub(age), since: at })
     }
 
+    /// A user was seen without being admitted. If it is away, it was last seen now, and departs at the same time as
+    /// before.
+    pub(super) fn see(&mut self, user: &UserId, at: SystemTime) {
+        if let Some(away) = self.users.get_mut(user).and_then(|known| known.away.as_mut()) {
+            away.since = away.since.max(at);
+        }
+    }
+
     fn await_return(&mut self, user: &UserId, away: Away) -> bool {
         if self.away.len() >= MAX_AWAY {
             self.forget(user);
@@ -234,6 +242,19 @@ mod tests {
         table.disconnect(&ann(), start + WINDOW, at(50));
         assert!(!table.depart(&departure(1)), "it has left again");
         assert_eq!(table.departures(start + WINDOW, 9), []);
+    }
+
+    #[test]
+    fn refused_return_delays_no_departure() {
+        let (mut table, start) = (Table::new(WINDOW), Instant::now());
+        table.connect(&ann());
+        table.take_arrivals(9);
+        table.disconnect(&ann(), start, at(1));
+        table.see(&ann(), at(9));
+        assert_eq!(table.departures(start + WINDOW, 9), [departure(9)]);
+        assert!(!table.depart(&departure(1)) && table.depart(&departure(9)));
+        table.see(&ann(), at(10));
+        assert!(table.users.is_empty(), "a user that is not followed stays unknown");
     }
 
     #[test]

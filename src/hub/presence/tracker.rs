@@ -121,11 +121,18 @@ impl Presence {
         }
     }
 
+    /// A connection that was not admitted has ended. The store takes its end for the time when the user was last seen.
+    pub(crate) fn refused(&self, handle: &ConnectionHandle) {
+        if let Some((mut table, user)) = self.table().zip(handle.user.as_ref()) {
+            table.see(user, SystemTime::now());
+        }
+    }
+
     fn lose(&self, users: Vec<LastSeen>) {
         let Some(mut table) = self.table() else { return };
-        let (now, today) = (Instant::now(), SystemTime::now());
+        let (now, time) = (Instant::now(), SystemTime::now());
         for seen in users {
-            let age = today.duration_since(seen.at).unwrap_or_default();
+            let age = time.duration_since(seen.at).unwrap_or_default();
             if !table.lose(seen, now, age) {
                 self.metrics.presence_failures.increment();
             }

@@ -81,6 +81,27 @@ async fn events_wait_while_the_store_does_not_answer() {
     }
 }
 
+/// The store takes the end of a refused connection for the time when its user was last seen.
+#[actix::test]
+async fn refused_return_hides_no_departure() {
+    tokio::time::pause();
+    let (hub, mut events) = recording_hub();
+    let store = StoreParts::of(Arc::new(MemoryStore::default()));
+    let services = services_with(store.clone(), vec![hub]);
+    let ann = begin(&services, "ann");
+    assert_eq!(next(&mut events).await, ("ann".into(), PresenceChange::Online));
+    end(&services, &ann);
+    let (connection, since) = (ConnectionId::from("refused"), SystemTime::now());
+    let (user_agent, transport) = (String::new(), String::new());
+    let opened = Lease { connection: connection.clone(), user: Some("ann".into()), user_agent, transport, since };
+    let ended = LeaseEnd { connection, since, at: since, reason: CloseReason::ClientClosed };
+    let node = Node { id: "beta".into(), incarnation: "1".into(), process: Process::current() };
+    store.leases.lease(&node, &[LeaseChange::Opened(opened), LeaseChange::Closed(ended)]).await.unwrap();
+    services.presence.refused(&ann);
+    let (user, change) = next(&mut events).await;
+    assert!(user == "ann" && matches!(change, PresenceChange::Offline { .. }), "{user} {change:?}");
+}
+
 /// While the lease of a dead node lasts, its users count as connected to it.
 #[actix::test]
 async fn users_of_a_dead_node_go_offline_with_its_lease() {
@@ -88,7 +109,7 @@ async fn users_of_a_dead_node_go_offline_with_its_lease() {
     let (hub, mut events) = recording_hub();
     let store = StoreParts::of(Arc::new(MemoryStore::default()));
     let services = services_with(store.clone(), vec![hub]);
-    let (process, term) = (Process::current(), Duration::from_secs(30));
+    let (process, term) = (Process::current(), Duration::from_secs(3_600));
     let beta = Node { id: "beta".into(), incarnation: "1".into(), process };
     store.leases.renew(&beta, SystemTime::now(), term).await.unwrap();
     let since = SystemTime::now() - Duration::from_secs(60);
