@@ -40,12 +40,13 @@ struct Queue {
 struct Waiting {
     redemption: Redemption,
     answer: oneshot::Sender<Result<Redeemed, Error>>,
-    deadline: Instant,
+    /// The latest time to send an answer that exists.
+    answer_by: Instant,
 }
 
 impl Waiting {
     fn answer(self, value: Result<Redeemed, Error>) -> Answer<Result<Redeemed, Error>> {
-        Answer { value, to: self.answer, deadline: self.deadline }
+        Answer { value, to: self.answer, deadline: self.answer_by }
     }
 }
 
@@ -88,8 +89,10 @@ impl Redemptions {
     /// Those of the store, and [`Error::Unavailable`] if it does not answer before its deadline.
     pub(super) async fn redeem(&self, redemption: Redemption) -> Result<Redeemed, Error> {
         let (answer, redeemed) = oneshot::channel();
-        let deadline = Instant::now() + self.store.deadline();
-        if let Some(worker) = self.queue.add(|queue| queue.push(Waiting { redemption, answer, deadline }))? {
+        let (now, time_limit) = (Instant::now(), self.store.deadline());
+        // Order: the answer is sent before the caller gives up. A token whose answer is lost is used.
+        let (answer_by, deadline) = (now + time_limit / 10 * 9, now + time_limit);
+        if let Some(worker) = self.queue.add(|queue| queue.push(Waiting { redemption, answer, answer_by }))? {
             actix::spawn(self.clone().run(worker));
         }
         match timeout_at(deadline, redeemed).await {
