@@ -31,8 +31,9 @@ fn main() -> ExitCode {
     allocator::return_freed_memory_at_once();
     let flags = Flags::parse();
     let mut logger = env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT_LOG_FILTER));
-    // At `trace`, the driver of databases writes their addresses with the passwords.
-    logger.filter_module("sea_orm", LevelFilter::Debug).init();
+    // At `trace`, the driver of databases writes their addresses with the passwords. It writes nothing between `warn` and
+    // `trace`. `debug` here would make each crate of the process compare its own `debug` lines with the filter.
+    logger.filter_module("sea_orm", LevelFilter::Warn).init();
     let settings = match Settings::read(&flags, &config::environment()) {
         Ok(settings) => settings,
         Err(faults) => {
