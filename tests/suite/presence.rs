@@ -179,6 +179,7 @@ async fn return_to_another_node_begins_a_new_window() {
     let bob = connect(&alpha, "bob").await;
     assert_eq!(alpha_events.next().await, "bob is online in lobby");
     first.drop_socket();
+    wait_until_async(async || !is_online(&beta, "ann").await).await;
     let second = connect(&beta, "ann").await;
     bob.drop_socket();
     second.drop_socket();
