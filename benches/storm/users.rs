@@ -1,4 +1,5 @@
-//! The clients of the storm. They run in a process of their own, which obeys its standard input.
+//! The clients of the storm. They run in a process of their own. Each line of its standard input starts
+//! a step.
 
 use std::{
     io::{Write, stdin, stdout},

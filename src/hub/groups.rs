@@ -73,7 +73,8 @@ impl Added {
         }
     }
 
-    fn words(self) -> &'static str {
+    /// The name for operators.
+    fn name(self) -> &'static str {
         match self {
             Self::Joined => "joined",
             Self::AlreadyMember => "already member",
@@ -91,7 +92,8 @@ impl Removed {
         }
     }
 
-    fn words(self) -> &'static str {
+    /// The name for operators.
+    fn name(self) -> &'static str {
         match self {
             Self::Left => "left",
             Self::NotMember => "not member",
@@ -123,7 +125,7 @@ impl Groups {
     pub async fn add(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Added, Error> {
         let (id, key) = (id.into(), self.new_key(group)?);
         let added = self.scope.router.join(&id, &key, JoinCause::Caller).await.map(Added::of);
-        self.audit("add connection to group", &id, &key, added.as_ref().map(|added| added.words()));
+        self.audit("add connection to group", &id, &key, added.as_ref().map(|added| added.name()));
         added
     }
 
@@ -135,13 +137,13 @@ impl Groups {
     pub async fn remove(&self, id: impl Into<ConnectionId>, group: impl Into<GroupName>) -> Result<Removed, Error> {
         let (id, key) = (id.into(), self.key(group));
         let removed = self.scope.router.leave(&id, &key).await.map(Removed::of);
-        self.audit("remove connection from group", &id, &key, removed.as_ref().map(|removed| removed.words()));
+        self.audit("remove connection from group", &id, &key, removed.as_ref().map(|removed| removed.name()));
         removed
     }
 
     fn audit(&self, action: &str, id: &ConnectionId, key: &GroupKey, result: Result<&str, &Error>) {
         let subject = [("hub", &*self.scope.hub), ("conn", &**id), ("group", &*key.name)];
-        self.scope.requester.audit(action, &subject, &result, |words| (*words).to_owned());
+        self.scope.requester.audit(action, &subject, &result, |name| (*name).to_owned());
     }
 
     /// Adds the caller to a group.

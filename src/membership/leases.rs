@@ -33,7 +33,7 @@ impl Membership {
 
     fn on_renewed(&mut self, closed: u64, users: Vec<LastSeen>) {
         self.metrics.leases_reclaimed.add(closed);
-        self.metrics.presence_failures.add(self.reports.lost_users(users));
+        self.metrics.presence_failures.add(self.reports.report_lost(users));
         if closed > 0 {
             info!(connections = closed; "closed leases of dead connections");
         }

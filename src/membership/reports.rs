@@ -27,7 +27,7 @@ impl Reports {
     }
 
     /// Reports lost users. Returns the number of users that are not reported, because too many wait.
-    pub(super) fn lost_users(&self, users: Vec<LastSeen>) -> u64 {
+    pub(super) fn report_lost(&self, users: Vec<LastSeen>) -> u64 {
         if users.is_empty() {
             return 0;
         }
@@ -52,11 +52,11 @@ mod tests {
     #[test]
     fn lost_users_beyond_the_limit_are_counted() {
         let (reports, _, mut lost) = Reports::new();
-        assert_eq!((0..MAX_WAITING_RENEWALS).map(|_| reports.lost_users(users())).sum::<u64>(), 0);
-        assert_eq!(reports.lost_users(users()), 1);
+        assert_eq!((0..MAX_WAITING_RENEWALS).map(|_| reports.report_lost(users())).sum::<u64>(), 0);
+        assert_eq!(reports.report_lost(users()), 1);
         assert_eq!(lost.try_recv(), Ok(users()));
-        assert_eq!(reports.lost_users(users()), 0);
+        assert_eq!(reports.report_lost(users()), 0);
         drop(lost);
-        assert_eq!(reports.lost_users(users()), 0, "nobody wants to know");
+        assert_eq!(reports.report_lost(users()), 0, "no hub handles presence");
     }
 }
