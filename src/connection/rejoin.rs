@@ -71,7 +71,7 @@ pub enum OnStoreFailure {
     /// The client is refused and may try again. A connected client is never missing from one of its groups.
     #[default]
     Refuse,
-    /// The client is admitted without its durable groups.
+    /// The client is admitted without its durable groups. A connection that has not ended keeps those that it is in.
     Continue,
 }
 
@@ -138,7 +138,7 @@ impl RejoinService {
         hubs: Vec<HubName>,
         rejoin_token: Option<String>,
     ) -> Result<(Vec<GroupJoin>, Option<TokenOutcome>), ConnectError> {
-        let durable = self.all_durable_groups(&client, &hubs).await?;
+        let durable = self.all_durable_groups(&client, &hubs, &[]).await?;
         let stored = keys_of(&durable).map(|group| (group, JoinCause::Store));
         let Some(token) = rejoin_token else { return Ok((stored.collect(), None)) };
         let rejoined = self.rejoin(&client, Some(token), None, None, self.hubs_of(&client, &durable, &[])).await?;
@@ -158,8 +158,11 @@ impl RejoinService {
     ) -> Result<(Vec<GroupJoin>, RejoinOutcome), ConnectError> {
         let settings = &self.settings;
         let asks_store = request.joins_durable || hubs.iter().any(|hub| settings.policy_of(hub).asks_store());
-        let durable =
-            if asks_store { self.all_durable_groups(&client, &hubs).await? } else { by_hub(&hubs, &request.durable) };
+        let durable = if asks_store {
+            self.all_durable_groups(&client, &hubs, &request.durable).await?
+        } else {
+            by_hub(&hubs, &request.durable)
+        };
         let (connection, has_token) = (Some(client.id.to_string()), request.token.is_some());
         let rejoin_hubs = self.hubs_of(&client, &durable, &request.durable);
         let mut rejoined = self.rejoin(&client, request.token, connection, request.current, rejoin_hubs).await?;
@@ -189,15 +192,26 @@ impl RejoinService {
         Losses { refusal: rejoined.refusal, unlisted: rejoined.lost, revoked }
     }
 
+    /// Loads the durable groups of a client. `current` are those that its connection is in.
     async fn all_durable_groups(
         &self,
         client: &ConnectionHandle,
         hubs: &[HubName],
+        current: &[Arc<GroupKey>],
     ) -> Result<DurableGroups, ConnectError> {
-        try_join_all(hubs.iter().map(|hub| async { Ok((hub.clone(), self.durable_groups(client, hub).await?)) })).await
+        let load = async |(hub, current): (HubName, Vec<GroupName>)| {
+            let groups = self.durable_groups(client, &hub, current).await?;
+            Ok((hub, groups))
+        };
+        try_join_all(by_hub(hubs, current).into_iter().map(load)).await
     }
 
-    async fn durable_groups(&self, client: &ConnectionHandle, hub: &HubName) -> Result<Vec<GroupName>, ConnectError> {
+    async fn durable_groups(
+        &self,
+        client: &ConnectionHandle,
+        hub: &HubName,
+        current: Vec<GroupName>,
+    ) -> Result<Vec<GroupName>, ConnectError> {
         let Some(user) = client.user.clone() else { return Ok(Vec::new()) };
         let owner = Owner { hub: hub.clone(), user };
         match self.services.durable.groups_of(&owner).await {
@@ -205,7 +219,7 @@ impl RejoinService {
             Err(error) => {
                 client.log(Cause::GroupsNotLoaded, &[("hub", hub), ("error", &error)]);
                 match self.settings.on_store_failure {
-                    OnStoreFailure::Continue => Ok(Vec::new()),
+                    OnStoreFailure::Continue => Ok(current),
                     OnStoreFailure::Refuse => Err(store_failure()),
                 }
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hubcast::{
     EngineBuilder, OnStoreFailure, RejoinSettings,
     hub::Reconciled,
+    pipeline::Policy,
     store::{
         faulty::{FaultMode, FaultyStore},
         sea::SeaStore,
@@ -105,6 +106,30 @@ async fn client_admitted_without_its_groups_gets_them_later() {
     store.set_mode(FaultMode::None);
     assert_eq!(server.engine.reconcile().await.unwrap(), Reconciled { joined: 1, left: 0 });
     assert_eq!(members(&server, "lobby").await, 1);
+}
+
+/// The store cannot say which of the groups it would restore.
+#[tokio::test]
+async fn returning_client_keeps_durable_groups_while_the_store_fails() {
+    let rejoin = RejoinSettings {
+        policy: Policy::Store,
+        on_store_failure: OnStoreFailure::Continue,
+        ..RejoinSettings::default()
+    };
+    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(rejoin)).await;
+    let hub = server.engine.hub("chat").unwrap();
+    let mut bob = ClassicClient::connect(server.address, "webSockets", "&user=bob").await;
+    hub.users().add_to_group("bob", "lobby").await.unwrap();
+    store.set_mode(FaultMode::Refuse);
+    bob.drop_channel();
+    bob.reconnect().await;
+    bob.invoke("WhoAmI", json!([])).await;
+    for (group, text) in [("lobby", "to the group"), ("other", "to nobody")] {
+        with_timeout(hub.clients().group(group).send("addChatMessage", ("server", text))).await.unwrap();
+    }
+    with_timeout(hub.clients().user("bob").send("addChatMessage", ("server", "end"))).await.unwrap();
+    assert_eq!(bob.next_chat_message().await.1, "to the group");
+    assert_eq!(bob.next_chat_message().await.1, "end");
 }
 
 #[tokio::test]
