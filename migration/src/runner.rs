@@ -95,8 +95,9 @@ pub(crate) async fn up<'c>(
         manager.has_changed.store(begun.contains(*name), Ordering::Relaxed);
         let result = migration.up(&manager).await;
         if result.is_err() && !manager.has_changed.load(Ordering::Relaxed) {
-            // A table that does not belong to hubcast, for example, must not be taken for its own at the next start.
-            delete(&manager, name).await?;
+            // A table that does not belong to hubcast, for example, must not be taken for its own at the next start. The
+            // error of the migration tells more than one of this statement.
+            let _ = delete(&manager, name).await;
         }
         result?;
         let row = Query::update().table(TABLE).value("applied_at", unix_time()).and_where(is_of(name)).take();
