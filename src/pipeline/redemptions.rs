@@ -219,6 +219,26 @@ mod tests {
         assert!(matches!(verdict(&redemptions, "late").await, Ok(Verdict::Accepted)), "it is unused");
     }
 
+    /// All of them at once, although answers are spread otherwise.
+    #[actix::test]
+    async fn answers_late_in_the_time_limit_arrive() {
+        tokio::time::pause();
+        let (store, redemptions) = redemptions();
+        store.set_mode(FaultMode::Hold);
+        let families: Vec<_> = (0..1_000).map(|number| number.to_string()).collect();
+        let release = async {
+            sleep(DEADLINE - Duration::from_millis(10)).await;
+            store.set_mode(FaultMode::None);
+        };
+        let (first, all, ()) = join!(
+            verdict(&redemptions, "first"),
+            join_all(families.iter().map(|family| verdict(&redemptions, family))),
+            release
+        );
+        let accepted = |verdict: &Result<Verdict, Error>| matches!(verdict, Ok(Verdict::Accepted));
+        assert!(accepted(&first) && all.iter().all(accepted), "{:?}", all.iter().find(|verdict| !accepted(verdict)));
+    }
+
     #[actix::test]
     async fn silent_store_fails_redemptions_at_their_deadline() {
         tokio::time::pause();
