@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::{
-    peers::{free_port, wait_until_listening},
+    peers::{RESPONSE_TIMEOUT, free_port, wait_until_listening},
     users,
 };
 
@@ -86,10 +86,13 @@ impl Service {
 
     /// Waits until the ends of all connections are handled.
     pub(crate) async fn wait_until_empty(&self) -> Result<()> {
-        while self.overview().await?["live"]["connections"] != 0 {
-            sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
+        let wait = async {
+            while self.overview().await?["live"]["connections"] != 0 {
+                sleep(Duration::from_millis(100)).await;
+            }
+            Ok(())
+        };
+        timeout(RESPONSE_TIMEOUT, wait).await.context("the ends of the connections are not handled")?
     }
 
     /// The calls of the store so far.
