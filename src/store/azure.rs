@@ -122,7 +122,7 @@ impl AzureTableStore {
     /// # Errors
     /// Those of [`AzureTableStore::connect`].
     #[cfg(any(test, feature = "testkit"))]
-    pub async fn connect_patiently(address: &str, credential: AzureCredential) -> Result<Self, Error> {
+    pub async fn connect_with_test_timeouts(address: &str, credential: AzureCredential) -> Result<Self, Error> {
         Self::connect_within(address, credential, Duration::from_secs(60)).await
     }
 

@@ -77,7 +77,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 /// Time limits for tests: other processes can keep the disk and the processors of a test machine busy for many seconds.
 #[cfg(any(test, feature = "testkit"))]
-const PATIENT_TIMEOUTS: Timeouts = {
+const TEST_TIMEOUTS: Timeouts = {
     const MINUTE: Duration = Duration::from_secs(60);
     Timeouts { open: MINUTE, acquire: MINUTE, lock: MINUTE, statement: MINUTE, idle_transaction: MINUTE }
 };
@@ -113,8 +113,8 @@ impl SeaStore {
     /// # Errors
     /// Those of [`SeaStore::connect`].
     #[cfg(any(test, feature = "testkit"))]
-    pub async fn connect_patiently(url: &str) -> Result<Self, Error> {
-        Self::connect_within(url, PATIENT_TIMEOUTS).await
+    pub async fn connect_with_test_timeouts(url: &str) -> Result<Self, Error> {
+        Self::connect_within(url, TEST_TIMEOUTS).await
     }
 
     async fn connect_within(url: &str, timeouts: Timeouts) -> Result<Self, Error> {

@@ -22,7 +22,7 @@ static AZURITE: LazyLock<Azurite> = LazyLock::new(|| {
 });
 
 async fn connect(address: &str) -> Result<AzureTableStore, Error> {
-    AzureTableStore::connect_patiently(address, AzureCredential::key(AZURITE_KEY)).await
+    AzureTableStore::connect_with_test_timeouts(address, AzureCredential::key(AZURITE_KEY)).await
 }
 
 fn ann() -> Owner {
@@ -67,11 +67,12 @@ async fn lists_longer_than_an_answer_are_complete() {
 #[tokio::test]
 async fn shared_access_signature_is_accepted() {
     let (address, signature) = (AZURITE.new_table(), shared_access_signature());
-    let store = AzureTableStore::connect_patiently(&address, AzureCredential::sas(signature.as_str())).await.unwrap();
+    let store =
+        AzureTableStore::connect_with_test_timeouts(&address, AzureCredential::sas(signature.as_str())).await.unwrap();
     assert_eq!(store.add(&ann(), &"room".into()).await.unwrap(), Change::Applied);
     assert_eq!(store.groups_of(&[ann()]).await.unwrap(), [["room".into()]]);
     let forged = AzureCredential::sas(signature.replace("sco", "co"));
-    let error = AzureTableStore::connect_patiently(&address, forged).await.unwrap_err();
+    let error = AzureTableStore::connect_with_test_timeouts(&address, forged).await.unwrap_err();
     assert!(matches!(error, Error::Address(_)), "{error}");
     assert!(!error.to_string().contains("sig="), "{error}");
 }
@@ -79,7 +80,7 @@ async fn shared_access_signature_is_accepted() {
 #[tokio::test]
 async fn wrong_key_is_a_wrong_address() {
     let wrong = AzureCredential::key("c2VjcmV0");
-    let error = AzureTableStore::connect_patiently(&AZURITE.new_table(), wrong).await.unwrap_err();
+    let error = AzureTableStore::connect_with_test_timeouts(&AZURITE.new_table(), wrong).await.unwrap_err();
     assert!(matches!(error, Error::Address(_)), "{error}");
     assert!(!error.to_string().contains("c2VjcmV0"), "{error}");
 }

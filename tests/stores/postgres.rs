@@ -7,7 +7,9 @@ use crate::{
     tls::{self, tls_checks},
 };
 
-hubcast::store_conformance!(SeaStore::connect_patiently(&DatabaseServer::shared_postgres().new_database()).await?);
+hubcast::store_conformance!(
+    SeaStore::connect_with_test_timeouts(&DatabaseServer::shared_postgres().new_database()).await?
+);
 hubcast::store_commit_conformance!(ProxiedStore::open(DatabaseServer::shared_postgres()).await?);
 hubcast::membership_fault_conformance!(ProxiedStore::open(DatabaseServer::shared_postgres()).await?);
 server_checks!(DatabaseServer::shared_postgres());

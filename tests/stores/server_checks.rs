@@ -15,7 +15,7 @@ pub(crate) fn ann() -> Owner {
 
 pub(crate) async fn processes_that_start_together_share_the_schema(server: &DatabaseServer) {
     let url = server.new_database();
-    let stores = try_join_all((0..6).map(|_| SeaStore::connect_patiently(&url))).await.unwrap();
+    let stores = try_join_all((0..6).map(|_| SeaStore::connect_with_test_timeouts(&url))).await.unwrap();
     let (owner, group) = (ann(), GroupName::from("room"));
     let changes = try_join_all(stores.iter().map(|store| store.add(&owner, &group))).await.unwrap();
     assert_eq!(changes.iter().filter(|change| **change == Change::Applied).count(), 1, "{changes:?}");
@@ -32,7 +32,7 @@ pub(crate) async fn change_is_stored_if_answer_of_commit_is_lost(server: &Databa
 
 /// The text of a wrong address, which never contains its password.
 async fn refusal(url: &str) -> String {
-    match SeaStore::connect_patiently(url).await {
+    match SeaStore::connect_with_test_timeouts(url).await {
         Err(Error::Address(text)) if !text.contains("hunter2") => text,
         other => panic!("{url}: {other:?}"),
     }
@@ -71,7 +71,7 @@ pub(crate) async fn unreachable_server_is_named(server: &DatabaseServer) {
 }
 
 pub(crate) async fn value_that_does_not_fit_is_unsupported(server: &DatabaseServer) {
-    let store = SeaStore::connect_patiently(&server.new_database()).await.unwrap();
+    let store = SeaStore::connect_with_test_timeouts(&server.new_database()).await.unwrap();
     let error = store.add(&ann(), &"g".repeat(321).into()).await.unwrap_err();
     assert!(matches!(error, Error::Unsupported(_)), "{error}");
     assert!(store.groups_of(&[ann()]).await.unwrap()[0].is_empty());
@@ -79,7 +79,7 @@ pub(crate) async fn value_that_does_not_fit_is_unsupported(server: &DatabaseServ
 
 pub(crate) async fn missing_table_is_corrupt(server: &DatabaseServer) {
     let url = server.new_database();
-    let store = SeaStore::connect_patiently(&url).await.unwrap();
+    let store = SeaStore::connect_with_test_timeouts(&url).await.unwrap();
     server.query(&url, "DROP TABLE rejoin_families");
     let error = store.release_holders(&"alpha".into(), &["a".into()]).await.unwrap_err();
     assert!(matches!(error, Error::Corrupt(_)), "{error}");

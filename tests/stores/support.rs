@@ -25,7 +25,8 @@ impl ProxiedStore<SeaStore> {
         let (url, address) = (server.new_database(), server.process.address);
         let proxy = FaultProxy::to_database(address).await;
         let proxied = url.replace(&address.to_string(), &proxy.address.to_string());
-        let (store, witness) = (SeaStore::connect_patiently(&proxied).await?, SeaStore::connect_patiently(&url).await?);
+        let (store, witness) =
+            (SeaStore::connect_with_test_timeouts(&proxied).await?, SeaStore::connect_with_test_timeouts(&url).await?);
         Ok(Self { store, witness, proxy })
     }
 }

@@ -99,14 +99,14 @@ impl TlsServer {
 
 /// The text of the error, which says that the address is wrong.
 async fn refusal(url: &str) -> String {
-    match SeaStore::connect_patiently(url).await {
+    match SeaStore::connect_with_test_timeouts(url).await {
         Err(Error::Address(text)) => text,
         other => panic!("{url}: {other:?}"),
     }
 }
 
 async fn assert_usable(url: &str) {
-    let store = SeaStore::connect_patiently(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+    let store = SeaStore::connect_with_test_timeouts(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
     let ann = Owner { hub: "chat".into(), user: "ann".into() };
     assert_eq!(store.add(&ann, &"room".into()).await.unwrap(), Change::Applied, "{url}");
 }

@@ -157,7 +157,7 @@ async fn policy_of_the_hub_decides_for_live_classic_connections() {
 /// A durable membership is that of the user, and no token decides about it. After the first reconnect, the client knows
 /// of all groups that its connection is in.
 #[tokio::test]
-async fn live_classic_connection_without_a_token_stays_in_durable_groups() {
+async fn connection_without_token_stays_in_durable_groups() {
     for policy in POLICIES {
         let [alpha, _] = two_nodes(policy).await;
         let mut bob = bob_with_token(&alpha, "webSockets").await;

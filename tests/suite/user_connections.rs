@@ -102,7 +102,7 @@ async fn samples_7_and_8_map_users_in_a_database() {
 }
 
 #[tokio::test]
-async fn database_of_samples_7_and_8_can_be_on_a_server() {
+async fn samples_7_and_8_run_on_database_servers() {
     let directory = tempfile::tempdir().unwrap();
     for server in [DatabaseServer::shared_postgres(), DatabaseServer::shared_mariadb()] {
         let way = Way { name: "database", directory: directory.path(), store: &server.new_database() };

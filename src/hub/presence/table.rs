@@ -91,7 +91,7 @@ impl Table {
 
     /// A process with connections of a user has died. The user was last seen `age` ago. Returns false if it was forgotten,
     /// because too many are away.
-    pub(super) fn lose(&mut self, LastSeen { user, at }: LastSeen, now: Instant, age: Duration) -> bool {
+    pub(super) fn record_lost(&mut self, LastSeen { user, at }: LastSeen, now: Instant, age: Duration) -> bool {
         match self.users.entry(user.clone()) {
             Entry::Occupied(mut known) => {
                 // It has other connections, or has ended a later one.
@@ -261,10 +261,13 @@ mod tests {
     fn lost_user_departs_after_the_window() {
         let (mut table, start) = (Table::new(WINDOW), Instant::now());
         let lost = |user: &str| LastSeen { user: user.into(), at: at(1) };
-        assert!(table.lose(lost("ann"), start, Duration::from_secs(30)) && table.lose(lost("ann"), start, WINDOW));
+        assert!(
+            table.record_lost(lost("ann"), start, Duration::from_secs(30))
+                && table.record_lost(lost("ann"), start, WINDOW)
+        );
         assert_eq!(table.next_due(start), Some(start + Duration::from_secs(15)));
         assert_eq!(table.departures(start + Duration::from_secs(15), 9), [departure(1)]);
-        assert!(table.lose(lost("bob"), start, Duration::from_secs(60)));
+        assert!(table.record_lost(lost("bob"), start, Duration::from_secs(60)));
         assert_eq!(table.next_due(start), Some(start), "it was last seen before the window");
     }
 
@@ -275,9 +278,9 @@ mod tests {
         table.take_arrivals(9);
         table.disconnect(&ann(), start, at(20));
         let lost = |second: u64| LastSeen { user: ann(), at: at(second) };
-        table.lose(lost(10), start, Duration::ZERO);
+        table.record_lost(lost(10), start, Duration::ZERO);
         assert_eq!(table.departures(start + WINDOW, 9), [departure(20)], "its connection here ended later");
-        table.lose(lost(30), start + Duration::from_secs(15), Duration::from_secs(5));
+        table.record_lost(lost(30), start + Duration::from_secs(15), Duration::from_secs(5));
         assert_eq!(table.next_due(start), Some(start + Duration::from_secs(10) + WINDOW));
         assert_eq!(table.departures(start + WINDOW * 2, 9), [departure(30)]);
     }
@@ -286,10 +289,10 @@ mod tests {
     fn lost_user_that_returns_arrives() {
         let (mut table, start) = (Table::new(WINDOW), Instant::now());
         let lost = LastSeen { user: ann(), at: at(1) };
-        table.lose(lost.clone(), start, Duration::ZERO);
+        table.record_lost(lost.clone(), start, Duration::ZERO);
         assert!(table.connect(&ann()), "this process has not announced it");
         assert_eq!((table.take_arrivals(9), table.next_due(start)), (vec![ann()], None));
-        assert!(table.lose(lost, start, Duration::ZERO));
+        assert!(table.record_lost(lost, start, Duration::ZERO));
         assert_eq!(table.next_due(start), None, "it is connected");
         assert!(!table.connect(&ann()));
     }

@@ -128,12 +128,12 @@ impl Presence {
         }
     }
 
-    fn lose(&self, users: Vec<LastSeen>) {
+    fn record_lost(&self, users: Vec<LastSeen>) {
         let Some(mut table) = self.table() else { return };
         let (now, time) = (Instant::now(), SystemTime::now());
         for seen in users {
             let age = time.duration_since(seen.at).unwrap_or_default();
-            if !table.lose(seen, now, age) {
+            if !table.record_lost(seen, now, age) {
                 self.metrics.presence_failures.increment();
             }
         }
@@ -148,7 +148,7 @@ impl Presence {
             tokio::select! {
                 () = self.has_work.notified() => continue,
                 Some(users) = lost_users.recv() => {
-                    self.lose(users);
+                    self.record_lost(users);
                     continue;
                 }
                 () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {}

@@ -26,8 +26,8 @@ pub(super) const DRIVER: Driver<MySqlConnectOptions> = Driver {
     endpoint,
     requires_tls,
     verify_authority,
-    authority: &["ssl-ca", "sslca"],
-    verify_all: "ssl-mode=VERIFY_IDENTITY",
+    authority_parameters: &["ssl-ca", "sslca"],
+    strictest_mode: "ssl-mode=VERIFY_IDENTITY",
 };
 
 fn endpoint(options: &MySqlConnectOptions) -> String {

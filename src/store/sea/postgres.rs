@@ -25,8 +25,8 @@ pub(super) const DRIVER: Driver<PgConnectOptions> = Driver {
     endpoint,
     requires_tls,
     verify_authority,
-    authority: &["sslrootcert", "ssl-root-cert", "ssl-ca"],
-    verify_all: "sslmode=verify-full",
+    authority_parameters: &["sslrootcert", "ssl-root-cert", "ssl-ca"],
+    strictest_mode: "sslmode=verify-full",
 };
 
 fn endpoint(options: &PgConnectOptions) -> String {

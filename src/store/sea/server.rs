@@ -37,9 +37,9 @@ pub(super) struct Driver<O> {
     /// Makes a connection that only requires TLS verify the authority of the certificate, but not its name.
     pub(super) verify_authority: fn(O) -> O,
     /// The names of the parameter of an address that names the file of a certificate authority, the usual one first.
-    pub(super) authority: &'static [&'static str],
+    pub(super) authority_parameters: &'static [&'static str],
     /// The parameter that makes the driver verify the authority and the name of a certificate.
-    pub(super) verify_all: &'static str,
+    pub(super) strictest_mode: &'static str,
 }
 
 impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {

@@ -24,7 +24,7 @@ const DROP_AFTER: Duration = Duration::from_millis(50);
 mod in_memory {
     use super::*;
 
-    crate::store_conformance!(SeaStore::connect_patiently("sqlite::memory:").await?);
+    crate::store_conformance!(SeaStore::connect_with_test_timeouts("sqlite::memory:").await?);
 }
 
 mod on_disk {
@@ -50,7 +50,7 @@ impl TempDatabase {
     }
 
     async fn open(&self) -> Result<SeaStore, Error> {
-        SeaStore::connect_patiently(&self.url()).await
+        SeaStore::connect_with_test_timeouts(&self.url()).await
     }
 }
 
@@ -58,7 +58,7 @@ fn ann() -> Owner {
     Owner { hub: "chat".into(), user: "ann".into() }
 }
 
-/// Fails instead of hanging. The limit is above those of [`PATIENT_TIMEOUTS`].
+/// Fails instead of hanging. The limit is above those of [`TEST_TIMEOUTS`].
 async fn within<T>(call: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(120), call).await.expect("every call returns in time")
 }
@@ -182,7 +182,7 @@ async fn memberships_are_deleted_with_user_or_group() {
 async fn locked_database_is_unavailable_until_released() {
     let file = TempDatabase::new();
     let other = file.open().await.unwrap();
-    let short = Timeouts { lock: SHORT, ..PATIENT_TIMEOUTS };
+    let short = Timeouts { lock: SHORT, ..TEST_TIMEOUTS };
     let store = SeaStore::connect_within(&file.url(), short).await.unwrap();
     let exclusive = Some(SqliteTransactionMode::Exclusive);
     let options = TransactionOptions { sqlite_transaction_mode: exclusive, ..Default::default() };
@@ -248,7 +248,7 @@ async fn read_only_database_says_so() {
 #[tokio::test]
 async fn exhausted_pool_is_unavailable() {
     let store =
-        SeaStore::connect_within("sqlite::memory:", Timeouts { acquire: SHORT, ..PATIENT_TIMEOUTS }).await.unwrap();
+        SeaStore::connect_within("sqlite::memory:", Timeouts { acquire: SHORT, ..TEST_TIMEOUTS }).await.unwrap();
     let _taken = store.begin().await.unwrap();
     let refused = within(store.groups_of(&[ann()])).await.unwrap_err();
     assert!(matches!(refused, Error::Unavailable(_)), "{refused}");

@@ -25,15 +25,16 @@ impl<O> Driver<O> {
     fn authority_of(&self, url: &str) -> Option<String> {
         let (_, query) = url.split_once('?')?;
         let query = query.split('#').next().unwrap_or_default();
-        let named = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| self.authority.contains(&&**name));
+        let named =
+            form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| self.authority_parameters.contains(&&**name));
         named.last().map(|(_, value)| value.into_owned())
     }
 
     /// Refuses an authority that has no effect, and a file without a certificate: the driver would not report them.
     pub(super) fn check_authority(&self, url: &str, options: &O) -> Result<(), Error> {
-        let (Some(authority), name) = (self.authority_of(url), self.authority[0]) else { return Ok(()) };
+        let (Some(authority), name) = (self.authority_of(url), self.authority_parameters[0]) else { return Ok(()) };
         if !(self.requires_tls)(options) {
-            let strict = self.verify_all;
+            let strict = self.strictest_mode;
             return Err(Error::Address(format!("`{name}` has no effect, because TLS is not required; set `{strict}`")));
         }
         let file = fs::read(&authority);
@@ -58,7 +59,7 @@ impl<O> Driver<O> {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
                 format!(
                     "TLS: the certificate of the server is not signed by a trusted authority; `{}` names the file of another one",
-                    self.authority[0]
+                    self.authority_parameters[0]
                 )
             }
             error => format!("TLS: {error}"),
