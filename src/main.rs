@@ -21,8 +21,8 @@ use log::{LevelFilter, error};
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The log filter unless `RUST_LOG` is set. `actix_http` is off, because it logs every invalid HTTP request, so any
-/// client could fill the log.
-const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn,actix_http=off";
+/// client could fill the log. `sqlx` logs each table that exists at the start, and each connection that a database ends.
+const DEFAULT_LOG_FILTER: &str = "info,actix_server=warn,actix_http=off,sqlx=warn";
 
 /// The exit code for an invalid configuration or command line, as shells use it.
 const USAGE_ERROR: u8 = 2;
