@@ -263,6 +263,9 @@ impl<D: Dialect> Connection<D> {
     }
 
     fn record_rejoin(&mut self, outcome: RejoinOutcome, token: Option<&str>) {
+        if let Some((issuer, token)) = self.state.token_issuer.as_ref().zip(outcome.token.as_ref()) {
+            issuer.keep_unchecked(token.is_unchecked);
+        }
         let claims = outcome.token.as_ref().and_then(|token| token.claims.as_ref());
         if let Some((issuer, claims)) = self.state.token_issuer.as_ref().zip(claims) {
             issuer.record_accepted(claims);

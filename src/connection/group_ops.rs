@@ -123,8 +123,24 @@ impl<D: Dialect> Connection<D> {
         }
         let Some(issuer) = &self.state.token_issuer else { return };
         issuer.save_changed_list();
+        if issuer.keeps_unchecked() {
+            // Clears a token that waits for the next frame.
+            return self.send_groups_token(false);
+        }
         let are_known = issuer.are_groups_known();
         self.handle_event(Event::GroupsChanged { are_known }, ctx);
+    }
+
+    /// The groups of the client have changed. From a change that was requested after its admission on, the client gets
+    /// tokens again, although its last one could not be checked.
+    fn on_groups_changed(&mut self, is_requested: bool, ctx: &mut Context<Self>) {
+        if let Some(issuer) = &self.state.token_issuer
+            && is_requested
+            && self.state.is_admitted()
+        {
+            issuer.keep_unchecked(false);
+        }
+        self.refresh_groups_token(ctx);
     }
 
     /// Runs a group operation after the earlier ones on the same group.
@@ -214,7 +230,7 @@ impl<D: Dialect> Connection<D> {
                 let joined = if keeps_filter { joined } else { self.receive_from(group, joined) };
                 reply(answer, Ok(joined));
                 if joined == Joined::Now || is_newly_durable {
-                    self.refresh_groups_token(ctx);
+                    self.on_groups_changed(cause == JoinCause::Caller, ctx);
                 }
             }
             // The connection has ended: the sender of the answer is dropped.
@@ -274,7 +290,7 @@ impl<D: Dialect> Connection<D> {
             if left == Ok(Left::Now) && was_received {
                 this.state.record_leave(&group);
                 reply(Some(answer), left);
-                this.refresh_groups_token(ctx);
+                this.on_groups_changed(cause == LeaveCause::Caller, ctx);
             } else {
                 // To a client that received nothing from the group, it was no member.
                 reply(Some(answer), left.map(|_| Left::NotMember));

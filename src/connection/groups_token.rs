@@ -56,6 +56,8 @@ struct IssuerState {
     subject: TokenSubject,
     /// The token that the client has.
     known: Option<KnownToken>,
+    /// The client keeps the token that it has presented, because the store did not check it. It gets no new one.
+    keeps_unchecked: bool,
     /// The last token could not list all groups.
     lacks_groups: bool,
     /// The store may have a list of the family.
@@ -101,6 +103,7 @@ impl TokenIssuer {
                 encode: Arc::new(D::encode_token),
                 subject,
                 known: KnownToken::initial(D::TOKEN_PLACE),
+                keeps_unchecked: false,
                 lacks_groups: false,
                 may_have_list: false,
                 changed_at: SystemTime::now(),
@@ -130,6 +133,17 @@ impl TokenIssuer {
         let lacks_groups = claims.omitted() > 0;
         state.lacks_groups |= lacks_groups;
         state.may_have_list |= lacks_groups;
+    }
+
+    /// Whether the client keeps the token that it has presented, which could be neither accepted nor refused. A new token
+    /// would lack its groups.
+    pub(super) fn keep_unchecked(&self, keeps_unchecked: bool) {
+        self.lock().keeps_unchecked = keeps_unchecked;
+    }
+
+    /// Whether the client keeps a token that could not be checked.
+    pub(super) fn keeps_unchecked(&self) -> bool {
+        self.lock().keeps_unchecked
     }
 
     /// The groups of the client have changed. If its tokens cannot list all of them, the list in the store changes too.

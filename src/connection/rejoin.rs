@@ -71,7 +71,8 @@ pub enum OnStoreFailure {
     /// The client is refused and may try again. A connected client is never missing from one of its groups.
     #[default]
     Refuse,
-    /// The client is admitted without its durable groups. A connection that has not ended keeps those that it is in.
+    /// The client is admitted without its durable groups and those of its rejoin token, which it keeps. A connection that
+    /// has not ended keeps the durable groups that it is in.
     Continue,
 }
 
@@ -110,6 +111,8 @@ pub(crate) struct RejoinOutcome {
 pub(crate) struct TokenOutcome {
     /// Its claims, if it was accepted.
     pub(crate) claims: Option<Claims>,
+    /// It could be neither accepted nor refused. The client keeps it.
+    pub(crate) is_unchecked: bool,
     /// The report to the client.
     pub(crate) report: RejoinReport,
 }
@@ -145,8 +148,9 @@ impl RejoinService {
         let all: BTreeSet<_> = rejoined.groups.iter().cloned().chain(keys_of(&durable)).collect();
         let report =
             RejoinReport::new(&hubs, all.iter().cloned(), self.losses(&rejoined, &hubs, |group| all.contains(group)));
+        let is_unchecked = rejoined.is_unchecked();
         let claimed = rejoined.groups.into_iter().map(|group| (group, JoinCause::Token));
-        Ok((claimed.chain(stored).collect(), Some(TokenOutcome { claims: rejoined.claims, report })))
+        Ok((claimed.chain(stored).collect(), Some(TokenOutcome { claims: rejoined.claims, is_unchecked, report })))
     }
 
     /// Asks the pipeline which groups a client rejoins on its current hubs.
@@ -179,7 +183,7 @@ impl RejoinService {
             let all: HashSet<_> = groups.iter().collect();
             let losses = self.losses(&rejoined, &hubs, |group| all.contains(group));
             let report = RejoinReport::new(&hubs, groups.iter().cloned(), losses);
-            TokenOutcome { claims: rejoined.claims, report }
+            TokenOutcome { is_unchecked: rejoined.is_unchecked(), claims: rejoined.claims, report }
         });
         Ok((joins, RejoinOutcome { groups, token }))
     }

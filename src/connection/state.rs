@@ -276,6 +276,9 @@ impl ConnectionState {
         self.log_refused(&restored);
         self.record_restored(&[]);
         self.token_outcome = restored?.map(Box::new);
+        if let Some((issuer, token)) = self.token_issuer.as_ref().zip(self.token_outcome.as_ref()) {
+            issuer.keep_unchecked(token.is_unchecked);
+        }
         Ok(())
     }
 
@@ -300,9 +303,9 @@ impl ConnectionState {
         Ok(report)
     }
 
-    /// The field of a frame that brings the client a rejoin token, if it receives them.
+    /// The field of a frame that brings the client a rejoin token, if it receives them now.
     pub(super) fn token_field(&self) -> Option<DeferredField> {
-        self.token_issuer.as_ref().map(TokenIssuer::field)
+        self.token_issuer.as_ref().filter(|issuer| !issuer.keeps_unchecked()).map(TokenIssuer::field)
     }
 
     pub(super) fn set_token_encoder(&self, encode: TokenEncoder) {

@@ -15,7 +15,10 @@ use hubcast::{
 use hubcast_fixtures::databases::DatabaseServer;
 use serde_json::json;
 
-use crate::support::{ClassicClient, CoreClient, Server, wait_until_async, with_timeout};
+use crate::{
+    rejoining::{ann_in_lobby, connect_with_token, next_report, next_token},
+    support::{ClassicClient, CoreClient, Server, wait_until_async, with_timeout},
+};
 
 async fn start_node(name: &'static str, store: &SeaStore, interval: Option<Duration>) -> Server {
     let store = store.clone();
@@ -93,10 +96,14 @@ async fn start_with_faulty_store(
     (Server::start_with(move |engine| change(engine.store(shared).store_deadline(Duration::from_secs(1)))).await, store)
 }
 
+/// Clients are admitted while the store fails.
+fn continues() -> RejoinSettings {
+    RejoinSettings { on_store_failure: OnStoreFailure::Continue, ..RejoinSettings::default() }
+}
+
 #[tokio::test]
 async fn client_admitted_without_its_groups_gets_them_later() {
-    let rejoin = RejoinSettings { on_store_failure: OnStoreFailure::Continue, ..RejoinSettings::default() };
-    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(rejoin)).await;
+    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(continues())).await;
     server.engine.hub("chat").unwrap().users().add_to_group("ann", "lobby").await.unwrap();
     store.set_mode(FaultMode::Refuse);
     let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
@@ -111,11 +118,7 @@ async fn client_admitted_without_its_groups_gets_them_later() {
 /// The store cannot say which of the groups it would restore.
 #[tokio::test]
 async fn returning_client_keeps_durable_groups_while_the_store_fails() {
-    let rejoin = RejoinSettings {
-        policy: Policy::Store,
-        on_store_failure: OnStoreFailure::Continue,
-        ..RejoinSettings::default()
-    };
+    let rejoin = RejoinSettings { policy: Policy::Store, ..continues() };
     let (server, store) = start_with_faulty_store(|engine| engine.rejoin(rejoin)).await;
     let hub = server.engine.hub("chat").unwrap();
     let mut bob = ClassicClient::connect(server.address, "webSockets", "&user=bob").await;
@@ -130,6 +133,66 @@ async fn returning_client_keeps_durable_groups_while_the_store_fails() {
     with_timeout(hub.clients().user("bob").send("addChatMessage", ("server", "end"))).await.unwrap();
     assert_eq!(bob.next_chat_message().await.1, "to the group");
     assert_eq!(bob.next_chat_message().await.1, "end");
+}
+
+/// The store may have used the token up. It accepts it again, because the connection that presented it has ended.
+#[tokio::test]
+async fn unchecked_token_stays_valid_after_an_outage() {
+    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(continues())).await;
+    let users = server.engine.hub("chat").unwrap().users();
+    let (mut ann, mut token) = ann_in_lobby(&server).await;
+    for fault in [FaultMode::Refuse, FaultMode::LoseReply] {
+        ann.drop_socket();
+        wait_until_async(async || members(&server, "lobby").await == 0).await;
+        store.set_mode(fault);
+        let mut unchecked = connect_with_token(&server, "ann", &token).await;
+        assert_eq!(next_report(&mut unchecked).await["refused"], "unchecked", "{fault:?}");
+        store.set_mode(FaultMode::None);
+        users.add_to_group("ann", format!("{fault:?}")).await.unwrap();
+        unchecked.expect_no_message().await;
+        unchecked.drop_socket();
+        wait_until_async(async || members(&server, &format!("{fault:?}")).await == 0).await;
+        ann = connect_with_token(&server, "ann", &token).await;
+        token = next_token(&mut ann).await;
+        assert_eq!(members(&server, "lobby").await, 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn join_ends_the_use_of_an_unchecked_token() {
+    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(continues())).await;
+    let (ann, token) = ann_in_lobby(&server).await;
+    ann.drop_socket();
+    store.set_mode(FaultMode::Refuse);
+    let mut unchecked = connect_with_token(&server, "ann", &token).await;
+    assert_eq!(next_report(&mut unchecked).await["refused"], "unchecked");
+    store.set_mode(FaultMode::None);
+    unchecked.invoke_nonblocking("JoinRoom", json!(["den"])).await;
+    let token = next_token(&mut unchecked).await;
+    unchecked.drop_socket();
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    assert_eq!(next_report(&mut back).await["groups"], json!({"chat": ["den"]}));
+}
+
+#[tokio::test]
+async fn classic_client_keeps_an_unchecked_token() {
+    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(continues())).await;
+    let hub = server.engine.hub("chat").unwrap();
+    let mut bob = ClassicClient::connect_and_join(server.address, "webSockets", "bob", "lobby").await;
+    hub.users().add_to_group("bob", "home").await.unwrap();
+    bob.invoke("WhoAmI", json!([])).await;
+    let token = bob.groups_token.clone();
+    store.set_mode(FaultMode::Refuse);
+    bob.drop_channel();
+    bob.reconnect().await;
+    bob.invoke("WhoAmI", json!([])).await;
+    assert_eq!((server.engine.metrics().rejoins_unchecked.get(), &bob.groups_token), (1, &token));
+    store.set_mode(FaultMode::None);
+    bob.drop_channel();
+    bob.reconnect().await;
+    bob.invoke("WhoAmI", json!([])).await;
+    with_timeout(hub.clients().group("lobby").send("addChatMessage", ("server", "hello"))).await.unwrap();
+    assert_eq!(bob.next_chat_message().await.1, "hello");
 }
 
 #[tokio::test]
