@@ -31,6 +31,7 @@ mod millis;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod nodes;
+mod parameters;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod runtime;

@@ -13,6 +13,7 @@ use sea_orm::{
 use super::{
     PREPARED_STATEMENTS, Timeouts,
     errors::{self, Failure},
+    parameters::Parameters,
     server::{self, Driver},
     settled::close_unsettled,
 };
@@ -28,7 +29,32 @@ pub(super) const DRIVER: Driver<MySqlConnectOptions> = Driver {
     verify_authority,
     authority_parameters: &["ssl-ca", "sslca"],
     strictest_mode: "ssl-mode=VERIFY_IDENTITY",
+    parameters: Parameters {
+        is_known,
+        choices: &[(&["sslmode", "ssl-mode"], &["DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"])],
+    },
 };
+
+/// The list of the driver.
+fn is_known(parameter: &str) -> bool {
+    matches!(
+        parameter,
+        "sslmode"
+            | "ssl-mode"
+            | "sslca"
+            | "ssl-ca"
+            | "charset"
+            | "collation"
+            | "sslcert"
+            | "ssl-cert"
+            | "sslkey"
+            | "ssl-key"
+            | "statement-cache-capacity"
+            | "socket"
+            | "timezone"
+            | "time-zone"
+    )
+}
 
 fn endpoint(options: &MySqlConnectOptions) -> String {
     match options.get_socket() {

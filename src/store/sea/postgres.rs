@@ -13,6 +13,7 @@ use sea_orm::{
 use super::{
     PREPARED_STATEMENTS, Timeouts,
     errors::Failure,
+    parameters::Parameters,
     server::{self, Driver},
     settled::close_unsettled,
 };
@@ -27,7 +28,37 @@ pub(super) const DRIVER: Driver<PgConnectOptions> = Driver {
     verify_authority,
     authority_parameters: &["sslrootcert", "ssl-root-cert", "ssl-ca"],
     strictest_mode: "sslmode=verify-full",
+    parameters: Parameters {
+        is_known,
+        choices: &[(&["sslmode", "ssl-mode"], &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])],
+    },
 };
+
+/// The list of the driver.
+fn is_known(parameter: &str) -> bool {
+    let is_known = matches!(
+        parameter,
+        "sslmode"
+            | "ssl-mode"
+            | "sslrootcert"
+            | "ssl-root-cert"
+            | "ssl-ca"
+            | "sslcert"
+            | "ssl-cert"
+            | "sslkey"
+            | "ssl-key"
+            | "statement-cache-capacity"
+            | "host"
+            | "hostaddr"
+            | "port"
+            | "dbname"
+            | "user"
+            | "password"
+            | "application_name"
+            | "options"
+    );
+    is_known || parameter.strip_prefix("options[").is_some_and(|option| option.ends_with(']'))
+}
 
 fn endpoint(options: &PgConnectOptions) -> String {
     match options.get_socket() {

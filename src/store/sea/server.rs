@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
-use super::Timeouts;
+use super::{Timeouts, parameters::Parameters};
 use crate::store::{Error, address::without_credentials};
 
 mod failures;
@@ -40,13 +40,16 @@ pub(super) struct Driver<O> {
     pub(super) authority_parameters: &'static [&'static str],
     /// The parameter that makes the driver verify the authority and the name of a certificate.
     pub(super) strictest_mode: &'static str,
+    /// The parameters that the driver knows.
+    pub(super) parameters: Parameters,
 }
 
 impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {
-    /// Refuses addresses that the driver cannot parse, addresses without a database, and authorities that cannot be used.
+    /// Refuses unknown parameters, addresses that the driver cannot parse, addresses without a database, and authorities
+    /// that cannot be used.
     pub(super) fn check_address(&self, url: &str) -> Result<(), Error> {
-        // The error of the driver shows no part of the address.
-        let options: O = url.parse().map_err(|error: sqlx::Error| Error::Address(error.to_string()))?;
+        self.parameters.check(url)?;
+        let options: O = url.parse().map_err(|error| unreadable(&error))?;
         match (self.database)(&options) {
             None | Some("") => Err(Error::Address(format!("{} names no database", without_credentials(url)))),
             Some(_) => self.check_authority(url, &options),
@@ -60,6 +63,12 @@ impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {
             Err(error) => Err(self.failure(url, error).await),
         }
     }
+}
+
+/// The error of an address that the driver cannot parse. It shows no part of the address.
+fn unreadable(error: &sqlx::Error) -> Error {
+    let cause = if let sqlx::Error::Configuration(cause) = error { cause.to_string() } else { error.to_string() };
+    Error::Address(format!("the address cannot be read: {cause}"))
 }
 
 /// The settings of the pool.

@@ -12,7 +12,7 @@ use rustls::{
 use sea_orm::sqlx;
 
 use super::Driver;
-use crate::store::Error;
+use crate::store::{Error, sea::parameters};
 
 impl<O> Driver<O> {
     /// The options of an address. A named authority is always verified, as other clients of PostgreSQL do it: the driver
@@ -23,10 +23,7 @@ impl<O> Driver<O> {
 
     /// The value of the last parameter that names an authority, as the driver takes it.
     fn authority_of(&self, url: &str) -> Option<String> {
-        let (_, query) = url.split_once('?')?;
-        let query = query.split('#').next().unwrap_or_default();
-        let named =
-            form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| self.authority_parameters.contains(&&**name));
+        let named = parameters::pairs(url).filter(|(name, _)| self.authority_parameters.contains(&&**name));
         named.last().map(|(_, value)| value.into_owned())
     }
 

@@ -4,25 +4,37 @@
 
 use std::borrow::Cow;
 
-use crate::store::Error;
+use crate::store::{
+    Error,
+    sea::parameters::{self, Parameters},
+};
 
 const EXPECTED: &str = "expected sqlite://path/to/file or sqlite::memory:";
 
-/// Refuses addresses without a file name: for those, SQLite would open a separate temporary database per connection.
+/// The lists of the driver.
+const PARAMETERS: Parameters = Parameters {
+    is_known: |name| matches!(name, "mode" | "cache" | "immutable" | "vfs"),
+    choices: &[
+        (&["mode"], &["ro", "rw", "rwc", "memory"]),
+        (&["cache"], &["private", "shared"]),
+        (&["immutable"], &["true", "false", "1", "0"]),
+    ],
+};
+
+/// Refuses unknown parameters, and addresses without a file name: for those, SQLite would open a separate temporary database per connection.
 pub(in crate::store::sea) fn check(url: &str) -> Result<(), Error> {
     let path = url.trim_start_matches("sqlite:");
     match path.trim_start_matches('/').split('?').next() {
         None | Some("") => Err(Error::Address(format!("`{url}` does not name a file, {EXPECTED}"))),
-        Some(_) => Ok(()),
+        Some(_) => PARAMETERS.check(url),
     }
 }
 
 /// The path and the mode of an address, read as its driver reads them: a path may contain `mode=` or `:memory:` too.
 fn path_and_mode(url: &str) -> (&str, Option<Cow<'_, str>>) {
     let rest = url.trim_start_matches("sqlite://").trim_start_matches("sqlite:");
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let mut parameters = form_urlencoded::parse(query.as_bytes());
-    (path, parameters.find(|(name, _)| name == "mode").map(|(_, mode)| mode))
+    let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+    (path, parameters::pairs(url).find(|(name, _)| name == "mode").map(|(_, mode)| mode))
 }
 
 /// Whether the driver creates a missing file.
