@@ -12,7 +12,10 @@ use sea_orm::{
 use tokio::time::timeout;
 
 use super::{Timeouts, parameters::Parameters};
-use crate::store::{Error, address::without_credentials};
+use crate::store::{
+    Error,
+    address::{check_encoding, without_credentials},
+};
 
 mod failures;
 mod tls;
@@ -45,9 +48,10 @@ pub(super) struct Driver<O> {
 }
 
 impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {
-    /// Refuses unknown parameters, addresses that the driver cannot parse, addresses without a database, and authorities
-    /// that cannot be used.
+    /// Refuses credentials that are not encoded, unknown parameters, addresses that the driver cannot parse, addresses
+    /// without a database, and authorities that cannot be used.
     pub(super) fn check_address(&self, url: &str) -> Result<(), Error> {
+        check_encoding(url)?;
         self.parameters.check(url)?;
         let options: O = url.parse().map_err(|error| unreadable(&error))?;
         match (self.database)(&options) {
