@@ -69,10 +69,14 @@ pub enum Error {
     /// retry does not help.
     #[error("the store does not support a value: {0}")]
     Unsupported(String),
-    /// The address of the store is invalid, or its server refuses the user that it names. Only connecting returns this
-    /// error; the methods of the stores do not.
+    /// The address of the store is invalid. Only connecting returns this error; the methods of the stores do not.
     #[error("the store's address is wrong: {0}")]
     Address(String),
+    /// The server of the store refuses the user, the user lacks a right, the database does not exist or cannot be written,
+    /// or TLS fails. A retry helps only after a change of the server or the address. Only connecting returns this error; the
+    /// methods of the stores do not.
+    #[error("the store cannot be used: {0}")]
+    Refused(String),
 }
 
 impl Error {

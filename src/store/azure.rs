@@ -110,8 +110,8 @@ impl AzureTableStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if the address or the credential is invalid or refused, [`Error::Unavailable`] if the service
-    /// does not answer.
+    /// [`Error::Address`] if the address or the credential is invalid, [`Error::Refused`] if the service refuses the
+    /// credential or the table, [`Error::Unavailable`] if it does not answer.
     pub async fn connect(address: &str, credential: AzureCredential) -> Result<Self, Error> {
         Self::connect_within(address, credential, TIMEOUT).await
     }
@@ -149,7 +149,7 @@ impl AzureTableStore {
         let response = self.client.send(probe).await?;
         match response.status {
             200 => Ok(()),
-            401 | 403 | 404 => Err(Error::Address(format!("the service refuses the table: {}", describe(&response)))),
+            401 | 403 | 404 => Err(Error::Refused(format!("the service refuses the table: {}", describe(&response)))),
             _ => Err(failure(&response)),
         }
     }

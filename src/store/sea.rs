@@ -101,9 +101,9 @@ impl SeaStore {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`] if `url` is not the address of a supported database, or if the server refuses the user or does
-    /// not have the database, [`Error::Unavailable`] if the database cannot be opened now, [`Error::Corrupt`] if the file
-    /// is not a database, or has an unknown schema.
+    /// [`Error::Address`] if `url` is not the address of a supported database, [`Error::Refused`] if the server refuses the
+    /// user, lacks the database or TLS, or does not let the user change tables, [`Error::Unavailable`] if the database
+    /// cannot be opened now, [`Error::Corrupt`] if the file is not a database, or has an unknown schema.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         Self::connect_within(url, TIMEOUTS).await
     }
@@ -122,7 +122,8 @@ impl SeaStore {
         let backend = Backend::of(url)?;
         // On the heap: the state of these calls is large, and the compiler limits how deep calls can be nested.
         let (db, _anchor) = Box::pin(backend.open(url, timeouts)).await?;
-        Box::pin(backend.migrate(url, &db)).await?;
+        let migrated = Box::pin(backend.migrate(url, &db)).await;
+        migrated.map_err(|error| errors::connecting(&backend.shown_address(url), &error))?;
         backend.prepare(&db).await?;
         Ok(Self { backend, db, runtime: StoreRuntime::current(), _anchor })
     }

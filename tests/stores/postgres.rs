@@ -1,4 +1,4 @@
-use hubcast::store::sea::SeaStore;
+use hubcast::store::{Error, sea::SeaStore};
 use hubcast_fixtures::databases::DatabaseServer;
 
 use crate::{
@@ -14,3 +14,16 @@ hubcast::store_commit_conformance!(ProxiedStore::open(DatabaseServer::shared_pos
 hubcast::membership_fault_conformance!(ProxiedStore::open(DatabaseServer::shared_postgres()).await?);
 server_checks!(DatabaseServer::shared_postgres());
 tls_checks!(&tls::POSTGRES);
+
+#[tokio::test]
+async fn read_only_database_is_refused() {
+    let server = DatabaseServer::shared_postgres();
+    let url = server.new_database();
+    let (_, place) = url.split_once('@').unwrap();
+    let database = url.rsplit('/').next().unwrap();
+    server.query(&url, &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"));
+    match SeaStore::connect_with_test_timeouts(&url).await {
+        Err(Error::Refused(text)) => assert!(text.contains(place) && text.ends_with("must be writable"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -30,10 +30,10 @@ pub(crate) async fn change_is_stored_if_answer_of_commit_is_lost(server: &Databa
     assert_eq!(store.add(&ann(), &"room".into()).await.unwrap(), Change::Unchanged);
 }
 
-/// The text of a wrong address, which never contains its password.
+/// The text of a refusal, which never contains the password of the address.
 async fn refusal(url: &str) -> String {
     match SeaStore::connect_with_test_timeouts(url).await {
-        Err(Error::Address(text)) if !text.contains("hunter2") => text,
+        Err(Error::Refused(text)) if !text.contains("hunter2") => text,
         other => panic!("{url}: {other:?}"),
     }
 }
@@ -57,7 +57,20 @@ pub(crate) async fn wrong_password_or_user_is_refused(server: &DatabaseServer) {
         let expected =
             [format!("password authentication failed for user \"{user}\""), format!("access denied for user '{user}'")];
         assert!(expected.iter().any(|expected| text.contains(expected)), "{text}");
+        assert!(text.contains("the server refuses the user") && !text.contains("at line"), "{text}");
     }
+}
+
+pub(crate) async fn missing_right_to_create_tables_is_named(server: &DatabaseServer) {
+    server.create_user("reader", "hunter2");
+    let url = server.new_database();
+    let (_, place) = url.split_once('@').unwrap();
+    if url.starts_with("mysql:") {
+        server.query(&url, &format!("GRANT SELECT ON {}.* TO reader", url.rsplit('/').next().unwrap()));
+    }
+    let text = refusal(&url.replace("app@", "reader:hunter2@").replace("root@", "reader:hunter2@")).await;
+    assert!(text.contains(place) && text.contains("denied"), "{text}");
+    assert!(text.contains("needs the right to create and alter tables") && !text.contains("at line"), "{text}");
 }
 
 pub(crate) async fn unreachable_server_is_named(server: &DatabaseServer) {
@@ -101,6 +114,7 @@ macro_rules! server_checks {
             change_is_stored_if_answer_of_commit_is_lost
             unknown_database_is_named
             wrong_password_or_user_is_refused
+            missing_right_to_create_tables_is_named
             unreachable_server_is_named
             value_that_does_not_fit_is_unsupported
             missing_table_is_corrupt

@@ -97,10 +97,10 @@ impl TlsServer {
     }
 }
 
-/// The text of the error, which says that the address is wrong.
+/// The text of the error, which says that the store cannot be used.
 async fn refusal(url: &str) -> String {
     match SeaStore::connect_with_test_timeouts(url).await {
-        Err(Error::Address(text)) => text,
+        Err(Error::Refused(text)) => text,
         other => panic!("{url}: {other:?}"),
     }
 }
@@ -142,7 +142,7 @@ pub(crate) async fn server_without_tls_is_refused(tls: &TlsServer) {
     let url = (tls.plain)().new_database();
     for parameters in tls.modes() {
         let text = refusal(&format!("{url}?{parameters}")).await;
-        assert!(text.contains("server does not support TLS"), "{text}");
+        assert!(text.contains("the address requires TLS: server does not support TLS"), "{text}");
     }
 }
 

@@ -16,6 +16,8 @@ use super::postgres;
 use super::server;
 use super::{Timeouts, sqlite};
 use crate::store::Error;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use crate::store::address::without_credentials;
 
 /// A database that the store supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,15 @@ impl Backend {
             "" => Err(Error::Address(format!("the address names no database, {EXPECTED}"))),
             // Only the scheme is shown: the rest can contain a password.
             _ => Err(Error::Address(format!("`{scheme}` is not a supported database, {EXPECTED}"))),
+        }
+    }
+
+    /// The address for messages, without credentials.
+    pub(super) fn shown_address(self, url: &str) -> String {
+        match self {
+            Self::Sqlite => url.to_owned(),
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
+            _ => without_credentials(url),
         }
     }
 

@@ -20,8 +20,12 @@ pub(super) enum Failure {
     Conflict,
     /// Repeat the call later.
     Unavailable,
-    /// The server refuses the user or the name of the database. A retry helps only if its settings change.
+    /// The server refuses the user. A retry helps only if its settings change.
     Refused,
+    /// The database does not exist.
+    Missing,
+    /// The user lacks a right, or the database cannot be written.
+    Denied,
     /// The address is invalid.
     Address,
     /// The database cannot hold a value of the request.
@@ -32,9 +36,11 @@ pub(super) enum Failure {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        let text = error.to_string();
+        let text = text(&error);
         match classify(&error) {
-            Failure::Conflict | Failure::Unavailable | Failure::Refused => Self::Unavailable(text),
+            Failure::Conflict | Failure::Unavailable | Failure::Refused | Failure::Missing | Failure::Denied => {
+                Self::Unavailable(text)
+            }
             Failure::Address => Self::Address(text),
             Failure::Unsupported => Self::Unsupported(text),
             Failure::Corrupt => Self::Corrupt(text),
@@ -42,13 +48,28 @@ impl From<DbErr> for Error {
     }
 }
 
-/// The error of the first connection to `address`, which must not contain a password.
+/// The error of the first connection to `address`, or of the migration there. The address must not contain a password.
 pub(super) fn connecting(address: &str, error: &DbErr) -> Error {
-    let text = format!("{address}: {error}");
+    let cause = text(error);
+    let text = format!("{address}: {cause}");
     match classify(error) {
-        Failure::Address | Failure::Refused => Error::Address(text),
+        Failure::Address => Error::Address(text),
+        Failure::Refused => Error::Refused(format!("{address}: the server refuses the user: {cause}")),
+        Failure::Missing => Error::Refused(text),
+        Failure::Denied => Error::Refused(format!(
+            "{text}. The user needs the right to create and alter tables, and the database must be writable"
+        )),
         Failure::Corrupt => Error::Corrupt(text),
         Failure::Conflict | Failure::Unavailable | Failure::Unsupported => Error::Unavailable(text),
+    }
+}
+
+/// The text of an error. Of one that the database has sent, only its own text: a driver adds the line of the database's
+/// source code.
+fn text(error: &DbErr) -> String {
+    match cause(error) {
+        Some(SqlxError::Database(cause)) => cause.message().to_owned(),
+        _ => error.to_string(),
     }
 }
 

@@ -121,8 +121,13 @@ pub(super) fn failure(error: &dyn DatabaseError) -> Option<Failure> {
     Some(match error.try_downcast_ref::<MySqlDatabaseError>()?.number() {
         // ER_LOCK_DEADLOCK, ER_CHECKREAD
         1213 | 1020 => Failure::Conflict,
-        // ER_DBACCESS_DENIED_ERROR, ER_ACCESS_DENIED_ERROR, ER_BAD_DB_ERROR
-        1044 | 1045 | 1049 => Failure::Refused,
+        // ER_ACCESS_DENIED_ERROR
+        1045 => Failure::Refused,
+        // ER_BAD_DB_ERROR
+        1049 => Failure::Missing,
+        // ER_DBACCESS_DENIED_ERROR, ER_TABLEACCESS_DENIED_ERROR, ER_SPECIFIC_ACCESS_DENIED_ERROR,
+        // ER_OPTION_PREVENTS_STATEMENT (a read-only server), ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+        1044 | 1142 | 1227 | 1290 | 1792 => Failure::Denied,
         // ER_DATA_TOO_LONG, ER_TRUNCATED_WRONG_VALUE_FOR_FIELD
         1406 | 1366 => Failure::Unsupported,
         // The statement does not match the tables: ER_BAD_FIELD_ERROR, ER_PARSE_ERROR, ER_WRONG_VALUE_COUNT_ON_ROW,

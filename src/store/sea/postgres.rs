@@ -114,10 +114,12 @@ pub(super) fn failure(error: &dyn DatabaseError) -> Option<Failure> {
     Some(match code {
         // serialization_failure, deadlock_detected
         "40001" | "40P01" => Failure::Conflict,
-        // Invalid authorization, and a database that does not exist.
-        "28000" | "28P01" | "3D000" => Failure::Refused,
-        // insufficient_privilege: the operator can grant it.
-        "42501" => Failure::Unavailable,
+        // invalid_authorization_specification, invalid_password
+        "28000" | "28P01" => Failure::Refused,
+        // invalid_catalog_name: a database that does not exist
+        "3D000" => Failure::Missing,
+        // insufficient_privilege: the operator can grant it. read_only_sql_transaction
+        "42501" | "25006" => Failure::Denied,
         // data_corrupted, index_corrupted
         "XX001" | "XX002" => Failure::Corrupt,
         // A value that the server cannot hold, such as a NUL character.

@@ -23,6 +23,8 @@ pub(super) fn failure(error: &dyn DatabaseError) -> Option<Failure> {
     Some(match code(error)? {
         // SQLITE_ERROR (the statement does not match the tables), SQLITE_CORRUPT, SQLITE_MISMATCH, SQLITE_NOTADB.
         1 | 11 | 20 | 26 => Failure::Corrupt,
+        // SQLITE_READONLY
+        8 => Failure::Denied,
         _ => Failure::Unavailable,
     })
 }

@@ -43,8 +43,8 @@ impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {
     fn describe(&self, url: &str, options: &O, error: &DbErr) -> Error {
         let address = without_credentials(url);
         if let Some(cause) = errors::cause(error) {
-            if let Some(text) = self.handshake_failure(cause) {
-                return Error::Address(format!("{address}: {text}"));
+            if let Some(text) = self.handshake_failure(options, cause) {
+                return Error::Refused(format!("{address}: {text}"));
             }
             if let sqlx::Error::Io(cause) = cause {
                 let endpoint = (self.endpoint)(options);

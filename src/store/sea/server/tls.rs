@@ -45,8 +45,11 @@ impl<O> Driver<O> {
     }
 
     /// Why the handshake failed. `None` if the error has another cause.
-    pub(super) fn handshake_failure(&self, error: &sqlx::Error) -> Option<String> {
+    pub(super) fn handshake_failure(&self, options: &O, error: &sqlx::Error) -> Option<String> {
         let error = match error {
+            sqlx::Error::Tls(error) if (self.requires_tls)(options) => {
+                return Some(format!("the address requires TLS: {error}"));
+            }
             sqlx::Error::Tls(error) => return Some(format!("TLS: {error}")),
             sqlx::Error::Io(error) => error.get_ref()?.downcast_ref::<rustls::Error>()?,
             _ => return None,
