@@ -45,7 +45,10 @@ pub use units::Secret;
 
 #[cfg(feature = "azure")]
 use crate::store::azure::AzureCredential;
-use crate::{admin::MetricsAccess, engine::DEFAULT_RECONCILE_INTERVAL, tokens::MIN_SECRET_LENGTH, web::BasePath};
+use crate::{
+    admin::MetricsAccess, engine::DEFAULT_RECONCILE_INTERVAL, store::sea::SeaStore, tokens::MIN_SECRET_LENGTH,
+    web::BasePath,
+};
 
 /// All settings. `Settings::default()` equals an empty configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -255,6 +258,10 @@ impl Store {
         let keys = || vec!["store.azure_key", "store.azure_sas", "store.url"];
         if self.is_azure() && !cfg!(feature = "azure") {
             return vec![(vec!["store.url"], "this build lacks the cargo feature `azure`".into())];
+        }
+        let url = self.url.as_ref().filter(|_| !self.is_azure());
+        if let Some(fault) = url.and_then(|url| SeaStore::address_fault(url.expose())) {
+            return vec![(vec!["store.url"], fault)];
         }
         let credentials = usize::from(self.azure_key.is_some()) + usize::from(self.azure_sas.is_some());
         match (self.is_azure(), credentials) {

@@ -371,3 +371,18 @@ fn azure_tables_need_one_credential() {
         assert!(faults.contains(text), "{faults}");
     }
 }
+
+#[test]
+fn wrong_database_address_is_reported_with_other_faults() {
+    for (url, text) in [
+        ("postgres://app:telltale@db/hubcast?sslmod=telltale", "`sslmod` is not a supported parameter"),
+        ("mysql://app:p/telltale@db/hubcast", "Percent-encode"),
+        ("sqlite:///", "does not name a file"),
+        ("oracle://db/hubcast", "`oracle` is not a supported database"),
+    ] {
+        let found = faults("workers = 'many'", &[("HUBCAST_STORE__URL", url)]);
+        assert!(found.iter().any(|(key, _)| key == "workers"), "{found:?}");
+        let fault = found.iter().find(|(key, _)| key == "store.url").unwrap_or_else(|| panic!("{url}: {found:?}"));
+        assert!(fault.1.contains(text) && !fault.1.contains("telltale"), "{fault:?}");
+    }
+}

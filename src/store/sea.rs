@@ -118,6 +118,16 @@ impl SeaStore {
         Self::connect_within(url, TEST_TIMEOUTS).await
     }
 
+    /// The fault of an address, without any of its secrets. Neither files nor the database are opened.
+    #[cfg(feature = "service")]
+    pub(crate) fn address_fault(url: &str) -> Option<String> {
+        match Backend::of(url) {
+            Ok(_) => None,
+            Err(Error::Address(text)) => Some(text),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
     async fn connect_within(url: &str, timeouts: Timeouts) -> Result<Self, Error> {
         let backend = Backend::of(url)?;
         // On the heap: the state of these calls is large, and the compiler limits how deep calls can be nested.

@@ -49,7 +49,7 @@ pub(super) struct Driver<O> {
 
 impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {
     /// Refuses credentials that are not encoded, unknown parameters, addresses that the driver cannot parse, addresses
-    /// without a database, and authorities that cannot be used.
+    /// without a database, and authorities without an effect.
     pub(super) fn check_address(&self, url: &str) -> Result<(), Error> {
         check_encoding(url)?;
         self.parameters.check(url)?;
@@ -62,6 +62,7 @@ impl<O: sqlx::ConnectOptions<Connection: Sized>> Driver<O> {
 
     /// Opens the pool with its first connection.
     pub(super) async fn open(&self, url: &str, options: ConnectOptions) -> Result<DatabaseConnection, Error> {
+        self.check_authority_file(url)?;
         match Database::connect(options).await {
             Ok(db) => Ok(db),
             Err(error) => Err(self.failure(url, error).await),

@@ -27,13 +27,18 @@ impl<O> Driver<O> {
         named.last().map(|(_, value)| value.into_owned())
     }
 
-    /// Refuses an authority that has no effect, and a file without a certificate: the driver would not report them.
+    /// Refuses an authority that has no effect: the driver would not report it.
     pub(super) fn check_authority(&self, url: &str, options: &O) -> Result<(), Error> {
-        let (Some(authority), name) = (self.authority_of(url), self.authority_parameters[0]) else { return Ok(()) };
-        if !(self.requires_tls)(options) {
-            let strict = self.strictest_mode;
+        let (name, strict) = (self.authority_parameters[0], self.strictest_mode);
+        if self.authority_of(url).is_some() && !(self.requires_tls)(options) {
             return Err(Error::Address(format!("`{name}` has no effect, because TLS is not required; set `{strict}`")));
         }
+        Ok(())
+    }
+
+    /// Refuses a file of an authority without a certificate: the driver would not report it.
+    pub(super) fn check_authority_file(&self, url: &str) -> Result<(), Error> {
+        let (Some(authority), name) = (self.authority_of(url), self.authority_parameters[0]) else { return Ok(()) };
         let file = fs::read(&authority);
         let file = file.map_err(|error| Error::Address(format!("`{name}`: cannot read {authority}: {error}")))?;
         match CertificateDer::pem_slice_iter(&file).next() {
@@ -94,10 +99,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let empty = folder.path().join("an empty file.pem");
         fs::write(&empty, "no certificate").unwrap();
-        let text = postgres_refusal("sslmode=verify-full&sslrootcert=/no/such/ca.pem");
+        let refusal = |parameters: &str| {
+            let url = format!("postgres://app@db/hubcast?{parameters}");
+            postgres::DRIVER.check_authority_file(&url).unwrap_err().to_string()
+        };
+        let text = refusal("sslmode=verify-full&sslrootcert=/no/such/ca.pem");
         assert!(text.contains("`sslrootcert`: cannot read /no/such/ca.pem: No such file"), "{text}");
         let path = empty.display().to_string();
-        let text = postgres_refusal(&format!("sslmode=require&sslrootcert={}", path.replace(' ', "%20")));
+        let text = refusal(&format!("sslmode=require&sslrootcert={}", path.replace(' ', "%20")));
         assert!(text.ends_with(&format!("`sslrootcert`: {path} contains no certificate in PEM format")), "{text}");
     }
 }
