@@ -41,6 +41,7 @@
 //! The outcomes of a change of many memberships are `{"outcomes": [{"name": text, "op": "add" or "remove", "result": "applied",
 //! "unchanged", "refused" or "interrupted"}]}`, with `connections`, or with `error` for a refused name and for a group whose
 //! actor crashed after the change was stored. A request makes at most 1,000 changes, else it has status 400 and no effect.
+//! A change for which the table names no body has status 400 and no effect if it has one.
 //!
 //! Every response except that of `/metrics` is JSON with names in camelCase (counters keep the names of
 //! [`Metrics`](crate::metrics::Metrics)). A page is `{"items": […], "total": n, "next": cursor or null}`. It has
@@ -138,7 +139,7 @@ fn mount(config: &mut ServiceConfig) {
         Methods::at("/groups/{hub}/{name}/presence").get(presence::list),
         Methods::at("/groups/{hub}/{name}/disconnect").post(changes::disconnect_group),
         Methods::at("/groups/{hub}/{name}/revoke-tokens").post(changes::revoke_group_tokens),
-        Methods::at("/groups/{hub}/{name}/members").post(bulk::add_users),
+        Methods::at("/groups/{hub}/{name}/members").post_body(bulk::add_users),
         Methods::at("/groups/{hub}/{name}/members/{user}").put(changes::add_user).delete(changes::remove_user),
         Methods::at("/groups/{hub}/{name}/connections/{id}")
             .put(changes::add_connection)
@@ -149,8 +150,9 @@ fn mount(config: &mut ServiceConfig) {
         Methods::at("/users/{user}/sign-out").post(changes::sign_out),
         Methods::at("/users/{user}/revoke-tokens").post(changes::revoke_tokens),
         Methods::at("/users/{user}/groups/{hub}")
-            .post(bulk::add_groups)
-            .put(bulk::set_groups)
+            .effect(bulk::EFFECT_OF_REMOVE_ALL)
+            .post_body(bulk::add_groups)
+            .put_body(bulk::set_groups)
             .delete(bulk::remove_all_groups),
         Methods::at("/users/{user:.*}").get(users::detail),
     ];

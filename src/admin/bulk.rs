@@ -24,6 +24,10 @@ use crate::{
 /// The maximum size of a body: the longest names of a call with the maximum number of changes, each character escaped.
 const MAX_BODY: usize = 4 << 20;
 
+/// For an operator who sends the names of groups to [`remove_all_groups`].
+pub(super) const EFFECT_OF_REMOVE_ALL: &str = ": it removes the user from all its durable groups; \
+    `DELETE /admin/groups/{hub}/{name}/members/{user}` removes it from one";
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GroupNames {

@@ -28,7 +28,9 @@ async fn groups_of_a_user_are_added_and_replaced() {
     assert_eq!(added, json!([["b", "add", "applied", 1], ["a", "add", "applied", 1], [long, "add", "refused", null]]));
     let set = service.outcomes(Method::PUT, path, &json!({ "groups": ["c", "b"] })).await;
     assert_eq!(set, json!([["c", "add", "applied", 1], ["b", "add", "unchanged", 0], ["a", "remove", "applied", 1]]));
-    let removed = service.outcomes(Method::DELETE, path, &Value::Null).await;
+    let (_, removed) = service.change(Method::DELETE, path).await;
+    let result = |row: &Value| json!([row["name"], row["op"], row["result"], row["connections"]]);
+    let removed: Value = removed["outcomes"].as_array().expect("a list").iter().map(result).collect();
     assert_eq!(removed, json!([["b", "remove", "applied", 1], ["c", "remove", "applied", 1]]));
     assert_eq!(service.get_ok("/admin/groups").await["total"], json!(0), "the connection has left its groups");
 }
@@ -63,4 +65,32 @@ async fn faulty_bodies_are_refused() {
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (_, users) = service.send(Method::POST, "/admin/users/ann/groups/chat", &json!({ "groups": [] })).await;
     assert_eq!(users, json!({ "outcomes": [] }));
+}
+
+#[actix::test]
+async fn body_of_a_change_without_one_is_refused() {
+    let service = start();
+    let _ann = service.client("chat", "ann").await;
+    let path = "/admin/users/ann/groups/chat";
+    service.send(Method::POST, path, &json!({ "groups": ["kitchen", "garden"] })).await;
+    let (status, answer) = service.send(Method::DELETE, path, &json!({ "groups": ["kitchen"] })).await;
+    let text = "this route takes no body, and nothing has changed: it removes the user from all its durable groups; \
+        `DELETE /admin/groups/{hub}/{name}/members/{user}` removes it from one";
+    assert_eq!((status, answer), (StatusCode::BAD_REQUEST, json!({ "error": text })));
+    for (method, path) in [
+        (Method::POST, "/admin/users/ann/disconnect"),
+        (Method::POST, "/admin/users/ann/sign-out"),
+        (Method::POST, "/admin/users/ann/revoke-tokens"),
+        (Method::POST, "/admin/groups/chat/kitchen/disconnect"),
+        (Method::POST, "/admin/groups/chat/kitchen/revoke-tokens"),
+        (Method::PUT, "/admin/groups/chat/kitchen/members/bob"),
+        (Method::DELETE, "/admin/groups/chat/kitchen/members/ann"),
+    ] {
+        let (status, answer) = service.send(method, path, &json!({ "hub": "news" })).await;
+        let text = "this route takes no body, and nothing has changed";
+        assert_eq!((status, answer), (StatusCode::BAD_REQUEST, json!({ "error": text })), "{path}");
+    }
+    let ann = service.get_ok("/admin/users/ann").await;
+    assert_eq!(ann["connections"]["total"], json!(1), "{ann}");
+    assert_eq!(service.get_ok("/admin/groups/chat/kitchen").await["durableMembers"]["total"], json!(1));
 }
