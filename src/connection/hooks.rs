@@ -53,10 +53,10 @@ impl<'a> HookRunner<'a> {
         self.catch_panic(hook, metrics).await?.inspect_err(|error| self.log_hidden(error))
     }
 
-    /// Logs an error whose text is not sent to the client.
+    /// Logs an error whose text, or whose cause, is not sent to the client.
     fn log_hidden(&self, error: &HubError) {
-        if !error.is_shown() {
-            self.log(Cause::HubError, "error", error);
+        if let Some(text) = error.hidden_text() {
+            self.log(Cause::HubError, "error", &text);
         }
     }
 

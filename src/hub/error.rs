@@ -17,11 +17,15 @@ use crate::{
 /// Wire: the exception type whose text every client may read.
 const HUB_EXCEPTION: &str = "HubException";
 
+/// The text for clients when the store fails. The call can be repeated: durable changes are safe to repeat.
+const STORE_UNAVAILABLE: &str = "The server cannot access its stored data now. Try again in a moment.";
+
 /// A failure of a hub method or hook.
 ///
 /// The text of an error from [`HubError::new`] is sent to the client unchanged. Any other error, such as one
 /// converted by `?`, is internal: the client receives a generic error, and the text only if detailed errors are
-/// enabled.
+/// enabled. Errors of which a client should know are exceptions: `?` shows it that a name is invalid, that a call makes
+/// too many changes, and that the store is unavailable ([`UsersError::Store`]), in a text that does not reveal the cause.
 ///
 /// ```
 /// use hubcast::{Args, HubError};
@@ -35,18 +39,20 @@ pub struct HubError {
     kind: Cow<'static, str>,
     message: String,
     data: Option<Payload>,
+    /// What the log states in place of the text, if clients may not read it.
+    cause: Option<Box<str>>,
 }
 
 impl HubError {
     /// Creates an error whose text is sent to the client.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { kind: HUB_EXCEPTION.into(), message: message.into(), data: None }
+        Self { kind: HUB_EXCEPTION.into(), message: message.into(), data: None, cause: None }
     }
 
     /// Creates an internal error, for the log. If detailed errors are enabled, `kind` is sent in place of the exception
     /// type that the reference servers send.
     pub fn hidden(kind: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { kind: kind.into(), message: message.into(), data: None }
+        Self { kind: kind.into(), message: message.into(), data: None, cause: None }
     }
 
     /// Adds data that classic clients receive as the error's `data`. The protocol of ASP.NET Core SignalR has no such
@@ -75,6 +81,14 @@ impl HubError {
         self.data.as_ref()
     }
 
+    /// The text for the log, if clients do not receive it in any case.
+    pub(crate) fn hidden_text(&self) -> Option<String> {
+        match &self.cause {
+            Some(cause) => Some(cause.to_string()),
+            None => (!self.is_shown()).then(|| self.to_string()),
+        }
+    }
+
     /// True if every client may read the text.
     #[must_use]
     pub fn is_shown(&self) -> bool {
@@ -92,6 +106,9 @@ impl<E: std::error::Error + 'static> From<E> for HubError {
     fn from(error: E) -> Self {
         match (&error as &dyn std::any::Any).downcast_ref() {
             Some(SendError::Refused(refusal)) => refusal.clone(),
+            _ if is_store_unavailable(&error) => {
+                Self { cause: Some(error.to_string().into()), ..Self::new(STORE_UNAVAILABLE) }
+            }
             _ => Self::hidden(exception_type(&error), error.to_string()),
         }
     }
@@ -127,6 +144,10 @@ fn is_invalid_name_error(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.downcast_ref().is_some_and(of_group)
         || matches!(error.downcast_ref(), Some(SendError::Group(error)) if of_group(error))
         || matches!(error.downcast_ref(), Some(UsersError::InvalidName(_)))
+}
+
+fn is_store_unavailable(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(UsersError::Store(store::Error::Unavailable(_))))
 }
 
 fn is_too_many(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -1,6 +1,6 @@
 //! Invocations of hub methods, and their errors.
 
-use hubcast::testkit;
+use hubcast::{store::faulty::FaultMode, testkit};
 use serde_json::json;
 
 use crate::support::{CloseMessage, CoreClient, Server, wait_until, wait_until_async, with_timeout};
@@ -282,4 +282,15 @@ async fn messages_after_a_protocol_error_are_dropped() {
     client.expect_close().await;
     let mut other = CoreClient::connect(server.address, "/chat").await;
     assert_eq!(other.invoke("Bump", json!(["faults"])).await, 2, "the second call did not run");
+}
+
+#[tokio::test]
+async fn caller_learns_that_the_store_is_unavailable() {
+    let (server, store) = Server::start_with_faulty_store(|engine| engine).await;
+    let mut client = CoreClient::connect(server.address, "/chat?user=ann").await;
+    client.invoke("WhoAmI", json!([])).await;
+    store.set_mode(FaultMode::Refuse);
+    let expected = "An unexpected error occurred invoking 'AddToRoom' on the server. \
+                    HubException: The server cannot access its stored data now. Try again in a moment.";
+    assert_eq!(client.invoke_error("AddToRoom", json!(["lobby"])).await, expected);
 }

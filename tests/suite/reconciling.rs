@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use hubcast::{
-    EngineBuilder, OnStoreFailure, RejoinSettings,
+    OnStoreFailure, RejoinSettings,
     hub::Reconciled,
     pipeline::Policy,
-    store::{
-        faulty::{FaultMode, FaultyStore},
-        sea::SeaStore,
-    },
+    store::{faulty::FaultMode, sea::SeaStore},
     testkit::CrashTarget,
 };
 use hubcast_fixtures::databases::DatabaseServer;
@@ -87,15 +84,6 @@ async fn classic_client_joins_groups_of_its_hubs_only() {
     assert_eq!(there.engine.reconcile().await.unwrap(), Reconciled { joined: 1, left: 0 });
 }
 
-/// A server whose store fails on demand.
-async fn start_with_faulty_store(
-    change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
-) -> (Server, FaultyStore<SeaStore>) {
-    let store = FaultyStore::new(SeaStore::connect("sqlite::memory:").await.unwrap());
-    let shared = store.clone();
-    (Server::start_with(move |engine| change(engine.store(shared).store_deadline(Duration::from_secs(1)))).await, store)
-}
-
 /// Clients are admitted while the store fails.
 fn continues() -> RejoinSettings {
     RejoinSettings { on_store_failure: OnStoreFailure::Continue, ..RejoinSettings::default() }
@@ -103,7 +91,7 @@ fn continues() -> RejoinSettings {
 
 #[tokio::test]
 async fn client_admitted_without_its_groups_gets_them_later() {
-    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(continues())).await;
+    let (server, store) = Server::start_with_faulty_store(|engine| engine.rejoin(continues())).await;
     server.engine.hub("chat").unwrap().users().add_to_group("ann", "lobby").await.unwrap();
     store.set_mode(FaultMode::Refuse);
     let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
@@ -119,7 +107,7 @@ async fn client_admitted_without_its_groups_gets_them_later() {
 #[tokio::test]
 async fn returning_client_keeps_durable_groups_while_the_store_fails() {
     let rejoin = RejoinSettings { policy: Policy::Store, ..continues() };
-    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(rejoin)).await;
+    let (server, store) = Server::start_with_faulty_store(|engine| engine.rejoin(rejoin)).await;
     let hub = server.engine.hub("chat").unwrap();
     let mut bob = ClassicClient::connect(server.address, "webSockets", "&user=bob").await;
     hub.users().add_to_group("bob", "lobby").await.unwrap();
@@ -138,7 +126,7 @@ async fn returning_client_keeps_durable_groups_while_the_store_fails() {
 /// The store may have used the token up. It accepts it again, because the connection that presented it has ended.
 #[tokio::test]
 async fn unchecked_token_stays_valid_after_an_outage() {
-    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(continues())).await;
+    let (server, store) = Server::start_with_faulty_store(|engine| engine.rejoin(continues())).await;
     let users = server.engine.hub("chat").unwrap().users();
     let (mut ann, mut token) = ann_in_lobby(&server).await;
     for fault in [FaultMode::Refuse, FaultMode::LoseReply] {
@@ -160,7 +148,7 @@ async fn unchecked_token_stays_valid_after_an_outage() {
 
 #[tokio::test]
 async fn join_ends_the_use_of_an_unchecked_token() {
-    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(continues())).await;
+    let (server, store) = Server::start_with_faulty_store(|engine| engine.rejoin(continues())).await;
     let (ann, token) = ann_in_lobby(&server).await;
     ann.drop_socket();
     store.set_mode(FaultMode::Refuse);
@@ -176,7 +164,7 @@ async fn join_ends_the_use_of_an_unchecked_token() {
 
 #[tokio::test]
 async fn classic_client_keeps_an_unchecked_token() {
-    let (server, store) = start_with_faulty_store(|engine| engine.rejoin(continues())).await;
+    let (server, store) = Server::start_with_faulty_store(|engine| engine.rejoin(continues())).await;
     let hub = server.engine.hub("chat").unwrap();
     let mut bob = ClassicClient::connect_and_join(server.address, "webSockets", "bob", "lobby").await;
     hub.users().add_to_group("bob", "home").await.unwrap();
@@ -198,7 +186,7 @@ async fn classic_client_keeps_an_unchecked_token() {
 #[tokio::test]
 async fn crash_of_membership_is_repaired_at_once() {
     let interval = Some(Duration::from_secs(3_600));
-    let (server, store) = start_with_faulty_store(move |engine| engine.reconcile_interval(interval)).await;
+    let (server, store) = Server::start_with_faulty_store(move |engine| engine.reconcile_interval(interval)).await;
     let mut ann = CoreClient::connect(server.address, "/chat?user=ann").await;
     ann.invoke("Echo", json!(["invocations wait until OnConnected has run"])).await;
     let users = server.engine.hub("chat").unwrap().users();

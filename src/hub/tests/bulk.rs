@@ -103,7 +103,17 @@ async fn refused_write_leaves_no_outcome() {
     let users = users(&services_with(StoreParts::of(Arc::clone(&store)), Vec::new()));
     tokio::time::pause();
     store.set_mode(FaultMode::Refuse);
-    assert!(matches!(users.add_to_groups("ann", ["a", "b"]).await, Err(UsersError::Store(_))));
+    let error = users.add_to_groups("ann", ["a", "b"]).await.unwrap_err();
+    assert!(matches!(error, UsersError::Store(_)));
+    let shown = HubError::from(error);
+    assert_eq!(
+        (shown.is_shown(), shown.message(), shown.hidden_text().as_deref()),
+        (
+            true,
+            "The server cannot access its stored data now. Try again in a moment.",
+            Some("the store is unavailable: injected fault")
+        )
+    );
     store.set_mode(FaultMode::None);
     assert_eq!(stored(&users, "ann").await, "");
     let before = store.calls().len();

@@ -11,6 +11,7 @@ use actix_web::{
 use hubcast::{
     AcceptedSocket, Engine, EngineBuilder, Hub, Transport,
     aspnetcore::{Endpoint, Settings},
+    store::{faulty::FaultyStore, sea::SeaStore},
     testkit,
     web::Cors,
 };
@@ -108,6 +109,16 @@ impl Server {
 
     pub(crate) async fn start_with(change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static) -> Self {
         Self::start_on(hubs::chat(), HttpLayer::Own, |engine| change(engine.classic("/signalr"))).await
+    }
+
+    /// A server whose store fails on demand.
+    pub(crate) async fn start_with_faulty_store(
+        change: impl FnOnce(EngineBuilder) -> EngineBuilder + Send + 'static,
+    ) -> (Self, FaultyStore<SeaStore>) {
+        let store = FaultyStore::new(SeaStore::connect("sqlite::memory:").await.unwrap());
+        let shared = store.clone();
+        let server = move |engine: EngineBuilder| change(engine.store(shared).store_deadline(Duration::from_secs(1)));
+        (Self::start_with(server).await, store)
     }
 
     /// A server with TLS, and with a hook for accepted sockets.
