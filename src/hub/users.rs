@@ -1,6 +1,6 @@
 //! Durable group membership of users.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt::Display};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -102,7 +102,7 @@ impl Users {
         action: &str,
         user: &UserId,
         group: &GroupName,
-        changed: &Result<DurableChange, UsersError>,
+        changed: &Result<DurableChange, impl Display>,
     ) {
         let subject = [("hub", &*self.scope.hub), ("user", &**user), ("group", &**group)];
         self.scope.requester.audit(action, &subject, changed, |DurableChange { stored, connections }| {

@@ -1,6 +1,6 @@
 //! Disconnecting and signing out clients from the application and over the admin listener.
 
-use hubcast::Reconnect;
+use hubcast::{Reconnect, store::faulty::FaultMode};
 use serde_json::json;
 
 use crate::support::{AuditLog, ClassicClient, CoreClient, Server, TRANSPORTS};
@@ -81,4 +81,30 @@ async fn changes_of_clients_are_not_in_the_audit_log() {
     let mut client = CoreClient::connect(server.address, "/chat?user=unaudited").await;
     client.invoke("AddToRoom", json!(["unaudited room"])).await;
     assert_eq!(log.lines_with(&["unaudited"]), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn each_failed_change_is_one_audit_line() {
+    let log = AuditLog::start();
+    let (server, store) = Server::start_with_faulty_store(|engine| engine).await;
+    let users = server.engine.hub("chat").unwrap().users();
+    users.add_to_group("unstored", "old").await.unwrap();
+    store.set_mode(FaultMode::Refuse);
+    assert!(users.add_to_groups("unstored", ["a", "b"]).await.is_err());
+    assert!(users.remove_users_from_group(["unstored", "unstored too"], "c").await.is_err());
+    assert!(users.set_groups("unstored", ["d"]).await.is_err());
+    let line = |change: &str, subject: &str, result: &str| {
+        format!("{change} by=application hub=chat {subject} result={result}")
+    };
+    let failed = r#""failed: the store is unavailable: injected fault""#;
+    let expected = [
+        line("add user to group", "user=unstored group=old", r#""store applied, 0 connections""#),
+        line("add user to group", "user=unstored group=a", failed),
+        line("add user to group", "user=unstored group=b", failed),
+        line("remove user from group", "user=unstored group=c", failed),
+        line("remove user from group", r#"user="unstored too" group=c"#, failed),
+        line("add user to group", "user=unstored group=d", failed),
+        line("remove user from other groups", "user=unstored", failed),
+    ];
+    assert_eq!(log.lines_with(&["unstored"]), expected);
 }

@@ -1,6 +1,6 @@
 //! Many durable changes in one call: one write to the store, then the live connections, then one answer.
 
-use std::{collections::HashSet, hash::Hash};
+use std::{collections::HashSet, fmt::Display, hash::Hash};
 
 use futures_util::{StreamExt, stream};
 
@@ -8,7 +8,7 @@ use super::{ADD, DurableChange, REMOVE, Users};
 use crate::{
     hub::UsersError,
     ids::{GroupName, InvalidName, UserId, check_group, check_user},
-    store::{MembershipChange, MembershipOp},
+    store::{self, MembershipChange, MembershipOp},
 };
 
 /// The maximum number of changes in one call: 1,000. They are one transaction, which takes well under a second then, and
@@ -133,7 +133,8 @@ impl Users {
         let wanted: HashSet<_> = groups.iter().cloned().collect();
         let mut requests = self.of_user(&user, groups, MembershipOp::Add)?;
         TooManyChanges::check(requests.len())?;
-        let mut others = self.scope.durable.groups_of(&self.owner(&user)).await?;
+        let stored = self.scope.durable.groups_of(&self.owner(&user)).await;
+        let mut others = stored.inspect_err(|error| self.audit_unread(&user, &requests, error))?;
         others.retain(|group| !wanted.contains(group));
         others.sort_unstable();
         requests.extend(self.of_user(&user, others, MembershipOp::Remove)?);
@@ -203,10 +204,9 @@ impl Users {
             Ok(()) => self.change_all(&changes).await,
             Err(error) => Err(error.into()),
         };
-        let mut results = results.inspect_err(|error| self.audit_failure(changes.len(), error))?.into_iter();
+        let mut results = results.inspect_err(|error| self.audit_failure(&changes, error))?.into_iter();
         for (change, result) in changes.iter().zip(results.as_slice()) {
-            let action = if change.op == MembershipOp::Add { ADD } else { REMOVE };
-            self.audit_change(action, &change.owner.user, &change.group, result);
+            self.audit_change(action(change.op), &change.owner.user, &change.group, result);
         }
         let outcome = |Request { name, op, change }| {
             let result = match change {
@@ -233,13 +233,36 @@ impl Users {
         Ok(changed)
     }
 
-    fn audit_failure(&self, count: usize, error: &UsersError) {
-        let (count, failed) = (count.to_string(), Err::<(), _>(error));
-        self.scope.requester.audit(
-            "change durable groups",
-            &[("hub", &*self.scope.hub), ("changes", &*count)],
-            &failed,
-            |()| String::new(),
-        );
+    /// One line for each change. A call with too many of them is one line, because its length has no limit.
+    fn audit_failure(&self, changes: &[MembershipChange], error: &UsersError) {
+        if matches!(error, UsersError::TooManyChanges(_)) {
+            let count = changes.len().to_string();
+            return self.audit_call("change durable groups", &[("changes", &count)], error);
+        }
+        for change in changes {
+            self.audit_change(action(change.op), &change.owner.user, &change.group, &Err(error));
+        }
+    }
+
+    /// The groups that the user was to leave are not known: one line for all of them, after those for the additions.
+    fn audit_unread(&self, user: &UserId, additions: &[Request<GroupName>], error: &store::Error) {
+        for change in additions.iter().filter_map(|request| request.change.as_ref().ok()) {
+            self.audit_change(ADD, user, &change.group, &Err(error));
+        }
+        self.audit_call("remove user from other groups", &[("user", user)], error);
+    }
+
+    fn audit_call(&self, action: &str, subject: &[(&str, &str)], error: &dyn Display) {
+        let subject = [&[("hub", &*self.scope.hub)], subject].concat();
+        let failed = Err::<(), _>(error);
+        self.scope.requester.audit(action, &subject, &failed, |()| String::new());
+    }
+}
+
+/// The name of a change in the audit log.
+fn action(op: MembershipOp) -> &'static str {
+    match op {
+        MembershipOp::Add => ADD,
+        MembershipOp::Remove => REMOVE,
     }
 }
