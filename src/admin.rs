@@ -7,7 +7,7 @@
 //! | route | response |
 //! |---|---|
 //! | `GET /healthz/live` | 200 while the process responds |
-//! | `GET /healthz/ready` | 200 if the store can be written to and the process is not draining, else 503 with the reason |
+//! | `GET /healthz/ready` | 200 if the store can be written to and the process is not draining, else 503. The reason is only in the log and in responses to requests with the token |
 //! | `GET /metrics` | the metrics of the engine as OpenMetrics text; without the token if [`MetricsAccess`] is public |
 //! | `GET /admin/overview` | version, node, uptime, whether the store can be written to, live counts, the longest queue, restarts, all counters |
 //! | `GET /admin/connections?hub=&user=&group=&transport=&sort=&limit=&cursor=` | a page of connections; `group` requires `hub` if the engine has several hubs |
@@ -62,7 +62,6 @@ use actix_web::{
 use crate::{
     Engine,
     client_log::{self, Cause, optional},
-    web::bearer_header,
 };
 
 mod bulk;
@@ -107,7 +106,9 @@ pub fn routes(
     move |config| {
         config.app_data(engine);
         config.service(Methods::at("/healthz/live").get(health::live).build());
-        config.service(Methods::at("/healthz/ready").get(health::ready).build());
+        let token_of_health = token.clone();
+        let ready = move |engine, request| health::ready(engine, request, token_of_health.clone());
+        config.service(Methods::at("/healthz/ready").get(ready).build());
         let exposition = Methods::at("/metrics").get(metrics::metrics).build();
         let token_of_metrics = token.clone();
         match metrics_access {
@@ -167,7 +168,7 @@ async fn authorize(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if bearer_header(request.headers()).is_some_and(|presented| token.matches(presented)) {
+    if token.is_in(request.headers()) {
         return next.call(request).await;
     }
     let address = optional(request.peer_addr());

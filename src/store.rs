@@ -59,7 +59,7 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The store does not answer now; the same call can succeed later. The requested change was applied in full or not
-    /// at all. Operators read the text, also at a route without a token: it must not contain secrets.
+    /// at all. Operators read the text: it must not contain secrets.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
     /// The stored data cannot be read; a retry does not help.

@@ -1,7 +1,9 @@
 //! Health checks: liveness, and readiness for clients.
 
-use actix_web::{HttpResponse, web::Data};
+use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde_json::json;
+
+use super::AdminToken;
 
 use crate::{
     Engine,
@@ -12,7 +14,11 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-pub(super) async fn ready(engine: Data<Engine>) -> HttpResponse {
+/// What everyone may read of a failure. The text of the store can name hosts and users of the database.
+const PUBLIC_REASON: &str = "the store fails; the log of the server states why";
+
+/// Requests with the token get the text of the store.
+pub(super) async fn ready(engine: Data<Engine>, request: HttpRequest, token: AdminToken) -> HttpResponse {
     if engine.is_draining() {
         return HttpResponse::ServiceUnavailable().json(json!({ "status": "draining" }));
     }
@@ -20,8 +26,9 @@ pub(super) async fn ready(engine: Data<Engine>) -> HttpResponse {
         Ok(()) => HttpResponse::Ok().json(json!({ "status": "ready" })),
         Err(error) => {
             client_log::log(Cause::NotReady, &[("error", &error)]);
-            HttpResponse::ServiceUnavailable()
-                .json(json!({ "status": "store unavailable", "reason": error.to_string() }))
+            let is_operator = token.is_in(request.headers());
+            let reason = if is_operator { error.to_string() } else { PUBLIC_REASON.to_owned() };
+            HttpResponse::ServiceUnavailable().json(json!({ "status": "store unavailable", "reason": reason }))
         }
     }
 }

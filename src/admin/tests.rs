@@ -257,8 +257,12 @@ async fn store_failure_makes_the_service_unready() {
     let service = start_with(|builder| builder.store(store).store_deadline(Duration::from_millis(10)));
     let (status, body) = service.get_with_authorization("/healthz/ready", None).await;
     let reason = "the store is unavailable: injected fault";
-    let unready = json!({ "status": "store unavailable", "reason": reason });
-    assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, unready));
+    let public = "the store fails; the log of the server states why";
+    let unready = |reason| json!({ "status": "store unavailable", "reason": reason });
+    assert_eq!((status, body), (StatusCode::SERVICE_UNAVAILABLE, unready(public)));
+    let wrong = service.get_with_authorization("/healthz/ready", Some("Bearer wrong")).await;
+    assert_eq!(wrong, (StatusCode::SERVICE_UNAVAILABLE, unready(public)));
+    assert_eq!(service.get("/healthz/ready").await, (StatusCode::SERVICE_UNAVAILABLE, unready(reason)));
     assert_eq!(service.get_with_authorization("/healthz/live", None).await.0, StatusCode::OK);
     for path in ["/admin/groups/chat/any", "/admin/users/ann"] {
         let error = service.get_error(path, StatusCode::SERVICE_UNAVAILABLE).await;

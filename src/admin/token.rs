@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use actix_web::http::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+
+use crate::web::bearer_header;
 
 /// The bearer token that admin routes require. `Debug` redacts it, and its memory is overwritten when it is dropped.
 ///
@@ -23,8 +26,13 @@ impl AdminToken {
         self.0.expose_secret()
     }
 
+    /// True if the headers of a request contain this token as their bearer token.
+    pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
+        bearer_header(headers).is_some_and(|presented| self.matches(presented))
+    }
+
     /// True if `presented` is this token, compared in constant time. False for every text if this token is empty.
-    pub(super) fn matches(&self, presented: &str) -> bool {
+    fn matches(&self, presented: &str) -> bool {
         let token = self.expose();
         !token.is_empty() && bool::from(token.as_bytes().ct_eq(presented.as_bytes()))
     }
