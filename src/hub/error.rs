@@ -39,7 +39,7 @@ pub struct HubError {
     kind: Cow<'static, str>,
     message: String,
     data: Option<Payload>,
-    /// What the log states in place of the text, if clients may not read it.
+    /// What the log states in place of the text. Clients do not read it.
     cause: Option<Box<str>>,
 }
 
@@ -81,6 +81,12 @@ impl HubError {
         self.data.as_ref()
     }
 
+    /// Sets the text for the log, in place of the text for clients.
+    #[must_use]
+    pub(crate) fn with_cause(self, cause: impl Into<Box<str>>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
     /// The text for the log, if clients do not receive it in any case.
     pub(crate) fn hidden_text(&self) -> Option<String> {
         match &self.cause {
@@ -106,9 +112,7 @@ impl<E: std::error::Error + 'static> From<E> for HubError {
     fn from(error: E) -> Self {
         match (&error as &dyn std::any::Any).downcast_ref() {
             Some(SendError::Refused(refusal)) => refusal.clone(),
-            _ if is_store_unavailable(&error) => {
-                Self { cause: Some(error.to_string().into()), ..Self::new(STORE_UNAVAILABLE) }
-            }
+            _ if is_store_unavailable(&error) => Self::new(STORE_UNAVAILABLE).with_cause(error.to_string()),
             _ => Self::hidden(exception_type(&error), error.to_string()),
         }
     }

@@ -127,7 +127,8 @@ impl MessageBuffer {
         self.bytes.len()
     }
 
-    /// The error for the client. Wire: the texts of ASP.NET Core SignalR, whose limit includes the framing.
+    /// The error for the client. Wire: the texts of ASP.NET Core SignalR, whose limit includes the framing. The log names
+    /// the setting of this server instead.
     pub(super) fn error(&self, error: FramingError) -> HubError {
         if error == FramingError::InvalidLength {
             return HubError::hidden("FormatException", "Messages over 2GB in size are not supported.");
@@ -137,6 +138,7 @@ impl MessageBuffer {
             "The maximum message size of {limit}B was exceeded. The message size can be configured in AddHubOptions."
         );
         HubError::hidden("InvalidDataException", text)
+            .with_cause(format!("the message is longer than {limit} bytes (aspnetcore.max_message)"))
     }
 }
 

@@ -345,7 +345,7 @@ fn faults_are_reported_with_cause_and_reason() {
     }
     for (message, cause, part) in [
         ("{bad\u{1e}".to_owned(), Cause::InvalidMessage, "Error reading JSON"),
-        ("x".repeat(40_000), Cause::MessageTooLong, "32768B"),
+        ("x".repeat(40_000), Cause::MessageTooLong, "the message is longer than 32768 bytes (aspnetcore.max_message)"),
     ] {
         let mut session = TestSession::open(Settings::default());
         session.send_text(&message);
