@@ -52,7 +52,7 @@
 //! or wrong token, 404 for an unknown object, 405 with `Allow` for a wrong method, 503 if the store does not respond.
 
 use actix_web::{
-    Error,
+    Error, HttpResponse,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     middleware::{Next, from_fn},
@@ -62,6 +62,7 @@ use actix_web::{
 use crate::{
     Engine,
     client_log::{self, Cause, optional},
+    web::bearer_header,
 };
 
 mod bulk;
@@ -121,10 +122,16 @@ pub fn routes(
         let admin = web::scope("/admin")
             .app_data(bulk::bodies())
             .configure(mount)
-            .default_service(web::to(|| async { AdminError::NotFound("unknown route".into()).response() }))
+            .default_service(web::to(unknown_route))
             .wrap(authorization);
         config.service(admin);
     }
+}
+
+/// The response to a path without a route. [`routes`] uses it below `/admin`; the service, for all other paths of its
+/// listener.
+pub(crate) async fn unknown_route() -> HttpResponse {
+    AdminError::NotFound("unknown route".into()).response()
 }
 
 /// Order: the first pattern that matches a path counts. A name in a GET route may contain `/`.
@@ -173,7 +180,8 @@ async fn authorize(
     }
     let address = optional(request.peer_addr());
     client_log::log(Cause::AdminUnauthorized, &[("address", &address), ("path", &request.path())]);
-    Err(AdminError::Unauthorized.into())
+    let is_missing = bearer_header(request.headers()).is_none_or(str::is_empty);
+    Err(if is_missing { AdminError::TokenMissing } else { AdminError::TokenWrong }.into())
 }
 
 #[cfg(test)]

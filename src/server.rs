@@ -211,6 +211,7 @@ fn serve_admin(listener: TcpListener, service: &Service) -> io::Result<Server> {
     let app = move || {
         let app = App::new().wrap(from_fn(close_after_unread_body)).wrap(proxies.clone());
         app.configure(admin::routes(&engine, &admin_token, metrics_access))
+            .default_service(web::to(admin::unknown_route))
     };
     // One thread is enough for operators: they are few, and clients have priority.
     let server = HttpServer::new(app).workers(1).max_connections(MAX_ADMIN_SOCKETS).disable_signals();

@@ -14,9 +14,12 @@ use crate::{GroupError, InvalidName, hub::UsersError};
 /// The variants correspond to response statuses.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
-    /// 401: the token is missing or wrong.
+    /// 401: the request has no bearer token.
     #[error("the admin token is required: `Authorization: Bearer …`")]
-    Unauthorized,
+    TokenMissing,
+    /// 401: the request has another token.
+    #[error("the admin token is wrong")]
+    TokenWrong,
     /// 400: a query parameter is invalid.
     #[error("`{name}` {reason}")]
     InvalidParameter { name: String, reason: String },
@@ -44,7 +47,7 @@ impl AdminError {
 
     pub(super) fn response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if matches!(self, Self::Unauthorized) {
+        if matches!(self, Self::TokenMissing | Self::TokenWrong) {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"hubcast admin\""));
         }
         response.json(serde_json::json!({ "error": self.to_string() }))
@@ -80,7 +83,7 @@ impl From<InvalidName> for AdminError {
 impl ResponseError for AdminError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::TokenMissing | Self::TokenWrong => StatusCode::UNAUTHORIZED,
             Self::InvalidParameter { .. } | Self::InvalidRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -179,6 +179,8 @@ async fn page_and_admin_routes_are_served() {
     assert!(get(service.clients, "/", "").await.starts_with("HTTP/1.1 200"));
     assert!(get(service.clients, "/admin/overview", "").await.starts_with("HTTP/1.1 404"), "not for clients");
     assert!(get(service.admin, "/admin/overview", "").await.starts_with("HTTP/1.1 401"));
+    let unknown = get(service.admin, "/", "").await;
+    assert!(unknown.starts_with("HTTP/1.1 404") && unknown.ends_with(r#"{"error":"unknown route"}"#), "{unknown}");
     let bearer = format!("Authorization: Bearer {}\r\n", service.token);
     assert!(get(service.admin, "/admin/overview", &bearer).await.starts_with("HTTP/1.1 200"));
     service.stop().await;
