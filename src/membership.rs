@@ -31,6 +31,7 @@ mod lease_queue;
 mod leases;
 mod node_claim;
 mod node_name;
+mod outage;
 mod reports;
 mod requests;
 mod turns;
@@ -43,6 +44,7 @@ pub(crate) use node_claim::NodeClaim;
 use node_name::Claimant;
 pub use node_name::NodeInUse;
 pub(crate) use node_name::{NodeName, ReleaseNode};
+use outage::Outage;
 pub(crate) use reports::{LostUsers, Reports};
 pub(crate) use requests::{LeaseUpdate, Load, Reply, Write};
 use turns::Turns;
@@ -106,6 +108,7 @@ pub(crate) struct Membership {
     is_writing: bool,
     /// The time of the last renewal of this node's lease by this incarnation of the actor.
     last_renewal: Option<Instant>,
+    outage: Outage,
     claimant: Claimant,
     has_claim_timer: bool,
     reports: Reports,
@@ -139,6 +142,7 @@ impl Membership {
             checks: PendingChecks::default(),
             is_writing: false,
             last_renewal: None,
+            outage: Outage::default(),
             claimant: Claimant::default(),
             has_claim_timer: false,
             reports,

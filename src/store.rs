@@ -80,6 +80,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The text of the cause.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Unavailable(text)
+            | Self::Corrupt(text)
+            | Self::Unsupported(text)
+            | Self::Address(text)
+            | Self::Refused(text) => text,
+        }
+    }
+
     pub(crate) fn timed_out() -> Self {
         Self::Unavailable("no answer in time".into())
     }

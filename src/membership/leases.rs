@@ -1,12 +1,12 @@
 //! The leases: the membership actor renews that of the node, and writes those of connections.
 
 use actix::prelude::*;
-use log::{info, warn};
+use log::{debug, info, warn};
 use tokio::time::Instant;
 
 use super::{
     LeaseUpdate, LocalBoxActorFuture, Membership, NodeName, deadline::call_once, lease_calls, node_name,
-    requests::lease_of,
+    outage::OutageStep, requests::lease_of,
 };
 use crate::store::{Error, LastSeen, LeaseChange, Renewal};
 
@@ -23,11 +23,22 @@ impl Membership {
         if let Ok(renewal) = &result {
             this.follow_node_name(renewal, ctx);
         }
+        this.log_outage(result.as_ref().err());
         this.checks.answer(node_name::check_result(&result, &this.reports.node_name.borrow()));
         match result {
             Ok(Renewal::Renewed { closed, users }) => this.on_renewed(closed, users),
-            Ok(Renewal::Held(_)) => {}
-            Err(error) => warn!(error:% = error; "failed to renew the lease of this node"),
+            Ok(Renewal::Held(_)) | Err(_) => {}
+        }
+    }
+
+    fn log_outage(&mut self, failure: Option<&Error>) {
+        match (self.outage.observe(failure.is_none(), Instant::now()), failure) {
+            (Some(OutageStep::Began), Some(error)) => warn!(error:% = error; "the store began to fail"),
+            (Some(OutageStep::Ended { lasted }), _) => {
+                info!(seconds = lasted.as_secs(); "the store answers again");
+            }
+            (_, Some(error)) => debug!(error:% = error; "failed to renew the lease of this node"),
+            (_, None) => {}
         }
     }
 

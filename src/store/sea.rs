@@ -12,6 +12,7 @@
 use std::time::{Duration, SystemTime};
 
 use sea_orm::{DatabaseConnection, DatabaseTransaction as Transaction, DbErr};
+use secrecy::{ExposeSecret, SecretString};
 
 use self::{backend::Backend, conflicts::retry_conflicts, runtime::StoreRuntime};
 use super::{
@@ -46,6 +47,8 @@ mod tokens;
 pub struct SeaStore {
     backend: Backend,
     db: DatabaseConnection,
+    /// The address. It can contain a password.
+    url: SecretString,
     runtime: StoreRuntime,
     _anchor: sqlite::Anchor,
 }
@@ -135,7 +138,7 @@ impl SeaStore {
         let migrated = Box::pin(backend.migrate(url, &db)).await;
         migrated.map_err(|error| errors::connecting(&backend.shown_address(url), &error))?;
         backend.prepare(&db).await?;
-        Ok(Self { backend, db, runtime: StoreRuntime::current(), _anchor })
+        Ok(Self { backend, db, url: url.into(), runtime: StoreRuntime::current(), _anchor })
     }
 
     async fn begin(&self) -> Result<Transaction, DbErr> {
@@ -235,9 +238,15 @@ impl LeaseStore for SeaStore {
 
     async fn renew(&self, node: &Node, now: SystemTime, term: Duration) -> Result<Renewal, Error> {
         let renew = async {
-            let renewal = retry_conflicts(|| self.renew_once(node, now, term)).await?;
-            self.backend.release_space(&self.db).await;
-            Ok(renewal)
+            match retry_conflicts(|| self.renew_once(node, now, term)).await {
+                Ok(renewal) => {
+                    self.backend.release_space(&self.db).await;
+                    Ok(renewal)
+                }
+                // The log explains an outage by the error of a renewal.
+                Err(Error::Unavailable(text)) => Err(self.backend.explain(self.url.expose_secret(), text).await),
+                Err(error) => Err(error),
+            }
         };
         self.runtime.run(renew).await
     }

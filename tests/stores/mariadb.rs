@@ -4,7 +4,7 @@ use migration::Migrator;
 use sea_orm::Database;
 
 use crate::{
-    server_checks::{ann, server_checks},
+    server_checks::{ann, failed_renewal_explains_the_outage, server_checks},
     support::ProxiedStore,
     tls::{self, tls_checks},
 };
@@ -49,4 +49,9 @@ async fn table_of_another_application_is_refused() {
         let error = SeaStore::connect_with_test_timeouts(&url).await.unwrap_err();
         assert!(error.to_string().contains("Table 'users' already exists"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn failed_renewal_explains_an_outage() {
+    failed_renewal_explains_the_outage(DatabaseServer::mariadb()).await;
 }

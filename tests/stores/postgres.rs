@@ -2,7 +2,7 @@ use hubcast::store::{Error, sea::SeaStore};
 use hubcast_fixtures::databases::DatabaseServer;
 
 use crate::{
-    server_checks::server_checks,
+    server_checks::{failed_renewal_explains_the_outage, server_checks},
     support::ProxiedStore,
     tls::{self, tls_checks},
 };
@@ -26,4 +26,9 @@ async fn read_only_database_is_refused() {
         Err(Error::Refused(text)) => assert!(text.contains(place) && text.ends_with("must be writable"), "{text}"),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn failed_renewal_explains_an_outage() {
+    failed_renewal_explains_the_outage(DatabaseServer::postgres()).await;
 }

@@ -1,9 +1,11 @@
 //! Checks of a store in the database of a server, beside the conformance suite.
 
+use std::time::{Duration, SystemTime};
+
 use futures_util::future::try_join_all;
 use hubcast::{
     GroupName,
-    store::{Change, Error, MembershipStore, Owner, TokenStore, sea::SeaStore},
+    store::{Change, Error, LeaseStore, MembershipStore, Node, Owner, Process, TokenStore, sea::SeaStore},
 };
 use hubcast_fixtures::{databases::DatabaseServer, fault_proxy::Fault, servers::reserve_port};
 
@@ -81,6 +83,16 @@ pub(crate) async fn unreachable_server_is_named(server: &DatabaseServer) {
     let text = error.to_string();
     assert!(text.contains(&format!("cannot connect to {nowhere}: Connection refused")), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// Stops the server, which no other test may use.
+pub(crate) async fn failed_renewal_explains_the_outage(server: DatabaseServer) {
+    let store = SeaStore::connect(&server.new_database()).await.unwrap();
+    server.process.stop();
+    let node = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
+    let renewed = LeaseStore::renew(&store, &node, SystemTime::now(), Duration::from_secs(30)).await;
+    let (text, address) = (renewed.unwrap_err().to_string(), server.process.address);
+    assert!(text.contains(&format!("cannot connect to {address}: Connection refused")), "{text}");
 }
 
 pub(crate) async fn value_that_does_not_fit_is_unsupported(server: &DatabaseServer) {

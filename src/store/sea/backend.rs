@@ -83,6 +83,22 @@ impl Backend {
         }
     }
 
+    /// The error of a call that failed because the database does not answer. For a server, it names the address and the
+    /// cause.
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        expect(unused_variables, clippy::unused_async, reason = "SQLite has no server")
+    )]
+    pub(super) async fn explain(self, url: &str, text: String) -> Error {
+        match self {
+            Self::Sqlite => Error::Unavailable(text),
+            #[cfg(feature = "postgres")]
+            Self::Postgres => Box::pin(postgres::DRIVER.explain(url, &text)).await,
+            #[cfg(feature = "mysql")]
+            Self::MySql => Box::pin(mysql::DRIVER.explain(url, &text)).await,
+        }
+    }
+
     /// Starts a transaction for writing.
     ///
     /// The other databases use READ COMMITTED, which their connections set: each statement sees the rows that were
