@@ -48,16 +48,15 @@ impl ReceivedMessages {
         Self { next: 1, latest: 0, acknowledged: 0, ack_due: None, awaits_sequence: false }
     }
 
-    /// Counts a message. Returns false if it was received before.
+    /// Counts a message. Returns false if it was received before; then its acknowledgement has not reached the client.
     fn count(&mut self, now: Instant) -> bool {
         let number = self.next;
         self.next += 1;
-        if number <= self.latest {
-            return false;
-        }
-        self.latest = number;
         self.ack_due = self.ack_due.or(Some(now + ACK_INTERVAL));
-        true
+        self.acknowledged = self.acknowledged.min(number - 1);
+        let is_new = number > self.latest;
+        self.latest = self.latest.max(number);
+        is_new
     }
 
     /// The client announces the number of its next message. Wire: without a reconnect a number behind changes nothing.

@@ -13,7 +13,8 @@ const MAX_CALLS: u8 = 100;
 
 /// Simulates a client that makes numbered calls, loses its WebSocket at any byte, and sends again what the server has not
 /// acknowledged. The first byte of the input selects the format. Each other byte is a step: to send some bytes, to make a
-/// call, to let a call return, to wait for a second, or to lose the WebSocket.
+/// call, to let a call return, to wait for a second, or to lose the WebSocket, alone or with what the server sends at that
+/// time.
 ///
 /// # Panics
 /// If a call is lost, repeated or runs out of order, or the session ends.
@@ -26,7 +27,8 @@ pub fn stateful_reconnect(input: &[u8]) {
             128..=191 => client.make_call(),
             192..=223 => client.finish_call(),
             224..=239 => client.wait(Duration::from_secs(1)),
-            240..=255 => client.lose_socket(),
+            240..=247 => client.lose_socket(),
+            248..=255 => client.lose_socket_and_ack(),
         }
     }
     client.finish();
@@ -44,6 +46,8 @@ struct Client {
     made: u8,
     /// The number of calls that the server has acknowledged.
     acknowledged: u8,
+    /// What the server sends does not arrive.
+    loses_acks: bool,
     /// The bytes that wait to be sent.
     waiting: VecDeque<u8>,
 }
@@ -61,6 +65,7 @@ impl Client {
             started: 0,
             made: 0,
             acknowledged: 0,
+            loses_acks: false,
             waiting: VecDeque::new(),
         };
         client.attach();
@@ -128,6 +133,13 @@ impl Client {
         }
     }
 
+    fn lose_socket_and_ack(&mut self) {
+        self.loses_acks = true;
+        self.wait(Duration::from_secs(1));
+        self.loses_acks = false;
+        self.lose_socket();
+    }
+
     fn finish_call(&mut self) {
         if let Some(number) = self.running_calls.pop_front() {
             let result = Payload::encode(self.format, &()).expect("nil has an encoding");
@@ -166,7 +178,7 @@ impl Client {
                 assert_eq!(number.ok(), Some(self.started), "the calls run once and in order");
                 self.running_calls.push_back(invoke.number);
             }
-            Effect::Own(OwnEffect::SendControl(bytes)) => self.receive(&bytes),
+            Effect::Own(OwnEffect::SendControl(bytes)) if !self.loses_acks => self.receive(&bytes),
             Effect::End(ending) => panic!("{ending:?}"),
             _ => {}
         }

@@ -97,6 +97,19 @@ fn acknowledged_messages_are_not_expected_again() {
     assert!(session.runs("4"));
 }
 
+/// Otherwise a client that waits for acknowledgements before it sends more would wait forever.
+#[test]
+fn lost_acknowledgement_is_repeated() {
+    let mut session = stateful();
+    assert!(session.runs("1") && session.runs("2"));
+    assert_eq!(session.advance(seconds(1)), "send {\"type\":8,\"sequenceId\":2}");
+    session.reconnect();
+    session.send_text("{\"type\":9,\"sequenceId\":1}\u{1e}");
+    assert!(!session.runs("1") && !session.runs("2"));
+    assert_eq!(session.advance(seconds(1)), "send {\"type\":8,\"sequenceId\":2}");
+    assert_eq!(session.advance(seconds(5)), "", "nothing was sent again");
+}
+
 #[test]
 fn sequence_without_reconnect_changes_nothing() {
     let mut session = stateful();
