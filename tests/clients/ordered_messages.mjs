@@ -20,6 +20,8 @@ const room = "ordered";
 // The client waits once this much is not acknowledged, which happens once a second. It sends as much after each cut.
 const BUFFER_BYTES = 200_000;
 const MIN_CUTS = 5;
+// The test stops this process after four minutes, and would then not know its seed.
+const TIME_LIMIT_MS = 220_000;
 
 // Counts values, each of which must be the next number.
 class Sequence {
@@ -73,6 +75,8 @@ const sendMessages = async () => {
   for (let number = 0; number < callCount; number++) await connection.send("Send", room, `${number}`);
   await received;
 };
+
+setTimeout(() => fail(new Error(`no end after ${relay.cuts} cuts, ${ticks.next} ticks, ${echoes.next} messages`)), TIME_LIMIT_MS).unref();
 
 try {
   await connection.start();
