@@ -39,14 +39,19 @@ struct Queue {
 
 struct Waiting {
     redemption: Redemption,
-    answer: oneshot::Sender<Result<Redeemed, Error>>,
+    requester: Requester,
+}
+
+/// The caller of [`Redemptions::redeem`].
+struct Requester {
+    to: oneshot::Sender<Result<Redeemed, Error>>,
     /// The latest time to send an answer that exists.
     answer_by: Instant,
 }
 
-impl Waiting {
+impl Requester {
     fn answer(self, value: Result<Redeemed, Error>) -> Answer<Result<Redeemed, Error>> {
-        Answer { value, to: self.answer, deadline: self.answer_by }
+        Answer { value, to: self.to, deadline: self.answer_by }
     }
 }
 
@@ -71,7 +76,7 @@ impl Queue {
             lists <= MAX_LISTS
         };
         let count = self.waiting.iter().take(MAX_BATCH).take_while(has_room).count();
-        let batch: Vec<_> = self.waiting.drain(..count).filter(|waiting| !waiting.answer.is_closed()).collect();
+        let batch: Vec<_> = self.waiting.drain(..count).filter(|waiting| !waiting.requester.to.is_closed()).collect();
         self.pacing.record(now, batch.len());
         batch
     }
@@ -88,11 +93,12 @@ impl Redemptions {
     /// # Errors
     /// Those of the store, and [`Error::Unavailable`] if it does not answer before its deadline.
     pub(super) async fn redeem(&self, redemption: Redemption) -> Result<Redeemed, Error> {
-        let (answer, redeemed) = oneshot::channel();
+        let (to, redeemed) = oneshot::channel();
         let (now, time_limit) = (Instant::now(), self.store.deadline());
         // Order: the answer is sent before the caller gives up. A token whose answer is lost is used.
         let (answer_by, deadline) = (now + time_limit / 10 * 9, now + time_limit);
-        if let Some(worker) = self.queue.add(|queue| queue.push(Waiting { redemption, answer, answer_by }))? {
+        let waiting = Waiting { redemption, requester: Requester { to, answer_by } };
+        if let Some(worker) = self.queue.add(|queue| queue.push(waiting))? {
             actix::spawn(self.clone().run(worker));
         }
         match timeout_at(deadline, redeemed).await {
@@ -117,26 +123,31 @@ impl Redemptions {
     /// Redeems the tokens of a batch by one call. A store that does not support a value of one token refuses the whole
     /// batch; then each token has a call of its own.
     async fn answer(&self, batch: Vec<Waiting>) {
-        let redemptions: Vec<_> = batch.iter().map(|waiting| waiting.redemption.clone()).collect();
+        let (redemptions, requesters): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.redemption, waiting.requester)).unzip();
         let answers: Vec<_> = match self.call(&redemptions).await {
-            Err(Error::Unsupported(_) | Error::Corrupt(_)) if batch.len() > 1 => return self.answer_each(batch).await,
+            Err(Error::Unsupported(_) | Error::Corrupt(_)) if redemptions.len() > 1 => {
+                return self.answer_each(&redemptions, requesters).await;
+            }
             Ok(redeemed) => {
                 let mut redeemed = redeemed.into_iter();
-                let answer = |waiting: Waiting| waiting.answer(redeemed.next().ok_or_else(Error::missing_verdict));
-                batch.into_iter().map(answer).collect()
+                let answer =
+                    |requester: Requester| requester.answer(redeemed.next().ok_or_else(Error::missing_verdict));
+                requesters.into_iter().map(answer).collect()
             }
-            Err(error) => batch.into_iter().map(|waiting| waiting.answer(Err(error.clone()))).collect(),
+            Err(error) => requesters.into_iter().map(|requester| requester.answer(Err(error.clone()))).collect(),
         };
         // The next call does not wait for it.
         actix::spawn(send_spread(answers));
     }
 
-    async fn answer_each(&self, batch: Vec<Waiting>) {
-        for waiting in batch.into_iter().filter(|waiting| !waiting.answer.is_closed()) {
-            let redeemed = self.call(std::slice::from_ref(&waiting.redemption)).await;
+    async fn answer_each(&self, redemptions: &[Redemption], requesters: Vec<Requester>) {
+        let waiting = redemptions.iter().zip(requesters).filter(|(_, requester)| !requester.to.is_closed());
+        for (redemption, requester) in waiting {
+            let redeemed = self.call(std::slice::from_ref(redemption)).await;
             let redeemed = redeemed.and_then(|redeemed| redeemed.into_iter().next().ok_or_else(Error::missing_verdict));
             // The caller may have given up meanwhile.
-            let _ = waiting.answer.send(redeemed);
+            let _ = requester.to.send(redeemed);
         }
     }
 
