@@ -156,7 +156,7 @@ impl Session {
     fn on_framing_error(&mut self, error: FramingError, now: Instant) -> SessionEffects {
         let (cause, error) = (error.cause(), self.receive_buffer.error(error));
         match self.state {
-            State::Handshake => self.reject_handshake(handshake::CANCELLED, &error.hidden_text().unwrap_or_default()),
+            State::Handshake => self.reject_handshake(handshake::CANCELLED, &error.log_text()),
             State::Connecting { is_attached: true } | State::Open => self.protocol_error(cause, error, now),
             // The client has gone, or the session waits already for the calls before an earlier protocol error.
             State::Connecting { is_attached: false } | State::Leaving | State::Faulted | State::Ended => {
@@ -167,8 +167,7 @@ impl Session {
 
     /// Ends the connection with `error`, after calls that are already running have been answered.
     fn protocol_error(&mut self, cause: Cause, error: HubError, now: Instant) -> SessionEffects {
-        let reason = error.hidden_text().unwrap_or_else(|| error.to_string());
-        let report = SessionEffects::from(Effect::Report(ClientFault::new(cause, &reason)));
+        let report = SessionEffects::from(Effect::Report(ClientFault::new(cause, &error.log_text())));
         if !self.dispatcher.has_plain_calls() {
             return report.then(self.end_with_error(error, Reason::Faulted));
         }

@@ -87,12 +87,14 @@ impl HubError {
         Self { cause: Some(cause.into()), ..self }
     }
 
+    /// The text for the log.
+    pub(crate) fn log_text(&self) -> String {
+        self.cause.as_ref().map_or_else(|| self.to_string(), ToString::to_string)
+    }
+
     /// The text for the log, if clients do not receive it in any case.
     pub(crate) fn hidden_text(&self) -> Option<String> {
-        match &self.cause {
-            Some(cause) => Some(cause.to_string()),
-            None => (!self.is_shown()).then(|| self.to_string()),
-        }
+        (self.cause.is_some() || !self.is_shown()).then(|| self.log_text())
     }
 
     /// True if every client may read the text.
