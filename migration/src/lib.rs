@@ -5,6 +5,7 @@
 //! end. The migration that creates a table also creates its indexes. This crate does not import `entities`, because old
 //! migrations would then change with the current entities.
 
+pub use runner::IsDone;
 use sea_orm::{DbErr, IntoDatabaseExecutor};
 
 mod m20261123_000001_create_users;
@@ -68,10 +69,7 @@ impl Migrator {
     ///
     /// # Errors
     /// As for [`up`](Self::up).
-    pub async fn up_or_complete<'c>(
-        db: impl IntoDatabaseExecutor<'c>,
-        is_done: fn(&DbErr) -> bool,
-    ) -> Result<(), DbErr> {
+    pub async fn up_or_complete<'c>(db: impl IntoDatabaseExecutor<'c>, is_done: IsDone) -> Result<(), DbErr> {
         runner::up(&MIGRATIONS, db, None, Some(is_done)).await
     }
 

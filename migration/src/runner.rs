@@ -27,7 +27,7 @@ pub(crate) trait MigrationTrait: Sync {
 pub(crate) type Named = (&'static str, &'static dyn MigrationTrait);
 
 /// Whether an error says that the effect of its statement exists already.
-pub(crate) type IsDone = fn(&DbErr) -> bool;
+pub type IsDone = fn(&DbErr) -> bool;
 
 /// The database that a migration changes.
 pub(crate) struct SchemaManager<'c> {
@@ -83,27 +83,38 @@ pub(crate) async fn up<'c>(
     let Recorded { applied, begun } = recorded(migrations, &manager).await?;
     let missing = migrations.iter().filter(|(name, _)| !applied.contains(*name));
     for (name, migration) in missing.take(steps.unwrap_or(usize::MAX)) {
-        manager.is_done = is_done.filter(|_| begun.contains(*name));
         if is_done.is_none() {
             migration.up(&manager).await?;
             insert(&manager, name, unix_time()).await?;
-            continue;
+        } else {
+            let has_begun = begun.contains(*name);
+            manager.is_done = is_done.filter(|_| has_begun);
+            begin_and_complete(&manager, name, *migration, has_begun).await?;
         }
-        if !begun.contains(*name) {
-            insert(&manager, name, BEGUN).await?;
-        }
-        manager.has_changed.store(begun.contains(*name), Ordering::Relaxed);
-        let result = migration.up(&manager).await;
-        if result.is_err() && !manager.has_changed.load(Ordering::Relaxed) {
-            // A table that does not belong to hubcast, for example, must not be taken for its own at the next start. The
-            // error of the migration tells more than one of this statement.
-            let _ = delete(&manager, name).await;
-        }
-        result?;
-        let row = Query::update().table(TABLE).value("applied_at", unix_time()).and_where(is_of(name)).take();
-        manager.db.execute(&row).await?;
     }
     Ok(())
+}
+
+/// Applies a migration that an interruption does not undo.
+async fn begin_and_complete(
+    manager: &SchemaManager<'_>,
+    name: &str,
+    migration: &dyn MigrationTrait,
+    has_begun: bool,
+) -> Result<(), DbErr> {
+    if !has_begun {
+        insert(manager, name, BEGUN).await?;
+    }
+    manager.has_changed.store(has_begun, Ordering::Relaxed);
+    let result = migration.up(manager).await;
+    if result.is_err() && !manager.has_changed.load(Ordering::Relaxed) {
+        // A table that does not belong to hubcast, for example, must not be taken for its own at the next start. The error
+        // of the migration tells more than one of this statement.
+        let _ = delete(manager, name).await;
+    }
+    result?;
+    let row = Query::update().table(TABLE).value("applied_at", unix_time()).and_where(is_of(name)).take();
+    manager.db.execute(&row).await.map(drop)
 }
 
 fn is_of(name: &str) -> Expr {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use migration::Migrator;
+use migration::{IsDone, Migrator};
 use sea_orm::{
     ConnAcquireErr, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait, sqlx,
 };
@@ -25,9 +25,6 @@ const MAX_CONNECTIONS: u32 = 10;
 
 /// The maximum time to migrate the schema, including the wait for another process that does it.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// Whether an error says that the effect of a statement of a migration exists already.
-pub(super) type IsDone = fn(&DbErr) -> bool;
 
 /// What differs by the driver of a database. `O` is its type for a parsed address.
 pub(super) struct Driver<O> {
