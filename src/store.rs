@@ -81,7 +81,7 @@ pub enum Error {
 
 impl Error {
     /// The text of the cause.
-    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "service"))]
     pub(crate) fn into_text(self) -> String {
         match self {
             Self::Unavailable(text)

@@ -124,11 +124,7 @@ impl SeaStore {
     /// The fault of an address, without any of its secrets. Neither files nor the database are opened.
     #[cfg(feature = "service")]
     pub(crate) fn address_fault(url: &str) -> Option<String> {
-        match Backend::of(url) {
-            Ok(_) => None,
-            Err(Error::Address(text)) => Some(text),
-            Err(error) => Some(error.to_string()),
-        }
+        Backend::of(url).err().map(Error::into_text)
     }
 
     async fn connect_within(url: &str, timeouts: Timeouts) -> Result<Self, Error> {
