@@ -33,7 +33,7 @@ pub(crate) async fn change_is_stored_if_answer_of_commit_is_lost(server: &Databa
 }
 
 /// The text of a refusal, which never contains the password of the address.
-async fn refusal(url: &str) -> String {
+pub(crate) async fn refusal(url: &str) -> String {
     match SeaStore::connect_with_test_timeouts(url).await {
         Err(Error::Refused(text)) if !text.contains("hunter2") => text,
         other => panic!("{url}: {other:?}"),

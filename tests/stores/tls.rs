@@ -2,10 +2,12 @@
 
 use std::{fs, sync::LazyLock};
 
-use hubcast::store::{Change, Error, MembershipStore, Owner, sea::SeaStore};
+use hubcast::store::{Change, MembershipStore, sea::SeaStore};
 use hubcast_fixtures::databases::{DatabaseServer, ServerCertificate};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+
+use crate::server_checks::{ann, refusal};
 
 /// A certificate authority, and the file of its certificate.
 struct Authority {
@@ -97,18 +99,9 @@ impl TlsServer {
     }
 }
 
-/// The text of the error, which says that the store cannot be used.
-async fn refusal(url: &str) -> String {
-    match SeaStore::connect_with_test_timeouts(url).await {
-        Err(Error::Refused(text)) => text,
-        other => panic!("{url}: {other:?}"),
-    }
-}
-
 async fn assert_usable(url: &str) {
     let store = SeaStore::connect_with_test_timeouts(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
-    let ann = Owner { hub: "chat".into(), user: "ann".into() };
-    assert_eq!(store.add(&ann, &"room".into()).await.unwrap(), Change::Applied, "{url}");
+    assert_eq!(store.add(&ann(), &"room".into()).await.unwrap(), Change::Applied, "{url}");
 }
 
 pub(crate) async fn certificate_of_known_authority_is_accepted(tls: &TlsServer) {

@@ -67,6 +67,22 @@ async fn connect(server: &Server, user: &str) -> CoreClient {
     client
 }
 
+/// Nodes alpha and beta. `ann` and `bob` are durable members of `lobby` and connected to alpha, which has reported them.
+async fn two_nodes() -> ([(Server, Events); 2], [CoreClient; 2]) {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let (alpha, mut alpha_events) = start_node("alpha", &store, WINDOW).await;
+    let beta = start_node("beta", &store, WINDOW).await;
+    for user in ["ann", "bob"] {
+        add(&alpha, user, "lobby").await;
+        alpha_events.next().await;
+    }
+    let ann = connect(&alpha, "ann").await;
+    assert_eq!(alpha_events.next().await, "ann is online in lobby");
+    let bob = connect(&alpha, "bob").await;
+    assert_eq!(alpha_events.next().await, "bob is online in lobby");
+    ([(alpha, alpha_events), beta], [ann, bob])
+}
+
 async fn lobby(server: &Server) -> Vec<MemberPresence> {
     server.engine.hub("rooms").unwrap().groups().presence("lobby", &FIRST_PAGE).await.unwrap().members
 }
@@ -139,17 +155,7 @@ async fn classic_client_that_is_away_stays_online() {
 /// A user is online while one node has a connection of it. The last node reports that it is offline.
 #[tokio::test]
 async fn user_that_moves_to_another_node_stays_online() {
-    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    let (alpha, mut alpha_events) = start_node("alpha", &store, WINDOW).await;
-    let (beta, mut beta_events) = start_node("beta", &store, WINDOW).await;
-    for user in ["ann", "bob"] {
-        add(&alpha, user, "lobby").await;
-        alpha_events.next().await;
-    }
-    let first = connect(&alpha, "ann").await;
-    assert_eq!(alpha_events.next().await, "ann is online in lobby");
-    let bob = connect(&alpha, "bob").await;
-    assert_eq!(alpha_events.next().await, "bob is online in lobby");
+    let ([(alpha, mut alpha_events), (beta, mut beta_events)], [first, bob]) = two_nodes().await;
     wait_until_async(async || is_online(&beta, "ann").await).await;
     let second = connect(&beta, "ann").await;
     // Order: users that arrive are announced one after another.
@@ -167,17 +173,7 @@ async fn user_that_moves_to_another_node_stays_online() {
 /// The window of `ann` on alpha ends before that of `bob`. Meanwhile, `ann` was connected to beta.
 #[tokio::test]
 async fn return_to_another_node_begins_a_new_window() {
-    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
-    let (alpha, mut alpha_events) = start_node("alpha", &store, WINDOW).await;
-    let (beta, mut beta_events) = start_node("beta", &store, WINDOW).await;
-    for user in ["ann", "bob"] {
-        add(&alpha, user, "lobby").await;
-        alpha_events.next().await;
-    }
-    let first = connect(&alpha, "ann").await;
-    assert_eq!(alpha_events.next().await, "ann is online in lobby");
-    let bob = connect(&alpha, "bob").await;
-    assert_eq!(alpha_events.next().await, "bob is online in lobby");
+    let ([(alpha, mut alpha_events), (beta, mut beta_events)], [first, bob]) = two_nodes().await;
     first.drop_socket();
     // A user counts as online for the window, so the list would say it too late.
     wait_until(|| alpha.engine.metrics().connections_closed.get() == 1).await;
