@@ -4,7 +4,6 @@ use actix_web::{HttpRequest, HttpResponse, web::Data};
 use serde_json::json;
 
 use super::AdminToken;
-
 use crate::{
     Engine,
     client_log::{self, Cause},

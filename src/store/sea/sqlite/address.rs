@@ -21,7 +21,8 @@ const PARAMETERS: Parameters = Parameters {
     ],
 };
 
-/// Refuses unknown parameters, and addresses without a file name: for those, SQLite would open a separate temporary database per connection.
+/// Refuses unknown parameters, and addresses without a file name: for those, SQLite would open a separate temporary
+/// database per connection.
 pub(in crate::store::sea) fn check(url: &str) -> Result<(), Error> {
     let path = url.trim_start_matches("sqlite:");
     match path.trim_start_matches('/').split('?').next() {
