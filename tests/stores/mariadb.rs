@@ -1,4 +1,4 @@
-use hubcast::store::{Change, MembershipStore, sea::SeaStore};
+use hubcast::store::{Change, MembershipStore, conformance::memberships, sea::SeaStore};
 use hubcast_fixtures::databases::DatabaseServer;
 use migration::Migrator;
 use sea_orm::Database;
@@ -54,4 +54,14 @@ async fn table_of_another_application_is_refused() {
 #[tokio::test]
 async fn failed_renewal_explains_an_outage() {
     failed_renewal_explains_the_outage(DatabaseServer::mariadb()).await;
+}
+
+/// Otherwise a change can fail: it is tried again only a few times.
+#[tokio::test]
+async fn concurrent_changes_do_not_deadlock() {
+    let server = DatabaseServer::mariadb();
+    let url = server.new_database();
+    let store = SeaStore::connect_with_test_timeouts(&url).await.unwrap();
+    memberships::concurrent_changes_lose_no_membership(&store).await.unwrap();
+    assert_eq!(server.query(&url, "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'"), "Innodb_deadlocks\t0\n");
 }

@@ -84,7 +84,8 @@ pub(super) async fn apply(transaction: &Transaction, changes: &[MembershipChange
         if !plan.removed.is_empty() {
             user_room::Entity::delete_many().filter(any_of(&plan.removed)).exec(transaction).await?;
         }
-        // A row that was inserted for its lock is deleted, too.
+        // A row that was inserted for its lock is deleted, too. Order: find, then delete. MariaDB locks the memberships that
+        // a condition of DELETE reads, and two transactions would wait for each other.
         delete_unused_rooms(transaction, &plan.absent).await?;
         delete_unused_users(transaction, plan.absent.iter().map(|key| key.user.as_str())).await?;
         effects.extend(plan.effects);
@@ -162,8 +163,13 @@ async fn delete_unused_rooms(transaction: &Transaction, absent: &[Key]) -> Resul
         let same_room = Expr::col((user_room::Entity, user_room::Column::Hub))
             .equals((Entity, Column::Hub))
             .and(Expr::col((user_room::Entity, user_room::Column::RoomName)).equals((Entity, Column::RoomName)));
-        let named = Column::Hub.eq(hub.as_str()).and(Column::RoomName.is_in(rooms));
-        Entity::delete_many().filter(named).filter(has_no_membership(same_room)).exec(transaction).await?;
+        let of_hub = Column::Hub.eq(hub.as_str());
+        let unused = Entity::find().select_only().column(Column::RoomName).filter(of_hub.clone());
+        let unused = unused.filter(Column::RoomName.is_in(rooms)).filter(has_no_membership(same_room));
+        let unused = unused.into_tuple::<String>().all(transaction).await?;
+        if !unused.is_empty() {
+            Entity::delete_many().filter(of_hub).filter(Column::RoomName.is_in(unused)).exec(transaction).await?;
+        }
     }
     Ok(())
 }
@@ -192,9 +198,13 @@ async fn delete_unused_users(transaction: &Transaction, users: impl Iterator<Ite
         return Ok(());
     }
     let same_user = Expr::col((user_room::Entity, user_room::Column::UserName)).equals((Entity, Column::UserName));
-    let named = Column::UserName.is_in(users);
-    let unused = Entity::delete_many().filter(named).filter(Column::RevokedBefore.is_null());
-    unused.filter(has_no_membership(same_user)).exec(transaction).await.map(drop)
+    let unused = Entity::find().select_only().column(Column::UserName).filter(Column::UserName.is_in(users));
+    let unused = unused.filter(Column::RevokedBefore.is_null()).filter(has_no_membership(same_user));
+    let unused = unused.into_tuple::<String>().all(transaction).await?;
+    if !unused.is_empty() {
+        Entity::delete_many().filter(Column::UserName.is_in(unused)).exec(transaction).await?;
+    }
+    Ok(())
 }
 
 fn has_no_membership(condition: Expr) -> Expr {
