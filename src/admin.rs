@@ -7,7 +7,7 @@
 //! | route | response |
 //! |---|---|
 //! | `GET /healthz/live` | 200 while the process responds |
-//! | `GET /healthz/ready` | 200 if the store can be written to and the process is not draining, else 503. The reason is only in the log and in responses to requests with the token |
+//! | `GET /healthz/ready` | 200 if the store can be written to, memberships can be read and the process is not draining, else 503. The reason is only in the log and in responses to requests with the token |
 //! | `GET /metrics` | the metrics of the engine as OpenMetrics text; without the token if [`MetricsAccess`] is public |
 //! | `GET /admin/overview` | version, node, uptime, whether the store can be written to, live counts, the longest queue, restarts, all counters |
 //! | `GET /admin/connections?hub=&user=&group=&transport=&sort=&limit=&cursor=` | a page of connections; `group` requires `hub` if the engine has several hubs |

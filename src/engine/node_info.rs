@@ -74,11 +74,11 @@ impl Engine {
         ]
     }
 
-    /// Checks whether the store can be written to, by the renewal of the lease of this process. A write that succeeded
-    /// within the last second counts. The answer comes within a second.
+    /// Checks whether the store can be used: renews the lease of this process and reads memberships. A check that
+    /// succeeded within the last second counts. The answer comes within a second.
     ///
     /// # Errors
-    /// The error of the store, or [`store::Error::Unavailable`] if the write takes longer.
+    /// The error of the store, or [`store::Error::Unavailable`] if it takes longer.
     pub async fn check_store(&self) -> Result<(), store::Error> {
         self.services.durable.check_store().await
     }

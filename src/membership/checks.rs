@@ -1,6 +1,7 @@
-//! Checks whether the store can be written to, for readiness probes and operators.
+//! Checks whether the store can be written to and memberships can be read, for readiness probes and operators.
 //!
-//! The write is the renewal of the node, which also happens at intervals. Checks that arrive meanwhile share it.
+//! The write is the renewal of the node, which also happens at intervals. Memberships are read after it. Checks that arrive
+//! meanwhile share both.
 
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use crate::store::Error;
 /// The maximum time to answer a check, below the usual timeout of readiness probes, one to two seconds.
 const CHECK_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// A renewal that succeeded within this time answers a check: probes cause at most one write in that time.
+/// A check that succeeded within this time answers the next one: probes cause at most one write in that time.
 const FRESHNESS: Duration = Duration::from_secs(1);
 
 /// The maximum number of pending checks. Further ones are answered with [`Error::Unavailable`].
 const MAX_CHECKS: usize = 100;
 
-/// Query: asks whether the store can be written to. It is answered within a second.
+/// Query: asks whether the store can be used. It is answered within a second.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Check {

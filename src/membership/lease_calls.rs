@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, time::SystemTime};
 use super::MembershipConfig;
 use crate::{
     ids::ConnectionId,
-    store::{Error, LeaseChange, Node, Renewal, StoreParts},
+    store::{Error, LeaseChange, Node, Owner, Renewal, StoreParts},
 };
+
+/// The hub whose memberships are read to check the store. Users of any hub would do.
+const HUB_OF_CHECKS: &str = "hubcast-check";
 
 /// Renews the lease of the node. The holder of its name also deletes expired records of tokens.
 pub(super) async fn renew(store: &StoreParts, config: &MembershipConfig) -> Result<Renewal, Error> {
@@ -16,6 +19,12 @@ pub(super) async fn renew(store: &StoreParts, config: &MembershipConfig) -> Resu
         store.tokens.delete_expired(now, config.lease, config.token_lifetime).await?;
     }
     Ok(renewal)
+}
+
+/// Reads the memberships of one user. They can be in another store, or in a table that fails alone.
+pub(super) async fn read_memberships(store: &StoreParts, node: &Node) -> Result<(), Error> {
+    let nobody = Owner { hub: HUB_OF_CHECKS.into(), user: (*node.id).into() };
+    store.memberships.groups_of(&[nobody]).await.map(drop)
 }
 
 /// Writes lease changes. Connections that have ended no longer hold a token. Both calls can be repeated.

@@ -15,17 +15,30 @@ impl Membership {
         self.is_renewal_due = false;
         let (store, config) = (self.store.clone(), self.config.clone());
         let deadline = Instant::now() + config.deadline;
-        let renewed = async move { call_once(deadline, Box::pin(lease_calls::renew(&store, &config))).await };
+        let renewed = async move {
+            let renewal = call_once(deadline, Box::pin(lease_calls::renew(&store, &config))).await;
+            let reading = Box::pin(lease_calls::read_memberships(&store, &config.node));
+            let checked = match &renewal {
+                Ok(_) => call_once(deadline, reading).await,
+                Err(error) => Err(error.clone()),
+            };
+            (renewal, checked)
+        };
         Box::pin(renewed.into_actor(self).map(Self::on_renewal))
     }
 
-    fn on_renewal(result: Result<Renewal, Error>, this: &mut Self, ctx: &mut Context<Self>) {
-        if let Ok(renewal) = &result {
+    /// `checked` fails if the node could not be renewed, or memberships could not be read after it.
+    fn on_renewal(
+        (renewal, checked): (Result<Renewal, Error>, Result<(), Error>),
+        this: &mut Self,
+        ctx: &mut Context<Self>,
+    ) {
+        if let Ok(renewal) = &renewal {
             this.follow_node_name(renewal, ctx);
         }
-        this.log_outage(result.as_ref().err());
-        this.checks.answer(node_name::check_result(&result, &this.reports.node_name.borrow()));
-        match result {
+        this.log_outage(checked.as_ref().err());
+        this.checks.answer(node_name::check_result(checked, &this.reports.node_name.borrow()));
+        match renewal {
             Ok(Renewal::Renewed { closed, users }) => this.on_renewed(closed, users),
             Ok(Renewal::Held(_)) | Err(_) => {}
         }
@@ -37,7 +50,7 @@ impl Membership {
             (Some(OutageStep::Ended { lasted }), _) => {
                 info!(seconds = lasted.as_secs(); "the store answers again");
             }
-            (_, Some(error)) => debug!(error:% = error; "failed to renew the lease of this node"),
+            (_, Some(error)) => debug!(error:% = error; "the store still fails"),
             (_, None) => {}
         }
     }

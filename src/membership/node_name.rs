@@ -140,12 +140,11 @@ impl Membership {
     }
 }
 
-/// The failure of a check of the store while the name is in use.
-pub(super) fn check_result(renewal: &Result<Renewal, Error>, name: &NodeName) -> Result<(), Error> {
-    match (renewal, name) {
-        (Err(error), _) => Err(error.clone()),
-        (Ok(_), NodeName::InUse(in_use)) => Err(Error::Unavailable(in_use.to_string())),
-        (Ok(_), _) => Ok(()),
+/// The result of a check of the store, which also fails while another process uses the name.
+pub(super) fn check_result(checked: Result<(), Error>, name: &NodeName) -> Result<(), Error> {
+    match name {
+        NodeName::InUse(in_use) => checked.and(Err(Error::Unavailable(in_use.to_string()))),
+        NodeName::Pending | NodeName::Held | NodeName::Released => checked,
     }
 }
 

@@ -104,7 +104,7 @@ impl DurableGroups {
         Ok(if has_peers { now + CLOCK_TOLERANCE } else { now })
     }
 
-    /// Writes to the store, or shares a write of the last second. The answer comes within a second.
+    /// Writes to the store and reads memberships, or shares a check of the last second. The answer comes within a second.
     pub(crate) async fn check_store(&self) -> Result<(), Error> {
         let check = |answer| Check { answer };
         self.membership.ask(check).await.unwrap_or_else(|died| Err(Error::Unavailable(died.to_string())))

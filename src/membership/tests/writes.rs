@@ -128,10 +128,10 @@ async fn checks_share_one_write_per_second() {
     let before = harness.store.calls().len();
     assert!(join_all((0..50).map(|_| harness.check())).await.iter().all(Result::is_ok));
     assert!(harness.check().await.is_ok());
-    assert_eq!(harness.store.calls()[before..], ["renew", "delete_expired"]);
+    assert_eq!(harness.store.calls()[before..], ["renew", "delete_expired", "groups_of"]);
     sleep(Duration::from_secs(1)).await;
     assert!(harness.check().await.is_ok());
-    assert_eq!(harness.store.calls()[before + 2..], ["renew", "delete_expired"]);
+    assert_eq!(harness.store.calls()[before + 3..], ["renew", "delete_expired", "groups_of"]);
 }
 
 #[actix::test]
@@ -149,6 +149,19 @@ async fn check_of_failing_store_says_why() {
     sleep(Duration::from_secs(2)).await;
     harness.store.set_mode(FaultMode::Hold);
     assert_eq!(harness.check().await.unwrap_err().to_string(), "the store is unavailable: no answer in time");
+}
+
+/// The store of memberships can fail alone.
+#[actix::test]
+async fn check_fails_while_memberships_are_unreadable() {
+    let memberships = Arc::new(FaultyStore::new(MemoryStore::default()));
+    memberships.set_mode(FaultMode::Refuse);
+    let other = StoreParts::of(Arc::new(MemoryStore::default()));
+    let membership = start(StoreParts { memberships: Arc::clone(&memberships) as _, ..other });
+    let check = async || membership.ask(|answer| Check { answer }).await.unwrap();
+    assert_eq!(check().await.unwrap_err().to_string(), "the store is unavailable: injected fault");
+    memberships.set_mode(FaultMode::None);
+    assert!(check().await.is_ok());
 }
 
 const CALL_DURATION: Duration = Duration::from_millis(10);
