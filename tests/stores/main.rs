@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test and reports its location")]
 
 mod azure;
+mod deadlocks;
 mod mariadb;
 mod postgres;
 mod server_checks;

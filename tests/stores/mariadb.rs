@@ -1,9 +1,10 @@
-use hubcast::store::{Change, MembershipStore, conformance::memberships, sea::SeaStore};
+use hubcast::store::{Change, MembershipStore, sea::SeaStore};
 use hubcast_fixtures::databases::DatabaseServer;
 use migration::Migrator;
 use sea_orm::Database;
 
 use crate::{
+    deadlocks::deadlock_checks,
     server_checks::{ann, failed_renewal_explains_the_outage, server_checks},
     support::ProxiedStore,
     tls::{self, tls_checks},
@@ -16,6 +17,7 @@ hubcast::store_commit_conformance!(ProxiedStore::open(DatabaseServer::shared_mar
 hubcast::membership_fault_conformance!(ProxiedStore::open(DatabaseServer::shared_mariadb()).await?);
 server_checks!(DatabaseServer::shared_mariadb());
 tls_checks!(&tls::MARIADB);
+deadlock_checks!(crate::deadlocks::Stores::on_mariadb().await);
 
 /// The server does not undo the statements of a process that was killed in a migration. The most that such a process
 /// leaves is a migration that lacks only its record.
@@ -54,14 +56,4 @@ async fn table_of_another_application_is_refused() {
 #[tokio::test]
 async fn failed_renewal_explains_an_outage() {
     failed_renewal_explains_the_outage(DatabaseServer::mariadb()).await;
-}
-
-/// Otherwise a change can fail: it is tried again only a few times.
-#[tokio::test]
-async fn concurrent_changes_do_not_deadlock() {
-    let server = DatabaseServer::mariadb();
-    let url = server.new_database();
-    let store = SeaStore::connect_with_test_timeouts(&url).await.unwrap();
-    memberships::concurrent_changes_lose_no_membership(&store).await.unwrap();
-    assert_eq!(server.query(&url, "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'"), "Innodb_deadlocks\t0\n");
 }

@@ -2,6 +2,7 @@ use hubcast::store::{Error, sea::SeaStore};
 use hubcast_fixtures::databases::DatabaseServer;
 
 use crate::{
+    deadlocks::deadlock_checks,
     server_checks::{failed_renewal_explains_the_outage, server_checks},
     support::ProxiedStore,
     tls::{self, tls_checks},
@@ -14,6 +15,7 @@ hubcast::store_commit_conformance!(ProxiedStore::open(DatabaseServer::shared_pos
 hubcast::membership_fault_conformance!(ProxiedStore::open(DatabaseServer::shared_postgres()).await?);
 server_checks!(DatabaseServer::shared_postgres());
 tls_checks!(&tls::POSTGRES);
+deadlock_checks!(crate::deadlocks::Stores::on_postgres().await);
 
 #[tokio::test]
 async fn read_only_database_is_refused() {

@@ -29,6 +29,9 @@ mod plan;
 /// 1,000.
 const MAX_CHANGES: usize = 256;
 
+/// The maximum number of users or groups that one statement locks. Each row has three columns.
+const MAX_LOCKED: usize = MAX_BIND_VARIABLES / 3;
+
 pub(super) async fn groups_of(db: &impl ConnectionTrait, owners: &[Owner]) -> Result<Vec<Vec<GroupName>>, DbErr> {
     use user_room::Column;
     let mut found: HashMap<Owner, Vec<GroupName>> = HashMap::new();
@@ -74,22 +77,22 @@ pub(super) async fn members(
 
 pub(super) async fn apply(transaction: &Transaction, changes: &[MembershipChange]) -> Result<Vec<Change>, DbErr> {
     let now = millis::floor(SystemTime::now());
-    let mut effects = Vec::with_capacity(changes.len());
+    let (mut effects, mut absent) = (Vec::with_capacity(changes.len()), Vec::new());
+    lock_users(transaction, &changes.iter().map(|change| &change.owner.user).collect(), now).await?;
+    lock_rooms(transaction, &changes.iter().map(|change| (&change.owner.hub, &change.group)).collect(), now).await?;
     for changes in changes.chunks(MAX_CHANGES) {
-        lock_users(transaction, &changes.iter().map(|change| &change.owner.user).collect(), now).await?;
-        lock_rooms(transaction, &changes.iter().map(|change| (&change.owner.hub, &change.group)).collect(), now)
-            .await?;
         let plan = Plan::new(&stored_among(transaction, changes).await?, changes);
         insert(transaction, &plan.added, now).await?;
         if !plan.removed.is_empty() {
             user_room::Entity::delete_many().filter(any_of(&plan.removed)).exec(transaction).await?;
         }
-        // A row that was inserted for its lock is deleted, too. Order: find, then delete. MariaDB locks the memberships that
-        // a condition of DELETE reads, and two transactions would wait for each other.
-        delete_unused_rooms(transaction, &plan.absent).await?;
-        delete_unused_users(transaction, plan.absent.iter().map(|key| key.user.as_str())).await?;
+        absent.extend(plan.absent);
         effects.extend(plan.effects);
     }
+    // A row that was inserted for its lock is deleted, too. Order: find, then delete. MariaDB locks the memberships that a
+    // condition of DELETE reads, and two transactions would wait for each other.
+    delete_unused_rooms(transaction, &absent).await?;
+    delete_unused_users(transaction, absent.iter().map(|key| key.user.as_str()).collect()).await?;
     Ok(effects)
 }
 
@@ -97,11 +100,14 @@ pub(super) async fn apply(transaction: &Transaction, changes: &[MembershipChange
 pub(super) async fn lock_users(transaction: &Transaction, users: &BTreeSet<&UserId>, now: i64) -> Result<(), DbErr> {
     use user::{Column, Entity};
     let row = |user: &&UserId| user::Model { user_name: user.to_string(), created_at: now, revoked_before: None };
-    let rows = users.iter().map(|user| row(user).into_active_model());
     // An update without a change, for its lock.
     let unchanged = Expr::col((Entity, Column::CreatedAt));
     let lock = OnConflict::column(Column::UserName).value(Column::CreatedAt, unchanged).to_owned();
-    Entity::insert_many(rows).on_conflict(lock).exec_without_returning(transaction).await.map(drop)
+    for users in Vec::from_iter(users).chunks(MAX_LOCKED) {
+        let rows = Entity::insert_many(users.iter().map(|user| row(user).into_active_model()));
+        rows.on_conflict(lock.clone()).exec_without_returning(transaction).await?;
+    }
+    Ok(())
 }
 
 /// Locks the rows of groups. Inserts those that are missing.
@@ -111,13 +117,17 @@ async fn lock_rooms(
     now: i64,
 ) -> Result<(), DbErr> {
     use conversation_room::{Column, Entity, Model};
-    let rows =
-        rooms.iter().map(|(hub, group)| Model { hub: hub.to_string(), room_name: group.to_string(), created_at: now });
+    let row = |(hub, group): &(&HubName, &GroupName)| {
+        Model { hub: hub.to_string(), room_name: group.to_string(), created_at: now }.into_active_model()
+    };
     // An update without a change, for its lock.
     let unchanged = Expr::col((Entity, Column::CreatedAt));
     let lock = OnConflict::columns([Column::Hub, Column::RoomName]).value(Column::CreatedAt, unchanged).to_owned();
-    let rows = Entity::insert_many(rows.map(IntoActiveModel::into_active_model)).on_conflict(lock);
-    rows.exec_without_returning(transaction).await.map(drop)
+    for rooms in Vec::from_iter(rooms.iter().copied()).chunks(MAX_LOCKED) {
+        let rows = Entity::insert_many(rooms.iter().map(row)).on_conflict(lock.clone());
+        rows.exec_without_returning(transaction).await?;
+    }
+    Ok(())
 }
 
 /// The stored memberships among those that change.
@@ -155,11 +165,11 @@ async fn insert(transaction: &Transaction, keys: &[Key], now: i64) -> Result<(),
 /// Deletes the rows of the groups of `absent` that have no member.
 async fn delete_unused_rooms(transaction: &Transaction, absent: &[Key]) -> Result<(), DbErr> {
     use conversation_room::{Column, Entity};
-    let mut rooms: HashMap<&HubName, Vec<&str>> = HashMap::new();
-    for key in absent {
-        rooms.entry(&key.hub).or_default().push(&key.group);
-    }
-    for (hub, rooms) in rooms {
+    let rooms: BTreeSet<_> = absent.iter().map(|key| (&key.hub, &*key.group)).collect();
+    let of_hubs = Vec::from_iter(rooms);
+    let of_hubs = of_hubs.chunk_by(|one, other| one.0 == other.0);
+    for rooms in of_hubs.flat_map(|rooms| rooms.chunks(MAX_BIND_VARIABLES)) {
+        let (hub, rooms) = (rooms[0].0, Vec::from_iter(rooms.iter().map(|(_, room)| *room)));
         let same_room = Expr::col((user_room::Entity, user_room::Column::Hub))
             .equals((Entity, Column::Hub))
             .and(Expr::col((user_room::Entity, user_room::Column::RoomName)).equals((Entity, Column::RoomName)));
@@ -186,23 +196,22 @@ pub(super) async fn delete_revocations(transaction: &Transaction, before: i64) -
     }
     let rows = Entity::update_many().filter(Column::UserName.is_in(&users));
     rows.col_expr(Column::RevokedBefore, Expr::value(None::<i64>)).exec(transaction).await?;
-    delete_unused_users(transaction, users.iter().map(String::as_str)).await
+    delete_unused_users(transaction, users.iter().map(String::as_str).collect()).await
 }
 
 /// Deletes the rows of those of `users` that are in no group. A row with a revocation stays: it says which tokens of the
 /// user are refused.
-async fn delete_unused_users(transaction: &Transaction, users: impl Iterator<Item = &str>) -> Result<(), DbErr> {
+async fn delete_unused_users(transaction: &Transaction, users: BTreeSet<&str>) -> Result<(), DbErr> {
     use user::{Column, Entity};
-    let users = Vec::from_iter(users);
-    if users.is_empty() {
-        return Ok(());
-    }
-    let same_user = Expr::col((user_room::Entity, user_room::Column::UserName)).equals((Entity, Column::UserName));
-    let unused = Entity::find().select_only().column(Column::UserName).filter(Column::UserName.is_in(users));
-    let unused = unused.filter(Column::RevokedBefore.is_null()).filter(has_no_membership(same_user));
-    let unused = unused.into_tuple::<String>().all(transaction).await?;
-    if !unused.is_empty() {
-        Entity::delete_many().filter(Column::UserName.is_in(unused)).exec(transaction).await?;
+    for users in Vec::from_iter(users).chunks(MAX_BIND_VARIABLES) {
+        let same_user = Expr::col((user_room::Entity, user_room::Column::UserName)).equals((Entity, Column::UserName));
+        let unused = Entity::find().select_only().column(Column::UserName);
+        let unused = unused.filter(Column::UserName.is_in(users.iter().copied()));
+        let unused = unused.filter(Column::RevokedBefore.is_null()).filter(has_no_membership(same_user));
+        let unused = unused.into_tuple::<String>().all(transaction).await?;
+        if !unused.is_empty() {
+            Entity::delete_many().filter(Column::UserName.is_in(unused)).exec(transaction).await?;
+        }
     }
     Ok(())
 }
