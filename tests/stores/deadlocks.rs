@@ -71,6 +71,14 @@ pub(crate) async fn bulk_changes_in_opposite_order(stores: Stores) {
     stores.check();
 }
 
+/// The changes of a large part of a table wait for no other rows.
+pub(crate) async fn bulk_changes_of_different_users(stores: Stores) {
+    let ([one, other], users) = (&stores.both, 0..40);
+    let (even, odd): (Vec<_>, Vec<_>) = users.partition(|user| user % 2 == 0);
+    try_join!(add_and_remove(one, &even, "even"), add_and_remove(other, &odd, "odd")).unwrap();
+    stores.check();
+}
+
 /// Generates a test for each check.
 macro_rules! deadlock_checks {
     ($stores:expr => $($check:ident)*) => {
@@ -87,6 +95,7 @@ macro_rules! deadlock_checks {
         $crate::deadlocks::deadlock_checks! { $stores =>
             single_changes
             bulk_changes_in_opposite_order
+            bulk_changes_of_different_users
         }
     };
 }

@@ -91,10 +91,14 @@ pub(super) fn pool_options(url: &str, timeouts: Timeouts) -> ConnectOptions {
 
 /// Sets the isolation level and the time limits of each connection, and makes the server refuse a value that is too long
 /// instead of cutting it. MariaDB also limits each statement, and ends the transaction of a process that has stopped.
+///
+/// With `sql_safe_updates`, UPDATE and DELETE find their rows by an index. Otherwise they read the whole table if they
+/// change a large part of it, and wait for rows that other transactions have locked.
 fn with_session(pool: PoolOptions<MySql>, timeouts: Timeouts) -> PoolOptions<MySql> {
     let session = format!(
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
-         SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'), innodb_lock_wait_timeout = {lock}
+         SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES'), innodb_lock_wait_timeout = {lock},
+             sql_safe_updates = 1
          /*M! , max_statement_time = {statement}, idle_transaction_timeout = {idle} */",
         lock = timeouts.lock.as_secs().max(1),
         statement = timeouts.statement.as_secs().max(1),
