@@ -11,6 +11,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use log::debug;
 use sea_orm::{DatabaseConnection, DatabaseTransaction as Transaction, DbErr};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -26,6 +27,7 @@ mod backend;
 mod closing;
 mod conflicts;
 mod errors;
+mod expiry;
 mod leases;
 mod memberships;
 mod millis;
@@ -161,6 +163,30 @@ impl SeaStore {
         Ok(renewal)
     }
 
+    async fn prune_leases_once(&self, now: i64) -> Result<(), DbErr> {
+        let transaction = self.begin().await?;
+        closing::prune_leases(&transaction, now).await?;
+        transaction.commit().await
+    }
+
+    async fn prune_last_seen_once(&self, now: i64) -> Result<(), DbErr> {
+        let transaction = self.begin().await?;
+        closing::prune_last_seen(&transaction, now).await?;
+        transaction.commit().await
+    }
+
+    /// Deletes closed leases and last-seen times that are too old or too many. If it fails, the next renewal repeats it.
+    ///
+    /// Order: after the renewal, and each table by itself, because the renewal has locked rows of both.
+    async fn prune(&self, now: SystemTime) {
+        let now = millis::floor(now);
+        let leases = retry_conflicts(|| self.prune_leases_once(now)).await;
+        let seen = retry_conflicts(|| self.prune_last_seen_once(now)).await;
+        if let Err(error) = leases.and(seen) {
+            debug!(error:% = error; "failed to delete old leases");
+        }
+    }
+
     async fn release_once(&self, node: &Node) -> Result<(), DbErr> {
         let transaction = self.begin().await?;
         nodes::release(&transaction, node).await?;
@@ -236,6 +262,9 @@ impl LeaseStore for SeaStore {
         let renew = async {
             match retry_conflicts(|| self.renew_once(node, now, term)).await {
                 Ok(renewal) => {
+                    if matches!(renewal, Renewal::Renewed { .. }) {
+                        self.prune(now).await;
+                    }
                     self.backend.release_space(&self.db).await;
                     Ok(renewal)
                 }

@@ -1,16 +1,25 @@
 //! Checks that concurrent calls of two processes do not wait for each other in a circle. Otherwise a call can fail: a
 //! transaction that the database ends is tried again only a few times.
 
-use std::sync::LazyLock;
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
 
-use futures_util::try_join;
+use futures_util::{
+    future::{join_all, try_join_all},
+    try_join,
+};
 use hubcast::store::{
-    Error, MembershipChange, MembershipOp, MembershipStore, Owner, conformance::memberships, sea::SeaStore,
+    CloseReason, Error, Lease, LeaseChange, LeaseEnd, LeaseStore, MembershipChange, MembershipOp, MembershipStore,
+    Node, Owner, Process, conformance::memberships, sea::SeaStore,
 };
 use hubcast_fixtures::databases::DatabaseServer;
 
 /// A server for these checks only, because its count of deadlocks is that of all databases.
 static MARIADB: LazyLock<DatabaseServer> = LazyLock::new(DatabaseServer::mariadb);
+
+const TERM: Duration = Duration::from_secs(30);
 
 /// The stores of two processes on one new database.
 pub(crate) struct Stores {
@@ -79,6 +88,63 @@ pub(crate) async fn bulk_changes_of_different_users(stores: Stores) {
     stores.check();
 }
 
+fn node(name: &str) -> Node {
+    Node { id: name.into(), incarnation: "1".into(), process: Process::with_id(name) }
+}
+
+/// The time of a round, which is after the leases of the previous one have expired.
+fn time(round: u32) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + TERM * 2 * round
+}
+
+fn opened(connection: usize, since: SystemTime) -> LeaseChange {
+    let (user, user_agent) = (Some(format!("user {}", connection % 7).into()), "agent".into());
+    let (connection, transport) = (connection.to_string().into(), "webSockets".into());
+    LeaseChange::Opened(Lease { connection, user, user_agent, transport, since })
+}
+
+fn closed(connection: usize, since: SystemTime, at: SystemTime) -> LeaseChange {
+    LeaseChange::Closed(LeaseEnd { connection: connection.to_string().into(), since, at, reason: CloseReason::Lost })
+}
+
+/// Connections move from one node to the other, and others back.
+pub(crate) async fn leases_that_change_places(stores: Stores) {
+    let (even, odd): (Vec<_>, Vec<_>) = (0..100).partition(|connection| connection % 2 == 0);
+    let mut places = [even, odd];
+    for round in 0..20 {
+        places.reverse();
+        let write = |index: usize| {
+            let (here, there) = (&places[index], &places[1 - index]);
+            let opened = here.iter().map(|connection| opened(*connection, time(round + 1)));
+            let closed = there.iter().map(|connection| closed(*connection, time(round), time(round + 1)));
+            let changes = opened.chain(closed).collect::<Vec<_>>();
+            let store = &stores.both[index];
+            async move { store.lease(&node(["alpha", "beta"][index]), &changes).await }
+        };
+        try_join_all([0, 1].map(write)).await.unwrap();
+    }
+    stores.check();
+}
+
+/// After an outage of the database, the leases of all nodes have expired. They renew them, while clients move from one node
+/// to another.
+pub(crate) async fn renewals_after_an_outage(stores: Stores) {
+    let nodes = ["alpha", "beta", "gamma", "delta"].map(node);
+    for round in 0..5 {
+        let calls = nodes.iter().enumerate().map(|(index, node)| {
+            let store = &stores.both[index % 2];
+            let moved = (0..100).map(|connection| (connection * 37 + index * 11) % 100);
+            let changes = Vec::from_iter(moved.map(|connection| opened(connection, time(round))));
+            async move {
+                LeaseStore::renew(store, node, time(round), TERM).await?;
+                store.lease(node, &changes[index * 20..]).await
+            }
+        });
+        join_all(calls).await.into_iter().collect::<Result<(), _>>().unwrap();
+    }
+    stores.check();
+}
+
 /// Generates a test for each check.
 macro_rules! deadlock_checks {
     ($stores:expr => $($check:ident)*) => {
@@ -96,6 +162,8 @@ macro_rules! deadlock_checks {
             single_changes
             bulk_changes_in_opposite_order
             bulk_changes_of_different_users
+            leases_that_change_places
+            renewals_after_an_outage
         }
     };
 }

@@ -9,7 +9,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
-use super::{MAX_BIND_VARIABLES, activity, backend, millis};
+use super::{MAX_BIND_VARIABLES, activity, backend, expiry::Expired, millis};
 use crate::{
     ids::UserId,
     store::{CLOSED_LEASE_TERM, CloseReason, LAST_SEEN_TERM, LastSeen, LeaseEnd, MAX_CLOSED_LEASES, Node},
@@ -35,47 +35,59 @@ fn see(seen: &mut Seen, user: Option<String>, at: i64) {
     }
 }
 
-/// A lease: connection, user, when it was opened, node, incarnation, and when it was closed.
-type StoredLease = (String, Option<String>, i64, String, String, Option<i64>);
-
-fn select_lease() -> sea_orm::Select<connection::Entity> {
-    use connection::Column;
-    let lease = [Column::ConnectionId, Column::UserName, Column::ConnectedAt];
-    let holder = [Column::NodeId, Column::Incarnation, Column::ClosedAt];
-    connection::Entity::find().select_only().columns(lease).columns(holder)
+/// A stored lease.
+pub(super) struct StoredLease {
+    pub(super) user: Option<String>,
+    pub(super) since: i64,
+    pub(super) node: String,
+    pub(super) incarnation: String,
+    pub(super) is_open: bool,
 }
 
-/// Closes the leases that `node` holds and that have ended.
+/// Locks the rows of connections, as far as they exist, and returns them by connection.
 ///
 /// The rows are found by their keys only: with further conditions, a database may prefer another index, and then compares
-/// each row of the node with each key.
-pub(super) async fn close_ended(transaction: &Transaction, node: &Node, ends: &[&LeaseEnd]) -> Result<(), DbErr> {
+/// each row of the node with each key. Order: `connections` are sorted, and a transaction calls it once.
+pub(super) async fn lock(
+    transaction: &Transaction,
+    connections: &[&str],
+) -> Result<HashMap<String, StoredLease>, DbErr> {
     use connection::Column;
-    let mut seen = Seen::new();
-    for batch in ends.chunks(MAX_BIND_VARIABLES) {
-        let named = Column::ConnectionId.is_in(batch.iter().map(|end| end.connection.as_str()));
-        let rows = select_lease().filter(named).order_by_asc(Column::ConnectionId).lock_exclusive();
-        let mut held: HashMap<_, _> = rows
-            .into_tuple::<StoredLease>()
-            .all(transaction)
-            .await?
-            .into_iter()
-            .filter(|(.., node_id, incarnation, closed_at)| {
-                *node_id == *node.id && *incarnation == node.incarnation && closed_at.is_none()
-            })
-            .map(|(id, user, since, ..)| (id, (user, since)))
-            .collect();
-        let mut closed = Vec::new();
-        for end in batch {
-            let (id, opened) = (end.connection.as_str(), millis::floor(end.since));
-            if held.get(id).is_some_and(|(_, since)| *since == opened) {
-                let user = held.remove(id).and_then(|(user, _)| user);
-                see(&mut seen, user, millis::floor(end.at));
-                closed.push(*end);
-            }
-        }
-        write_ends(transaction, &closed).await?;
+    let columns = [Column::ConnectionId, Column::UserName, Column::ConnectedAt];
+    let holder = [Column::NodeId, Column::Incarnation, Column::ClosedAt];
+    let mut stored = HashMap::new();
+    for batch in connections.chunks(MAX_BIND_VARIABLES) {
+        let named = Column::ConnectionId.is_in(batch.iter().copied());
+        let rows = connection::Entity::find().select_only().columns(columns).columns(holder).filter(named);
+        let rows = rows.order_by_asc(Column::ConnectionId).lock_exclusive();
+        let rows = rows.into_tuple::<(String, Option<String>, i64, String, String, Option<i64>)>();
+        stored.extend(rows.all(transaction).await?.into_iter().map(
+            |(id, user, since, node, incarnation, closed_at)| {
+                (id, StoredLease { user, since, node, incarnation, is_open: closed_at.is_none() })
+            },
+        ));
     }
+    Ok(stored)
+}
+
+/// Closes the leases that `node` holds and that have ended. `stored` are the leases of the connections, which are locked.
+pub(super) async fn close_ended(
+    transaction: &Transaction,
+    node: &Node,
+    ends: &[&LeaseEnd],
+    mut stored: HashMap<String, StoredLease>,
+) -> Result<(), DbErr> {
+    stored.retain(|_, lease| lease.is_open && *lease.node == *node.id && lease.incarnation == node.incarnation);
+    let (mut seen, mut closed) = (Seen::new(), Vec::new());
+    for end in ends {
+        let (id, opened) = (end.connection.as_str(), millis::floor(end.since));
+        if stored.get(id).is_some_and(|lease| lease.since == opened) {
+            let user = stored.remove(id).and_then(|lease| lease.user);
+            see(&mut seen, user, millis::floor(end.at));
+            closed.push(*end);
+        }
+    }
+    write_ends(transaction, &closed).await?;
     record_last_seen(transaction, &seen).await
 }
 
@@ -118,59 +130,85 @@ pub(super) struct Death {
     pub(super) now: i64,
 }
 
-/// The leases of dead processes that one renewal has closed.
+/// The leases of dead processes that one renewal closes.
 #[derive(Default)]
 pub(super) struct DeadLeases {
-    count: usize,
-    seen: Seen,
+    deaths: Vec<Death>,
+    /// The node, the incarnation, and the index of the death of each connection.
+    found: BTreeMap<String, (String, String, usize)>,
 }
 
 impl DeadLeases {
-    /// Closes open leases that match `of_dead`. Returns false if some can be left for the next renewal.
-    pub(super) async fn close(
+    /// Finds the open leases that match `of_dead`, which the dead process cannot change. Returns false if some can be left
+    /// for the next renewal.
+    pub(super) async fn find(
         &mut self,
         transaction: &Transaction,
         of_dead: &Expr,
-        death: &Death,
+        death: Death,
     ) -> Result<bool, DbErr> {
         use connection::Column;
-        while self.count < MAX_CLOSED_PER_RENEWAL {
-            // A node that takes a lease over meanwhile waits for the lock, or the row is skipped.
-            let rows = select_lease().filter(of_dead.clone()).filter(Column::ClosedAt.is_null());
-            let limit = MAX_BIND_VARIABLES.min(MAX_CLOSED_PER_RENEWAL - self.count);
-            let rows = rows.limit(limit as u64).lock_exclusive();
-            let rows = rows.into_tuple::<StoredLease>().all(transaction).await?;
-            if rows.is_empty() {
-                return Ok(true);
-            }
-            let opened_later = Column::ConnectedAt.gt(death.last_renewal);
-            let last_seen = Expr::case(opened_later, Column::ConnectedAt.into_expr()).finally(death.last_renewal);
-            connection::Entity::update_many()
-                .col_expr(Column::LastSeenAt, last_seen.into())
-                .col_expr(Column::ClosedAt, Expr::value(death.now))
-                .col_expr(Column::CloseReason, Expr::value(death.reason.name()))
-                .filter(Column::ConnectionId.is_in(rows.iter().map(|(id, ..)| id.as_str())))
-                .exec(transaction)
-                .await?;
-            self.count += rows.len();
-            for (_, user, since, ..) in rows {
-                see(&mut self.seen, user, Ord::max(since, death.last_renewal));
-            }
-        }
-        Ok(false)
+        let (room, index) = (MAX_CLOSED_PER_RENEWAL - self.found.len(), self.deaths.len());
+        self.deaths.push(death);
+        let holder = [Column::ConnectionId, Column::NodeId, Column::Incarnation];
+        let rows = connection::Entity::find().select_only().columns(holder).filter(of_dead.clone());
+        let rows = rows.filter(Column::ClosedAt.is_null()).limit(room as u64);
+        let rows = rows.into_tuple::<(String, String, String)>().all(transaction).await?;
+        let found = rows.len();
+        self.found.extend(rows.into_iter().map(|(id, node, incarnation)| (id, (node, incarnation, index))));
+        Ok(found < room)
     }
 
-    /// Records when the users were last seen. Returns the number of closed leases, and these users, some of which were seen
-    /// later by other nodes.
-    pub(super) async fn finish(self, transaction: &Transaction) -> Result<(u64, Vec<LastSeen>), DbErr> {
-        record_last_seen(transaction, &self.seen).await?;
-        let (names, mut users) = (Vec::from_iter(self.seen.into_keys().map(UserId::from)), Vec::new());
-        for batch in names.chunks(MAX_BIND_VARIABLES) {
-            let seen = activity::last_seen(transaction, batch).await?.into_iter();
-            users.extend(seen.map(|(user, at)| LastSeen { user: user.into(), at: millis::time(at) }));
+    /// Closes the leases that were found and records when their users were last seen. Returns the number of closed leases,
+    /// and these users, some of which were seen later by other nodes.
+    pub(super) async fn close(self, transaction: &Transaction) -> Result<(u64, Vec<LastSeen>), DbErr> {
+        let connections = Vec::from_iter(self.found.keys().map(String::as_str));
+        let (mut seen, mut of_deaths) = (Seen::new(), vec![Vec::new(); self.deaths.len()]);
+        for (id, lease) in lock(transaction, &connections).await? {
+            let Some((node, incarnation, index)) = self.found.get(&id) else { continue };
+            // Another node can have taken the lease over meanwhile.
+            if lease.is_open && (&lease.node, &lease.incarnation) == (node, incarnation) {
+                see(&mut seen, lease.user, Ord::max(lease.since, self.deaths[*index].last_renewal));
+                of_deaths[*index].push(id);
+            }
         }
-        Ok((self.count as u64, users))
+        let mut closed = 0;
+        for (death, connections) in self.deaths.iter().zip(&of_deaths) {
+            closed += connections.len() as u64;
+            death.write(transaction, connections).await?;
+        }
+        record_last_seen(transaction, &seen).await?;
+        Ok((closed, last_seen(transaction, seen).await?))
     }
+}
+
+impl Death {
+    /// Closes leases, which are locked.
+    async fn write(&self, transaction: &Transaction, connections: &[String]) -> Result<(), DbErr> {
+        use connection::Column;
+        for batch in connections.chunks(MAX_BIND_VARIABLES) {
+            let opened_later = Column::ConnectedAt.gt(self.last_renewal);
+            let last_seen = Expr::case(opened_later, Column::ConnectedAt.into_expr()).finally(self.last_renewal);
+            connection::Entity::update_many()
+                .col_expr(Column::LastSeenAt, last_seen.into())
+                .col_expr(Column::ClosedAt, Expr::value(self.now))
+                .col_expr(Column::CloseReason, Expr::value(self.reason.name()))
+                .filter(Column::ConnectionId.is_in(batch))
+                .exec(transaction)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// When these users were last seen by any node.
+async fn last_seen(transaction: &Transaction, seen: Seen) -> Result<Vec<LastSeen>, DbErr> {
+    let (names, mut users) = (Vec::from_iter(seen.into_keys().map(UserId::from)), Vec::new());
+    for batch in names.chunks(MAX_BIND_VARIABLES) {
+        let seen = activity::last_seen(transaction, batch).await?.into_iter();
+        users.extend(seen.map(|(user, at)| LastSeen { user: user.into(), at: millis::time(at) }));
+    }
+    Ok(users)
 }
 
 /// Records when users were last seen. An earlier time than the stored one changes nothing.
@@ -191,11 +229,10 @@ async fn record_last_seen(transaction: &Transaction, seen: &Seen) -> Result<(), 
     Ok(())
 }
 
-/// Deletes the closed leases and the last-seen times that are too old or too many, at most [`MAX_DELETED_PER_RENEWAL`] of
-/// each.
-pub(super) async fn prune(transaction: &Transaction, now: i64) -> Result<(), DbErr> {
-    use connection::Column;
-    let newest_excess = connection::Entity::find()
+/// Deletes the closed leases that are too old or too many, at most [`MAX_DELETED_PER_RENEWAL`].
+pub(super) async fn prune_leases(transaction: &Transaction, now: i64) -> Result<(), DbErr> {
+    use connection::{Column, Entity};
+    let newest_excess = Entity::find()
         .select_only()
         .column(Column::ClosedAt)
         .filter(Column::ClosedAt.is_not_null())
@@ -205,27 +242,14 @@ pub(super) async fn prune(transaction: &Transaction, now: i64) -> Result<(), DbE
     let newest_excess = newest_excess.into_tuple::<i64>().one(transaction).await?;
     let too_old = now.saturating_sub(millis::duration(CLOSED_LEASE_TERM));
     let last_closed = newest_excess.map_or(too_old, |excess| Ord::max(excess, too_old));
-    delete_oldest::<connection::Entity>(transaction, Column::ConnectionId, Column::ClosedAt, last_closed).await?;
-    use user_last_seen::Column as Seen;
-    let last_forgotten = now.saturating_sub(millis::duration(LAST_SEEN_TERM));
-    delete_oldest::<user_last_seen::Entity>(transaction, Seen::UserName, Seen::LastSeenAt, last_forgotten).await
+    let closed = Expired::<Entity>::new(Column::ConnectionId, Column::ClosedAt, last_closed);
+    closed.delete(transaction, Some(MAX_DELETED_PER_RENEWAL as u64)).await
 }
 
-/// Deletes the rows with the earliest times, as far as they are not after `last`.
-async fn delete_oldest<E: EntityTrait>(
-    transaction: &Transaction,
-    key: E::Column,
-    time: E::Column,
-    last: i64,
-) -> Result<(), DbErr> {
-    for _ in 0..MAX_DELETED_PER_RENEWAL / MAX_BIND_VARIABLES {
-        let oldest = E::find().select_only().column(key).filter(time.lte(last)).order_by_asc(time);
-        let keys = oldest.limit(MAX_BIND_VARIABLES as u64).into_tuple::<String>().all(transaction).await?;
-        // A row can have changed meanwhile: a connection is open again, or a user was seen.
-        E::delete_many().filter(key.is_in(&keys)).filter(time.lte(last)).exec(transaction).await?;
-        if keys.len() < MAX_BIND_VARIABLES {
-            break;
-        }
-    }
-    Ok(())
+/// Deletes the last-seen times that are too old, at most [`MAX_DELETED_PER_RENEWAL`].
+pub(super) async fn prune_last_seen(transaction: &Transaction, now: i64) -> Result<(), DbErr> {
+    use user_last_seen::{Column, Entity};
+    let last_forgotten = now.saturating_sub(millis::duration(LAST_SEEN_TERM));
+    let seen = Expired::<Entity>::new(Column::UserName, Column::LastSeenAt, last_forgotten);
+    seen.delete(transaction, Some(MAX_DELETED_PER_RENEWAL as u64)).await
 }

@@ -1,15 +1,18 @@
 //! The statements that open leases. [`closing`](super::closing) closes them, and the rows of their nodes are in
 //! [`nodes`](super::nodes).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use entities::connection;
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, IntoActiveModel, Iterable, QueryFilter,
-    QueryOrder, QuerySelect, sea_query::OnConflict,
+    DatabaseTransaction as Transaction, DbErr, EntityTrait, IntoActiveModel, Iterable, sea_query::OnConflict,
 };
 
-use super::{MAX_BIND_VARIABLES, closing, millis, nodes};
+use super::{
+    MAX_BIND_VARIABLES,
+    closing::{self, StoredLease},
+    millis, nodes,
+};
 use crate::store::{Lease, LeaseChange, Node};
 
 mod reduce;
@@ -19,45 +22,41 @@ pub(super) async fn write(transaction: &Transaction, node: &Node, changes: &[Lea
     let (opened, ended) = reduce::reduce(changes);
     // Invariant: every node with connections has a row, so that a renewal finds it after it dies.
     nodes::lock(transaction, node).await?;
-    insert(transaction, node, &opened).await?;
-    closing::close_ended(transaction, node, &ended).await
+    // Order: lock the connections that open and those that end together, because one can move from another node to this
+    // one while another one moves back.
+    let opening = opened.iter().map(|lease| lease.connection.as_str());
+    let connections: BTreeSet<_> = opening.chain(ended.iter().map(|end| end.connection.as_str())).collect();
+    let mut stored = closing::lock(transaction, &Vec::from_iter(connections)).await?;
+    insert(transaction, node, &opened, &mut stored).await?;
+    closing::close_ended(transaction, node, &ended, stored).await
 }
 
-async fn insert(transaction: &Transaction, node: &Node, leases: &[&Lease]) -> Result<(), DbErr> {
-    use connection::Column;
-    let values = Column::iter().filter(|column| !matches!(column, Column::ConnectionId));
-    let upsert = OnConflict::column(Column::ConnectionId).update_columns(values).to_owned();
-    let held = held_elsewhere(transaction, node, leases).await?;
-    let is_late =
-        |lease: &Lease| held.get(lease.connection.as_str()).is_some_and(|opened| *opened > millis::floor(lease.since));
-    let leases: Vec<_> = leases.iter().filter(|lease| !is_late(lease)).collect();
-    for batch in leases.chunks(MAX_BIND_VARIABLES / Column::iter().len()) {
-        let rows = batch.iter().map(|lease| row(node, lease).into_active_model());
-        let rows = connection::Entity::insert_many(rows).on_conflict(upsert.clone());
-        rows.exec_without_returning(transaction).await?;
-    }
-    Ok(())
-}
-
-/// The connections among those of `leases` whose lease is open on another node, and when each lease was opened. The rows
-/// are found by their keys only, as in [`closing::close_ended`].
-async fn held_elsewhere(
+/// Opens leases, unless they are open on another node and were opened later. `stored` are the leases of the connections.
+async fn insert(
     transaction: &Transaction,
     node: &Node,
     leases: &[&Lease],
-) -> Result<HashMap<String, i64>, DbErr> {
+    stored: &mut HashMap<String, StoredLease>,
+) -> Result<(), DbErr> {
     use connection::Column;
-    let columns = [Column::ConnectionId, Column::ConnectedAt, Column::NodeId, Column::ClosedAt];
-    let mut held = HashMap::new();
-    for batch in leases.chunks(MAX_BIND_VARIABLES) {
-        let named = Column::ConnectionId.is_in(batch.iter().map(|lease| lease.connection.as_str()));
-        let rows = connection::Entity::find().select_only().columns(columns).filter(named);
-        let rows = rows.order_by_asc(Column::ConnectionId).lock_exclusive();
-        let rows = rows.into_tuple::<(String, i64, String, Option<i64>)>().all(transaction).await?;
-        let elsewhere = rows.into_iter().filter(|(_, _, holder, closed_at)| *holder != *node.id && closed_at.is_none());
-        held.extend(elsewhere.map(|(connection, since, ..)| (connection, since)));
+    let values = Column::iter().filter(|column| !matches!(column, Column::ConnectionId));
+    let upsert = OnConflict::column(Column::ConnectionId).update_columns(values).to_owned();
+    let is_late = |lease: &Lease| {
+        let stored = stored.get(lease.connection.as_str()).filter(|stored| stored.is_open && *stored.node != *node.id);
+        stored.is_some_and(|stored| stored.since > millis::floor(lease.since))
+    };
+    let rows: Vec<_> = leases.iter().filter(|lease| !is_late(lease)).map(|lease| row(node, lease)).collect();
+    for batch in rows.chunks(MAX_BIND_VARIABLES / Column::iter().len()) {
+        let rows = connection::Entity::insert_many(batch.iter().cloned().map(IntoActiveModel::into_active_model));
+        rows.on_conflict(upsert.clone()).exec_without_returning(transaction).await?;
     }
-    Ok(held)
+    stored.extend(rows.into_iter().map(|row| {
+        let connection::Model {
+            connection_id, user_name: user, connected_at: since, node_id: node, incarnation, ..
+        } = row;
+        (connection_id, StoredLease { user, since, node, incarnation, is_open: true })
+    }));
+    Ok(())
 }
 
 fn row(node: &Node, lease: &Lease) -> connection::Model {

@@ -1,16 +1,19 @@
 //! The statements of nodes: which process holds the name of a node, and until when.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use entities::{connection, node};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    IntoActiveModel, PaginatorTrait, QueryFilter,
     sea_query::{Expr, OnConflict},
 };
 
 use super::{
-    closing::{self, DeadLeases, Death},
+    closing::{DeadLeases, Death},
     millis,
 };
 use crate::store::{CloseReason, Node, NodeLease, Process, Renewal};
@@ -31,15 +34,17 @@ fn row(node: &Node, renewed_at: i64, lease_until: i64) -> node::Model {
 
 /// Locks the row of a node. Inserts a missing one, whose lease has expired at the Unix epoch.
 pub(super) async fn lock(transaction: &Transaction, node: &Node) -> Result<(), DbErr> {
+    lock_rows(transaction, vec![row(node, 0, 0)]).await
+}
+
+/// Locks rows, which are sorted by the names of their nodes. Inserts those that are missing.
+async fn lock_rows(transaction: &Transaction, rows: Vec<node::Model>) -> Result<(), DbErr> {
     use node::{Column, Entity};
     // An update without a change, for its lock.
     let unchanged = Expr::col((Entity, Column::LeaseUntil));
     let lock = OnConflict::column(Column::NodeId).value(Column::LeaseUntil, unchanged).to_owned();
-    Entity::insert(row(node, 0, 0).into_active_model())
-        .on_conflict(lock)
-        .exec_without_returning(transaction)
-        .await
-        .map(drop)
+    let rows = Entity::insert_many(rows.into_iter().map(IntoActiveModel::into_active_model)).on_conflict(lock);
+    rows.exec_without_returning(transaction).await.map(drop)
 }
 
 /// The number of nodes.
@@ -48,7 +53,7 @@ pub(super) async fn count(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
 }
 
 /// Renews the lease of a node for `term` from `now`, unless another process holds its name. Closes the leases of earlier
-/// incarnations of the node, and those of expired nodes, and deletes closed leases that are too old or too many.
+/// incarnations of the node, and those of expired nodes, and deletes the nodes that have none left.
 pub(super) async fn renew(
     transaction: &Transaction,
     node: &Node,
@@ -56,20 +61,49 @@ pub(super) async fn renew(
     term: Duration,
 ) -> Result<Renewal, DbErr> {
     let now = millis::floor(now);
-    lock(transaction, node).await?;
-    let stored = node::Entity::find_by_id(node.id.as_str()).one(transaction).await?;
+    let mut rows = lock_with_expired(transaction, node, now).await?;
+    let stored = rows.remove(node.id.as_str());
     let last_renewal = stored.as_ref().map_or(0, |row| row.renewed_at);
     if let Some(other) = stored.filter(|row| row.process_id != node.process.id && row.lease_until > now) {
         return Ok(Renewal::Held(lease_of(other)));
     }
     let own = row(node, now, now.saturating_add(millis::duration(term)));
     node::Entity::update(own.into_active_model().reset_all()).exec(transaction).await?;
-    let mut dead = DeadLeases::default();
-    close_previous_incarnations(transaction, node, (last_renewal, now), &mut dead).await?;
-    close_expired(transaction, now, &mut dead).await?;
-    let (closed, users) = dead.finish(transaction).await?;
-    closing::prune(transaction, now).await?;
+    let (mut dead, mut empty) = (DeadLeases::default(), Vec::new());
+    find_previous_incarnations(transaction, node, (last_renewal, now), &mut dead).await?;
+    for row in rows.into_values().filter(|row| row.lease_until <= now) {
+        let of_node = connection::Column::NodeId.eq(row.node_id.as_str());
+        let death = Death { reason: CloseReason::NodeExpired, last_renewal: row.renewed_at, now };
+        if dead.find(transaction, &of_node, death).await? {
+            empty.push(row.node_id);
+        }
+    }
+    let (closed, users) = dead.close(transaction).await?;
+    if !empty.is_empty() {
+        node::Entity::delete_many().filter(node::Column::NodeId.is_in(empty)).exec(transaction).await?;
+    }
     Ok(Renewal::Renewed { closed, users })
+}
+
+/// Locks the rows of `node` and of the expired nodes, and returns them by name.
+///
+/// Order: together and by name, because all nodes have expired after an outage of the database, and then renew their leases
+/// at the same time. A row that was deleted meanwhile is inserted again, as it was. A node that writes a lease waits for
+/// the lock of its row.
+async fn lock_with_expired(
+    transaction: &Transaction,
+    node: &Node,
+    now: i64,
+) -> Result<BTreeMap<String, node::Model>, DbErr> {
+    use node::{Column, Entity};
+    let mut rows = Entity::find().filter(Column::LeaseUntil.lte(now)).all(transaction).await?;
+    rows.retain(|row| row.node_id != *node.id);
+    rows.push(row(node, 0, 0));
+    rows.sort_unstable_by(|one, other| one.node_id.cmp(&other.node_id));
+    let names = Vec::from_iter(rows.iter().map(|row| row.node_id.clone()));
+    lock_rows(transaction, rows).await?;
+    let locked = Entity::find().filter(Column::NodeId.is_in(names)).all(transaction).await?;
+    Ok(locked.into_iter().map(|row| (row.node_id.clone(), row)).collect())
 }
 
 fn lease_of(row: node::Model) -> NodeLease {
@@ -88,7 +122,7 @@ pub(super) async fn release(transaction: &Transaction, node: &Node) -> Result<()
 
 /// The conditions are `<` and `>` instead of `<>`, because an index serves those: the cost depends on the closed leases
 /// only.
-async fn close_previous_incarnations(
+async fn find_previous_incarnations(
     transaction: &Transaction,
     node: &Node,
     (last_renewal, now): (i64, i64),
@@ -96,31 +130,9 @@ async fn close_previous_incarnations(
 ) -> Result<(), DbErr> {
     use connection::Column;
     let (of_node, current) = (Column::NodeId.eq(node.id.as_str()), node.incarnation.as_str());
-    let death = Death { reason: CloseReason::NodeRestarted, last_renewal, now };
     for earlier in [Column::Incarnation.lt(current), Column::Incarnation.gt(current)] {
-        dead.close(transaction, &of_node.clone().and(earlier), &death).await?;
-    }
-    Ok(())
-}
-
-/// Closes the leases of expired nodes, and deletes the nodes that have none left.
-///
-/// Order: lock the expired nodes, then close their leases. A node that writes a lease meanwhile waits for the lock, and
-/// inserts its row again.
-async fn close_expired(transaction: &Transaction, now: i64, dead: &mut DeadLeases) -> Result<(), DbErr> {
-    use node::Column;
-    let expired = node::Entity::find().select_only().columns([Column::NodeId, Column::RenewedAt]);
-    let expired = expired.filter(Column::LeaseUntil.lte(now)).order_by_asc(Column::NodeId).lock_exclusive();
-    let mut empty = Vec::new();
-    for (node_id, last_renewal) in expired.into_tuple::<(String, i64)>().all(transaction).await? {
-        let of_node = connection::Column::NodeId.eq(node_id.as_str());
-        let death = Death { reason: CloseReason::NodeExpired, last_renewal, now };
-        if dead.close(transaction, &of_node, &death).await? {
-            empty.push(node_id);
-        }
-    }
-    if !empty.is_empty() {
-        node::Entity::delete_many().filter(Column::NodeId.is_in(empty)).exec(transaction).await?;
+        let death = Death { reason: CloseReason::NodeRestarted, last_renewal, now };
+        dead.find(transaction, &of_node.clone().and(earlier), death).await?;
     }
     Ok(())
 }
