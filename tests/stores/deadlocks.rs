@@ -10,9 +10,13 @@ use futures_util::{
     future::{join_all, try_join_all},
     try_join,
 };
-use hubcast::store::{
-    CloseReason, Error, Lease, LeaseChange, LeaseEnd, LeaseStore, MembershipChange, MembershipOp, MembershipStore,
-    Node, Owner, Process, conformance::memberships, sea::SeaStore,
+use hubcast::{
+    GroupKey,
+    store::{
+        CloseReason, Error, GroupList, Holder, Lease, LeaseChange, LeaseEnd, LeaseStore, MembershipChange,
+        MembershipOp, MembershipStore, Node, Owner, Process, Redemption, TokenStore, TokenUse,
+        conformance::memberships, sea::SeaStore,
+    },
 };
 use hubcast_fixtures::databases::DatabaseServer;
 
@@ -145,6 +149,50 @@ pub(crate) async fn renewals_after_an_outage(stores: Stores) {
     stores.check();
 }
 
+fn redemption(family: usize, epoch: u32, connection: usize, node: &str) -> Redemption {
+    let holder = Holder { connection: connection.to_string().into(), node: node.into() };
+    let (family, expires_at) = (format!("family {family:03}"), time(epoch + 1));
+    let single_use = Some(TokenUse { family, epoch: epoch.into(), expires_at, holder, ended: None });
+    Redemption { user: None, issued_at: time(epoch), groups: Vec::new(), list_of: None, single_use }
+}
+
+/// The holders of tokens end while others use later tokens of the same families, and earlier uses expire.
+pub(crate) async fn uses_and_ends_of_tokens(stores: Stores) {
+    let ([one, other], count, alpha) = (&stores.both, 200, "alpha".into());
+    for round in 0..20 {
+        let redemptions: Vec<_> = (0..count).map(|family| redemption(family, round, count - family, "alpha")).collect();
+        let ended: Vec<_> = (0..count).map(|connection| connection.to_string().into()).collect();
+        let redeem = one.redeem_all(&redemptions);
+        let release = other.release_holders(&alpha, &ended);
+        let delete = other.delete_expired(time(round + 1) + TERM, TERM * 10, TERM);
+        try_join!(redeem, release, delete).unwrap();
+    }
+    stores.check();
+}
+
+pub(crate) async fn lists_and_revocations(stores: Stores) {
+    let [one, other] = &stores.both;
+    for round in 0..20 {
+        let list = |family: usize| GroupList {
+            family: format!("family {family}"),
+            groups: vec![GroupKey::new(&"chat".into(), &"room".into())],
+            omitted: 0,
+            written_at: time(round),
+            expires_at: time(round + 1) + Duration::from_millis(50 - family as u64),
+        };
+        let lists: Vec<_> = (0..50).map(list).collect();
+        let revoked = (0..10).map(|group| async move {
+            let group = GroupKey::new(&"chat".into(), &format!("room {group}").into());
+            one.revoke_group(&group, time(round)).await?;
+            other.revoke(&group.name.to_string().into(), time(round)).await
+        });
+        let save = async { try_join!(one.save_lists(&lists), other.save_lists(&lists)) };
+        let delete = stores.both.iter().map(|store| store.delete_expired(time(round + 1), TERM * 10, TERM));
+        try_join!(save, try_join_all(revoked), try_join_all(delete)).unwrap();
+    }
+    stores.check();
+}
+
 /// Generates a test for each check.
 macro_rules! deadlock_checks {
     ($stores:expr => $($check:ident)*) => {
@@ -164,6 +212,8 @@ macro_rules! deadlock_checks {
             bulk_changes_of_different_users
             leases_that_change_places
             renewals_after_an_outage
+            uses_and_ends_of_tokens
+            lists_and_revocations
         }
     };
 }

@@ -187,15 +187,22 @@ async fn delete_unused_rooms(transaction: &Transaction, absent: &[Key]) -> Resul
 /// Deletes the revocations before `before`. A call deletes some of them, if they are many.
 pub(super) async fn delete_revocations(transaction: &Transaction, before: i64) -> Result<(), DbErr> {
     use user::{Column, Entity};
-    // Order: lock the users first. A statement that waits for the lock does not see memberships that were added meanwhile.
     let ended = Entity::find().select_only().column(Column::UserName).filter(Column::RevokedBefore.lt(before));
-    let ended = ended.order_by_asc(Column::UserName).limit(MAX_BIND_VARIABLES as u64).lock_exclusive();
-    let users = ended.into_tuple::<String>().all(transaction).await?;
-    if users.is_empty() {
+    let ended = ended.limit(MAX_BIND_VARIABLES as u64).into_tuple::<String>().all(transaction).await?;
+    if ended.is_empty() {
         return Ok(());
     }
-    let rows = Entity::update_many().filter(Column::UserName.is_in(&users));
-    rows.col_expr(Column::RevokedBefore, Expr::value(None::<i64>)).exec(transaction).await?;
+    // Order: lock the users first, by their names. A statement that waits for the lock does not see memberships that were
+    // added meanwhile.
+    let rows = Entity::find().select_only().columns([Column::UserName, Column::RevokedBefore]);
+    let rows = rows.filter(Column::UserName.is_in(ended)).order_by_asc(Column::UserName).lock_exclusive();
+    let rows = rows.into_tuple::<(String, Option<i64>)>().all(transaction).await?.into_iter();
+    let users = rows.filter(|(_, revoked)| revoked.is_some_and(|revoked| revoked < before));
+    let users = Vec::from_iter(users.map(|(user, _)| user));
+    if !users.is_empty() {
+        let rows = Entity::update_many().filter(Column::UserName.is_in(&users));
+        rows.col_expr(Column::RevokedBefore, Expr::value(None::<i64>)).exec(transaction).await?;
+    }
     delete_unused_users(transaction, users.iter().map(String::as_str).collect()).await
 }
 

@@ -1,15 +1,18 @@
 //! The statements of rejoin tokens: their uses, the revocations of users and groups, the stored lists of groups, and the
 //! clock by which they expire.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::{Duration, SystemTime},
+};
 
 use entities::{clock, rejoin_family};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-    QuerySelect, sea_query::Expr,
+    QueryOrder, QuerySelect, sea_query::Expr,
 };
 
-use super::{MAX_BIND_VARIABLES, memberships, millis};
+use super::{MAX_BIND_VARIABLES, expiry::Expired, memberships, millis};
 use crate::{
     ids::{ConnectionId, NodeId},
     store::{Redeemed, Redemption},
@@ -41,12 +44,31 @@ pub(super) async fn release(
     node: &NodeId,
     connections: &[ConnectionId],
 ) -> Result<(), DbErr> {
-    use rejoin_family::Column;
+    use rejoin_family::{Column, Entity};
+    let mut families = BTreeSet::new();
     for batch in connections.chunks(MAX_BIND_VARIABLES) {
         let named = Column::ConnectionId.is_in(batch.iter().map(|connection| connection.as_str()));
-        let rows = rejoin_family::Entity::update_many().filter(named).filter(Column::NodeId.eq(node.as_str()));
-        let none = || Expr::value(None::<String>);
-        rows.col_expr(Column::ConnectionId, none()).col_expr(Column::NodeId, none()).exec(transaction).await?;
+        let held = Entity::find().select_only().column(Column::Family).filter(named);
+        let held = held.filter(Column::NodeId.eq(node.as_str())).into_tuple::<String>();
+        families.extend(held.all(transaction).await?);
+    }
+    // Order: lock the families by name, as redemptions do. An update by connection would lock them in another order.
+    let ended: HashSet<_> = connections.iter().map(ConnectionId::as_str).collect();
+    for batch in Vec::from_iter(families).chunks(MAX_BIND_VARIABLES) {
+        let columns = [Column::Family, Column::ConnectionId, Column::NodeId];
+        let rows = Entity::find().select_only().columns(columns).filter(Column::Family.is_in(batch));
+        let rows = rows.order_by_asc(Column::Family).lock_exclusive();
+        let rows = rows.into_tuple::<(String, Option<String>, Option<String>)>().all(transaction).await?;
+        let is_held = |connection: Option<&str>, holder: Option<&str>| {
+            holder == Some(node.as_str()) && connection.is_some_and(|connection| ended.contains(connection))
+        };
+        let held = rows.into_iter().filter(|(_, connection, holder)| is_held(connection.as_deref(), holder.as_deref()));
+        let held = Vec::from_iter(held.map(|(family, ..)| family));
+        if !held.is_empty() {
+            let none = || Expr::value(None::<String>);
+            let rows = Entity::update_many().filter(Column::Family.is_in(held));
+            rows.col_expr(Column::ConnectionId, none()).col_expr(Column::NodeId, none()).exec(transaction).await?;
+        }
     }
     Ok(())
 }
@@ -54,12 +76,12 @@ pub(super) async fn release(
 /// Deletes the uses and lists that have expired by the clock that the nodes share. Advances the clock and returns its
 /// time (see [`TokenStore::delete_expired`](crate::store::TokenStore::delete_expired)).
 pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, term: Duration) -> Result<i64, DbErr> {
-    use rejoin_family::Column;
+    use rejoin_family::{Column, Entity};
     let now = millis::floor(now);
     let clock = lock_clock(transaction, CLOCK_ID, now).await?;
     let now_at = Ord::min(now, clock.saturating_add(millis::duration(term)));
     set_clock(transaction, CLOCK_ID, now_at).await?;
-    rejoin_family::Entity::delete_many().filter(Column::ExpiresAt.lt(now_at)).exec(transaction).await?;
+    Expired::<Entity>::new(Column::Family, Column::ExpiresAt, now_at - 1).delete(transaction, None).await?;
     lists::delete_expired(transaction, now_at).await?;
     Ok(now_at)
 }

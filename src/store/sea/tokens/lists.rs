@@ -11,10 +11,10 @@ use entities::rejoin_list::{Column, Entity, Model};
 use miniz_oxide::{deflate::compress_to_vec, inflate::decompress_to_vec_with_limit};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, IntoActiveModel, Iterable,
-    PaginatorTrait, QueryFilter, QuerySelect, sea_query::OnConflict,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::OnConflict,
 };
 
-use super::{MAX_BIND_VARIABLES, millis};
+use super::{Expired, MAX_BIND_VARIABLES, millis};
 use crate::{
     ids::GroupKey,
     store::{GroupList, MAX_GROUP_LISTS, Redemption},
@@ -77,7 +77,9 @@ async fn stored_times(transaction: &Transaction, lists: &[&GroupList]) -> Result
     let mut times = HashMap::new();
     for lists in lists.chunks(MAX_BIND_VARIABLES) {
         let rows = Entity::find().select_only().columns([Column::Family, Column::WrittenAt]).filter(is_of_any(lists));
-        times.extend(rows.lock_exclusive().into_tuple::<(String, i64)>().all(transaction).await?);
+        // Order: every transaction locks in the order of the names.
+        let rows = rows.order_by_asc(Column::Family).lock_exclusive();
+        times.extend(rows.into_tuple::<(String, i64)>().all(transaction).await?);
     }
     Ok(times)
 }
@@ -120,5 +122,5 @@ fn list_of(row: Model) -> Option<GroupList> {
 
 /// Deletes the lists that have expired.
 pub(super) async fn delete_expired(transaction: &Transaction, now_at: i64) -> Result<(), DbErr> {
-    Entity::delete_many().filter(Column::ExpiresAt.lt(now_at)).exec(transaction).await.map(drop)
+    Expired::<Entity>::new(Column::Family, Column::ExpiresAt, now_at - 1).delete(transaction, None).await
 }

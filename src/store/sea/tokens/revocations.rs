@@ -8,12 +8,12 @@ use std::{
 
 use entities::{group_revocation, user};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait, IntoActiveModel,
-    QueryFilter, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait,
+    IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
-use super::{MAX_BIND_VARIABLES, memberships, millis};
+use super::{Expired, MAX_BIND_VARIABLES, memberships, millis};
 use crate::{
     ids::{GroupKey, UserId},
     store::{GroupList, Redeemed, Redemption, Verdict, tokens::groups_of},
@@ -137,5 +137,12 @@ pub(in super::super) async fn revoke_group(
 /// Deletes the revocations of groups before `before`.
 pub(in super::super) async fn delete_group_revocations(transaction: &Transaction, before: i64) -> Result<(), DbErr> {
     use group_revocation::{Column, Entity};
-    Entity::delete_many().filter(Column::RevokedBefore.lt(before)).exec(transaction).await.map(drop)
+    let ended = Entity::find().select_only().column(Column::Hub).filter(Column::RevokedBefore.lt(before));
+    let hubs = ended.distinct().order_by_asc(Column::Hub).into_tuple::<String>().all(transaction).await?;
+    for hub in hubs {
+        let scope = Condition::all().add(Column::Hub.eq(hub));
+        let of_hub = Expired { scope, ..Expired::<Entity>::new(Column::RoomName, Column::RevokedBefore, before - 1) };
+        of_hub.delete(transaction, None).await?;
+    }
+    Ok(())
 }
