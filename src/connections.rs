@@ -182,6 +182,11 @@ impl ConnectionHandle {
         self.ended.get_or_init(CancellationToken::new)
     }
 
+    /// True if the connection has ended or its client is known not to return.
+    pub(crate) fn has_gone(&self) -> bool {
+        self.ended.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
     /// Logs a line about this connection, with its id, its user and the address of its client.
     pub(crate) fn log(&self, cause: Cause, fields: Fields<'_>) {
         let (user, address) = (optional(self.user.as_ref()), optional(self.info.remote));

@@ -107,21 +107,21 @@ impl RejoinValidator {
     /// Uses the token. Returns the answer of the store if it is accepted.
     ///
     /// A connection can break before the next token has reached its client, which then has only the used token. The store
-    /// therefore accepts it again if the connection that holds it has ended.
+    /// therefore accepts it again if the client of the connection that holds it has gone. Meanwhile another connection can
+    /// have taken it over, whose client has gone, too.
     async fn redeem(&self, mut redemption: Redemption) -> Result<Redeemed, RejoinError> {
-        let mut redeemed = self.redemptions.redeem(redemption.clone()).await;
-        if let (Ok(Redeemed { verdict: Verdict::InUse(holder), .. }), Some(token_use)) =
-            (&redeemed, &mut redemption.single_use)
-            && self.has_ended(holder)
-        {
-            token_use.ended = Some(holder.clone());
-            redeemed = self.redemptions.redeem(redemption).await;
-        }
-        let redeemed = redeemed.map_err(|_| RejoinError::Unchecked)?;
-        match redeemed.verdict {
-            Verdict::Accepted => Ok(redeemed),
-            Verdict::Replayed | Verdict::InUse(_) => Err(RejoinError::Replayed),
-            Verdict::Revoked => Err(RejoinError::Revoked),
+        loop {
+            let redeemed = self.redemptions.redeem(redemption.clone()).await.map_err(|_| RejoinError::Unchecked)?;
+            match (&redeemed.verdict, &mut redemption.single_use) {
+                (Verdict::Accepted, _) => return Ok(redeemed),
+                (Verdict::Revoked, _) => return Err(RejoinError::Revoked),
+                (Verdict::InUse(holder), Some(token_use))
+                    if token_use.ended.as_ref() != Some(holder) && self.has_gone(holder) =>
+                {
+                    token_use.ended = Some(holder.clone());
+                }
+                (Verdict::Replayed | Verdict::InUse(_), _) => return Err(RejoinError::Replayed),
+            }
         }
     }
 
@@ -137,10 +137,11 @@ impl RejoinValidator {
         Redemption { user: claims.user.clone(), issued_at: claims.issued(), groups, list_of: None, single_use }
     }
 
-    /// True if this process knows that the connection has ended: it was on this node, in this run or an earlier one.
-    /// The store learns the end of a connection a moment later.
-    fn has_ended(&self, holder: &Holder) -> bool {
-        holder.node == self.node && self.connections.find(&holder.connection).is_none()
+    /// True if this process knows that the client of the connection has gone: it was on this node, in this run or an
+    /// earlier one. The store learns the end of a connection a moment later.
+    fn has_gone(&self, holder: &Holder) -> bool {
+        let handle = || self.connections.find(&holder.connection);
+        holder.node == self.node && handle().is_none_or(|handle| handle.has_gone())
     }
 
     fn count_outcome(&self, refusal: Option<RejoinError>, rejoin: &Rejoin) {
@@ -193,5 +194,48 @@ impl RejoinValidator {
             Ok(rejoining) => Some(rejoining.groups),
             Err(stopped) => stopped.is_refusal.then(Vec::new),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::join;
+
+    use super::*;
+    use crate::{
+        store::{StoreHandle, StoreParts, memory::MemoryStore},
+        tokens::KeyRing,
+    };
+
+    /// The validator of a node without connections.
+    fn validator() -> RejoinValidator {
+        let store = StoreHandle::new(StoreParts::of(Arc::new(MemoryStore::default())), Duration::from_secs(5));
+        RejoinValidator {
+            node: "alpha".into(),
+            ring: SharedKeyRing::new(KeyRing::ephemeral()),
+            redemptions: Redemptions::new(store, Arc::default()),
+            hubs: Arc::new([]),
+            connections: Connections::default(),
+            metrics: Arc::default(),
+        }
+    }
+
+    /// The use of one token by this connection.
+    fn token_use(connection: &str) -> Redemption {
+        let issued_at = SystemTime::now();
+        let holder = Holder { connection: connection.into(), node: "alpha".into() };
+        let expires_at = issued_at + Duration::from_secs(60);
+        let single_use = Some(TokenUse { family: "family".into(), epoch: 1, expires_at, holder, ended: None });
+        Redemption { user: None, issued_at, groups: Vec::new(), list_of: None, single_use }
+    }
+
+    #[actix::test]
+    async fn token_is_taken_over_from_each_gone_connection() {
+        let validator = validator();
+        assert!(validator.redeem(token_use("first")).await.is_ok());
+        let (second, third) = join!(validator.redeem(token_use("second")), validator.redeem(token_use("third")));
+        assert!(second.is_ok() && third.is_ok(), "{second:?} {third:?}");
     }
 }

@@ -36,7 +36,8 @@ pub struct TokenUse {
     pub expires_at: SystemTime,
     /// The connection that uses the token.
     pub holder: Holder,
-    /// A previous holder, if the caller knows that it has ended. The token can be taken over from it.
+    /// A previous holder, if the caller knows that it has ended or that its client has gone. The token can be taken over
+    /// from it.
     pub ended: Option<Holder>,
 }
 

@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
 use hubcast::{
-    KeyRing, RejoinSettings,
+    Hub, HubError, KeyRing, RejoinSettings,
+    hub::Connected,
     store::{GroupList, MAX_GROUP_LISTS, TokenStore, memory::MemoryStore, sea::SeaStore},
 };
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::support::{CoreClient, Server, wait_until, with_timeout};
 
@@ -134,6 +136,41 @@ async fn token_can_be_reused_until_its_successor_is() {
     let mut late = connect_with_token(&server, "ann", &first).await;
     assert!(!is_in_lobby(&server, &mut late).await, "its successor has been used");
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
+}
+
+/// A hub whose OnConnected joins the lobby with the query parameter `join`. With `hold`, it reports when the client has
+/// gone, and does not return.
+fn holding_hub(gone: mpsc::UnboundedSender<()>) -> Hub {
+    Hub::new("holding").on_connected(move |Connected(context): Connected| {
+        let gone = gone.clone();
+        async move {
+            let query = |name| context.caller().request().query(name).is_some();
+            if query("join") {
+                context.groups().join("lobby").await?;
+            }
+            if query("hold") {
+                context.caller().ended().await;
+                gone.send(())?;
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, HubError>(())
+        }
+    })
+}
+
+#[tokio::test]
+async fn token_of_client_lost_in_on_connected_can_be_reused() {
+    let (sender, mut gone) = mpsc::unbounded_channel();
+    let server = Server::start_with(|engine| engine.hub("/holding", holding_hub(sender))).await;
+    let connect =
+        async |query: &str| CoreClient::connect(server.address, &format!("/holding?user=ann&rejoin={query}")).await;
+    let mut ann = connect("1&join=1").await;
+    let token = next_token(&mut ann).await;
+    drop_and_wait(&server, ann).await;
+    connect(&format!("{token}&hold=1")).await.drop_socket();
+    with_timeout(gone.recv()).await.unwrap();
+    let mut back = connect(&token).await;
+    assert_eq!(next_report(&mut back).await["groups"], json!({"holding": ["lobby"]}));
 }
 
 #[tokio::test]
