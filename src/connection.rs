@@ -64,7 +64,8 @@ pub(crate) use restore_slots::RestoreSlots;
 pub(crate) use state::NewConnection;
 use state::{CleanupGuard, ConnectionState};
 pub(crate) use stored_lists::StoredLists;
-pub(crate) use traffic::{BeginPost, ClientRequest, PostError, PostedData};
+use traffic::PostTurns;
+pub(crate) use traffic::{BeginPost, ClientRequest, PostError, PostTurn, PostedData};
 
 /// The capacity of the mailbox of a connection. Senders wait while it is full.
 const MAILBOX_CAPACITY: usize = 64;
@@ -86,9 +87,8 @@ pub(crate) struct Connection<D: Dialect> {
     paused_reads: Vec<oneshot::Sender<()>>,
     /// Requests with data that wait until the session can take more.
     paused_posts: Vec<oneshot::Sender<()>>,
-    /// Lets one request with data in at a time, in the order of their arrival. Created for the first one, because a
-    /// client with a WebSocket sends none.
-    post_turns: Option<Arc<Semaphore>>,
+    /// Created for the first request with data, because a client with a WebSocket sends none.
+    post_turns: Option<Arc<PostTurns>>,
     /// The connection has ended. Polls may fetch what is still queued, and posted data is ignored.
     waits_for_polls: bool,
     /// The number of restores of the client's groups that are in progress.

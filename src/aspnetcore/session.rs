@@ -231,6 +231,7 @@ impl Dialect for Session {
             Event::Detached | Event::Closed | Event::Abandoned => self.on_detached(now),
             Event::Attached(attached) => self.on_attached(&attached, now),
             Event::Posted(bytes) => self.on_posted(bytes, now),
+            Event::PostBrokenOff => self.on_post_broken_off(),
             Event::Request(delete) => self.on_delete(delete),
             Event::StreamItem(number, item) => self.on_stream_item(number, item),
             Event::StreamEnded(number) => self.on_stream_ended(number),

@@ -116,6 +116,8 @@ pub(crate) enum Event<D: Dialect> {
     Received(Received),
     /// The client sent data in the body of a request.
     Posted(Bytes),
+    /// The request that has posted data before has broken off. The data of another one follows.
+    PostBrokenOff,
     /// The client sent a request that opens no channel.
     Request(D::Request),
     /// A channel was attached.

@@ -1,6 +1,9 @@
 //! Input from channels and requests, the end of channels, and detection of clients that do not read.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -54,17 +57,54 @@ impl<D: Dialect> Handler<Received> for Connection<D> {
     }
 }
 
-/// Asks for the turn of a request that carries data to the connection. The data follows as [`PostedData`] until the
-/// turn is dropped.
+/// Lets one request with data in at a time, in the order of their arrival.
+pub(super) struct PostTurns {
+    pub(super) turns: Arc<Semaphore>,
+    /// The last request that has sent data has not sent all of it.
+    is_incomplete: AtomicBool,
+}
+
+impl PostTurns {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { turns: Arc::new(Semaphore::new(1)), is_incomplete: AtomicBool::new(false) })
+    }
+}
+
+/// The turn of a request with data.
+pub(crate) struct PostTurn {
+    _turn: OwnedSemaphorePermit,
+    turns: Arc<PostTurns>,
+    has_data: bool,
+}
+
+impl PostTurn {
+    /// The next part of the data.
+    pub(crate) fn data(&mut self, bytes: Bytes) -> PostedData {
+        let is_first = !std::mem::replace(&mut self.has_data, true);
+        PostedData { bytes, follows_incomplete: is_first && self.turns.is_incomplete.swap(true, Ordering::Relaxed) }
+    }
+
+    /// All data of the request was sent. Without this call the request has broken off, for example because its handler was
+    /// dropped with the socket.
+    pub(crate) fn complete(self) {
+        self.turns.is_incomplete.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Asks for the turn of a request that carries data to the connection. The data follows as [`PostedData`].
 #[derive(Debug, Message)]
-#[rtype(result = "Result<OwnedSemaphorePermit, PostError>")]
+#[rtype(result = "Result<PostTurn, PostError>")]
 pub(crate) struct BeginPost;
 
 /// Data in the body of a request, in the turn of that request. The answer means that the connection has taken it and is
 /// ready for more.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), PostError>")]
-pub(crate) struct PostedData(pub(crate) Bytes);
+pub(crate) struct PostedData {
+    bytes: Bytes,
+    /// It is the first data after a request that has broken off.
+    follows_incomplete: bool,
+}
 
 /// Why a request with data fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,24 +118,31 @@ pub(crate) enum PostError {
 }
 
 impl<D: Dialect> Handler<BeginPost> for Connection<D> {
-    type Result = LocalBoxFuture<'static, Result<OwnedSemaphorePermit, PostError>>;
+    type Result = LocalBoxFuture<'static, Result<PostTurn, PostError>>;
 
     fn handle(&mut self, _: BeginPost, _: &mut Self::Context) -> Self::Result {
         if let Err(error) = self.check_post() {
             return Box::pin(ready(Err(error)));
         }
-        let turns = self.post_turns.get_or_insert_with(|| Arc::new(Semaphore::new(1)));
-        let turn = Arc::clone(turns).acquire_owned();
-        Box::pin(turn.map(|turn| turn.map_err(|_| PostError::EndedMeanwhile)))
+        let turns = Arc::clone(self.post_turns.get_or_insert_with(PostTurns::new));
+        let turn = Arc::clone(&turns.turns).acquire_owned();
+        Box::pin(turn.map(|turn| {
+            let turn = turn.map_err(|_| PostError::EndedMeanwhile)?;
+            Ok(PostTurn { _turn: turn, turns, has_data: false })
+        }))
     }
 }
 
 impl<D: Dialect> Handler<PostedData> for Connection<D> {
     type Result = LocalBoxFuture<'static, Result<(), PostError>>;
 
-    fn handle(&mut self, PostedData(bytes): PostedData, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, posted: PostedData, ctx: &mut Self::Context) -> Self::Result {
         if let Err(error) = self.check_post() {
             return Box::pin(ready(Err(error)));
+        }
+        let PostedData { bytes, follows_incomplete } = posted;
+        if follows_incomplete {
+            self.handle_event(Event::PostBrokenOff, ctx);
         }
         self.handle_event(Event::Posted(bytes), ctx);
         if self.state.has_ended() || !self.session.is_saturated() {

@@ -16,7 +16,7 @@ use crate::{
         negotiations::{MAX_EARLY_BYTES, Seconds, Ticket},
         session::{Delete, Session},
     },
-    connection::{BeginPost, ClientRequest, Connection, PostError, PostedData},
+    connection::{BeginPost, ClientRequest, Connection, PostError, PostTurn, PostedData},
     web::{next_body_part, read_body},
 };
 
@@ -70,21 +70,28 @@ impl EndpointHandler {
 /// Forwards the body of a request to a connection, as it arrives. The response follows when the connection has taken all
 /// of it, so that a client that sends faster than its hub reads is slowed down.
 async fn forward(mut payload: Payload, connection: &Addr<Connection<Session>>) -> Result<HttpResponse, HttpResponse> {
-    let _turn = connection.send(BeginPost).await.unwrap_or(Err(PostError::Ended)).map_err(refusal)?;
+    let mut turn = begin(connection).await?;
     while let Some(part) = next_body_part(&mut payload).await {
         let part = part.map_err(|error| plain_text(error.status(), ""))?;
-        send(connection, part).await?;
+        send(connection, turn.data(part)).await?;
     }
+    turn.complete();
     Ok(plain_text(StatusCode::OK, ""))
 }
 
 async fn send_in_turn(connection: &Addr<Connection<Session>>, bytes: bytes::Bytes) -> Result<(), HttpResponse> {
-    let _turn = connection.send(BeginPost).await.unwrap_or(Err(PostError::Ended)).map_err(refusal)?;
-    send(connection, bytes).await
+    let mut turn = begin(connection).await?;
+    send(connection, turn.data(bytes)).await?;
+    turn.complete();
+    Ok(())
 }
 
-async fn send(connection: &Addr<Connection<Session>>, bytes: bytes::Bytes) -> Result<(), HttpResponse> {
-    connection.send(PostedData(bytes)).await.unwrap_or(Err(PostError::EndedMeanwhile)).map_err(refusal)
+async fn begin(connection: &Addr<Connection<Session>>) -> Result<PostTurn, HttpResponse> {
+    connection.send(BeginPost).await.unwrap_or(Err(PostError::Ended)).map_err(refusal)
+}
+
+async fn send(connection: &Addr<Connection<Session>>, data: PostedData) -> Result<(), HttpResponse> {
+    connection.send(data).await.unwrap_or(Err(PostError::EndedMeanwhile)).map_err(refusal)
 }
 
 fn refusal(error: PostError) -> HttpResponse {

@@ -79,6 +79,12 @@ impl Session {
         self.receive(&Inbound::Binary(bytes), now)
     }
 
+    /// Wire: ASP.NET Core keeps an incomplete message, and reads the next one as its rest. No client sends that rest.
+    pub(super) fn on_post_broken_off(&mut self) -> SessionEffects {
+        self.receive_buffer.drop_incomplete(self.protocol.framing());
+        SessionEffects::none()
+    }
+
     /// True if the client polls.
     pub(super) fn is_polling(&self) -> bool {
         self.transport.is_some_and(Transport::is_poll)

@@ -1,7 +1,7 @@
 //! The receive buffer of a connection: splits the incoming bytes into messages.
 
 use bytes::{Buf, Bytes, BytesMut};
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use crate::{
     aspnetcore::protocol::{Framing, json::SEPARATOR},
@@ -89,6 +89,26 @@ impl MessageBuffer {
         let message = Bytes::copy_from_slice(&rest[prefix..prefix + length]);
         self.peeked += prefix + length + suffix;
         Some(message)
+    }
+
+    /// Drops the incomplete message at the end.
+    pub(super) fn drop_incomplete(&mut self, framing: Framing) {
+        let complete = match framing {
+            Framing::Separator => memrchr(SEPARATOR, &self.bytes).map_or(0, |end| end + 1),
+            Framing::LengthPrefix => self.complete_length(),
+            Framing::Chunks => self.bytes.len(),
+        };
+        self.bytes.truncate(complete);
+        self.scanned = self.scanned.min(complete);
+    }
+
+    /// The length of the complete messages with a length prefix.
+    fn complete_length(&self) -> usize {
+        let mut complete = 0;
+        while let Ok(Some(frame)) = read_prefix(&self.bytes[complete..]) {
+            complete += frame.prefix + frame.length;
+        }
+        complete
     }
 
     fn find_separator(&mut self) -> Option<Frame> {
@@ -213,6 +233,22 @@ mod tests {
             assert_eq!(buffer.peek_message(framing).as_deref(), Some(&b"bc"[..]));
             assert_eq!(buffer.peek_message(framing), None, "the next one is incomplete");
             assert_eq!(buffer.next_message(framing).unwrap().as_deref(), Some(&b"bc"[..]));
+        }
+    }
+
+    #[test]
+    fn incomplete_message_is_dropped() {
+        for (framing, bytes, rest) in [
+            (Framing::Separator, &b"a\x1ebc\x1ed"[..], &b"e\x1e"[..]),
+            (Framing::LengthPrefix, b"\x01a\x02bc\x09d", b"\x01e"),
+        ] {
+            let mut buffer = buffer(100, bytes);
+            assert_eq!(buffer.next_message(framing).unwrap().as_deref(), Some(&b"a"[..]));
+            buffer.drop_incomplete(framing);
+            buffer.append(&Bytes::copy_from_slice(rest));
+            assert_eq!(buffer.next_message(framing).unwrap().as_deref(), Some(&b"bc"[..]));
+            assert_eq!(buffer.next_message(framing).unwrap().as_deref(), Some(&b"e"[..]));
+            assert!(buffer.is_empty());
         }
     }
 

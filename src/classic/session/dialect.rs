@@ -44,7 +44,7 @@ impl Dialect for Session {
             Event::Received(received) => self.on_received(&received),
             Event::Request(request) => self.on_request(request),
             // The endpoint answers requests with data itself.
-            Event::Posted(_) => SessionEffects::none(),
+            Event::Posted(_) | Event::PostBrokenOff => SessionEffects::none(),
             Event::Attached(attached) => self.on_attached(&attached, now),
             Event::Tick => self.on_tick(now),
             Event::Abandoned => self.end(Reason::Lost, CLOSE_NORMAL),

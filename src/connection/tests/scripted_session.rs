@@ -115,6 +115,7 @@ impl Dialect for ScriptedSession {
             Event::Closed | Event::Detached | Event::Abandoned => end_for(Reason::Lost),
             Event::Request(text) => self.run_script(&text, now),
             Event::Posted(bytes) => self.run_script(str::from_utf8(&bytes).unwrap(), now),
+            Event::PostBrokenOff => Effects::none(),
             Event::Overflowed | Event::Stalled => end_for(Reason::TooSlow),
             Event::Aborted(_) => end_for(Reason::Aborted),
             Event::Draining => end_for(Reason::Drained),
