@@ -127,6 +127,10 @@ impl TokenIssuer {
         (state.subject.family, state.subject.epoch) = (claims.family, claims.epoch + 1);
     }
 
+    pub(super) fn has_family(&self, family: &str) -> bool {
+        self.lock().subject.family == family
+    }
+
     /// Records that a token was accepted. If it could not list all groups, the store may have the list.
     pub(super) fn record_accepted(&self, claims: &Claims) {
         let mut state = self.lock();

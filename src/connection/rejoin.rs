@@ -15,11 +15,12 @@ use crate::{
     hub::{HubError, Requester, Users, services::HubServices},
     ids::{GroupKey, GroupName, HubName},
     pipeline::{
-        Claims, Losses, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, RejoinReport, Rejoined, TokenGroups,
+        Claims, Losses, Pipeline, Policy, Rejoin, RejoinError, RejoinHub, RejoinIdentity, RejoinReport, Rejoined,
+        TokenGroups,
     },
     store::Owner,
     supervised::Supervised,
-    tokens::SharedKeyRing,
+    tokens::{Purpose, SharedKeyRing},
 };
 
 /// The error of a client whose groups cannot be loaded.
@@ -249,6 +250,20 @@ impl RejoinService {
         durable.iter().map(|(_, stored)| stored).zip(by_hub(&names, current)).map(hub).collect()
     }
 
+    /// Saves the list that completes a token, if its client has returned before that was done.
+    async fn save_list_of(&self, token: &str) {
+        if self.lists.are_saved() {
+            return;
+        }
+        let payload = self.ring.current().open(Purpose::Rejoin, token);
+        // A token that is not valid is refused later.
+        if let Ok(claims) = payload.map_err(RejoinError::from).and_then(|payload| Claims::decode(&payload))
+            && claims.omitted() > 0
+        {
+            self.lists.flush_family(&claims.family).await;
+        }
+    }
+
     /// Asks the pipeline which groups the client rejoins.
     async fn rejoin(
         &self,
@@ -258,6 +273,9 @@ impl RejoinService {
         current: Option<TokenGroups>,
         hubs: Vec<RejoinHub>,
     ) -> Result<Rejoined, ConnectError> {
+        if let Some(token) = token.as_deref().filter(|_| current.is_none()) {
+            self.save_list_of(token).await;
+        }
         let identity = RejoinIdentity { connection, user: client.user.clone(), hub: client.hub.clone() };
         let rejoin = Rejoin { token, identity, connection: client.id.clone(), current, hubs };
         let rejoined = match &rejoin.identity.connection {

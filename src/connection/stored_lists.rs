@@ -10,7 +10,7 @@ use std::{
 };
 
 use log::warn;
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 
 use super::{groups_token::TokenIssuer, state::in_background};
 use crate::{
@@ -33,6 +33,8 @@ pub(crate) struct StoredLists {
     store: StoreHandle,
     metrics: Arc<Metrics>,
     queue: BackgroundQueue<Waiting>,
+    /// The turn to save lists.
+    turns: Arc<Semaphore>,
 }
 
 /// The issuers whose lists have changed, by address.
@@ -46,7 +48,7 @@ impl std::fmt::Debug for StoredLists {
 
 impl StoredLists {
     pub(crate) fn new(store: StoreHandle, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, queue: BackgroundQueue::new(Waiting::new()) }
+        Self { store, metrics, queue: BackgroundQueue::new(Waiting::new()), turns: Arc::new(Semaphore::new(1)) }
     }
 
     /// Requests that the list of a client is saved. If too many wait, it is not saved.
@@ -65,8 +67,26 @@ impl StoredLists {
         }
     }
 
+    /// True if all lists are saved. A list that is being saved does not wait, so the turns are looked at last.
+    pub(super) fn are_saved(&self) -> bool {
+        self.queue.with(|waiting| waiting.is_empty()) && self.turns.available_permits() > 0
+    }
+
+    /// Saves all lists now if that of a family waits.
+    pub(super) async fn flush_family(&self, family: &str) {
+        let _turn = self.turns.acquire().await;
+        if self.queue.with(|waiting| waiting.values().any(|issuer| issuer.has_family(family))) {
+            self.save_waiting().await;
+        }
+    }
+
     /// Saves all lists that wait now. If the store fails, the rest waits again.
     pub(crate) async fn flush(&self) {
+        let _turn = self.turns.acquire().await;
+        self.save_waiting().await;
+    }
+
+    async fn save_waiting(&self) {
         let mut waiting = self.queue.with(std::mem::take);
         while !waiting.is_empty() {
             let batch: Vec<_> = waiting.values().take(MAX_BATCH).cloned().collect();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 use crate::{
-    rejoining::{connect_with_token, store_full_of_lists},
+    rejoining::{connect_with_token, drop_and_wait, store_full_of_lists},
     support::{ClassicClient, CoreClient, Server, wait_until, with_timeout},
 };
 
@@ -70,13 +70,32 @@ async fn core_client_returns_to_all_groups_on_another_node() {
     ann.drop_socket();
     drain(&alpha).await;
     let mut back = connect_with_token(&beta, "ann", &token).await;
-    let report = read_to_end(&mut back).await.1.unwrap();
-    assert_eq!((&report["refused"], &report["lost"]), (&Value::Null, &json!(0)));
-    let listed = report["groups"]["chat"].as_array().unwrap().len() as u64;
-    assert_eq!(listed + report["more"].as_u64().unwrap(), GROUPS as u64);
+    expect_report(&mut back, GROUPS).await;
     assert_eq!(rooms(&beta), GROUPS);
     let metrics = beta.engine.metrics();
     assert_eq!((metrics.rejoin_lists_restored.get(), metrics.rejoins_incomplete.get()), (1, 0));
+}
+
+/// The client is back in this number of groups.
+async fn expect_report(client: &mut CoreClient, groups: usize) {
+    let report = read_to_end(client).await.1.unwrap();
+    let listed = report["groups"]["chat"].as_array().unwrap().len() as u64;
+    assert_eq!(listed + report["more"].as_u64().unwrap(), groups as u64);
+    assert_eq!((&report["refused"], &report["lost"]), (&Value::Null, &json!(0)));
+}
+
+/// The list is saved within a second, which is too late for this client.
+#[tokio::test]
+async fn client_that_returns_at_once_is_in_its_latest_group() {
+    let (alpha, _) = two_nodes().await;
+    let mut ann = connect_with_token(&alpha, "ann", "1").await;
+    let id = ann.invoke("WhoAmI", json!([])).await;
+    add_to_groups(&alpha, id.as_str().unwrap()).await;
+    ann.invoke("JoinRoom", json!(["the latest group, whose name is too long for the token"])).await;
+    let token = read_to_end(&mut ann).await.0.unwrap();
+    drop_and_wait(&alpha, ann).await;
+    let mut back = connect_with_token(&alpha, "ann", &token).await;
+    expect_report(&mut back, GROUPS + 1).await;
 }
 
 #[tokio::test]

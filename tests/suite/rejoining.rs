@@ -112,7 +112,7 @@ async fn concurrent_uses_of_a_token_succeed_once() {
 }
 
 /// Drops the connection and waits until the server has noticed.
-async fn drop_and_wait(server: &Server, client: CoreClient) {
+pub(crate) async fn drop_and_wait(server: &Server, client: CoreClient) {
     client.drop_socket();
     with_timeout(wait_until(|| testkit::connections(&server.engine).count() == 0)).await;
 }
