@@ -296,7 +296,9 @@ impl ConnectionState {
         let (claims, report) = self.token_outcome.take().map(|token| (token.claims, token.report)).unzip();
         if !self.has_ended {
             self.count_connected();
-            if let Some((issuer, claims)) = self.token_issuer.as_ref().zip(claims.flatten()) {
+            // A client that has gone was not joined to all groups, and comes back with the same token.
+            let claims = claims.flatten().filter(|_| !self.handle.has_gone());
+            if let Some((issuer, claims)) = self.token_issuer.as_ref().zip(claims) {
                 issuer.continue_family(claims);
             }
         }

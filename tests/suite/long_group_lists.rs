@@ -1,11 +1,18 @@
 //! Clients in more groups than their rejoin token can list.
 
 use futures_util::future::join_all;
-use hubcast::{KeyRing, store::sea::SeaStore};
+use hubcast::{
+    KeyRing,
+    filters::{RejoiningGroups, on},
+    store::sea::SeaStore,
+    testkit,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
+    rejoin_filters::patient,
     rejoining::{connect_with_token, drop_and_wait, store_full_of_lists},
     support::{ClassicClient, CoreClient, Server, wait_until, with_timeout},
 };
@@ -96,6 +103,37 @@ async fn client_that_returns_at_once_is_in_its_latest_group() {
     drop_and_wait(&alpha, ann).await;
     let mut back = connect_with_token(&alpha, "ann", &token).await;
     expect_report(&mut back, GROUPS + 1).await;
+}
+
+/// The groups of a client that has gone are not joined, so its connection does not know the list.
+#[tokio::test]
+async fn client_lost_while_it_rejoins_keeps_its_list() {
+    let ((called, mut calls), (open, gate)) = (mpsc::unbounded_channel(), watch::channel(true));
+    let gated = on(move |event: RejoiningGroups| {
+        let mut gate = gate.clone();
+        // The test may have ended.
+        let _ = called.send(event.connection.clone());
+        async move {
+            let _ = gate.wait_for(|is_open| *is_open).await;
+            Ok(event)
+        }
+    });
+    let server = Server::start_with(|engine| engine.filter_with("gated", patient(), gated)).await;
+    let mut ann = connect_with_token(&server, "ann", "1").await;
+    let id = ann.invoke("WhoAmI", json!([])).await;
+    add_to_groups(&server, id.as_str().unwrap()).await;
+    let token = read_to_end(&mut ann).await.0.unwrap();
+    drop_and_wait(&server, ann).await;
+    open.send_replace(false);
+    let lost = connect_with_token(&server, "ann", &token).await;
+    let id = with_timeout(calls.recv()).await.unwrap();
+    let asked = server.engine.hub("chat").unwrap().clients().client(id).invoke::<()>("ask", ());
+    lost.drop_socket();
+    with_timeout(asked).await.expect_err("the server notices that the client has gone");
+    open.send_replace(true);
+    with_timeout(wait_until(|| testkit::connections(&server.engine).count() == 0)).await;
+    let mut back = connect_with_token(&server, "ann", &token).await;
+    expect_report(&mut back, GROUPS).await;
 }
 
 #[tokio::test]
