@@ -62,6 +62,8 @@ struct IssuerState {
     lacks_groups: bool,
     /// The store may have a list of the family.
     may_have_list: bool,
+    /// When the list was saved last, the tokens listed all groups.
+    saved_complete: bool,
     /// When the groups changed last, or a token was made.
     changed_at: SystemTime,
 }
@@ -106,6 +108,7 @@ impl TokenIssuer {
                 keeps_unchecked: false,
                 lacks_groups: false,
                 may_have_list: false,
+                saved_complete: false,
                 changed_at: SystemTime::now(),
             }),
         })
@@ -161,18 +164,26 @@ impl TokenIssuer {
         }
     }
 
-    /// The list to store now. It has no groups if the tokens list all of them.
+    /// The list to store now. It has no groups if the client has a token that lists all of them: one was written before the
+    /// last save, and the client is still there. A lost client may have an earlier token only.
     pub(super) fn stored_list(&self, now: SystemTime) -> GroupList {
         let state = self.lock();
-        let (groups, omitted) =
-            if state.lacks_groups { lock_groups(&self.groups).stored_list() } else { Default::default() };
+        let is_needed = state.lacks_groups || !state.saved_complete || self.has_lost_client();
+        let (groups, omitted) = if is_needed { lock_groups(&self.groups).stored_list() } else { Default::default() };
         let (family, expires_at) = (state.subject.family.clone(), now + self.lifetime);
         GroupList { family, groups, omitted: omitted as u64, written_at: state.changed_at, expires_at }
     }
 
-    /// Records that the list was stored, or deleted.
-    pub(super) fn record_saved(&self, has_groups: bool) {
-        self.lock().may_have_list = has_groups;
+    fn has_lost_client(&self) -> bool {
+        self.connection.upgrade().is_none_or(|connection| connection.has_gone())
+    }
+
+    /// Records that the list was stored, or deleted. Returns whether it can be deleted by the next save.
+    #[must_use]
+    pub(super) fn record_saved(&self, has_groups: bool) -> bool {
+        let mut state = self.lock();
+        (state.may_have_list, state.saved_complete) = (has_groups, !state.lacks_groups);
+        has_groups && state.saved_complete && !self.has_lost_client()
     }
 
     /// Records the token that the client has presented, and the groups that it lists.

@@ -104,7 +104,11 @@ impl StoredLists {
         let saved = self.store.call(|store| store.tokens.save_lists(&lists)).await;
         self.metrics.rejoin_lists_failed.add(saved.as_ref().map_or(lists.len() as u64, |refused| *refused));
         if saved.is_ok() {
-            batch.iter().zip(&lists).for_each(|(issuer, list)| issuer.record_saved(!list.groups.is_empty()));
+            for (issuer, list) in batch.iter().zip(&lists) {
+                if issuer.record_saved(!list.groups.is_empty()) {
+                    self.request_save(issuer);
+                }
+            }
         }
         saved.map(drop)
     }

@@ -107,5 +107,26 @@ async fn list_of_too_many_groups_is_stored_after_a_second() {
     }
     assert!(engine.next_claims(&mut client).await.is_complete());
     sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(engine.stored_groups(&claims.family).await, Some(11), "the token may be on its way");
+    sleep(Duration::from_secs(1)).await;
     assert_eq!(engine.stored_groups(&claims.family).await, None, "the token lists all groups");
+}
+
+#[actix::test]
+async fn list_of_lost_client_stays_for_its_earlier_token() {
+    tokio::time::pause();
+    let mut engine = TestEngine::new();
+    let mut client = engine.connect_with_tokens("ann").await;
+    for number in 0..20 {
+        engine.join(&client, &long_name(number)).await;
+    }
+    let claims = engine.next_claims(&mut client).await;
+    sleep(Duration::from_millis(1_100)).await;
+    for number in 10..20 {
+        engine.leave(&client, &long_name(number)).await;
+    }
+    assert!(engine.next_claims(&mut client).await.is_complete());
+    client.disconnect().await;
+    sleep(SETTLE_TIME).await;
+    assert_eq!(engine.stored_groups(&claims.family).await, Some(10));
 }
