@@ -2,6 +2,7 @@
 //! transaction that the database ends is tried again only a few times.
 
 use std::{
+    cell::Cell,
     sync::LazyLock,
     time::{Duration, SystemTime},
 };
@@ -24,6 +25,9 @@ use hubcast_fixtures::databases::DatabaseServer;
 static MARIADB: LazyLock<DatabaseServer> = LazyLock::new(DatabaseServer::mariadb);
 
 const TERM: Duration = Duration::from_secs(30);
+
+/// The number of changes of tokens that run at the same time as other calls.
+const ROUNDS: u32 = 20;
 
 /// The stores of two processes on one new database.
 pub(crate) struct Stores {
@@ -151,45 +155,70 @@ pub(crate) async fn renewals_after_an_outage(stores: Stores) {
 
 fn redemption(family: usize, epoch: u32, connection: usize, node: &str) -> Redemption {
     let holder = Holder { connection: connection.to_string().into(), node: node.into() };
-    let (family, expires_at) = (format!("family {family:03}"), time(epoch + 1));
+    // The order of the times is not that of the names.
+    let expires_at =
+        if family.is_multiple_of(20) { time(epoch + 1) - TERM / 500 * family as u32 } else { time(epoch + ROUNDS) };
+    let family = format!("family {family:03}");
     let single_use = Some(TokenUse { family, epoch: epoch.into(), expires_at, holder, ended: None });
     Redemption { user: None, issued_at: time(epoch), groups: Vec::new(), list_of: None, single_use }
 }
 
 /// The holders of tokens end while others use later tokens of the same families, and earlier uses expire.
 pub(crate) async fn uses_and_ends_of_tokens(stores: Stores) {
-    let ([one, other], count, alpha) = (&stores.both, 200, "alpha".into());
-    for round in 0..20 {
-        let redemptions: Vec<_> = (0..count).map(|family| redemption(family, round, count - family, "alpha")).collect();
-        let ended: Vec<_> = (0..count).map(|connection| connection.to_string().into()).collect();
-        let redeem = one.redeem_all(&redemptions);
-        let release = other.release_holders(&alpha, &ended);
-        let delete = other.delete_expired(time(round + 1) + TERM, TERM * 10, TERM);
-        try_join!(redeem, release, delete).unwrap();
-    }
+    let ([one, other], alpha, round) = (&stores.both, "alpha".into(), Cell::new(0));
+    let redeem = async {
+        while round.get() < ROUNDS {
+            let redemptions = (0..500).map(|family| redemption(family, round.get(), 500 - family, "alpha"));
+            one.redeem_all(&redemptions.collect::<Vec<_>>()).await?;
+            round.set(round.get() + 1);
+        }
+        Ok(())
+    };
+    // Few, so that the database finds them by an index.
+    let ended: Vec<_> = (0..=500).step_by(20).map(|connection| connection.to_string().into()).collect();
+    let release = async {
+        while round.get() < ROUNDS {
+            other.release_holders(&alpha, &ended).await?;
+        }
+        Ok(())
+    };
+    try_join!(redeem, release, delete_expired(other, &round)).unwrap();
     stores.check();
 }
 
-pub(crate) async fn lists_and_revocations(stores: Stores) {
-    let [one, other] = &stores.both;
-    for round in 0..20 {
-        let list = |family: usize| GroupList {
-            family: format!("family {family}"),
-            groups: vec![GroupKey::new(&"chat".into(), &"room".into())],
-            omitted: 0,
-            written_at: time(round),
-            expires_at: time(round + 1) + Duration::from_millis(50 - family as u64),
-        };
-        let lists: Vec<_> = (0..50).map(list).collect();
-        let revoked = (0..10).map(|group| async move {
-            let group = GroupKey::new(&"chat".into(), &format!("room {group}").into());
-            one.revoke_group(&group, time(round)).await?;
-            other.revoke(&group.name.to_string().into(), time(round)).await
-        });
-        let save = async { try_join!(one.save_lists(&lists), other.save_lists(&lists)) };
-        let delete = stores.both.iter().map(|store| store.delete_expired(time(round + 1), TERM * 10, TERM));
-        try_join!(save, try_join_all(revoked), try_join_all(delete)).unwrap();
+/// Deletes what was written in the rounds before `round`, until the last one.
+async fn delete_expired(store: &SeaStore, round: &Cell<u32>) -> Result<(), Error> {
+    while round.get() < ROUNDS {
+        store.delete_expired(time(round.get()), TERM * 10, TERM).await?;
     }
+    Ok(())
+}
+
+pub(crate) async fn lists_and_revocations(stores: Stores) {
+    let ([one, other], round) = (&stores.both, Cell::new(0));
+    let save = async {
+        while round.get() < ROUNDS {
+            let list = |family: u32| GroupList {
+                family: format!("family {family:03}"),
+                groups: vec![GroupKey::new(&"chat".into(), &"room".into())],
+                omitted: 0,
+                written_at: time(round.get()),
+                // The order of the times is not that of the names.
+                expires_at: time(round.get()) + Duration::from_millis((500 - family).into()),
+            };
+            one.save_lists(&(0..500).map(list).collect::<Vec<_>>()).await?;
+            round.set(round.get() + 1);
+        }
+        Ok(())
+    };
+    let revoke = async {
+        while round.get() < ROUNDS {
+            one.revoke_group(&GroupKey::new(&"chat".into(), &"room".into()), time(round.get())).await?;
+            one.revoke(&"ann".into(), time(round.get())).await?;
+        }
+        Ok(())
+    };
+    try_join!(save, revoke, delete_expired(other, &round)).unwrap();
     stores.check();
 }
 
