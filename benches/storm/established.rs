@@ -23,10 +23,19 @@ use crate::{
 const MEMBERS: usize = 100;
 const SEND_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The delays of deliveries, in milliseconds.
+/// The connections of [`Established`]: the members and a sender.
+pub(crate) const CONNECTIONS: usize = MEMBERS + 1;
+
+/// The delays of deliveries, in milliseconds and in order.
+#[derive(Clone, Default)]
 pub(crate) struct Delays(Vec<f64>);
 
 impl Delays {
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.0.extend(&other.0);
+        self.0.sort_unstable_by(f64::total_cmp);
+    }
+
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
         self.0.get(self.0.len().saturating_sub(1) * percent / 100).copied().unwrap_or(f64::NAN)
     }

@@ -1,10 +1,10 @@
 //! Reconnect storm: all users with durable groups connect again at once, while established members exchange messages.
 //!
 //! Run it with `cargo bench --bench storm`. It starts the service on SQLite, then on PostgreSQL, and stores 10,000 users
-//! with 10 durable groups each. The users connect, get rejoin tokens, and disconnect. Then all present their tokens at once.
-//! It prints the calls of the store for each 100 connections, the duration of the storm, and the delay of messages between
-//! established members when idle and during the storm. `-- USERS` changes the number of users, and `-- USERS PROGRAM`
-//! measures another build of the service.
+//! with 10 durable groups each. The users connect, get rejoin tokens, and disconnect. Then all present their tokens at once;
+//! that is repeated. For each storm and for all together, it prints the calls of the store for each 100 connections, the
+//! duration, and the delay of messages between established members when idle and during the storm. `-- USERS` changes the
+//! number of users, and `-- USERS PROGRAM` measures another build of the service.
 //!
 //! The service and the established members run in the real-time class of the kernel, and the clients of the storm and
 //! PostgreSQL in the idle class (`chrt`), because the latter would run on other machines. In the ordinary class on few
@@ -36,6 +36,9 @@ use service::{Calls, Service};
 use tokio::{task::LocalSet, time::sleep};
 
 const DEFAULT_USERS: usize = 10_000;
+/// The number of storms for each store. The seven slowest messages of a single one decide its p99.
+const STORMS: usize = 5;
+
 const IDLE_DURATION: Duration = Duration::from_secs(5);
 
 /// The first argument of the process that connects the users.
@@ -51,13 +54,42 @@ fn use_real_time_class() -> Result<()> {
     Ok(())
 }
 
-/// The figures of one storm.
+/// The figures of one storm or several.
+#[derive(Default)]
 struct Figures {
+    storms: usize,
     idle: Delays,
     storm: Delays,
     duration: Duration,
     /// Calls of the store that load durable groups or redeem rejoin tokens.
     calls: Calls,
+}
+
+impl Figures {
+    fn add(&mut self, other: &Self) {
+        self.storms += other.storms;
+        self.idle.extend(&other.idle);
+        self.storm.extend(&other.storm);
+        self.duration += other.duration;
+        self.calls += other.calls;
+    }
+
+    #[expect(clippy::print_stdout, reason = "the table is the output of the benchmark")]
+    fn print(&self, store: &str) {
+        let Self { storms, idle, storm, duration, calls } = self;
+        let for_100_users = |calls: u64| calls as f64 * 100.0 / self.calls.accepted as f64;
+        println!(
+            "| {store} | {storms} | {:.1} | {:.2} | {:.2} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} |",
+            duration.as_secs_f64() / *storms as f64,
+            for_100_users(calls.loads),
+            for_100_users(calls.redemptions),
+            idle.percentile(50),
+            idle.percentile(99),
+            storm.percentile(50),
+            storm.percentile(99),
+            storm.percentile(99) / idle.percentile(99),
+        );
+    }
 }
 
 /// The process of the clients.
@@ -104,26 +136,31 @@ impl Drop for Users {
     }
 }
 
-async fn measure(program: &Path, store_url: Option<&str>, count: usize) -> Result<Figures> {
+async fn measure(store: &str, program: &Path, store_url: Option<&str>, count: usize) -> Result<()> {
     let service = Service::start(program, store_url).await?;
     service.store_memberships(count).await?;
     let mut users = Users::start(service.address, count)?.wait().await?;
-    users.continue_steps()?;
-    let mut users = users.wait().await?;
-    service.wait_until_empty().await?;
     let established = Established::connect(service.address).await?;
-    established.take_delays();
-    sleep(IDLE_DURATION).await;
-    let idle = established.take_delays();
-    let (before, started) = (service.calls().await?, Instant::now());
-    users.continue_steps()?;
-    let _users = users.wait().await?;
-    let (duration, storm, after) = (started.elapsed(), established.take_delays(), service.calls().await?);
-    let accepted = after.accepted - before.accepted;
-    ensure!(accepted == count as u64, "{accepted} rejoin tokens were accepted");
-    let calls =
-        Calls { accepted, loads: after.loads - before.loads, redemptions: after.redemptions - before.redemptions };
-    Ok(Figures { idle, storm, duration, calls })
+    let mut all = Figures::default();
+    for _ in 0..STORMS {
+        users.continue_steps()?;
+        users = users.wait().await?;
+        service.wait_until_left(established::CONNECTIONS).await?;
+        established.take_delays();
+        sleep(IDLE_DURATION).await;
+        let idle = established.take_delays();
+        let (before, started) = (service.calls().await?, Instant::now());
+        users.continue_steps()?;
+        users = users.wait().await?;
+        let (duration, storm) = (started.elapsed(), established.take_delays());
+        let calls = service.calls().await? - before;
+        ensure!(calls.accepted == count as u64, "{} rejoin tokens were accepted", calls.accepted);
+        let figures = Figures { storms: 1, idle, storm, duration, calls };
+        figures.print(store);
+        all.add(&figures);
+    }
+    all.print(store);
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the output of the benchmark")]
@@ -136,26 +173,14 @@ fn main() -> Result<()> {
     let users = arguments.first().map_or(Ok(DEFAULT_USERS), |users| users.parse())?;
     let program = arguments.get(1).map_or_else(service::build, |program| Ok(program.into()))?;
     println!(
-        "| store | users | s | loads for 100 users | redemptions | idle p50 ms | p99 | storm p50 ms | p99 | p99 ratio |"
+        "| store | storms | s | loads for 100 users | redemptions | idle p50 ms | p99 | storm p50 ms | p99 | p99 ratio |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let postgres = DatabaseServer::postgres();
     postgres.process.run_when_idle();
     use_real_time_class()?;
     for (name, store_url) in [("SQLite", None), ("PostgreSQL", Some(postgres.new_database()))] {
-        let Figures { idle, storm, duration, calls } =
-            LocalSet::new().block_on(&runtime, measure(&program, store_url.as_deref(), users))?;
-        println!(
-            "| {name} | {users} | {:.1} | {:.2} | {:.2} | {:.1} | {:.1} | {:.1} | {:.1} | {:.2} |",
-            duration.as_secs_f64(),
-            calls.loads as f64 * 100.0 / users as f64,
-            calls.redemptions as f64 * 100.0 / users as f64,
-            idle.percentile(50),
-            idle.percentile(99),
-            storm.percentile(50),
-            storm.percentile(99),
-            storm.percentile(99) / idle.percentile(99),
-        );
+        LocalSet::new().block_on(&runtime, measure(name, &program, store_url.as_deref(), users))?;
     }
     Ok(())
 }

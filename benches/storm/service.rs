@@ -2,6 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    ops::{AddAssign, Sub},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -33,10 +34,31 @@ pub(crate) fn build() -> Result<PathBuf> {
 }
 
 /// Calls of the store, and the rejoin tokens that were accepted.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Calls {
     pub(crate) loads: u64,
     pub(crate) redemptions: u64,
     pub(crate) accepted: u64,
+}
+
+impl Sub for Calls {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            loads: self.loads - before.loads,
+            redemptions: self.redemptions - before.redemptions,
+            accepted: self.accepted - before.accepted,
+        }
+    }
+}
+
+impl AddAssign for Calls {
+    fn add_assign(&mut self, other: Self) {
+        self.loads += other.loads;
+        self.redemptions += other.redemptions;
+        self.accepted += other.accepted;
+    }
 }
 
 pub(crate) struct Service {
@@ -84,10 +106,10 @@ impl Service {
         Ok(())
     }
 
-    /// Waits until the ends of all connections are handled.
-    pub(crate) async fn wait_until_empty(&self) -> Result<()> {
+    /// Waits until the ends of all connections but `rest` are handled.
+    pub(crate) async fn wait_until_left(&self, rest: usize) -> Result<()> {
         let wait = async {
-            while self.overview().await?["live"]["connections"] != 0 {
+            while self.overview().await?["live"]["connections"] != rest {
                 sleep(Duration::from_millis(100)).await;
             }
             Ok(())

@@ -19,54 +19,58 @@ const MAX_CONNECTING: usize = 1_000;
 /// Wire: what precedes a rejoin token.
 const TOKEN_CALL: &[u8] = br#""target":"hubcast:rejoinToken","arguments":[""#;
 
+/// Part of the answer to the first call.
+const ANSWER: &[u8] = br#""invocationId":"0""#;
+
+/// What a client without a token sends to get one.
+const NO_TOKEN: &str = "1";
+
 pub(crate) fn name(number: usize) -> String {
     format!("user{number}")
 }
 
-/// Connects all users and gets their rejoin tokens; at the next line, disconnects all; at the next line, connects all with
-/// their tokens as fast as possible. Prints a line after each of them. They stay connected until the standard input ends.
+/// Connects all users; at the next line, disconnects all; at the next line, connects all with the rejoin tokens that they
+/// got, and so on. Prints a line after each of these steps. The users disconnect when the standard input ends.
 pub(crate) async fn run(address: SocketAddr, users: usize) -> Result<()> {
     let limit = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: limit, maximum: limit })?;
-    let connecting = stream::iter(0..users).map(|number| connect(address, number));
-    let clients: Vec<_> = connecting.buffer_unordered(MAX_CONNECTING).try_collect().await?;
-    report()?;
-    let tokens: Vec<_> = clients.into_iter().map(|(number, _, token)| (number, token)).collect();
-    report()?;
-    let connecting = stream::iter(tokens).map(|(number, token)| reconnect(address, number, token));
-    let clients: Vec<_> = connecting.buffer_unordered(MAX_CONNECTING).try_collect().await?;
-    report()?;
-    drop(clients);
-    Ok(())
-}
-
-/// Reports that a step is done, and waits for the next line.
-#[expect(clippy::print_stdout, reason = "the parent reads it")]
-fn report() -> Result<()> {
-    println!();
-    stdout().flush()?;
-    stdin().read_line(&mut String::new())?;
-    Ok(())
-}
-
-/// Connects a user, and waits for its rejoin token.
-async fn connect(address: SocketAddr, number: usize) -> Result<(usize, Client, String)> {
-    let mut client = open(address, number, "1").await?;
-    let mut message = Vec::new();
+    let mut tokens: Vec<_> = (0..users).map(|number| (number, NO_TOKEN.to_owned())).collect();
     loop {
-        client.receive(&mut message).await.with_context(|| format!("no token for {}", name(number)))?;
-        let Some(position) = memmem::find(&message, TOKEN_CALL) else { continue };
-        let token = message[position + TOKEN_CALL.len()..].iter().take_while(|byte| **byte != b'"');
-        return Ok((number, client, String::from_utf8(token.copied().collect())?));
+        let connecting = stream::iter(tokens).map(|(number, token)| connect(address, number, token));
+        let clients: Vec<_> = connecting.buffer_unordered(MAX_CONNECTING).try_collect().await?;
+        if !report()? {
+            return Ok(());
+        }
+        tokens = clients.into_iter().map(|(number, _, token)| (number, token)).collect();
+        if !report()? {
+            return Ok(());
+        }
     }
 }
 
-/// Connects a user with its token. The first call is answered after its groups are joined.
-async fn reconnect(address: SocketAddr, number: usize, token: String) -> Result<Client> {
+/// Reports that a step is done, and waits for the next line. Returns false if there is none.
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
+fn report() -> Result<bool> {
+    println!();
+    stdout().flush()?;
+    Ok(stdin().read_line(&mut String::new())? > 0)
+}
+
+/// Connects a user with a token. Waits for its new token, and for the answer to its first call, which comes after its groups
+/// are joined.
+async fn connect(address: SocketAddr, number: usize, token: String) -> Result<(usize, Client, String)> {
     let mut client = open(address, number, &token).await?;
     client.send("{\"type\":1,\"invocationId\":\"0\",\"target\":\"WhoAmI\",\"arguments\":[]}\x1e").await?;
-    client.receive_until(br#""invocationId":"0""#).await?;
-    Ok(client)
+    let (mut message, mut new_token, mut is_answered) = (Vec::new(), None, false);
+    while new_token.is_none() || !is_answered {
+        client.receive(&mut message).await.with_context(|| format!("no token for {}", name(number)))?;
+        is_answered |= memmem::find(&message, ANSWER).is_some();
+        if let Some(position) = memmem::find(&message, TOKEN_CALL) {
+            let token = message[position + TOKEN_CALL.len()..].iter().take_while(|byte| **byte != b'"');
+            new_token = Some(String::from_utf8(token.copied().collect())?);
+        }
+    }
+    Ok((number, client, new_token.unwrap_or_default()))
 }
 
 async fn open(address: SocketAddr, number: usize, token: &str) -> Result<Client> {
