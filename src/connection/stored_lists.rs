@@ -10,7 +10,10 @@ use std::{
 };
 
 use log::warn;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use super::{groups_token::TokenIssuer, state::in_background};
 use crate::{
@@ -72,46 +75,71 @@ impl StoredLists {
         self.queue.with(|waiting| waiting.is_empty()) && self.turns.available_permits() > 0
     }
 
-    /// Saves all lists now if that of a family waits.
+    /// Saves the list of a family now if it waits. Its client waits for that, at most as long as for one call of the store.
     pub(super) async fn flush_family(&self, family: &str) {
-        let _turn = self.turns.acquire().await;
-        if self.queue.with(|waiting| waiting.values().any(|issuer| issuer.has_family(family))) {
-            self.save_waiting().await;
-        }
+        let saved = async {
+            let _turn = self.turns.acquire().await;
+            let batch = self.take(|waiting| take(waiting.extract_if(.., |_, issuer| issuer.has_family(family))));
+            self.save(batch).await
+        };
+        // If the store fails, or the time is over, the list waits again.
+        let _ = timeout(self.store.deadline(), saved).await;
     }
 
-    /// Saves all lists that wait now. If the store fails, the rest waits again.
+    /// Saves all lists that wait now. If the store fails, the rest waits on.
     pub(crate) async fn flush(&self) {
-        let _turn = self.turns.acquire().await;
-        self.save_waiting().await;
-    }
-
-    async fn save_waiting(&self) {
-        let mut waiting = self.queue.with(std::mem::take);
-        while !waiting.is_empty() {
-            let batch: Vec<_> = waiting.values().take(MAX_BATCH).cloned().collect();
-            if let Err(error) = self.save(&batch).await {
-                warn!(lists = waiting.len(), error:% = error; "failed to store lists of groups; will retry");
-                return self.queue.with(|queue| queue.extend(waiting));
+        let mut saved_to = 0;
+        loop {
+            let _turn = self.turns.acquire().await;
+            // A list that waits again meanwhile waits for the next call of this function.
+            let batch = self.take(|waiting| take(waiting.extract_if(saved_to.., |_, _| true).take(MAX_BATCH)));
+            let Some(last) = batch.issuers.last() else { return };
+            saved_to = address(last) + 1;
+            if let Err(error) = self.save(batch).await {
+                let lists = self.queue.with(|waiting| waiting.len());
+                return warn!(lists, error:% = error; "failed to store lists of groups; will retry");
             }
-            batch.iter().for_each(|issuer| drop(waiting.remove(&address(issuer))));
         }
     }
 
-    async fn save(&self, batch: &[Arc<TokenIssuer>]) -> Result<(), Error> {
+    fn take(&self, take: impl FnOnce(&mut Waiting) -> Vec<Arc<TokenIssuer>>) -> Batch<'_> {
+        Batch { issuers: self.queue.with(take), lists: self }
+    }
+
+    /// Saves the lists of a batch, in the turn of the caller.
+    async fn save(&self, mut batch: Batch<'_>) -> Result<(), Error> {
+        if batch.issuers.is_empty() {
+            return Ok(());
+        }
         let now = SystemTime::now();
-        let lists: Vec<_> = batch.iter().map(|issuer| issuer.stored_list(now)).collect();
+        let lists: Vec<_> = batch.issuers.iter().map(|issuer| issuer.stored_list(now)).collect();
         let saved = self.store.call(|store| store.tokens.save_lists(&lists)).await;
         self.metrics.rejoin_lists_failed.add(saved.as_ref().map_or(lists.len() as u64, |refused| *refused));
-        if saved.is_ok() {
-            for (issuer, list) in batch.iter().zip(&lists) {
-                if issuer.record_saved(!list.groups.is_empty()) {
-                    self.request_save(issuer);
-                }
+        saved?;
+        for (issuer, list) in std::mem::take(&mut batch.issuers).iter().zip(&lists) {
+            if issuer.record_saved(!list.groups.is_empty()) {
+                self.request_save(issuer);
             }
         }
-        saved.map(drop)
+        Ok(())
     }
+}
+
+/// Lists that are being saved. Those that are not saved when it is dropped wait again: the store has failed, or the caller
+/// has gone with its client.
+struct Batch<'a> {
+    issuers: Vec<Arc<TokenIssuer>>,
+    lists: &'a StoredLists,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        self.issuers.drain(..).for_each(|issuer| self.lists.request_save(&issuer));
+    }
+}
+
+fn take(issuers: impl Iterator<Item = (usize, Arc<TokenIssuer>)>) -> Vec<Arc<TokenIssuer>> {
+    issuers.map(|(_, issuer)| issuer).collect()
 }
 
 struct TooManyWaiting;

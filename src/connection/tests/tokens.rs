@@ -2,10 +2,17 @@
 
 use std::time::SystemTime;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::{pipeline::Claims, store::Redemption, tokens::Purpose};
+use crate::{
+    pipeline::Claims,
+    store::{
+        Redemption,
+        faulty::{FaultMode, FaultyStore},
+    },
+    tokens::Purpose,
+};
 
 impl TestEngine {
     /// Connects a client that receives tokens, and reads its first one.
@@ -41,6 +48,23 @@ impl TestEngine {
         };
         let redeemed = self.services.durable.store.call(|store| store.tokens.redeem_all(std::slice::from_ref(&token)));
         redeemed.await.unwrap().remove(0).list.map(|list| list.groups.len())
+    }
+
+    /// An engine whose store can fail.
+    fn with_faulty_store() -> (Self, Arc<FaultyStore<MemoryStore>>) {
+        let store = Arc::new(FaultyStore::new(MemoryStore::default()));
+        (Self::with_store(StoreParts::of(Arc::clone(&store))), store)
+    }
+
+    /// Connects a client in twenty groups, which are more than its token can list. Returns its family too.
+    async fn connect_with_list(&mut self, user: &str) -> (TestClient, String) {
+        let mut client = self.connect_with_tokens(user).await;
+        for number in 0..20 {
+            self.join(&client, &long_name(number)).await;
+        }
+        let claims = self.next_claims(&mut client).await;
+        assert!(claims.omitted() > 0);
+        (client, claims.family)
     }
 
     async fn join(&self, client: &TestClient, group: &str) {
@@ -129,4 +153,40 @@ async fn list_of_lost_client_stays_for_its_earlier_token() {
     client.disconnect().await;
     sleep(SETTLE_TIME).await;
     assert_eq!(engine.stored_groups(&claims.family).await, Some(10));
+}
+
+#[actix::test]
+async fn lists_outlive_a_rejoin_that_ends() {
+    tokio::time::pause();
+    let (mut engine, store) = TestEngine::with_faulty_store();
+    let (_ann, family) = engine.connect_with_list("ann").await;
+    let (_bob, other) = engine.connect_with_list("bob").await;
+    store.set_mode(FaultMode::Hold);
+    let rejoin = engine.rejoin_service.lists.flush_family(&family);
+    assert!(timeout(Duration::from_millis(1), rejoin).await.is_err());
+    store.set_mode(FaultMode::None);
+    sleep(Duration::from_millis(2_100)).await;
+    for family in [family, other] {
+        assert_eq!(engine.stored_groups(&family).await, Some(20));
+    }
+}
+
+#[actix::test]
+async fn rejoins_wait_once_for_a_silent_store() {
+    tokio::time::pause();
+    let (mut engine, store) = TestEngine::with_faulty_store();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(engine.connect_with_list("ann").await);
+    }
+    store.set_mode(FaultMode::Hold);
+    let start = Instant::now();
+    let lists = &engine.rejoin_service.lists;
+    futures_util::future::join_all(clients.iter().map(|(_, family)| lists.flush_family(family))).await;
+    assert!(start.elapsed() <= Duration::from_millis(5_100), "{:?}", start.elapsed());
+    store.set_mode(FaultMode::None);
+    sleep(Duration::from_millis(2_100)).await;
+    for (_, family) in &clients {
+        assert_eq!(engine.stored_groups(family).await, Some(20));
+    }
 }
