@@ -87,7 +87,9 @@ impl PostTurn {
     /// All data of the request was sent. Without this call the request has broken off, for example because its handler was
     /// dropped with the socket.
     pub(crate) fn complete(self) {
-        self.turns.is_incomplete.store(false, Ordering::Relaxed);
+        if self.has_data {
+            self.turns.is_incomplete.store(false, Ordering::Relaxed);
+        }
     }
 }
 
