@@ -165,7 +165,8 @@ pub trait TokenStore: Send + Sync + 'static {
         connections: &[ConnectionId],
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Deletes the records of uses and the lists that have expired, and the revocations whose tokens have all expired.
+    /// Deletes the records of uses and the lists that have expired, and the revocations whose tokens have all expired. If
+    /// they are many, a call can leave some of them to the next calls: the renewal of a node waits for it.
     ///
     /// Records expire by a clock that all nodes share. Each call sets it to `now`, but not further ahead than `term`, the
     /// interval of at most that length at which every node calls. It follows the slowest node, so that a node whose clock

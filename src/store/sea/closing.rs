@@ -19,9 +19,6 @@ use crate::{
 /// can wait for the renewal. The next renewals close the rest.
 pub(super) const MAX_CLOSED_PER_RENEWAL: usize = 10_000;
 
-/// The maximum number of closed leases, and of last-seen times, that one renewal deletes. The next renewals delete the rest.
-pub(super) const MAX_DELETED_PER_RENEWAL: usize = 10_000;
-
 /// The columns of [`connection::Model`].
 const COLUMNS: usize = 10;
 
@@ -229,7 +226,7 @@ async fn record_last_seen(transaction: &Transaction, seen: &Seen) -> Result<(), 
     Ok(())
 }
 
-/// Deletes the closed leases that are too old or too many, at most [`MAX_DELETED_PER_RENEWAL`].
+/// Deletes the closed leases that are too old or too many. A call deletes some of them, if they are many.
 pub(super) async fn prune_leases(transaction: &Transaction, now: i64) -> Result<(), DbErr> {
     use connection::{Column, Entity};
     let newest_excess = Entity::find()
@@ -243,13 +240,13 @@ pub(super) async fn prune_leases(transaction: &Transaction, now: i64) -> Result<
     let too_old = now.saturating_sub(millis::duration(CLOSED_LEASE_TERM));
     let last_closed = newest_excess.map_or(too_old, |excess| Ord::max(excess, too_old));
     let closed = Expired::<Entity>::new(Column::ConnectionId, Column::ClosedAt, last_closed);
-    closed.delete(transaction, Some(MAX_DELETED_PER_RENEWAL as u64)).await
+    closed.delete(transaction).await
 }
 
-/// Deletes the last-seen times that are too old, at most [`MAX_DELETED_PER_RENEWAL`].
+/// Deletes the last-seen times that are too old. A call deletes some of them, if they are many.
 pub(super) async fn prune_last_seen(transaction: &Transaction, now: i64) -> Result<(), DbErr> {
     use user_last_seen::{Column, Entity};
     let last_forgotten = now.saturating_sub(millis::duration(LAST_SEEN_TERM));
     let seen = Expired::<Entity>::new(Column::UserName, Column::LastSeenAt, last_forgotten);
-    seen.delete(transaction, Some(MAX_DELETED_PER_RENEWAL as u64)).await
+    seen.delete(transaction).await
 }

@@ -7,6 +7,10 @@ use sea_orm::{
 
 use super::MAX_BIND_VARIABLES;
 
+/// The maximum number of rows of a table that one call deletes. Each renewal of a node makes a call for each table, and has
+/// one deadline for all of them. The next calls delete the rest.
+pub(super) const MAX_DELETED: usize = 10_000;
+
 /// Rows that can be deleted.
 pub(super) struct Expired<E: EntityTrait> {
     /// The column that distinguishes the rows of `scope`, a text.
@@ -24,15 +28,15 @@ impl<E: EntityTrait> Expired<E> {
         Self { key, time, last, scope: Condition::all() }
     }
 
-    /// Deletes the rows, or the earliest ones if they are more than `max`.
+    /// Deletes the rows, or the earliest ones if they are more than [`MAX_DELETED`].
     ///
     /// Order: find them, then lock them in the order of their keys, then delete them. One statement would lock them in the
     /// order of another index. MariaDB would also lock the entries of that index before the rows, while other transactions
     /// lock the rows first.
-    pub(super) async fn delete(self, transaction: &Transaction, max: Option<u64>) -> Result<(), DbErr> {
+    pub(super) async fn delete(self, transaction: &Transaction) -> Result<(), DbErr> {
         let Self { key, time, last, scope } = self;
         let oldest = E::find().select_only().column(key).filter(scope.clone()).filter(time.lte(last));
-        let oldest = oldest.order_by_asc(time).limit(max).into_tuple::<String>();
+        let oldest = oldest.order_by_asc(time).limit(MAX_DELETED as u64).into_tuple::<String>();
         let mut keys = oldest.all(transaction).await?;
         keys.sort_unstable();
         for keys in keys.chunks(MAX_BIND_VARIABLES) {

@@ -73,15 +73,16 @@ pub(super) async fn release(
     Ok(())
 }
 
-/// Deletes the uses and lists that have expired by the clock that the nodes share. Advances the clock and returns its
-/// time (see [`TokenStore::delete_expired`](crate::store::TokenStore::delete_expired)).
+/// Deletes the uses and lists that have expired by the clock that the nodes share, or some of them if they are many.
+/// Advances the clock and returns its time (see
+/// [`TokenStore::delete_expired`](crate::store::TokenStore::delete_expired)).
 pub(super) async fn delete_expired(transaction: &Transaction, now: SystemTime, term: Duration) -> Result<i64, DbErr> {
     use rejoin_family::{Column, Entity};
     let now = millis::floor(now);
     let clock = lock_clock(transaction, CLOCK_ID, now).await?;
     let now_at = Ord::min(now, clock.saturating_add(millis::duration(term)));
     set_clock(transaction, CLOCK_ID, now_at).await?;
-    Expired::<Entity>::new(Column::Family, Column::ExpiresAt, now_at - 1).delete(transaction, None).await?;
+    Expired::<Entity>::new(Column::Family, Column::ExpiresAt, now_at - 1).delete(transaction).await?;
     lists::delete_expired(transaction, now_at).await?;
     Ok(now_at)
 }

@@ -1,9 +1,9 @@
-//! Tests of renewals that find more leases than one of them closes or deletes.
+//! Tests of renewals that find more rows than one of them closes or deletes.
 
 use super::*;
 use crate::store::{
     CLOSED_LEASE_TERM, Lease,
-    sea::closing::{MAX_CLOSED_PER_RENEWAL, MAX_DELETED_PER_RENEWAL},
+    sea::{closing::MAX_CLOSED_PER_RENEWAL, expiry::MAX_DELETED},
 };
 
 const TERM: Duration = Duration::from_secs(30);
@@ -46,10 +46,28 @@ async fn renewals_share_a_large_number_of_leases() {
     assert_eq!(renew(&store, &beta, later + TERM / 3).await, EXCESS as u64);
     assert_eq!(store.nodes().await.unwrap(), 1);
     let day_later = later + TERM / 3 + CLOSED_LEASE_TERM;
-    assert_eq!(MAX_DELETED_PER_RENEWAL, MAX_CLOSED_PER_RENEWAL);
+    assert_eq!(MAX_DELETED, MAX_CLOSED_PER_RENEWAL);
     for left in [EXCESS, 0] {
         renew(&store, &beta, day_later).await;
         let rows = query_column(&store.db, "select cast(count(*) as text) from connections").await;
+        assert_eq!(rows, [left.to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn renewals_share_a_large_number_of_tokens() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let token = |number: usize| {
+        let token = single_use_token();
+        let single_use = token.single_use.map(|token_use| TokenUse { family: number.to_string(), ..token_use });
+        Redemption { single_use, ..token }
+    };
+    let tokens = Vec::from_iter((0..MAX_DELETED + EXCESS).map(token));
+    store.redeem_all(&tokens).await.unwrap();
+    let expired_at = tokens[0].single_use.as_ref().unwrap().expires_at;
+    for left in [EXCESS, 0] {
+        store.delete_expired(expired_at + TERM, TERM, Duration::ZERO).await.unwrap();
+        let rows = query_column(&store.db, "select cast(count(*) as text) from rejoin_families").await;
         assert_eq!(rows, [left.to_string()]);
     }
 }

@@ -122,5 +122,5 @@ fn list_of(row: Model) -> Option<GroupList> {
 
 /// Deletes the lists that have expired.
 pub(super) async fn delete_expired(transaction: &Transaction, now_at: i64) -> Result<(), DbErr> {
-    Expired::<Entity>::new(Column::Family, Column::ExpiresAt, now_at - 1).delete(transaction, None).await
+    Expired::<Entity>::new(Column::Family, Column::ExpiresAt, now_at - 1).delete(transaction).await
 }

@@ -134,7 +134,7 @@ pub(in super::super) async fn revoke_group(
     earlier.col_expr(Column::RevokedBefore, Expr::value(before)).exec(transaction).await.map(drop)
 }
 
-/// Deletes the revocations of groups before `before`.
+/// Deletes the revocations of groups before `before`. A call deletes some of them, if they are many.
 pub(in super::super) async fn delete_group_revocations(transaction: &Transaction, before: i64) -> Result<(), DbErr> {
     use group_revocation::{Column, Entity};
     let ended = Entity::find().select_only().column(Column::Hub).filter(Column::RevokedBefore.lt(before));
@@ -142,7 +142,7 @@ pub(in super::super) async fn delete_group_revocations(transaction: &Transaction
     for hub in hubs {
         let scope = Condition::all().add(Column::Hub.eq(hub));
         let of_hub = Expired { scope, ..Expired::<Entity>::new(Column::RoomName, Column::RevokedBefore, before - 1) };
-        of_hub.delete(transaction, None).await?;
+        of_hub.delete(transaction).await?;
     }
     Ok(())
 }
