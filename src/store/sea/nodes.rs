@@ -8,7 +8,7 @@ use std::{
 use entities::{connection, node};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction as Transaction, DbErr, EntityTrait, ExprTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter,
+    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict},
 };
 
@@ -17,6 +17,10 @@ use super::{
     millis,
 };
 use crate::store::{CloseReason, Node, NodeLease, Process, Renewal};
+
+/// The maximum number of expired nodes in one renewal. Each costs a query, and their rows are locked by one statement with
+/// eight variables for each. The next renewals have the rest.
+pub(super) const MAX_EXPIRED: usize = 100;
 
 fn row(node: &Node, renewed_at: i64, lease_until: i64) -> node::Model {
     let Node { id, incarnation, process } = node;
@@ -53,7 +57,7 @@ pub(super) async fn count(db: &impl ConnectionTrait) -> Result<u64, DbErr> {
 }
 
 /// Renews the lease of a node for `term` from `now`, unless another process holds its name. Closes the leases of earlier
-/// incarnations of the node, and those of expired nodes, and deletes the nodes that have none left.
+/// incarnations of the node, and those of the nodes that expired first, and deletes the nodes that have none left.
 pub(super) async fn renew(
     transaction: &Transaction,
     node: &Node,
@@ -85,7 +89,7 @@ pub(super) async fn renew(
     Ok(Renewal::Renewed { closed, users })
 }
 
-/// Locks the rows of `node` and of the expired nodes, and returns them by name.
+/// Locks the rows of `node` and of the nodes that expired first, and returns them by name.
 ///
 /// Order: together and by name, because all nodes have expired after an outage of the database, and then renew their leases
 /// at the same time. A row that was deleted meanwhile is inserted again, as it was. A node that writes a lease waits for
@@ -96,7 +100,8 @@ async fn lock_with_expired(
     now: i64,
 ) -> Result<BTreeMap<String, node::Model>, DbErr> {
     use node::{Column, Entity};
-    let mut rows = Entity::find().filter(Column::LeaseUntil.lte(now)).all(transaction).await?;
+    let expired = Entity::find().filter(Column::LeaseUntil.lte(now)).order_by_asc(Column::LeaseUntil);
+    let mut rows = expired.limit(MAX_EXPIRED as u64).all(transaction).await?;
     rows.retain(|row| row.node_id != *node.id);
     rows.push(row(node, 0, 0));
     rows.sort_unstable_by(|one, other| one.node_id.cmp(&other.node_id));

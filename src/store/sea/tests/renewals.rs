@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::{
     CLOSED_LEASE_TERM, Lease,
-    sea::{closing::MAX_CLOSED_PER_RENEWAL, expiry::MAX_DELETED},
+    sea::{closing::MAX_CLOSED_PER_RENEWAL, expiry::MAX_DELETED, nodes::MAX_EXPIRED},
 };
 
 const TERM: Duration = Duration::from_secs(30);
@@ -69,5 +69,20 @@ async fn renewals_share_a_large_number_of_tokens() {
         store.delete_expired(expired_at + TERM, TERM, Duration::ZERO).await.unwrap();
         let rows = query_column(&store.db, "select cast(count(*) as text) from rejoin_families").await;
         assert_eq!(rows, [left.to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn renewals_share_a_large_number_of_nodes() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let node = |id: String| Node { id: id.into(), incarnation: "1".into(), process: Process::current() };
+    let start = SystemTime::UNIX_EPOCH;
+    for number in 0..=MAX_EXPIRED {
+        renew(&store, &node(number.to_string()), start).await;
+    }
+    let survivor = node("survivor".into());
+    for left in [2, 1] {
+        renew(&store, &survivor, start + TERM).await;
+        assert_eq!(store.nodes().await.unwrap(), left);
     }
 }
