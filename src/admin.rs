@@ -9,7 +9,7 @@
 //! | `GET /healthz/live` | 200 while the process responds |
 //! | `GET /healthz/ready` | 200 if the store can be written to, memberships can be read and the process is not draining, else 503. The reason is only in the log and in responses to requests with the token |
 //! | `GET /metrics` | the metrics of the engine as OpenMetrics text; without the token if [`MetricsAccess`] is public |
-//! | `GET /admin/overview` | version, node, uptime, whether the store can be written to, live counts, the longest queue, restarts, all counters |
+//! | `GET /admin/overview` | version, node, uptime, whether the store can be written to and memberships can be read, live counts, the longest queue, restarts, all counters |
 //! | `GET /admin/connections?hub=&user=&group=&transport=&sort=&limit=&cursor=` | a page of connections; `group` requires `hub` if the engine has several hubs |
 //! | `GET /admin/connections/{id}` | one connection with its groups, running calls and phase |
 //! | `GET /admin/connections/{id}/lease` | the stored record of a connection of any node, for a day after its end, too: its node, when it was last seen, when and why it was closed |

@@ -30,10 +30,11 @@ struct Overview {
     counters: Map<String, Value>,
 }
 
-/// Whether the store can be written to.
+/// Whether the store answers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StoreState {
+    /// Whether it can be written to and memberships can be read.
     is_writable: bool,
     /// Why not.
     reason: Option<String>,

@@ -6,8 +6,9 @@
 //! clone is dropped.
 //!
 //! Each writing method is one transaction, which first locks the rows that its decisions depend on: a row is locked by an
-//! insert that changes nothing if the row exists. No method learns from a failed statement: PostgreSQL ends the
-//! transaction of such a statement. A transaction that the database ends because of another one is repeated.
+//! insert that changes nothing if the row exists. `renew` is three: the renewal, and two deletions of old rows. No method
+//! learns from a failed statement: PostgreSQL ends the transaction of such a statement. A transaction that the database
+//! ends because of another one is repeated.
 
 use std::time::{Duration, SystemTime};
 

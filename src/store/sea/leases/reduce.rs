@@ -14,7 +14,7 @@ use crate::{
 /// latter.
 ///
 /// A connection that is opened and then closed is in both lists, because opening takes the lease over from its
-/// previous holder. Both lists are sorted, so that two nodes that write the same rows cannot deadlock.
+/// previous holder. Both lists are sorted, so that two nodes that insert the same new rows cannot deadlock.
 pub(super) fn reduce(changes: &[LeaseChange]) -> (Vec<&Lease>, Vec<&LeaseEnd>) {
     let mut opened = BTreeMap::new();
     let mut ended: BTreeMap<&ConnectionId, BTreeMap<SystemTime, &LeaseEnd>> = BTreeMap::new();
