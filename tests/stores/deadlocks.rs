@@ -21,7 +21,8 @@ use hubcast::{
 };
 use hubcast_fixtures::databases::DatabaseServer;
 
-/// A server for these checks only, because its count of deadlocks is that of all databases.
+/// A server for these checks only, because its count of deadlocks is that of all databases. So one deadlock fails all checks
+/// that end after it.
 static MARIADB: LazyLock<DatabaseServer> = LazyLock::new(DatabaseServer::mariadb);
 
 const TERM: Duration = Duration::from_secs(30);
