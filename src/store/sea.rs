@@ -10,9 +10,15 @@
 //! learns from a failed statement: PostgreSQL ends the transaction of such a statement. A transaction that the database
 //! ends because of another one is repeated.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
 
-use log::debug;
+use log::warn;
 use sea_orm::{DatabaseConnection, DatabaseTransaction as Transaction, DbErr};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -53,6 +59,8 @@ pub struct SeaStore {
     /// The address. It can contain a password.
     url: SecretString,
     runtime: StoreRuntime,
+    /// Whether the last deletion of old rows after a renewal has failed.
+    prune_fails: Arc<AtomicBool>,
     _anchor: sqlite::Anchor,
 }
 
@@ -137,7 +145,8 @@ impl SeaStore {
         let migrated = Box::pin(backend.migrate(url, &db)).await;
         migrated.map_err(|error| errors::connecting(&backend.shown_address(url), &error))?;
         backend.prepare(&db).await?;
-        Ok(Self { backend, db, url: url.into(), runtime: StoreRuntime::current(), _anchor })
+        let (runtime, prune_fails) = (StoreRuntime::current(), Arc::default());
+        Ok(Self { backend, db, url: url.into(), runtime, prune_fails, _anchor })
     }
 
     async fn begin(&self) -> Result<Transaction, DbErr> {
@@ -176,15 +185,20 @@ impl SeaStore {
         transaction.commit().await
     }
 
-    /// Deletes closed leases and last-seen times that are too old or too many. If it fails, the next renewal repeats it.
+    /// Deletes closed leases and last-seen times that are too old or too many. If it fails, the next renewal repeats it. The
+    /// log has the first failure of several in a row, because each renewal would add one.
     ///
     /// Order: after the renewal, and each table by itself, because the renewal has locked rows of both.
     async fn prune(&self, now: SystemTime) {
         let now = millis::floor(now);
         let leases = retry_conflicts(|| self.prune_leases_once(now)).await;
         let seen = retry_conflicts(|| self.prune_last_seen_once(now)).await;
-        if let Err(error) = leases.and(seen) {
-            debug!(error:% = error; "failed to delete old leases");
+        let result = leases.and(seen);
+        let failed_before = self.prune_fails.swap(result.is_err(), Relaxed);
+        if let Err(error) = result
+            && !failed_before
+        {
+            warn!(error:% = error; "failed to delete old leases and last-seen times; will retry at each renewal");
         }
     }
 

@@ -86,3 +86,14 @@ async fn renewals_share_a_large_number_of_nodes() {
         assert_eq!(store.nodes().await.unwrap(), left);
     }
 }
+
+#[tokio::test]
+async fn renewal_succeeds_without_the_deletion_of_old_rows() {
+    let store = SeaStore::connect("sqlite::memory:").await.unwrap();
+    let alpha = Node { id: "alpha".into(), incarnation: "1".into(), process: Process::current() };
+    for (table, name, fails) in [("user_last_seen", "renamed", true), ("renamed", "user_last_seen", false)] {
+        store.db.execute_unprepared(&format!("alter table {table} rename to {name}")).await.unwrap();
+        renew(&store, &alpha, SystemTime::UNIX_EPOCH).await;
+        assert_eq!(store.prune_fails.load(Relaxed), fails);
+    }
+}
