@@ -105,6 +105,8 @@ pub(crate) struct Membership {
     last_lease_write: Instant,
     is_renewal_due: bool,
     checks: PendingChecks,
+    /// The check whether memberships can be read runs.
+    is_reading: bool,
     is_writing: bool,
     /// The time of the last renewal of this node's lease by this incarnation of the actor.
     last_renewal: Option<Instant>,
@@ -140,6 +142,7 @@ impl Membership {
             last_lease_write: Instant::now(),
             is_renewal_due: false,
             checks: PendingChecks::default(),
+            is_reading: false,
             is_writing: false,
             last_renewal: None,
             outage: Outage::default(),

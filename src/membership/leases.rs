@@ -15,33 +15,41 @@ impl Membership {
         self.is_renewal_due = false;
         let (store, config) = (self.store.clone(), self.config.clone());
         let deadline = Instant::now() + config.deadline;
-        let renewed = async move {
-            let renewal = call_once(deadline, Box::pin(lease_calls::renew(&store, &config))).await;
-            let reading = Box::pin(lease_calls::read_memberships(&store, &config.node));
-            let checked = match &renewal {
-                Ok(_) => call_once(deadline, reading).await,
-                Err(error) => Err(error.clone()),
-            };
-            (renewal, checked)
-        };
+        let renewed = async move { call_once(deadline, Box::pin(lease_calls::renew(&store, &config))).await };
         Box::pin(renewed.into_actor(self).map(Self::on_renewal))
     }
 
-    /// `checked` fails if the node could not be renewed, or memberships could not be read after it.
-    fn on_renewal(
-        (renewal, checked): (Result<Renewal, Error>, Result<(), Error>),
-        this: &mut Self,
-        ctx: &mut Context<Self>,
-    ) {
-        if let Ok(renewal) = &renewal {
-            this.follow_node_name(renewal, ctx);
+    fn on_renewal(renewal: Result<Renewal, Error>, this: &mut Self, ctx: &mut Context<Self>) {
+        let renewal = match renewal {
+            Ok(renewal) => renewal,
+            Err(error) => return this.on_checked(Err(error)),
+        };
+        this.follow_node_name(&renewal, ctx);
+        if let Renewal::Renewed { closed, users } = renewal {
+            this.on_renewed(closed, users);
         }
-        this.log_outage(checked.as_ref().err());
-        this.checks.answer(node_name::check_result(checked, &this.reports.node_name.borrow()));
-        match renewal {
-            Ok(Renewal::Renewed { closed, users }) => this.on_renewed(closed, users),
-            Ok(Renewal::Held(_)) | Err(_) => {}
+        this.check_memberships(ctx);
+    }
+
+    /// Reads memberships beside the writes: their store can be another one, and leases need not wait for it.
+    fn check_memberships(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_reading, true) {
+            return;
         }
+        let (store, config) = (self.store.clone(), self.config.clone());
+        let deadline = Instant::now() + config.deadline;
+        let reading =
+            async move { call_once(deadline, Box::pin(lease_calls::read_memberships(&store, &config.node))).await };
+        ctx.spawn(reading.into_actor(self).map(|read, this, _| {
+            this.is_reading = false;
+            this.on_checked(read);
+        }));
+    }
+
+    /// The node was renewed and memberships were read, or one of them has failed.
+    fn on_checked(&mut self, checked: Result<(), Error>) {
+        self.log_outage(checked.as_ref().err());
+        self.checks.answer(node_name::check_result(checked, &self.reports.node_name.borrow()));
     }
 
     fn log_outage(&mut self, failure: Option<&Error>) {

@@ -1,7 +1,7 @@
 //! Outages of the store, for the log: one line when an outage begins, and one when it has ended.
 //!
-//! They are judged by the renewals of the node and the reading of memberships after each, which happen at intervals and at checks of the store. Clients and hubs can
-//! cause any number of other calls. It is pure: the actor passes the time.
+//! They are judged by the renewals of the node and the reading of memberships after each, which happen at intervals and
+//! at checks of the store. Clients and hubs can cause any number of other calls. It is pure: the actor passes the time.
 
 use std::time::Duration;
 

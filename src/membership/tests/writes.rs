@@ -151,6 +151,23 @@ async fn check_of_failing_store_says_why() {
     assert_eq!(harness.check().await.unwrap_err().to_string(), "the store is unavailable: no answer in time");
 }
 
+/// Probes ask again before a check of silent memberships ends. The store of leases is another one.
+#[actix::test]
+async fn leases_are_written_while_memberships_are_silent() {
+    tokio::time::pause();
+    let memberships = Arc::new(FaultyStore::new(MemoryStore::default()));
+    memberships.set_mode(FaultMode::Hold);
+    let leases = Arc::new(MemoryStore::default());
+    let parts = StoreParts { memberships, ..StoreParts::of(Arc::clone(&leases)) };
+    let membership = start(parts);
+    for connection in ["a", "b", "c"] {
+        assert!(membership.ask(|answer| Check { answer }).await.unwrap().is_err());
+        membership.send_once(LeaseUpdate { change: opened(connection) }).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert!(leases.find(&connection.into()).await.unwrap().is_some(), "{connection}");
+    }
+}
+
 /// The store of memberships can fail alone.
 #[actix::test]
 async fn check_fails_while_memberships_are_unreadable() {
