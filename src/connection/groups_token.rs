@@ -62,7 +62,7 @@ struct IssuerState {
     lacks_groups: bool,
     /// The store may have a list of the family.
     may_have_list: bool,
-    /// When the list was saved last, the tokens listed all groups.
+    /// When the saved list was made, the tokens listed all groups.
     saved_complete: bool,
     /// When the groups changed last, or a token was made.
     changed_at: SystemTime,
@@ -164,26 +164,36 @@ impl TokenIssuer {
         }
     }
 
-    /// The list to store now. It has no groups if the client has a token that lists all of them: one was written before the
-    /// last save, and the client is still there. A lost client may have an earlier token only.
-    pub(super) fn stored_list(&self, now: SystemTime) -> GroupList {
+    /// The list to store now, and whether the tokens list all groups. The list has no groups if the client has such a token:
+    /// one was written before the last save, and the client is still there. A lost client may have an earlier token only.
+    pub(super) fn stored_list(&self, now: SystemTime) -> (GroupList, bool) {
         let state = self.lock();
         let is_needed = state.lacks_groups || !state.saved_complete || self.has_lost_client();
         let (groups, omitted) = if is_needed { lock_groups(&self.groups).stored_list() } else { Default::default() };
         let (family, expires_at) = (state.subject.family.clone(), now + self.lifetime);
-        GroupList { family, groups, omitted: omitted as u64, written_at: state.changed_at, expires_at }
+        let list = GroupList { family, groups, omitted: omitted as u64, written_at: state.changed_at, expires_at };
+        (list, !state.lacks_groups)
     }
 
     fn has_lost_client(&self) -> bool {
         self.connection.upgrade().is_none_or(|connection| connection.has_gone())
     }
 
-    /// Records that the list was stored, or deleted. Returns whether it can be deleted by the next save.
-    #[must_use]
-    pub(super) fn record_saved(&self, has_groups: bool) -> bool {
+    /// Records that the list was stored, or deleted. `is_complete`: when it was made, the tokens listed all groups.
+    pub(super) fn record_saved(&self, has_groups: bool, is_complete: bool) {
         let mut state = self.lock();
-        (state.may_have_list, state.saved_complete) = (has_groups, !state.lacks_groups);
-        has_groups && state.saved_complete && !self.has_lost_client()
+        (state.may_have_list, state.saved_complete) = (has_groups, is_complete);
+    }
+
+    /// Whether the next save deletes the list, unless the tokens lack groups again by then.
+    pub(super) fn will_delete_list(&self) -> bool {
+        let state = self.lock();
+        state.may_have_list && state.saved_complete && !self.has_lost_client()
+    }
+
+    /// The client returns with a token that lacks groups: it may not have received a later one that lists all of them.
+    pub(super) fn keep_list(&self) {
+        self.lock().saved_complete = false;
     }
 
     /// Records the token that the client has presented, and the groups that it lists.

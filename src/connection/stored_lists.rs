@@ -75,11 +75,13 @@ impl StoredLists {
         self.queue.with(|waiting| waiting.is_empty()) && self.turns.available_permits() > 0
     }
 
-    /// Saves the list of a family now if it waits. Its client waits for that, at most as long as for one call of the store.
+    /// Saves the list of a family now if it waits. Its client returns with a token that lacks groups, and waits for that at
+    /// most as long as for one call of the store.
     pub(super) async fn flush_family(&self, family: &str) {
         let saved = async {
             let _turn = self.turns.acquire().await;
             let batch = self.take(|waiting| take(waiting.extract_if(.., |_, issuer| issuer.has_family(family))));
+            batch.issuers.iter().for_each(|issuer| issuer.keep_list());
             self.save(batch).await
         };
         // If the store fails, or the time is over, the list waits again.
@@ -112,12 +114,13 @@ impl StoredLists {
             return Ok(());
         }
         let now = SystemTime::now();
-        let lists: Vec<_> = batch.issuers.iter().map(|issuer| issuer.stored_list(now)).collect();
+        let (lists, complete): (Vec<_>, Vec<_>) = batch.issuers.iter().map(|issuer| issuer.stored_list(now)).unzip();
         let saved = self.store.call(|store| store.tokens.save_lists(&lists)).await;
         self.metrics.rejoin_lists_failed.add(saved.as_ref().map_or(lists.len() as u64, |refused| *refused));
         saved?;
-        for (issuer, list) in std::mem::take(&mut batch.issuers).iter().zip(&lists) {
-            if issuer.record_saved(!list.groups.is_empty()) {
+        for (issuer, (list, is_complete)) in std::mem::take(&mut batch.issuers).iter().zip(lists.iter().zip(complete)) {
+            issuer.record_saved(!list.groups.is_empty(), is_complete);
+            if issuer.will_delete_list() {
                 self.request_save(issuer);
             }
         }

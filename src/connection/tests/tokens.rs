@@ -190,3 +190,39 @@ async fn rejoins_wait_once_for_a_silent_store() {
         assert_eq!(engine.stored_groups(family).await, Some(20));
     }
 }
+
+impl TestEngine {
+    /// Leaves so many groups of [`TestEngine::connect_with_list`] that the next token lists all others.
+    async fn leave_half(&self, client: &mut TestClient) {
+        for number in 10..20 {
+            self.leave(client, &long_name(number)).await;
+        }
+        assert!(self.next_claims(client).await.is_complete());
+    }
+}
+
+#[actix::test]
+async fn list_made_before_a_complete_token_is_saved_again() {
+    tokio::time::pause();
+    let (mut engine, store) = TestEngine::with_faulty_store();
+    let (mut client, family) = engine.connect_with_list("ann").await;
+    store.set_mode(FaultMode::Hold);
+    sleep(Duration::from_millis(1_100)).await;
+    engine.leave_half(&mut client).await;
+    store.set_mode(FaultMode::None);
+    sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(engine.stored_groups(&family).await, Some(10), "the token may be on its way");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(engine.stored_groups(&family).await, None, "the token lists all groups");
+}
+
+#[actix::test]
+async fn list_stays_for_a_client_that_returns_with_an_earlier_token() {
+    tokio::time::pause();
+    let mut engine = TestEngine::new();
+    let (mut client, family) = engine.connect_with_list("ann").await;
+    engine.leave_half(&mut client).await;
+    sleep(Duration::from_millis(1_100)).await;
+    engine.rejoin_service.lists.flush_family(&family).await;
+    assert_eq!(engine.stored_groups(&family).await, Some(10));
+}
