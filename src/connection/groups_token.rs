@@ -153,8 +153,15 @@ impl TokenIssuer {
         self.lock().keeps_unchecked
     }
 
-    /// The groups of the client have changed. If its tokens cannot list all of them, the list in the store changes too.
+    /// The groups of the client have changed. If its tokens cannot list all of them, the list in the store changes too, but not
+    /// after the client has gone: the list may be that of its next connection.
     pub(super) fn save_changed_list(self: &Arc<Self>) {
+        if !self.has_lost_client() {
+            self.save_list();
+        }
+    }
+
+    fn save_list(self: &Arc<Self>) {
         let mut state = self.lock();
         state.changed_at = SystemTime::now();
         let concerns_list = state.lacks_groups || state.may_have_list;
@@ -220,7 +227,8 @@ impl TokenIssuer {
         DeferredField::new(move || {
             let encode = Arc::clone(&issuer.lock().encode);
             let token = issuer.issue();
-            issuer.save_changed_list();
+            // Order: also if the connection has ended, because the client may read its last frames.
+            issuer.save_list();
             encode(&token)
         })
     }

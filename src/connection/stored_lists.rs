@@ -114,14 +114,22 @@ impl StoredLists {
             return Ok(());
         }
         let now = SystemTime::now();
-        let (lists, complete): (Vec<_>, Vec<_>) = batch.issuers.iter().map(|issuer| issuer.stored_list(now)).unzip();
+        let make = |issuer: &Arc<TokenIssuer>| {
+            let (list, is_complete) = issuer.stored_list(now);
+            ((Arc::clone(issuer), is_complete), list)
+        };
+        let mut made: Vec<_> = batch.issuers.iter().map(make).collect();
+        // Order: of two lists of a family in a call, the store keeps the last one.
+        made.sort_by_key(|(_, list)| list.written_at);
+        let (issuers, lists): (Vec<_>, Vec<_>) = made.into_iter().unzip();
         let saved = self.store.call(|store| store.tokens.save_lists(&lists)).await;
         self.metrics.rejoin_lists_failed.add(saved.as_ref().map_or(lists.len() as u64, |refused| *refused));
         saved?;
-        for (issuer, (list, is_complete)) in std::mem::take(&mut batch.issuers).iter().zip(lists.iter().zip(complete)) {
+        batch.issuers.clear();
+        for ((issuer, is_complete), list) in issuers.into_iter().zip(&lists) {
             issuer.record_saved(!list.groups.is_empty(), is_complete);
             if issuer.will_delete_list() {
-                self.request_save(issuer);
+                self.request_save(&issuer);
             }
         }
         Ok(())

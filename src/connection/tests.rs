@@ -161,8 +161,11 @@ impl TestEngine {
 
     /// A connection without a channel.
     fn start(&self, user: &str, id: ConnectionId, session: ScriptedSession) -> TestClient {
-        let new = self.new_connection(user, id.clone());
-        let outbox = Arc::clone(&new.outbox);
+        Self::start_with(self.new_connection(user, id), session)
+    }
+
+    fn start_with(new: NewConnection, session: ScriptedSession) -> TestClient {
+        let (id, outbox) = (new.id.clone(), Arc::clone(&new.outbox));
         let address = Connection::spawn(new, session, ());
         TestClient { id, address, outbox, reader: None }
     }

@@ -17,8 +17,16 @@ use crate::{
 impl TestEngine {
     /// Connects a client that receives tokens, and reads its first one.
     async fn connect_with_tokens(&mut self, user: &str) -> TestClient {
+        let family = ConnectionId::random().to_string();
+        self.connect_in_family(user, family).await
+    }
+
+    async fn connect_in_family(&mut self, user: &str, family: String) -> TestClient {
         let session = ScriptedSession { wants_tokens: true, ..ScriptedSession::default() };
-        let mut client = self.open_with(user, ConnectionId::random(), session).await;
+        let mut new = self.new_connection(user, ConnectionId::random());
+        new.token_subject.family = family;
+        let mut client = Self::start_with(new, session);
+        client.reader = Some(client.attach(Open::AtOnce).await.expect("the session attaches it"));
         client.send("connect").await;
         assert_eq!(self.event_log.recv().await.as_deref(), Some("connected"));
         assert_eq!(self.next_token(&mut client).await, [""; 0]);
@@ -59,12 +67,18 @@ impl TestEngine {
     /// Connects a client in twenty groups, which are more than its token can list. Returns its family too.
     async fn connect_with_list(&mut self, user: &str) -> (TestClient, String) {
         let mut client = self.connect_with_tokens(user).await;
-        for number in 0..20 {
-            self.join(&client, &long_name(number)).await;
+        let family = self.join_many(&mut client, 20).await;
+        (client, family)
+    }
+
+    /// Joins more groups than a token can list. Returns the family.
+    async fn join_many(&self, client: &mut TestClient, groups: usize) -> String {
+        for number in 0..groups {
+            self.join(client, &long_name(number)).await;
         }
-        let claims = self.next_claims(&mut client).await;
+        let claims = self.next_claims(client).await;
         assert!(claims.omitted() > 0);
-        (client, claims.family)
+        claims.family
     }
 
     async fn join(&self, client: &TestClient, group: &str) {
@@ -225,4 +239,35 @@ async fn list_stays_for_a_client_that_returns_with_an_earlier_token() {
     sleep(Duration::from_millis(1_100)).await;
     engine.rejoin_service.lists.flush_family(&family).await;
     assert_eq!(engine.stored_groups(&family).await, Some(10));
+}
+
+#[actix::test]
+async fn lost_client_does_not_replace_the_list_of_its_successor() {
+    tokio::time::pause();
+    let mut engine = TestEngine::new();
+    let (lost, family) = engine.connect_with_list("ann").await;
+    let mut back = engine.connect_in_family("ann", family.clone()).await;
+    engine.join_many(&mut back, 25).await;
+    engine.services.connections.find(&lost.id).unwrap().ended().cancel();
+    sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(engine.stored_groups(&family).await, Some(25));
+    engine.leave(&lost, &long_name(0)).await;
+    sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(engine.stored_groups(&family).await, Some(25));
+}
+
+#[actix::test]
+async fn latest_list_of_a_family_is_stored() {
+    tokio::time::pause();
+    let mut engine = TestEngine::new();
+    let (first, family) = engine.connect_with_list("ann").await;
+    let mut second = engine.connect_in_family("ann", family.clone()).await;
+    engine.join_many(&mut second, 25).await;
+    // The order in which lists are taken depends on their addresses, and is the wrong one for one of these.
+    for (earlier, later, number, left) in [(&first, &second, 0, 24), (&second, &first, 1, 18)] {
+        engine.leave(earlier, &long_name(number)).await;
+        engine.leave(later, &long_name(number)).await;
+        sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(engine.stored_groups(&family).await, Some(left));
+    }
 }
