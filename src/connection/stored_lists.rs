@@ -70,9 +70,10 @@ impl StoredLists {
         }
     }
 
-    /// True if all lists are saved. A list that is being saved does not wait, so the turns are looked at last.
+    /// True if all lists are saved. A list that is being saved does not wait, but it may wait again before its turn ends.
     pub(super) fn are_saved(&self) -> bool {
-        self.queue.with(|waiting| waiting.is_empty()) && self.turns.available_permits() > 0
+        let none_waits = || self.queue.with(|waiting| waiting.is_empty());
+        none_waits() && self.turns.available_permits() > 0 && none_waits()
     }
 
     /// Saves the list of a family now if it waits. Its client returns with a token that lacks groups, and waits for that at
