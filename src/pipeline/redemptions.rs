@@ -88,6 +88,11 @@ impl Redemptions {
         Self { store, queue: BackgroundQueue::new(Queue { waiting: VecDeque::new(), pacing }), metrics }
     }
 
+    /// The time limit of [`Redemptions::redeem`].
+    pub(super) fn time_limit(&self) -> Duration {
+        self.store.deadline()
+    }
+
     /// Redeems a token. If the caller gives up while the redemption waits, the token is not used.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, fmt::Display, sync::Arc, time::SystemTime};
 
+use tokio::time::Instant;
+
 use super::{Claims, Policy, Redemptions, Rejoin, RejoinError, RejoinHub, Rejoined, TokenGroups};
 use crate::{
     client_log::{self, Cause, optional},
@@ -108,9 +110,15 @@ impl RejoinValidator {
     ///
     /// A connection can break before the next token has reached its client, which then has only the used token. The store
     /// therefore accepts it again if the client of the connection that holds it has gone. Meanwhile another connection can
-    /// have taken it over, whose client has gone, too.
+    /// have taken it over, whose client has gone, too. A connection whose own client has gone leaves the token to the next.
     async fn redeem(&self, mut redemption: Redemption) -> Result<Redeemed, RejoinError> {
+        // A limit of the starts, because a call that is given up can have used the token.
+        let last_start = Instant::now() + self.redemptions.time_limit();
         loop {
+            let own = redemption.single_use.as_ref().map(|token_use| &token_use.holder);
+            if own.is_some_and(|own| self.has_gone(own)) || Instant::now() > last_start {
+                return Err(RejoinError::Unchecked);
+            }
             let redeemed = self.redemptions.redeem(redemption.clone()).await.map_err(|_| RejoinError::Unchecked)?;
             match (&redeemed.verdict, &mut redemption.single_use) {
                 (Verdict::Accepted, _) => return Ok(redeemed),
@@ -140,13 +148,19 @@ impl RejoinValidator {
     /// True if this process knows that the client of the connection has gone: it was on this node, in this run or an
     /// earlier one. The store learns the end of a connection a moment later.
     fn has_gone(&self, holder: &Holder) -> bool {
-        let handle = || self.connections.find(&holder.connection);
-        holder.node == self.node && handle().is_none_or(|handle| handle.has_gone())
+        holder.node == self.node && self.is_lost(&holder.connection)
+    }
+
+    /// True if a connection of this node has ended, or its client has gone.
+    fn is_lost(&self, connection: &ConnectionId) -> bool {
+        self.connections.find(connection).is_none_or(|handle| handle.has_gone())
     }
 
     fn count_outcome(&self, refusal: Option<RejoinError>, rejoin: &Rejoin) {
         match refusal {
             None => self.metrics.rejoins_accepted.increment(),
+            // The store is not to blame, and the token is presented again.
+            Some(RejoinError::Unchecked) if self.is_lost(&rejoin.connection) => {}
             Some(refusal) => {
                 self.log(Cause::RejoinTokenRefused, &refusal, rejoin);
                 refusal.counter(&self.metrics).increment();
@@ -201,31 +215,64 @@ impl RejoinValidator {
 mod tests {
     use std::time::Duration;
 
-    use tokio::join;
+    use futures_util::future::join;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
     use crate::{
-        store::{StoreHandle, StoreParts, memory::MemoryStore},
+        connections::ConnectionHandle,
+        hub::{
+            services::HubServices,
+            tests::{Stub, register, services_with},
+        },
+        ids::UserId,
+        store::{Error, GroupList, StoreParts, TokenStore, memory::MemoryStore},
         tokens::KeyRing,
     };
 
-    /// The validator of a node without connections.
-    fn validator() -> RejoinValidator {
-        let store = StoreHandle::new(StoreParts::of(Arc::new(MemoryStore::default())), Duration::from_secs(5));
-        RejoinValidator {
-            node: "alpha".into(),
-            ring: SharedKeyRing::new(KeyRing::ephemeral()),
-            redemptions: Redemptions::new(store, Arc::default()),
-            hubs: Arc::new([]),
-            connections: Connections::default(),
-            metrics: Arc::default(),
+    struct TestNode {
+        services: Arc<HubServices>,
+        validator: RejoinValidator,
+    }
+
+    impl TestNode {
+        fn new(store: StoreParts) -> Self {
+            let services = services_with(store, Vec::new());
+            let validator = RejoinValidator {
+                node: "alpha".into(),
+                ring: SharedKeyRing::new(KeyRing::ephemeral()),
+                redemptions: Redemptions::new(services.durable.store.clone(), Arc::default()),
+                hubs: Arc::new([]),
+                connections: services.connections.clone(),
+                metrics: Arc::default(),
+            };
+            Self { services, validator }
+        }
+
+        fn connect(&self, id: &str) -> Arc<ConnectionHandle> {
+            register(&self.services, "chat", id, None, Stub::default())
+        }
+
+        async fn redeem(&self, connection: &ConnectionHandle) -> Result<Redeemed, RejoinError> {
+            self.validator.redeem(token_use(&connection.id)).await
+        }
+
+        /// Redeems the token, and then loses the client.
+        async fn redeem_and_go(&self, connection: &ConnectionHandle) -> Result<Redeemed, RejoinError> {
+            let redeemed = self.redeem(connection).await;
+            connection.ended().cancel();
+            redeemed
         }
     }
 
+    fn memory() -> StoreParts {
+        StoreParts::of(Arc::new(MemoryStore::default()))
+    }
+
     /// The use of one token by this connection.
-    fn token_use(connection: &str) -> Redemption {
+    fn token_use(connection: &ConnectionId) -> Redemption {
         let issued_at = SystemTime::now();
-        let holder = Holder { connection: connection.into(), node: "alpha".into() };
+        let holder = Holder { connection: connection.clone(), node: "alpha".into() };
         let expires_at = issued_at + Duration::from_secs(60);
         let single_use = Some(TokenUse { family: "family".into(), epoch: 1, expires_at, holder, ended: None });
         Redemption { user: None, issued_at, groups: Vec::new(), list_of: None, single_use }
@@ -233,9 +280,59 @@ mod tests {
 
     #[actix::test]
     async fn token_is_taken_over_from_each_gone_connection() {
-        let validator = validator();
-        assert!(validator.redeem(token_use("first")).await.is_ok());
-        let (second, third) = join!(validator.redeem(token_use("second")), validator.redeem(token_use("third")));
+        let node = TestNode::new(memory());
+        let (first, second, third) = (node.connect("first"), node.connect("second"), node.connect("third"));
+        assert!(node.redeem_and_go(&first).await.is_ok());
+        let (second, third) = join(node.redeem_and_go(&second), node.redeem(&third)).await;
         assert!(second.is_ok() && third.is_ok(), "{second:?} {third:?}");
+    }
+
+    #[actix::test]
+    async fn connection_of_a_gone_client_takes_no_token() {
+        let node = TestNode::new(memory());
+        let (first, gone) = (node.connect("first"), node.connect("gone"));
+        assert!(node.redeem_and_go(&first).await.is_ok());
+        gone.ended().cancel();
+        assert_eq!(node.redeem(&gone).await, Err(RejoinError::Unchecked));
+    }
+
+    /// A store in which another connection has taken the token over at each call.
+    struct ContestedStore;
+
+    impl TokenStore for ContestedStore {
+        async fn redeem_all(&self, redemptions: &[Redemption]) -> Result<Vec<Redeemed>, Error> {
+            sleep(Duration::from_secs(1)).await;
+            let in_use = || Verdict::InUse(Holder { connection: ConnectionId::random(), node: "alpha".into() });
+            Ok(redemptions.iter().map(|_| Redeemed::refused(in_use())).collect())
+        }
+
+        async fn revoke(&self, _: &UserId, _: SystemTime) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn revoke_group(&self, _: &GroupKey, _: SystemTime) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn save_lists(&self, _: &[GroupList]) -> Result<u64, Error> {
+            Ok(0)
+        }
+
+        async fn release_holders(&self, _: &NodeId, _: &[ConnectionId]) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn delete_expired(&self, _: SystemTime, _: Duration, _: Duration) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[actix::test]
+    async fn contested_token_is_given_up_in_time() {
+        tokio::time::pause();
+        let node = TestNode::new(StoreParts { tokens: Arc::new(ContestedStore), ..memory() });
+        let client = node.connect("client");
+        let redeemed = timeout(Duration::from_secs(10), node.redeem(&client)).await;
+        assert_eq!(redeemed.expect("two calls of five seconds"), Err(RejoinError::Unchecked));
     }
 }

@@ -138,19 +138,20 @@ async fn token_can_be_reused_until_its_successor_is() {
     assert_eq!(server.engine.metrics().rejoins_replayed.get(), 1);
 }
 
-/// A hub whose OnConnected joins the lobby with the query parameter `join`. With `hold`, it reports when the client has
-/// gone, and does not return.
-fn holding_hub(gone: mpsc::UnboundedSender<()>) -> Hub {
+/// A hub whose OnConnected joins the lobby with the query parameter `join`. With `hold`, it reports when it runs and when the
+/// client has gone, and does not return.
+fn holding_hub(reports: mpsc::UnboundedSender<()>) -> Hub {
     Hub::new("holding").on_connected(move |Connected(context): Connected| {
-        let gone = gone.clone();
+        let reports = reports.clone();
         async move {
             let query = |name| context.caller().request().query(name).is_some();
             if query("join") {
                 context.groups().join("lobby").await?;
             }
             if query("hold") {
+                reports.send(())?;
                 context.caller().ended().await;
-                gone.send(())?;
+                reports.send(())?;
                 std::future::pending::<()>().await;
             }
             Ok::<_, HubError>(())
@@ -160,15 +161,17 @@ fn holding_hub(gone: mpsc::UnboundedSender<()>) -> Hub {
 
 #[tokio::test]
 async fn token_of_client_lost_in_on_connected_can_be_reused() {
-    let (sender, mut gone) = mpsc::unbounded_channel();
+    let (sender, mut reports) = mpsc::unbounded_channel();
     let server = Server::start_with(|engine| engine.hub("/holding", holding_hub(sender))).await;
     let connect =
         async |query: &str| CoreClient::connect(server.address, &format!("/holding?user=ann&rejoin={query}")).await;
     let mut ann = connect("1&join=1").await;
     let token = next_token(&mut ann).await;
     drop_and_wait(&server, ann).await;
-    connect(&format!("{token}&hold=1")).await.drop_socket();
-    with_timeout(gone.recv()).await.unwrap();
+    let held = connect(&format!("{token}&hold=1")).await;
+    with_timeout(reports.recv()).await.unwrap();
+    held.drop_socket();
+    with_timeout(reports.recv()).await.unwrap();
     let mut back = connect(&token).await;
     assert_eq!(next_report(&mut back).await["groups"], json!({"holding": ["lobby"]}));
 }
