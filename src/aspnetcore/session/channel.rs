@@ -79,9 +79,12 @@ impl Session {
         self.receive(&Inbound::Binary(bytes), now)
     }
 
-    /// Wire: ASP.NET Core keeps an incomplete message, and reads the next one as its rest. No client sends that rest.
+    /// Wire: ASP.NET Core keeps an incomplete message, and reads the next one as its rest. No client sends that rest. Before
+    /// the first channel the protocol of the messages behind the handshake is not known, so nothing is dropped.
     pub(super) fn on_post_broken_off(&mut self) -> SessionEffects {
-        self.receive_buffer.drop_incomplete(self.protocol.framing());
+        if self.transport.is_some() {
+            self.receive_buffer.drop_incomplete(self.protocol.framing());
+        }
         SessionEffects::none()
     }
 

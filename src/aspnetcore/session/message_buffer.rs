@@ -98,6 +98,10 @@ impl MessageBuffer {
             Framing::LengthPrefix => self.complete_length(),
             Framing::Chunks => self.bytes.len(),
         };
+        if complete == 0 {
+            // Frees the allocation, as in `remove`.
+            return self.clear();
+        }
         self.bytes.truncate(complete);
         self.scanned = self.scanned.min(complete);
     }
@@ -249,6 +253,15 @@ mod tests {
             assert_eq!(buffer.next_message(framing).unwrap().as_deref(), Some(&b"bc"[..]));
             assert_eq!(buffer.next_message(framing).unwrap().as_deref(), Some(&b"e"[..]));
             assert!(buffer.is_empty());
+        }
+    }
+
+    #[test]
+    fn dropped_message_frees_its_memory() {
+        for framing in [Framing::Separator, Framing::LengthPrefix] {
+            let mut buffer = buffer(100, b"\x40abc");
+            buffer.drop_incomplete(framing);
+            assert_eq!(buffer.bytes.capacity(), 0);
         }
     }
 

@@ -46,6 +46,16 @@ fn handshake_chooses_the_format() {
 }
 
 #[test]
+fn messages_before_the_first_channel_survive_a_broken_post() {
+    let mut session = TestSession::without_channel(config(Settings::default()));
+    assert_eq!(session.on(Event::Posted([HANDSHAKE, CALL].concat().into())), "");
+    assert_eq!(session.on(Event::PostBrokenOff), "");
+    assert_eq!(session.attach(Transport::LongPolling, None), "send {} | restore groups");
+    session.receive_sent(Event::Connected(Ok(())));
+    assert_eq!(session.running_calls.len(), 1);
+}
+
+#[test]
 fn transport_without_binary_data_refuses_message_pack() {
     let mut session = TestSession::without_channel(config(Settings::default()));
     session.attach(Transport::ServerSentEvents, None);
