@@ -33,6 +33,9 @@ impl<E: EntityTrait> Expired<E> {
     /// Order: find them, then lock them in the order of their keys, then delete them. One statement would lock them in the
     /// order of another index. MariaDB would also lock the entries of that index before the rows, while other transactions
     /// lock the rows first.
+    ///
+    /// The database chooses the index of the second statement. MariaDB 10.11 takes the primary key even if the statement
+    /// names all rows of the table, and waits for no rows that are not named, except revocations of groups.
     pub(super) async fn delete(self, transaction: &Transaction) -> Result<(), DbErr> {
         let Self { key, time, last, scope } = self;
         let oldest = E::find().select_only().column(key).filter(scope.clone()).filter(time.lte(last));
