@@ -202,7 +202,7 @@ fn lines_that_clients_can_cause_are_limited() {
         "src/main.",
         "src/membership",
         "src/server",
-        "src/store/sea/",
+        "src/store/sea",
         "src/supervised",
     ];
     for (path, code) in library_sources() {
