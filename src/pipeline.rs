@@ -30,7 +30,7 @@ pub use policy::Policy;
 pub(crate) use redemptions::Redemptions;
 pub(crate) use refusal::RejoinError;
 pub(crate) use report::{Losses, REJOINED_METHOD, RejoinReport};
-pub(crate) use validator::RejoinValidator;
+pub(crate) use validator::{RejoinValidator, open_claims};
 
 /// The maximum number of messages in the pipeline's mailbox. Beyond it senders wait.
 const MAILBOX_CAPACITY: usize = 1024;

@@ -15,12 +15,12 @@ use crate::{
     hub::{HubError, Requester, Users, services::HubServices},
     ids::{GroupKey, GroupName, HubName},
     pipeline::{
-        Claims, Losses, Pipeline, Policy, Rejoin, RejoinError, RejoinHub, RejoinIdentity, RejoinReport, Rejoined,
-        TokenGroups,
+        Claims, Losses, Pipeline, Policy, Rejoin, RejoinHub, RejoinIdentity, RejoinReport, Rejoined, TokenGroups,
+        open_claims,
     },
     store::Owner,
     supervised::Supervised,
-    tokens::{Purpose, SharedKeyRing},
+    tokens::SharedKeyRing,
 };
 
 /// The error of a client whose groups cannot be loaded.
@@ -255,9 +255,8 @@ impl RejoinService {
         if self.lists.are_saved() {
             return;
         }
-        let payload = self.ring.current().open(Purpose::Rejoin, token);
         // A token that is not valid is refused later.
-        if let Ok(claims) = payload.map_err(RejoinError::from).and_then(|payload| Claims::decode(&payload))
+        if let Ok(claims) = open_claims(&self.ring, token)
             && claims.omitted() > 0
         {
             self.lists.flush_family(&claims.family).await;

@@ -79,12 +79,8 @@ impl RejoinValidator {
         accepted
     }
 
-    fn open(&self, token: &str) -> Result<Claims, RejoinError> {
-        Claims::decode(&self.ring.current().open(Purpose::Rejoin, token)?)
-    }
-
     async fn validate(&self, token: &str, rejoin: &mut Rejoin) -> Result<Accepted, RejoinError> {
-        let claims = self.open(token)?;
+        let claims = open_claims(&self.ring, token)?;
         claims.check(&rejoin.identity, SystemTime::now())?;
         // A connection that still lives knows groups that its token lacks.
         let current = rejoin.current.take().filter(|_| !claims.is_complete());
@@ -209,6 +205,11 @@ impl RejoinValidator {
             Err(stopped) => stopped.is_refusal.then(Vec::new),
         }
     }
+}
+
+/// The claims of a token that a key of the ring has signed. They are not checked.
+pub(crate) fn open_claims(ring: &SharedKeyRing, token: &str) -> Result<Claims, RejoinError> {
+    Claims::decode(&ring.current().open(Purpose::Rejoin, token)?)
 }
 
 #[cfg(test)]
