@@ -24,7 +24,7 @@ impl<D: Dialect> Connection<D> {
         self.state.end(ending);
         self.waits_for_polls = ending.waits_for_client && self.channels.transport().is_some_and(Transport::is_poll);
         if let Some(turns) = self.post_turns.as_ref().filter(|_| !self.waits_for_polls) {
-            turns.turns.close();
+            turns.close();
         }
         if !self.waits_for_polls && !self.channels.has_transport() {
             return self.terminate(ctx);

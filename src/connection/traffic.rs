@@ -59,14 +59,19 @@ impl<D: Dialect> Handler<Received> for Connection<D> {
 
 /// Lets one request with data in at a time, in the order of their arrival.
 pub(super) struct PostTurns {
-    pub(super) turns: Arc<Semaphore>,
+    semaphore: Arc<Semaphore>,
     /// The last request that has sent data has not sent all of it.
     is_incomplete: AtomicBool,
 }
 
 impl PostTurns {
     fn new() -> Arc<Self> {
-        Arc::new(Self { turns: Arc::new(Semaphore::new(1)), is_incomplete: AtomicBool::new(false) })
+        Arc::new(Self { semaphore: Arc::new(Semaphore::new(1)), is_incomplete: AtomicBool::new(false) })
+    }
+
+    /// Refuses the requests that wait for their turn, and later ones.
+    pub(super) fn close(&self) {
+        self.semaphore.close();
     }
 }
 
@@ -127,7 +132,7 @@ impl<D: Dialect> Handler<BeginPost> for Connection<D> {
             return Box::pin(ready(Err(error)));
         }
         let turns = Arc::clone(self.post_turns.get_or_insert_with(PostTurns::new));
-        let turn = Arc::clone(&turns.turns).acquire_owned();
+        let turn = Arc::clone(&turns.semaphore).acquire_owned();
         Box::pin(turn.map(|turn| {
             let turn = turn.map_err(|_| PostError::EndedMeanwhile)?;
             Ok(PostTurn { _turn: turn, turns, has_data: false })
