@@ -81,7 +81,8 @@ impl StoredLists {
     pub(super) async fn flush_family(&self, family: &str) {
         let saved = async {
             let _turn = self.turns.acquire().await;
-            let batch = self.take(|waiting| take(waiting.extract_if(.., |_, issuer| issuer.has_family(family))));
+            let batch =
+                self.take_batch(|waiting| issuers_of(waiting.extract_if(.., |_, issuer| issuer.has_family(family))));
             batch.issuers.iter().for_each(|issuer| issuer.keep_list());
             self.save(batch).await
         };
@@ -95,7 +96,8 @@ impl StoredLists {
         loop {
             let _turn = self.turns.acquire().await;
             // A list that waits again meanwhile waits for the next call of this function.
-            let batch = self.take(|waiting| take(waiting.extract_if(saved_to.., |_, _| true).take(MAX_BATCH)));
+            let batch =
+                self.take_batch(|waiting| issuers_of(waiting.extract_if(saved_to.., |_, _| true).take(MAX_BATCH)));
             let Some(last) = batch.issuers.last() else { return };
             saved_to = address(last) + 1;
             if let Err(error) = self.save(batch).await {
@@ -105,7 +107,7 @@ impl StoredLists {
         }
     }
 
-    fn take(&self, take: impl FnOnce(&mut Waiting) -> Vec<Arc<TokenIssuer>>) -> Batch<'_> {
+    fn take_batch(&self, take: impl FnOnce(&mut Waiting) -> Vec<Arc<TokenIssuer>>) -> Batch<'_> {
         Batch { issuers: self.queue.with(take), lists: self }
     }
 
@@ -150,8 +152,8 @@ impl Drop for Batch<'_> {
     }
 }
 
-fn take(issuers: impl Iterator<Item = (usize, Arc<TokenIssuer>)>) -> Vec<Arc<TokenIssuer>> {
-    issuers.map(|(_, issuer)| issuer).collect()
+fn issuers_of(taken: impl Iterator<Item = (usize, Arc<TokenIssuer>)>) -> Vec<Arc<TokenIssuer>> {
+    taken.map(|(_, issuer)| issuer).collect()
 }
 
 struct TooManyWaiting;
