@@ -22,7 +22,7 @@ pub(super) enum OutageStep {
 }
 
 impl Outage {
-    /// Follows the result of a renewal.
+    /// Follows the result of a check of the store.
     pub(super) fn observe(&mut self, is_success: bool, now: Instant) -> Option<OutageStep> {
         match (self.began_at, is_success) {
             (None, false) => {
