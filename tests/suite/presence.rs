@@ -72,15 +72,21 @@ async fn two_nodes() -> ([(Server, Events); 2], [CoreClient; 2]) {
     let store = SeaStore::connect("sqlite::memory:").await.unwrap();
     let (alpha, mut alpha_events) = start_node("alpha", &store, WINDOW).await;
     let beta = start_node("beta", &store, WINDOW).await;
+    let members = connect_members(&alpha, &mut alpha_events).await;
+    ([(alpha, alpha_events), beta], members)
+}
+
+/// Adds `ann` and `bob` to `lobby` and connects them. The server has reported it.
+async fn connect_members(server: &Server, events: &mut Events) -> [CoreClient; 2] {
     for user in ["ann", "bob"] {
-        add(&alpha, user, "lobby").await;
-        alpha_events.next().await;
+        add(server, user, "lobby").await;
+        events.next().await;
     }
-    let ann = connect(&alpha, "ann").await;
-    assert_eq!(alpha_events.next().await, "ann is online in lobby");
-    let bob = connect(&alpha, "bob").await;
-    assert_eq!(alpha_events.next().await, "bob is online in lobby");
-    ([(alpha, alpha_events), beta], [ann, bob])
+    let ann = connect(server, "ann").await;
+    assert_eq!(events.next().await, "ann is online in lobby");
+    let bob = connect(server, "bob").await;
+    assert_eq!(events.next().await, "bob is online in lobby");
+    [ann, bob]
 }
 
 async fn lobby(server: &Server) -> Vec<MemberPresence> {
@@ -118,14 +124,7 @@ async fn members_join_come_go_and_leave() {
 #[tokio::test]
 async fn return_within_the_window_is_no_event() {
     let (server, mut events) = start(WINDOW).await;
-    for user in ["ann", "bob"] {
-        add(&server, user, "lobby").await;
-        events.next().await;
-    }
-    let ann = connect(&server, "ann").await;
-    assert_eq!(events.next().await, "ann is online in lobby");
-    let bob = connect(&server, "bob").await;
-    assert_eq!(events.next().await, "bob is online in lobby");
+    let [ann, bob] = connect_members(&server, &mut events).await;
     ann.drop_socket();
     let ann = connect(&server, "ann").await;
     bob.drop_socket();

@@ -81,6 +81,14 @@ impl TestEngine {
         claims.family
     }
 
+    /// Leaves so many groups of [`TestEngine::connect_with_list`] that the next token lists all others.
+    async fn leave_half(&self, client: &mut TestClient) {
+        for number in 10..20 {
+            self.leave(client, &long_name(number)).await;
+        }
+        assert!(self.next_claims(client).await.is_complete());
+    }
+
     async fn join(&self, client: &TestClient, group: &str) {
         let joined = self.services.router.join(&client.id, &key(group), JoinCause::Caller).await;
         assert_eq!(joined, Ok(Some(Joined::Now)), "{group}");
@@ -154,19 +162,12 @@ async fn list_of_too_many_groups_is_stored_after_a_second() {
 async fn list_of_lost_client_stays_for_its_earlier_token() {
     tokio::time::pause();
     let mut engine = TestEngine::new();
-    let mut client = engine.connect_with_tokens("ann").await;
-    for number in 0..20 {
-        engine.join(&client, &long_name(number)).await;
-    }
-    let claims = engine.next_claims(&mut client).await;
+    let (mut client, family) = engine.connect_with_list("ann").await;
     sleep(Duration::from_millis(1_100)).await;
-    for number in 10..20 {
-        engine.leave(&client, &long_name(number)).await;
-    }
-    assert!(engine.next_claims(&mut client).await.is_complete());
+    engine.leave_half(&mut client).await;
     client.disconnect().await;
     sleep(SETTLE_TIME).await;
-    assert_eq!(engine.stored_groups(&claims.family).await, Some(10));
+    assert_eq!(engine.stored_groups(&family).await, Some(10));
 }
 
 #[actix::test]
@@ -202,16 +203,6 @@ async fn rejoins_wait_once_for_a_silent_store() {
     sleep(Duration::from_millis(2_100)).await;
     for (_, family) in &clients {
         assert_eq!(engine.stored_groups(family).await, Some(20));
-    }
-}
-
-impl TestEngine {
-    /// Leaves so many groups of [`TestEngine::connect_with_list`] that the next token lists all others.
-    async fn leave_half(&self, client: &mut TestClient) {
-        for number in 10..20 {
-            self.leave(client, &long_name(number)).await;
-        }
-        assert!(self.next_claims(client).await.is_complete());
     }
 }
 
