@@ -225,25 +225,17 @@ pub(crate) async fn lists_and_revocations(stores: Stores) {
 
 /// Generates a test for each check.
 macro_rules! deadlock_checks {
-    ($stores:expr => $($check:ident)*) => {
-        mod do_not_deadlock {
-            $(
-                #[tokio::test]
-                async fn $check() {
-                    crate::deadlocks::$check($stores).await;
-                }
-            )*
-        }
-    };
     ($stores:expr) => {
-        $crate::deadlocks::deadlock_checks! { $stores =>
-            single_changes
-            bulk_changes_in_opposite_order
-            bulk_changes_of_different_users
-            leases_that_change_places
-            renewals_after_an_outage
-            uses_and_ends_of_tokens
-            lists_and_revocations
+        mod do_not_deadlock {
+            $crate::support::tests_of! { deadlocks $stores =>
+                single_changes
+                bulk_changes_in_opposite_order
+                bulk_changes_of_different_users
+                leases_that_change_places
+                renewals_after_an_outage
+                uses_and_ends_of_tokens
+                lists_and_revocations
+            }
         }
     };
 }

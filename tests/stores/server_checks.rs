@@ -112,16 +112,8 @@ pub(crate) async fn missing_table_is_corrupt(server: &DatabaseServer) {
 
 /// Generates a test for each check.
 macro_rules! server_checks {
-    ($server:expr => $($check:ident)*) => {
-        $(
-            #[tokio::test]
-            async fn $check() {
-                crate::server_checks::$check($server).await;
-            }
-        )*
-    };
     ($server:expr) => {
-        $crate::server_checks::server_checks! { $server =>
+        $crate::support::tests_of! { server_checks $server =>
             processes_that_start_together_share_the_schema
             change_is_stored_if_answer_of_commit_is_lost
             unknown_database_is_named

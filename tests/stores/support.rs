@@ -63,3 +63,16 @@ impl CommitFaults for ProxiedStore<SeaStore> {
         Box::pin(async { Ok(()) })
     }
 }
+
+/// Generates a test for each of these functions of a module, which takes the argument.
+macro_rules! tests_of {
+    ($module:ident $argument:expr => $($check:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                crate::$module::$check($argument).await;
+            }
+        )*
+    };
+}
+pub(crate) use tests_of;

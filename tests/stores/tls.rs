@@ -146,16 +146,8 @@ pub(crate) async fn connection_without_required_tls_is_refused(tls: &TlsServer) 
 
 /// Generates a test for each check.
 macro_rules! tls_checks {
-    ($server:expr => $($check:ident)*) => {
-        $(
-            #[tokio::test]
-            async fn $check() {
-                crate::tls::$check($server).await;
-            }
-        )*
-    };
     ($server:expr) => {
-        $crate::tls::tls_checks! { $server =>
+        $crate::support::tests_of! { tls $server =>
             certificate_of_known_authority_is_accepted
             certificate_of_unknown_authority_is_refused
             strictest_mode_checks_the_name
